@@ -1,0 +1,1 @@
+//! Models of the lock-free core under loom.

@@ -1,0 +1,1 @@
+//! The vocabulary: events, envelopes, cursors, filters, notices. No threads here.

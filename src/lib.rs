@@ -1,0 +1,2 @@
+//! framebus: an embedded, lock-free, high-throughput event bus for agent runtimes.
+pub mod event;
