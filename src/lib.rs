@@ -1,2 +1,4 @@
 //! framebus: an embedded, lock-free, high-throughput event bus for agent runtimes.
 pub mod event;
+pub mod ring;
+mod sync;

@@ -1,0 +1,215 @@
+//! A cursor: how far one subscription has come in one lane, and what it sees next there.
+//!
+//! Indices are taken in ascending order, but two publishers of one lane can get index and number
+//! the other way round. A frame therefore bears a fence: every frame of its lane with a smaller
+//! number has an index below it. The cursor scans up to the fence of the lowest number that it saw
+//! before it offers that one; scanned frames wait here as (number, index), at most as many as
+//! there were publishers at once, or a batch beside one that was published in between.
+//!
+//! Invariants:
+//! - **C1** `pinned` is empty, or a checked pin covers it: it was set, then a SeqCst fence ran, then
+//!   the lane's horizon was found low enough (`Lane::oldest() <= pinned.start`).
+//! - **C2** what waits has an index below `next`, and while something is pinned, at or above
+//!   `pinned.start`, and was seen to be ready.
+
+use super::lane::{Lane, Peek};
+use super::pins::PinRow;
+use super::tag::TagFilter;
+use std::ops::Range;
+
+/// What a cursor has to offer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Head {
+    /// The frame with this number is the lane's next.
+    Ready(u64),
+    /// The next index is not finished, or not claimed.
+    Pending,
+    /// More can be said under a pin further on.
+    Beyond,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    sequence: u64,
+    index: u64,
+    fence: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Cursor {
+    /// The lane's place in the ring.
+    pub(crate) lane: usize,
+    /// The row of pins of this cursor's subscription in the lane's shard.
+    pub(crate) row: usize,
+    /// The lowest index that was not scanned.
+    next: u64,
+    /// Scanned and not taken, by descending number.
+    waiting: Vec<Seen>,
+    pinned: Range<u64>,
+    /// Whether indices were lost since a frame was last taken here.
+    pub(crate) lapped: bool,
+}
+
+impl Cursor {
+    pub(crate) fn new(lane: usize, row: usize, next: u64) -> Self {
+        Cursor {
+            lane,
+            row,
+            next,
+            waiting: Vec::new(),
+            pinned: 0..0,
+            lapped: false,
+        }
+    }
+
+    /// A cursor at the same place, with a row of its own.
+    pub(crate) fn with_row(&self, row: usize) -> Self {
+        let waiting = self.waiting.clone();
+        Cursor {
+            lane: self.lane,
+            row,
+            next: self.next,
+            waiting,
+            pinned: 0..0,
+            lapped: self.lapped,
+        }
+    }
+
+    /// The lowest index that was not scanned.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
+    fn lowest(&self) -> u64 {
+        self.waiting
+            .iter()
+            .map(|seen| seen.index)
+            .fold(self.next, u64::min)
+    }
+
+    /// Passes over what needs no pin; whether there is something to pin for.
+    #[inline]
+    pub(crate) fn approach<T>(&mut self, lane: &Lane<T>, filter: Option<&TagFilter>) -> bool {
+        // Bounded by one lap: further indices were published meanwhile, or have lapped this cursor.
+        for _ in 0..lane.geometry().span() {
+            if !self.pass_over(lane, filter) {
+                match lane.peek(self.next) {
+                    Peek::Void => self.next += 1,
+                    Peek::Pending => break,
+                    Peek::Ready | Peek::Lapped => return true,
+                }
+            }
+        }
+        !self.waiting.is_empty()
+    }
+
+    /// Passes over the next index if its tag says that it is not wanted.
+    #[inline(always)]
+    fn pass_over<T>(&mut self, lane: &Lane<T>, filter: Option<&TagFilter>) -> bool {
+        let unwanted = filter
+            .is_some_and(|filter| lane.tag(self.next).is_some_and(|tag| !filter.matches(tag)));
+        self.next += u64::from(unwanted);
+        unwanted
+    }
+
+    /// Stores a pin from the lowest wanted index on. The caller runs a SeqCst fence, then
+    /// [`check`](Self::check).
+    pub(crate) fn pin<T>(&mut self, lane: &Lane<T>, row: &PinRow) {
+        let lowest = self.lowest();
+        let fence = self.waiting.iter().map(|seen| seen.fence).fold(0, u64::max);
+        let count = (fence.saturating_sub(lowest))
+            .max(lane.geometry().batch())
+            .next_power_of_two();
+        row.set(lane.number(), lowest, count.trailing_zeros());
+        self.pinned = lowest..lowest + count;
+    }
+
+    /// Whether the pin holds. If not, the cursor was lapped: the pin is cleared, the cursor moves to
+    /// the lowest index that is held and says how many indices it lost.
+    pub(crate) fn check<T>(&mut self, lane: &Lane<T>, row: &PinRow) -> Result<(), u64> {
+        let oldest = lane.oldest();
+        if oldest <= self.pinned.start {
+            return Ok(());
+        }
+        self.unpin(lane, row);
+        let waited = self.waiting.len();
+        self.waiting.retain(|seen| seen.index >= oldest);
+        let lost = (waited - self.waiting.len()) as u64 + oldest.saturating_sub(self.next);
+        self.next = self.next.max(oldest);
+        self.lapped |= lost > 0;
+        Err(lost)
+    }
+
+    /// Ends the pin, if there is one.
+    pub(crate) fn unpin<T>(&mut self, lane: &Lane<T>, row: &PinRow) {
+        if !self.pinned.is_empty() {
+            self.pinned = 0..0;
+            row.clear(lane.number());
+        }
+    }
+
+    /// Whether the lane has nothing for this cursor below `tail`.
+    pub(crate) fn is_past(&self, tail: u64) -> bool {
+        self.next >= tail && self.waiting.is_empty()
+    }
+
+    /// Finds the lane's next frame by number, as far as the pin reaches.
+    #[inline]
+    pub(crate) fn head<T>(&mut self, lane: &Lane<T>, filter: Option<&TagFilter>) -> Head {
+        if self.pinned.is_empty() {
+            return Head::Beyond;
+        }
+        loop {
+            if let Some(first) = self.waiting.last()
+                && first.fence <= self.next
+            {
+                return Head::Ready(first.sequence);
+            }
+            if !self.pinned.contains(&self.next) {
+                return Head::Beyond;
+            }
+            if self.pass_over(lane, filter) {
+                continue;
+            }
+            match lane.peek(self.next) {
+                Peek::Ready => {
+                    // SAFETY: C1: a checked pin covers `next`, and `peek` said that it is ready.
+                    let numbered = unsafe { lane.numbered(self.next) };
+                    let seen = Seen {
+                        sequence: numbered.sequence,
+                        index: self.next,
+                        fence: numbered.fence,
+                    };
+                    let place = self
+                        .waiting
+                        .partition_point(|it| it.sequence > seen.sequence);
+                    self.waiting.insert(place, seen);
+                    self.next += 1;
+                }
+                Peek::Void => self.next += 1,
+                Peek::Pending => return Head::Pending,
+                // Not under a checked pin; and if it were, the next pin would find out.
+                Peek::Lapped => return Head::Beyond,
+            }
+        }
+    }
+
+    /// Takes the frame that `head` offered and lends it to `f`; `None` if none was offered.
+    #[inline]
+    pub(crate) fn take<T, R>(&mut self, lane: &Lane<T>, f: impl FnOnce(&T) -> R) -> Option<R> {
+        let index = self.waiting.last().map(|seen| seen.index)?;
+        if !self.pinned.contains(&index) {
+            return None;
+        }
+        self.waiting.pop();
+        self.lapped = false;
+        // SAFETY: C1 and C2: a checked pin covers `index`, and it was seen to be ready.
+        Some(unsafe { lane.read(index, f) })
+    }
+
+    /// Drops the frame that `head` offered without a look at it.
+    pub(crate) fn discard(&mut self) {
+        self.waiting.pop();
+    }
+}

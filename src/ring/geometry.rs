@@ -1,0 +1,166 @@
+//! The sizes of a lane, and the arithmetic between an index and its place.
+//!
+//! A lane is an array of `places` slots (a power of two), used over and over: index `i`, a claim's
+//! number in its lane, lives in place `i mod places` and belongs to lap `i / places`. Places are
+//! opened for a lap in chunks of `chunk` neighbours. A lane promises to hold its last
+//! [`window`](Geometry::window) frames; the rest is `slack`, by which the right to overwrite is
+//! handed out ahead, so that pins are looked at once every `slack` frames and not each frame.
+
+/// The most frames that a lane can be asked to hold: 2^30.
+pub const MAX_WINDOW: usize = 1 << 30;
+
+/// Indices stay below this, so that a pin's word and a gate's word have their bits to spare. At
+/// 10^8 frames a second in one lane it is reached after more than five years; publishing then
+/// fails with [`PublishError::Exhausted`](super::PublishError::Exhausted).
+pub(crate) const MAX_INDEX: u64 = 1 << 54;
+
+/// The most slots in a chunk: a gate's word has this many bits for void places.
+pub(crate) const MAX_CHUNK: u64 = 16;
+
+/// The sizes of one lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    places: u64,
+    chunk: u64,
+    slack: u64,
+    batch: u64,
+}
+
+impl Geometry {
+    /// The smallest lane that holds at least `window` frames. A window of 0 counts as 1, one above
+    /// [`MAX_WINDOW`] as [`MAX_WINDOW`].
+    ///
+    /// ```
+    /// # use framebus::ring::Geometry;
+    /// let lane = Geometry::for_window(50_000);
+    /// assert!(lane.window() >= 50_000);
+    /// assert_eq!(lane.places(), 65_536);
+    /// ```
+    pub fn for_window(window: usize) -> Self {
+        let window = window.clamp(1, MAX_WINDOW) as u64;
+        let mut places = window.next_power_of_two().max(2);
+        loop {
+            let chunk = (places / 8).clamp(1, MAX_CHUNK);
+            let geometry = Geometry {
+                places,
+                chunk,
+                slack: (places / 8) & !(chunk - 1),
+                batch: (places / 16).clamp(1, 64),
+            };
+            if geometry.window() >= window as usize {
+                return geometry;
+            }
+            places *= 2;
+        }
+    }
+
+    /// Sizes for a model checker, where every place counts. `places` and `chunk` are powers of
+    /// two, `chunk` divides `places` and `slack`, and `chunk + slack <= places`; out-of-range
+    /// values are brought into range.
+    #[doc(hidden)]
+    pub fn exact(places: u64, chunk: u64, slack: u64, batch: u64) -> Self {
+        let places = places.max(2).next_power_of_two();
+        // A gate holds a lap beside the chunk's bits; a small lane has many laps.
+        let widest = if places < 128 { 8 } else { MAX_CHUNK };
+        let chunk = chunk.next_power_of_two().clamp(1, widest.min(places));
+        let slack = slack.min(places - chunk) & !(chunk - 1);
+        Geometry {
+            places,
+            chunk,
+            slack,
+            batch: batch.next_power_of_two().clamp(1, places),
+        }
+    }
+
+    /// How many frames the lane holds for sure: the last `window` published are readable.
+    pub fn window(&self) -> usize {
+        (self.places - self.slack - self.chunk + 1) as usize
+    }
+
+    /// How many slots the lane has.
+    pub fn places(&self) -> usize {
+        self.places as usize
+    }
+
+    /// Slots opened by one decision.
+    pub(crate) fn chunk(&self) -> u64 {
+        self.chunk
+    }
+
+    /// How far beyond the tail the right to overwrite is handed out at once.
+    pub(crate) fn slack(&self) -> u64 {
+        self.slack
+    }
+
+    /// How many indices a reader's pin covers unless it asks for more.
+    pub(crate) fn batch(&self) -> u64 {
+        self.batch
+    }
+
+    #[inline(always)]
+    pub(crate) fn span(&self) -> u64 {
+        self.places
+    }
+
+    #[inline(always)]
+    pub(crate) fn place(&self, index: u64) -> usize {
+        (index & (self.places - 1)) as usize
+    }
+
+    #[inline(always)]
+    pub(crate) fn lap(&self, index: u64) -> u64 {
+        index >> self.places.trailing_zeros()
+    }
+
+    /// The first index of `index`'s chunk.
+    #[inline(always)]
+    pub(crate) fn chunk_start(&self, index: u64) -> u64 {
+        index & !(self.chunk - 1)
+    }
+
+    /// The place of `index`'s chunk among the gates.
+    #[inline(always)]
+    pub(crate) fn gate(&self, index: u64) -> usize {
+        self.place(index) >> self.chunk.trailing_zeros()
+    }
+
+    pub(crate) fn gates(&self) -> usize {
+        (self.places / self.chunk) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holds_what_was_asked_for_and_wastes_less_than_three_quarters() {
+        for window in (1..2_000).chain([50_000, 57_000, 65_536, 1 << 20, MAX_WINDOW]) {
+            let lane = Geometry::for_window(window);
+            assert!(lane.window() >= window, "{window}: {lane:?}");
+            assert!(lane.places() <= 4 * window.max(2), "{window}: {lane:?}");
+            assert_eq!(lane.slack() % lane.chunk(), 0);
+            assert!(lane.batch() <= lane.span());
+        }
+        assert_eq!(Geometry::for_window(0), Geometry::for_window(1));
+        assert_eq!(
+            Geometry::for_window(usize::MAX),
+            Geometry::for_window(MAX_WINDOW)
+        );
+    }
+
+    #[test]
+    fn index_arithmetic() {
+        let lane = Geometry::exact(8, 2, 2, 2);
+        assert_eq!(
+            (
+                lane.place(19),
+                lane.lap(19),
+                lane.chunk_start(19),
+                lane.gate(19)
+            ),
+            (3, 2, 18, 1)
+        );
+        assert_eq!(lane.gates(), 4);
+    }
+}

@@ -1,0 +1,441 @@
+//! A lane: one ring of slots under a tail, and who may write which slot.
+//!
+//! A publisher **claims** an index by one fetch-add on the tail and then learns from the chunk's
+//! **gate** whether the index is granted or void. A granted index is the claimer's alone: it
+//! writes with plain stores and one release store of the stamp. A void index carries no frame, ever;
+//! its claimer claims another. Nobody waits: what would have to be waited for is made void.
+//!
+//! # Gates
+//! A gate is a word for each chunk of places: the lap for which the chunk was last opened, and a bit
+//! for each of its places that is void in that lap. Whoever claims an index of a chunk that is
+//! not open yet for its lap opens it: it finds out which slots are free and swaps the whole
+//! decision in by one compare-exchange. Several openers may differ in what they saw; one of their
+//! decisions holds for all, since it is one word. A slot is free for the new lap if its **last
+//! granted index** is finished (its stamp says so) and no pin covers it. The last granted index is
+//! - the place's index in the gate's lap, if its bit there is clear;
+//! - else what `granted` says: before a decision makes a place void whose bit was clear, the
+//!   opener raises `granted` to the index of the lap before. It does so by fetch-max, with a value
+//!   that only depends on the gate's word, so late and losing openers do no harm: `granted` never
+//!   names an index that was not granted, and nothing newer can be granted while that one is
+//!   unfinished.
+//!
+//! So a writer that sleeps on its slot costs that slot alone, and makes it void lap after lap until
+//! it is done. A claimer that was suspended *between* its claim and its look at the gate may find
+//! the gate laps ahead; `granted` names its index exactly if it had been granted, and then it gives
+//! the slot up; else the index was void. Either way it claims another.
+//!
+//! # Horizon and limit
+//! A chunk may be opened without a look at the pins while it lies below `limit`. Who needs more
+//! raises `horizon` to where it wants to go, runs a SeqCst fence, scans the pins, and raises
+//! `limit` to the first chunk that a pinned reader may touch (see `pins.rs` for why that is safe).
+//! A chunk that a pin stands in is decided then and there, its pinned places void, and the limit
+//! goes past it. A reader that is stuck thus costs publishers its pinned range once a lap.
+//! `horizon` only tells readers what may be overwritten: indices from `horizon - places` on are
+//! safe under a pin that was checked against it.
+//!
+//! # Orderings
+//! The next owner's writes happen after the last owner's and after the reads under earlier pins:
+//! last owner's stamp (release) or pin (release) -> opener's acquire load of it -> [limit
+//! (release) -> acquire ->] gate (release) -> claimer's acquire load of the gate. Later gate words
+//! and limits are read-modify-writes and so carry the earlier releases on.
+
+use super::geometry::{Geometry, MAX_INDEX};
+use super::pins::{self, PinTable};
+use super::slot::{Numbered, Slot, unused_slots, zeroed_words};
+use super::tag;
+use crate::sync::{AtomicU64, Ordering, fence};
+use crossbeam_utils::CachePadded;
+
+/// See the module.
+pub(crate) struct Lane<T> {
+    geometry: Geometry,
+    /// Which word of a row of pins is this lane's.
+    number: usize,
+    tail: CachePadded<AtomicU64>,
+    bounds: CachePadded<Bounds>,
+    gates: Box<[AtomicU64]>,
+    /// One above the last granted index of a place that is void; else an older one.
+    granted: Box<[AtomicU64]>,
+    tags: Box<[AtomicU64]>,
+    slots: Box<[Slot<T>]>,
+}
+
+/// What changes rarely, and what readers look at.
+struct Bounds {
+    horizon: AtomicU64,
+    limit: AtomicU64,
+    /// Not 0 once a place was made void: only then need readers look at gates.
+    voids: AtomicU64,
+}
+
+/// What is to be seen at an index.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Peek {
+    /// Its frame is there; it may be read under a pin.
+    Ready,
+    /// Not claimed, or claimed and not finished.
+    Pending,
+    /// It carries no frame, ever.
+    Void,
+    /// Its slot went on to a later lap.
+    Lapped,
+}
+
+/// Why no index could be had.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ClaimError {
+    /// Every place is held by a reader or a writer that does not move.
+    Stuck,
+    /// The lane's indices are used up.
+    Exhausted,
+}
+
+impl<T> Lane<T> {
+    pub(crate) fn new(geometry: Geometry, number: usize) -> Self {
+        let places = geometry.places();
+        Lane {
+            geometry,
+            number,
+            tail: CachePadded::new(AtomicU64::new(0)),
+            bounds: CachePadded::new(Bounds {
+                // The first lap overwrites nothing.
+                horizon: AtomicU64::new(geometry.span()),
+                limit: AtomicU64::new(geometry.span()),
+                voids: AtomicU64::new(0),
+            }),
+            gates: zeroed_words(geometry.gates()),
+            granted: zeroed_words(places),
+            tags: zeroed_words(places),
+            slots: unused_slots(places),
+        }
+    }
+
+    /// Which word of a row of pins is this lane's.
+    pub(crate) fn number(&self) -> usize {
+        self.number
+    }
+
+    pub(crate) fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// One above the highest claimed index.
+    ///
+    /// Relaxed: callers rely on claims that happen before what they acquired earlier (a stamp or
+    /// the global sequence), and coherence makes the load see those.
+    #[inline(always)]
+    pub(crate) fn tail(&self) -> u64 {
+        self.tail.load(Ordering::Relaxed)
+    }
+
+    /// The lowest index that may not be overwritten yet without a look at the pins, as far as the
+    /// caller can see.
+    #[inline(always)]
+    pub(crate) fn oldest(&self) -> u64 {
+        // Relaxed: after a pin, the fence orders this load (see pins.rs); elsewhere it is a hint.
+        self.bounds.horizon.load(Ordering::Relaxed) - self.geometry.span()
+    }
+
+    // Publishing.
+
+    /// Claims an index that is granted: at most as many tries as the lane has places.
+    #[inline]
+    pub(crate) fn claim(&self, pins: &PinTable) -> Result<Claim<'_, T>, ClaimError> {
+        // Relaxed: the claim is ordered before the global sequence number by being sequenced before
+        // that number's release, and nothing else is read off the tail.
+        let index = self.tail.fetch_add(1, Ordering::Relaxed);
+        match self.admit(index, pins)? {
+            Some(claim) => Ok(claim),
+            None => self.claim_again(pins),
+        }
+    }
+
+    #[cold]
+    fn claim_again(&self, pins: &PinTable) -> Result<Claim<'_, T>, ClaimError> {
+        for _ in 0..self.geometry.span() {
+            // Relaxed: as in `claim`.
+            let index = self.tail.fetch_add(1, Ordering::Relaxed);
+            if let Some(claim) = self.admit(index, pins)? {
+                return Ok(claim);
+            }
+        }
+        Err(ClaimError::Stuck)
+    }
+
+    /// Claims `count` indices, ascending, and hands each to `take`: one fetch-add for all of them
+    /// unless some are void.
+    pub(crate) fn claim_block<'a>(
+        &'a self,
+        count: u64,
+        pins: &PinTable,
+        mut take: impl FnMut(Claim<'a, T>),
+    ) -> Result<(), ClaimError> {
+        // Relaxed: as in `claim`.
+        let first = self.tail.fetch_add(count, Ordering::Relaxed);
+        let mut missing = 0;
+        for index in first..first + count {
+            match self.admit(index, pins)? {
+                Some(claim) => take(claim),
+                None => missing += 1,
+            }
+        }
+        for _ in 0..missing {
+            take(self.claim_again(pins)?);
+        }
+        Ok(())
+    }
+
+    /// Whether a claimed index is granted. Each turn of the loop finds the gate moved on by this
+    /// thread or another, at most to the index's own lap.
+    #[inline(always)]
+    fn admit(&self, index: u64, pins: &PinTable) -> Result<Option<Claim<'_, T>>, ClaimError> {
+        if index >= MAX_INDEX {
+            return Err(ClaimError::Exhausted);
+        }
+        // Acquire: PAIR: the gate's exchange in `decide`.
+        let mut gate = self.gate_word(index);
+        loop {
+            match self.gate_lap(gate).cmp(&(self.geometry.lap(index) + 1)) {
+                std::cmp::Ordering::Equal => {
+                    return Ok(self
+                        .is_open(gate, index)
+                        .then(|| Claim { lane: self, index }));
+                }
+                std::cmp::Ordering::Greater => {
+                    self.arrive_late(index);
+                    return Ok(None);
+                }
+                std::cmp::Ordering::Less => gate = self.open(index, gate, pins),
+            }
+        }
+    }
+
+    /// The gate went on before the claimer looked: if its index had been granted, the slot is its
+    /// own and nobody else will free it.
+    #[cold]
+    fn arrive_late(&self, index: u64) {
+        // Relaxed: the decision that passed this index by was acquired with the gate, and its
+        // opener raised `granted` before.
+        if self.granted[self.geometry.place(index)].load(Ordering::Relaxed) == index + 1 {
+            drop(Claim { lane: self, index });
+        }
+    }
+
+    /// Opens `index`'s chunk for its lap, unless another does first; returns the gate's new word.
+    #[cold]
+    #[inline(never)]
+    fn open(&self, index: u64, gate: u64, pins: &PinTable) -> u64 {
+        let start = self.geometry.chunk_start(index);
+        // Acquire: PAIR: the fetch-max in `extend`. Reads that its scan saw ended happen before.
+        if self.bounds.limit.load(Ordering::Acquire) < start + self.geometry.chunk() {
+            self.extend(start, pins);
+            let now = self.gate_word(index);
+            if now != gate {
+                return now;
+            }
+        }
+        self.decide(start, gate, |_| false)
+    }
+
+    /// Makes the one decision on a chunk for the lap of `start`: which places are void. Returns
+    /// the gate's word afterwards, whoever wrote it.
+    fn decide(&self, start: u64, gate: u64, pinned: impl Fn(u64) -> bool) -> u64 {
+        let mut void = 0;
+        for index in start..start + self.geometry.chunk() {
+            let place = self.geometry.place(index);
+            let was_open = self.gate_lap(gate) > 0 && self.is_open(gate, index);
+            let last_granted = if was_open {
+                (self.gate_lap(gate) - 1) * self.geometry.span() + place as u64 + 1
+            } else {
+                // Relaxed: the decision that made the place void was acquired with the gate. Current
+                // unless the exchange below will fail.
+                self.granted[place].load(Ordering::Relaxed)
+            };
+            // The stamp's acquire load makes the next owner's writes happen after the last one's.
+            if self.slots[place].stamp().finished() != last_granted || pinned(index) {
+                void |= self.gate_bit(index);
+                if was_open {
+                    // Relaxed: the gate's release below carries it.
+                    self.granted[place].fetch_max(last_granted, Ordering::Relaxed);
+                }
+            }
+        }
+        if void != 0 {
+            // Relaxed: a reader that sees it late looks at the gates late, and only waits longer.
+            self.bounds.voids.store(1, Ordering::Relaxed);
+        }
+        let next = (self.geometry.lap(start) + 1) << self.geometry.chunk() | void;
+        // Release: PAIR: `gate_word`. A failure acquires what the other opener decided.
+        let gates = &self.gates[self.geometry.gate(start)];
+        match gates.compare_exchange(gate, next, Ordering::Release, Ordering::Acquire) {
+            Ok(_) => next,
+            Err(now) => now,
+        }
+    }
+
+    /// Raises the limit above the chunk at `start`, or decides that chunk because a pin stands in
+    /// it. The loop goes up by a chunk a turn, and only through chunks that pins stand in.
+    fn extend(&self, start: u64, pins: &PinTable) {
+        let end = start + self.geometry.chunk();
+        // Relaxed: a hint of how far to go.
+        let tail = self.geometry.chunk_start(self.tail.load(Ordering::Relaxed));
+        let target = tail.max(start) + self.geometry.chunk() + self.geometry.slack();
+        // Relaxed: ordered by the fence. PAIR: `Lane::oldest` after a pin.
+        self.bounds.horizon.fetch_max(target, Ordering::Relaxed);
+        // SeqCst: PAIR: the fence between a reader's pin and its look at the horizon.
+        fence(Ordering::SeqCst);
+        let ranges = || pins::ranges(pins, self.number);
+        // Acquire: below it others have looked, and this thread may pass that on.
+        let mut from = self.bounds.limit.load(Ordering::Acquire);
+        loop {
+            let conflict = ranges().map(|range| self.next_conflict(from, range)).min();
+            let free = match conflict {
+                Some(index) if index < target => self.geometry.chunk_start(index),
+                _ => target,
+            };
+            if free >= end {
+                // Release: PAIR: `open`.
+                self.bounds.limit.fetch_max(free, Ordering::Release);
+                return;
+            }
+            let mut gate = self.gate_word(free);
+            while self.gate_lap(gate) < self.geometry.lap(free) + 1 {
+                gate = self.decide(free, gate, |index| {
+                    ranges().any(|range| self.next_conflict(index, range) == index)
+                });
+            }
+            from = free + self.geometry.chunk();
+        }
+    }
+
+    /// The lowest index, not below `from`, that would overwrite what the pinned range may touch.
+    fn next_conflict(&self, from: u64, (lowest, count): (u64, u64)) -> u64 {
+        let places = self.geometry.span();
+        let from = from.max(lowest + places);
+        let offset = (from - lowest) & (places - 1);
+        if offset < count {
+            from
+        } else {
+            from + places - offset
+        }
+    }
+
+    #[inline(always)]
+    fn gate_word(&self, index: u64) -> u64 {
+        // Acquire: PAIR: the exchange in `decide`.
+        self.gates[self.geometry.gate(index)].load(Ordering::Acquire)
+    }
+
+    /// One above the lap that the gate was last opened for; 0 if never.
+    #[inline(always)]
+    fn gate_lap(&self, gate: u64) -> u64 {
+        gate >> self.geometry.chunk()
+    }
+
+    #[inline(always)]
+    fn gate_bit(&self, index: u64) -> u64 {
+        1 << (index & (self.geometry.chunk() - 1))
+    }
+
+    #[inline(always)]
+    fn is_open(&self, gate: u64, index: u64) -> bool {
+        gate & self.gate_bit(index) == 0
+    }
+
+    // Reading.
+
+    /// What is to be seen at `index`, in a bounded number of steps. Needs no pin.
+    #[inline(always)]
+    pub(crate) fn peek(&self, index: u64) -> Peek {
+        let stamp = self.slots[self.geometry.place(index)].stamp();
+        if stamp.is_done(index) {
+            return Peek::Ready;
+        }
+        match stamp.finished().cmp(&(index + 1)) {
+            std::cmp::Ordering::Greater => Peek::Lapped,
+            std::cmp::Ordering::Equal => Peek::Void,
+            // Relaxed: see `decide`.
+            _ if self.bounds.voids.load(Ordering::Relaxed) == 0 => Peek::Pending,
+            _ => self.peek_gate(index),
+        }
+    }
+
+    #[cold]
+    fn peek_gate(&self, index: u64) -> Peek {
+        let gate = self.gate_word(index);
+        match self.gate_lap(gate).cmp(&(self.geometry.lap(index) + 1)) {
+            std::cmp::Ordering::Greater => Peek::Lapped,
+            std::cmp::Ordering::Equal if !self.is_open(gate, index) => Peek::Void,
+            _ => Peek::Pending,
+        }
+    }
+
+    /// The tag of `index`'s frame, if it is there to be seen. No tag proves nothing.
+    #[inline(always)]
+    pub(crate) fn tag(&self, index: u64) -> Option<u32> {
+        // Relaxed: the word names its own index, and nothing else is read on its account.
+        tag::unpack(
+            self.tags[self.geometry.place(index)].load(Ordering::Relaxed),
+            index,
+        )
+    }
+
+    /// The place in the order of `index`'s frame.
+    ///
+    /// # Safety
+    /// The caller holds a checked pin on `index` and `peek` said that it is ready.
+    #[inline(always)]
+    pub(crate) unsafe fn numbered(&self, index: u64) -> Numbered {
+        // SAFETY: S3 by the caller.
+        unsafe { self.slots[self.geometry.place(index)].numbered() }
+    }
+
+    /// Lends `index`'s frame to `f`.
+    ///
+    /// # Safety
+    /// The caller holds a checked pin on `index` until `f` returns, and `peek` said that it is ready.
+    #[inline(always)]
+    pub(crate) unsafe fn read<R>(&self, index: u64, f: impl FnOnce(&T) -> R) -> R {
+        // SAFETY: S3 by the caller.
+        unsafe { self.slots[self.geometry.place(index)].read(f) }
+    }
+}
+
+/// A granted index: the right and the duty to finish its slot. Dropped unfilled, it is left:
+/// readers pass over it.
+pub(crate) struct Claim<'a, T> {
+    lane: &'a Lane<T>,
+    index: u64,
+}
+
+impl<'a, T> Claim<'a, T> {
+    #[inline(always)]
+    pub(crate) fn index(&self) -> u64 {
+        self.index
+    }
+
+    #[inline(always)]
+    pub(crate) fn lane(&self) -> &'a Lane<T> {
+        self.lane
+    }
+
+    /// Publishes the frame. Returns the frame that it replaced.
+    #[inline(always)]
+    pub(crate) fn fill(self, numbered: Numbered, tag: u32, frame: T) -> Option<T> {
+        let (lane, index) = (self.lane, self.index);
+        std::mem::forget(self);
+        let place = lane.geometry.place(index);
+        // Relaxed: see `Lane::tag`.
+        lane.tags[place].store(tag::pack(tag, index), Ordering::Relaxed);
+        // SAFETY: a `Claim` is made only for a granted index, once, and ends here. S2: the grant
+        // happened after the last read under a pin, and no checked pin covers the earlier index.
+        unsafe { lane.slots[place].write(index, numbered, frame) }
+    }
+}
+
+impl<T> Drop for Claim<'_, T> {
+    fn drop(&mut self) {
+        // SAFETY: a `Claim` is made only for a granted index, once, and was not filled.
+        unsafe { self.lane.slots[self.lane.geometry.place(self.index)].leave(self.index) }
+    }
+}

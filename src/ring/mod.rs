@@ -1,0 +1,302 @@
+//! The lock-free core: a broadcast ring with a lossless class, generic over its frames.
+//!
+//! A [`Ring`] is a set of shards under one global sequence. Each shard has two lanes, each a ring
+//! of slots: one for ordinary frames and one for **terminal** frames, which a flood of ordinary ones
+//! can therefore not overwrite. Any number of threads publish; any number of [`Subscription`]s read
+//! everything, or some shards, or what a [`TagFilter`] lets through, each at its own pace, in
+//! strictly increasing order of the numbers. A reader that is too slow is lapped, never waited for,
+//! and is told exactly where and how much it lost.
+//!
+//! Publishing never waits and never allocates; polling is wait-free. Subscribing takes a mutex that
+//! neither of them ever takes.
+//!
+//! ```
+//! use framebus::ring::{Delivery, Ring, RingConfig, Route, Select, Start};
+//! use std::ops::ControlFlow;
+//!
+//! #[derive(Debug, PartialEq)]
+//! struct Price { cents: u32 }
+//!
+//! let ring = Ring::new(&RingConfig::default());
+//! let mut prices = ring.subscribe(Select::All, None, Start::Oldest)?;
+//! ring.publish(Route::default(), Price { cents: 499 })?;
+//! ring.publish(Route::default().terminal(), Price { cents: 0 })?;
+//!
+//! let mut seen = Vec::new();
+//! prices.poll(|delivery| {
+//!     match delivery {
+//!         Delivery::Frame(number, price) => seen.push((number, price.cents)),
+//!         Delivery::Gap(gap) => panic!("lost {}", gap.lost),
+//!     }
+//!     ControlFlow::Continue(())
+//! });
+//! assert_eq!(seen, [(1, 499), (2, 0)]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Where to read on
+//! `lane.rs` has the algorithm by which slots are claimed and overwritten, `pins.rs` the protocol
+//! between readers and those who overwrite, `subscription.rs` the order of the merge, `publish.rs`
+//! the few lines that every frame goes through.
+//!
+//! # Progress
+//! *Publish* is lock-free, and bounded: a claim that finds its slot held claims another, at most as
+//! often as the lane has places, then fails with [`PublishError::Stuck`]. *Poll* is wait-free.
+
+mod core;
+mod cursor;
+mod geometry;
+mod lane;
+mod pins;
+mod publish;
+mod slot;
+mod subscription;
+mod table;
+mod tag;
+
+use self::core::Core;
+use crate::sync::{Arc, Ordering};
+
+pub use geometry::{Geometry, MAX_WINDOW};
+pub use subscription::{Delivery, Gap, Polled, Subscription};
+pub use tag::{CLASS_BITS, TAG_BITS, TagFilter};
+
+/// The highest number that a frame can bear: 2^62.
+pub const MAX_SEQUENCE: u64 = 1 << 62;
+
+/// The most shards of a ring.
+pub const MAX_SHARDS: usize = 1 << 12;
+
+pub(crate) const FRAMES: usize = 0;
+pub(crate) const TERMINALS: usize = 1;
+
+/// The sizes of a [`Ring`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RingConfig {
+    /// How many shards: rounded up to a power of two, 1 to [`MAX_SHARDS`].
+    pub shards: usize,
+    /// Each shard's lane of ordinary frames.
+    pub frames: Geometry,
+    /// Each shard's lane of terminal frames; it holds at least as many as `frames` does.
+    pub terminals: Geometry,
+    /// The first frame gets the number after this one, at most [`MAX_SEQUENCE`].
+    pub after: u64,
+}
+
+impl Default for RingConfig {
+    /// One shard that holds more than 57,000 frames of each class, numbered from 1.
+    fn default() -> Self {
+        let lane = Geometry::for_window(57_000);
+        RingConfig {
+            shards: 1,
+            frames: lane,
+            terminals: lane,
+            after: 0,
+        }
+    }
+}
+
+/// Where a frame goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Route {
+    /// The shard; taken modulo the number of shards.
+    pub shard: usize,
+    /// Whether it goes into the lane that ordinary frames don't overwrite.
+    pub terminal: bool,
+    /// What a [`TagFilter`] sees of it: the lowest [`TAG_BITS`] bits.
+    pub tag: u32,
+}
+
+impl Route {
+    /// The same route, for a terminal frame.
+    pub fn terminal(self) -> Self {
+        Route {
+            terminal: true,
+            ..self
+        }
+    }
+
+    fn lane_of(self, shard: usize) -> usize {
+        shard * pins::LANES + if self.terminal { TERMINALS } else { FRAMES }
+    }
+}
+
+/// Which lanes a subscription reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Select {
+    /// Everything.
+    All,
+    /// One shard, taken modulo the number of shards.
+    Shard(usize),
+    /// The terminal frames of all shards.
+    Terminals,
+}
+
+/// Where a subscription starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// At the oldest frame that is still held.
+    Oldest,
+    /// After everything published so far.
+    Latest,
+    /// After this number. What has expired in between is told as a [`Gap`].
+    After(u64),
+}
+
+/// Why a frame was not published. It was not lost silently: nothing of it is in the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// Every slot of the lane is held by a reader inside a batch or by a suspended publisher.
+    #[error(
+        "every slot of the lane is held by a reader or writer that does not move; use a larger ring"
+    )]
+    Stuck,
+    /// The sequence, or a lane's indices, are used up.
+    #[error("the sequence space is used up; start a new ring")]
+    Exhausted,
+    /// A batch has more frames for one lane than the lane holds.
+    #[error(
+        "the batch has {count} frames for a lane that holds {most}; split it or use a larger ring"
+    )]
+    BatchTooLarge {
+        /// The frames for that lane.
+        count: u64,
+        /// The most that it takes at once.
+        most: u64,
+    },
+}
+
+/// Why a subscription could not be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// [`Start::After`] names a number that was not given yet.
+    #[error("cannot start after {after}: the last number given is {last}")]
+    Ahead {
+        /// The number asked for.
+        after: u64,
+        /// The last number given.
+        last: u64,
+    },
+    /// As many subscriptions as a shard has rows for are alive.
+    #[error("too many subscriptions are alive; drop some")]
+    TooMany,
+}
+
+/// See the module. Clones are handles to the same ring.
+pub struct Ring<T> {
+    core: Arc<Core<T>>,
+}
+
+impl<T> Ring<T> {
+    /// A new ring. Its memory is asked for at once and costs nothing until it is used.
+    pub fn new(config: &RingConfig) -> Self {
+        Ring {
+            core: Arc::new(Core::new(config)),
+        }
+    }
+
+    /// How many shards there are: a power of two.
+    pub fn shards(&self) -> usize {
+        self.core.shards()
+    }
+
+    /// The number that the next frame will bear.
+    pub fn next_sequence(&self) -> u64 {
+        // Acquire: what the caller reads next is at least as new.
+        self.core.next.load(Ordering::Acquire)
+    }
+
+    /// Publishes a frame; returns its number.
+    ///
+    /// # Errors
+    /// [`PublishError::Stuck`], [`PublishError::Exhausted`]. The frame is dropped.
+    #[inline]
+    pub fn publish(&self, route: Route, frame: T) -> Result<u64, PublishError> {
+        self.core.publish(route, |_| frame)
+    }
+
+    /// Publishes the frame that `make` makes from its number.
+    ///
+    /// `make` runs while readers of the lane wait for this frame: it should do no more than store
+    /// the number. If it panics, the number stays unused, and readers of everything are told of it.
+    ///
+    /// # Errors
+    /// As for [`publish`](Self::publish); `make` was not called then.
+    #[inline]
+    pub fn publish_with(
+        &self,
+        route: Route,
+        make: impl FnOnce(u64) -> T,
+    ) -> Result<u64, PublishError> {
+        self.core.publish(route, make)
+    }
+
+    /// Publishes frames under consecutive numbers, so that no other publisher's frame falls between
+    /// them: all, or none. One claim for each lane and one step of the sequence in all. `make` is
+    /// as for [`publish_with`](Self::publish_with). Returns the range of numbers.
+    ///
+    /// # Errors
+    /// As for [`publish`](Self::publish), and [`PublishError::BatchTooLarge`].
+    pub fn publish_all_with<U>(
+        &self,
+        items: Vec<(Route, U)>,
+        make: impl FnMut(u64, U) -> T,
+    ) -> Result<std::ops::Range<u64>, PublishError> {
+        self.core.publish_all(items, make)
+    }
+
+    /// A new subscription. Takes O(frames held in the selected lanes) steps for
+    /// [`Start::Latest`] and [`Start::After`].
+    ///
+    /// # Errors
+    /// [`SubscribeError::Ahead`], [`SubscribeError::TooMany`].
+    pub fn subscribe(
+        &self,
+        select: Select,
+        filter: Option<TagFilter>,
+        start: Start,
+    ) -> Result<Subscription<T>, SubscribeError> {
+        let last = self.next_sequence() - 1;
+        let after = match start {
+            Start::Oldest => None,
+            Start::Latest => Some(last),
+            Start::After(after) if after > last => {
+                return Err(SubscribeError::Ahead { after, last });
+            }
+            Start::After(after) => Some(after),
+        };
+        let lanes = 0..self.core.lanes.len();
+        let cursors = match select {
+            Select::All => self.core.cursors(lanes),
+            Select::Terminals => self
+                .core
+                .cursors(lanes.skip(TERMINALS).step_by(pins::LANES)),
+            Select::Shard(shard) => {
+                let first = (shard & (self.shards() - 1)) * pins::LANES;
+                self.core.cursors(first..first + pins::LANES)
+            }
+        }?;
+        let mut subscription = Subscription::new(self.core.clone(), cursors, filter);
+        subscription.start(after);
+        Ok(subscription)
+    }
+}
+
+impl<T> Clone for Ring<T> {
+    fn clone(&self) -> Self {
+        Ring {
+            core: self.core.clone(),
+        }
+    }
+}
+
+impl<T> std::fmt::Debug for Ring<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ring")
+            .field("shards", &self.shards())
+            .field("next_sequence", &self.next_sequence())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,522 @@
+//! A subscription: cursors over lanes, merged into one strictly increasing order.
+//!
+//! # Order
+//! A publisher claims its index before it takes its number. So whoever loads the next number as G
+//! and *then* the tails knows that every frame numbered below G has an index below those tails.
+//! The merge offers frame n when
+//! - n is one above the last one: nothing can lie between; or
+//! - n < G, it is the lowest head, and every lane without a head was scanned up to its tail.
+//!
+//! A lane with a claimed, unfinished index below its tail may still bring a lower number: the merge
+//! stops there and says so by giving nothing more. It never spins.
+//!
+//! # What was lost
+//! Each number is one frame, and each frame is in one lane. A subscription to everything
+//! therefore counts what it lost by numbers, exactly: a number that is missing below a proven one
+//! belonged to a lapped lane. A narrower one counts the indices that its lanes lost, which is an
+//! upper bound: they may have been other runs' frames, or void.
+
+use super::core::Core;
+use super::cursor::{Cursor, Head};
+use super::tag::TagFilter;
+use crate::sync::{Arc, Ordering, fence};
+use std::ops::ControlFlow;
+
+/// How often a pin is tried again after a lap before the poll gives up for this time.
+const PIN_TRIES: usize = 4;
+
+/// What a subscription gives, in order.
+#[derive(Debug)]
+pub enum Delivery<'a, T> {
+    /// A frame, with its number.
+    Frame(u64, &'a T),
+    /// Frames that are gone. Comes before the next frame that this subscription gets.
+    Gap(Gap),
+}
+
+/// Frames that the ring overwrote before the subscription read them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The number after the last one that was given.
+    pub first: u64,
+    /// The number before the next one that will be given.
+    pub last: u64,
+    /// How many frames were lost: exact for a subscription to everything, else an upper bound.
+    pub lost: u64,
+    /// Whether they were gone when the subscription was made, and not lost by it.
+    pub expired: bool,
+    /// Whether terminal frames may be among them.
+    pub terminals_lost: bool,
+}
+
+/// How a poll ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Polled {
+    /// All that was published when the poll began was given.
+    CaughtUp,
+    /// A publish that began earlier is unfinished; what comes after it must wait for it.
+    Unfinished,
+    /// The visitor asked to stop, or the batch is full: there may be more.
+    More,
+}
+
+/// A reader of a [`Ring`](super::Ring): an independent position in each lane that it reads.
+///
+/// Polling is wait-free: its steps are bounded by the size of the ring, and it waits for nobody.
+pub struct Subscription<T> {
+    core: Arc<Core<T>>,
+    cursors: Vec<Cursor>,
+    /// The lowest number on offer in each lane; `u64::MAX` for none.
+    heads: Vec<u64>,
+    /// The tails, loaded after `known_below` was.
+    tails: Vec<u64>,
+    /// Frames numbered below this have an index below `tails`.
+    known_below: u64,
+    filter: Option<TagFilter>,
+    /// Reads every lane, unfiltered: numbers are dense.
+    everything: bool,
+    /// The last number given or passed over.
+    last: u64,
+    /// Indices lost and not told yet.
+    lost: u64,
+    /// Some lane was lapped since the last time all was told.
+    owes: bool,
+    /// What was missing below this number was gone when the subscription was made.
+    expired_below: u64,
+}
+
+impl<T> Subscription<T> {
+    pub(crate) fn new(core: Arc<Core<T>>, cursors: Vec<Cursor>, filter: Option<TagFilter>) -> Self {
+        let lanes = cursors.len();
+        Subscription {
+            everything: lanes == core.lanes.len() && filter.is_none(),
+            core,
+            cursors,
+            heads: vec![u64::MAX; lanes],
+            tails: vec![0; lanes],
+            known_below: 0,
+            filter,
+            last: 0,
+            lost: 0,
+            owes: false,
+            expired_below: 0,
+        }
+    }
+
+    /// The number of the last frame given; the next one is above it.
+    pub fn position(&self) -> u64 {
+        self.last
+    }
+
+    /// Gives all that was published when the call began, pin by pin, until `visit` breaks.
+    ///
+    /// A publish that was unfinished when the call began may hold back what came after it; then the
+    /// result is [`Polled::Unfinished`] and a later poll goes on there.
+    pub fn poll(&mut self, mut visit: impl FnMut(Delivery<'_, T>) -> ControlFlow<()>) -> Polled {
+        if !self.approach() && !self.owes {
+            return Polled::CaughtUp;
+        }
+        // Acquire: PAIR: the publishers' step of the number. Claims of all below happen before.
+        let until = self.core.next.load(Ordering::Acquire);
+        self.know(until);
+        let mut idle = 0;
+        // Each round uses up a pin of some lane; what goes beyond a ring's worth was published since.
+        for _ in 0..self.most_rounds() {
+            let before = self.progress();
+            match self.round(until, &mut visit) {
+                ControlFlow::Break(()) => return Polled::More,
+                ControlFlow::Continue(true) => {
+                    return match self.tell_rest(until, &mut visit) {
+                        ControlFlow::Break(()) => Polled::More,
+                        ControlFlow::Continue(()) => Polled::CaughtUp,
+                    };
+                }
+                ControlFlow::Continue(false) => {}
+            }
+            self.approach();
+            idle = if self.progress() == before {
+                idle + 1
+            } else {
+                0
+            };
+            // One such round may have had to learn how wide its pin must be.
+            if idle == 2 {
+                break;
+            }
+        }
+        Polled::Unfinished
+    }
+
+    /// Gives what is there, under one pin and without a look at what publishers write: the
+    /// cheapest way to keep up. At most a batch of each lane; returns how many deliveries it made.
+    ///
+    /// The frames are borrowed from the ring. A visitor that sleeps holds its batch's slots, which
+    /// publishers then pass over; it delays nobody, and the frames stay valid.
+    pub fn batch(&mut self, mut visit: impl FnMut(Delivery<'_, T>) -> ControlFlow<()>) -> usize {
+        let mut count = 0;
+        let mut visit = |delivery: Delivery<'_, T>| {
+            count += 1;
+            visit(delivery)
+        };
+        if self.approach() {
+            let _ = self.round(u64::MAX, &mut visit);
+        } else if self.owes {
+            self.poll(visit);
+        }
+        count
+    }
+
+    fn most_rounds(&self) -> u64 {
+        let pins = |cursor: &Cursor| {
+            let geometry = self.core.lanes[cursor.lane].geometry();
+            geometry.span() / geometry.batch() + 8
+        };
+        self.cursors.iter().map(pins).sum()
+    }
+
+    /// A number that changes when a cursor moves or a frame is given.
+    fn progress(&self) -> u64 {
+        self.cursors
+            .iter()
+            .map(Cursor::next)
+            .fold(self.last, u64::wrapping_add)
+    }
+
+    /// Whether there may be something to read, or to tell. Loads one stamp in each lane.
+    pub fn is_ready(&mut self) -> bool {
+        self.approach() || self.owes
+    }
+
+    /// Moves every cursor to what it needs a pin for; whether there is such a thing.
+    #[inline]
+    fn approach(&mut self) -> bool {
+        let mut wanted = false;
+        for cursor in &mut self.cursors {
+            wanted |= cursor.approach(&self.core.lanes[cursor.lane], self.filter.as_ref());
+        }
+        wanted
+    }
+
+    /// Pins what is wanted, gives what can be given, unpins. `Continue(true)`: nothing below
+    /// `until` is left.
+    fn round(
+        &mut self,
+        until: u64,
+        visit: &mut impl FnMut(Delivery<'_, T>) -> ControlFlow<()>,
+    ) -> ControlFlow<(), bool> {
+        self.pin();
+        let round = Round(self);
+        round.0.merge(until, visit)
+    }
+
+    fn pin(&mut self) {
+        for cursor in &mut self.cursors {
+            let (lane, row) = (&self.core.lanes[cursor.lane], self.core.row(cursor));
+            cursor.pin(lane, row);
+        }
+        for attempt in 1..=PIN_TRIES {
+            // SeqCst: PAIR: the fence in `Lane::extend`, between horizon and pins.
+            fence(Ordering::SeqCst);
+            let mut lapped = false;
+            for cursor in &mut self.cursors {
+                let (lane, row) = (&self.core.lanes[cursor.lane], self.core.row(cursor));
+                if let Err(lost) = cursor.check(lane, row) {
+                    self.lost += lost;
+                    self.owes |= lost > 0;
+                    lapped = true;
+                    if attempt < PIN_TRIES {
+                        cursor.pin(lane, row);
+                    }
+                }
+            }
+            if !lapped {
+                break;
+            }
+        }
+    }
+
+    fn merge(
+        &mut self,
+        until: u64,
+        visit: &mut impl FnMut(Delivery<'_, T>) -> ControlFlow<()>,
+    ) -> ControlFlow<(), bool> {
+        for at in 0..self.cursors.len() {
+            self.refresh(at);
+        }
+        let mut at = 0;
+        loop {
+            if self.heads[at] != self.last + 1 {
+                at = self.lowest();
+            }
+            let number = self.heads[at];
+            if number <= self.last {
+                // Before the start.
+                self.cursors[at].discard();
+                self.refresh(at);
+                continue;
+            }
+            if number != self.last + 1 {
+                if number >= until {
+                    return ControlFlow::Continue(self.prove(until));
+                }
+                match self.prove_or_refresh(number, until) {
+                    Proof::Holds => {}
+                    Proof::Changed => continue,
+                    Proof::Lacking => return ControlFlow::Continue(false),
+                }
+                if let Some(gap) = self.gap(number) {
+                    self.last = number - 1;
+                    visit(Delivery::Gap(gap))?;
+                }
+            } else if number >= until {
+                return ControlFlow::Continue(self.prove(until));
+            }
+            self.last = number;
+            let lane = &self.core.lanes[self.cursors[at].lane];
+            let flow = self.cursors[at].take(lane, |frame| visit(Delivery::Frame(number, frame)));
+            self.refresh(at);
+            if let Some(ControlFlow::Break(())) = flow {
+                return ControlFlow::Break(());
+            }
+        }
+    }
+
+    /// Looks at a lane's head again; whether it offers one.
+    #[inline(always)]
+    fn refresh(&mut self, at: usize) -> Head {
+        let cursor = &mut self.cursors[at];
+        let head = cursor.head(&self.core.lanes[cursor.lane], self.filter.as_ref());
+        self.heads[at] = match head {
+            Head::Ready(number) => number,
+            Head::Pending | Head::Beyond => u64::MAX,
+        };
+        head
+    }
+
+    #[inline(always)]
+    fn lowest(&self) -> usize {
+        let mut lowest = 0;
+        for at in 1..self.heads.len() {
+            if self.heads[at] < self.heads[lowest] {
+                lowest = at;
+            }
+        }
+        lowest
+    }
+
+    /// Learns the tails for all numbers below `below`, which was loaded before.
+    fn know(&mut self, below: u64) {
+        self.known_below = below;
+        for (tail, cursor) in self.tails.iter_mut().zip(&self.cursors) {
+            *tail = self.core.lanes[cursor.lane].tail();
+        }
+    }
+
+    /// Whether nothing below `number`, the lowest head, can come any more.
+    fn prove_or_refresh(&mut self, number: u64, until: u64) -> Proof {
+        if number >= self.known_below && until == u64::MAX {
+            // Acquire: PAIR: the publishers' step of the number.
+            let below = self.core.next.load(Ordering::Acquire);
+            self.know(below);
+        }
+        for at in 0..self.cursors.len() {
+            if self.heads[at] == u64::MAX && !self.cursors[at].is_past(self.tails[at]) {
+                return match self.refresh(at) {
+                    Head::Ready(_) => Proof::Changed,
+                    // Passed over or void up to the tail meanwhile.
+                    _ if self.cursors[at].is_past(self.tails[at]) => continue,
+                    _ => Proof::Lacking,
+                };
+            }
+        }
+        Proof::Holds
+    }
+
+    /// Whether nothing below `until` is left in any lane.
+    fn prove(&mut self, until: u64) -> bool {
+        if until == u64::MAX {
+            return true;
+        }
+        (0..self.cursors.len())
+            .all(|at| self.heads[at] != u64::MAX || self.cursors[at].is_past(self.tails[at]))
+    }
+
+    /// What was lost between the last frame and `number`, which is proven to be the next.
+    fn gap(&mut self, number: u64) -> Option<Gap> {
+        let between = number - self.last - 1;
+        let lost = if self.everything {
+            between
+        } else {
+            self.lost.min(between)
+        };
+        self.lost -= self.lost.min(lost);
+        (lost > 0).then(|| Gap {
+            first: self.last + 1,
+            last: number - 1,
+            lost,
+            expired: self.last + 1 < self.expired_below,
+            terminals_lost: self.cursors.iter().any(|cursor| {
+                cursor.lapped && self.core.lanes[cursor.lane].number() == super::TERMINALS
+            }),
+        })
+    }
+
+    /// All below `until` was given: what was lost behind the last frame is told now.
+    fn tell_rest(
+        &mut self,
+        until: u64,
+        visit: &mut impl FnMut(Delivery<'_, T>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        if !self.owes || until <= self.last {
+            return ControlFlow::Continue(());
+        }
+        let gap = self.gap(until);
+        self.owes = false;
+        self.lost = 0;
+        self.cursors
+            .iter_mut()
+            .for_each(|cursor| cursor.lapped = false);
+        match gap {
+            Some(gap) => {
+                self.last = gap.last;
+                visit(Delivery::Gap(gap))
+            }
+            None => ControlFlow::Continue(()),
+        }
+    }
+
+    // Starting.
+
+    /// Moves to the first frame above `after`, or to the oldest that is held, and notes what
+    /// had expired before. Passes over at most what the lanes hold.
+    pub(crate) fn start(&mut self, after: Option<u64>) {
+        self.last = after.unwrap_or(0);
+        let held_from: Vec<_> = (0..self.cursors.len())
+            .map(|at| self.first_held(at))
+            .collect();
+        for at in 0..self.cursors.len() {
+            self.seek(at);
+        }
+        if after.is_none() {
+            let oldest = self.heads.iter().copied().min().unwrap_or(u64::MAX);
+            self.last = match held_from.iter().all(|&(expired, _)| expired == 0) {
+                true => self.core.first - 1,
+                // Acquire: as in `poll`.
+                false => oldest.min(self.core.next.load(Ordering::Acquire)) - 1,
+            };
+        }
+        for (cursor, (expired, number)) in self.cursors.iter_mut().zip(held_from) {
+            if expired > 0 && number > self.last + 1 {
+                self.expired_below = self.expired_below.max(number);
+                self.lost += expired.min(number - self.last - 1);
+                cursor.lapped = true;
+                self.owes = true;
+            }
+        }
+        self.heads.fill(u64::MAX);
+    }
+
+    /// How many indices of a lane have expired, and the lowest number that it holds of any tag: the
+    /// next number if that can't be seen.
+    fn first_held(&mut self, at: usize) -> (u64, u64) {
+        let expired = self.cursors[at].next();
+        // Acquire: as in `poll`.
+        let next = self.core.next.load(Ordering::Acquire);
+        if expired == 0 {
+            return (0, next);
+        }
+        let (lane, row) = (self.cursors[at].lane, self.cursors[at].row);
+        let own = std::mem::replace(&mut self.cursors[at], Cursor::new(lane, row, expired));
+        let filter = self.filter.take();
+        let last = std::mem::replace(&mut self.last, 0);
+        self.seek(at);
+        self.cursors[at] = own;
+        self.filter = filter;
+        self.last = last;
+        (expired, self.heads[at].min(next))
+    }
+
+    /// Moves one cursor to its first frame above `last`. Its number, if it could be seen, is left
+    /// in `heads`.
+    fn seek(&mut self, at: usize) {
+        let core = self.core.clone();
+        for _ in 0..self.most_rounds() {
+            let cursor = &mut self.cursors[at];
+            let (lane, row) = (&core.lanes[cursor.lane], core.row(cursor));
+            if !cursor.approach(lane, self.filter.as_ref()) {
+                self.heads[at] = u64::MAX;
+                return;
+            }
+            cursor.pin(lane, row);
+            // SeqCst: as in `pin`.
+            fence(Ordering::SeqCst);
+            let lapped = cursor.check(lane, row).is_err();
+            let before = cursor.next();
+            let mut head = self.refresh(at);
+            while let Head::Ready(number) = head
+                && number <= self.last
+            {
+                self.cursors[at].discard();
+                head = self.refresh(at);
+            }
+            let cursor = &mut self.cursors[at];
+            cursor.unpin(lane, row);
+            if head != Head::Beyond || !lapped && cursor.next() == before {
+                return;
+            }
+        }
+    }
+}
+
+enum Proof {
+    Holds,
+    /// A lower head may have come up.
+    Changed,
+    Lacking,
+}
+
+/// Ends the pins of a round, also when the visitor panics.
+struct Round<'a, T>(&'a mut Subscription<T>);
+
+impl<T> Drop for Round<'_, T> {
+    fn drop(&mut self) {
+        let Subscription { core, cursors, .. } = &mut *self.0;
+        for cursor in cursors {
+            let (lane, row) = (&core.lanes[cursor.lane], core.row(cursor));
+            cursor.unpin(lane, row);
+        }
+    }
+}
+
+impl<T> Drop for Subscription<T> {
+    fn drop(&mut self) {
+        self.core.give_back(&self.cursors);
+    }
+}
+
+impl<T> std::fmt::Debug for Subscription<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Subscription")
+            .field("lanes", &self.cursors.len())
+            .field("filter", &self.filter)
+            .field("position", &self.last)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> Subscription<T> {
+    /// An independent subscription at the same place.
+    ///
+    /// # Errors
+    /// [`SubscribeError`](super::SubscribeError) if no more subscriptions can be had.
+    pub fn try_clone(&self) -> Result<Self, super::SubscribeError> {
+        let cursors = self.core.clone_cursors(&self.cursors)?;
+        Ok(Subscription {
+            core: self.core.clone(),
+            cursors,
+            heads: self.heads.clone(),
+            tails: self.tails.clone(),
+            ..*self
+        })
+    }
+}

@@ -1,0 +1,47 @@
+//! The one place that knows whether the crate runs on real threads or inside the loom model
+//! checker. Everything else takes its atomics, cells, locks and fences from here.
+//!
+//! [`UnsafeCell`] has loom's shape (`with` and `with_mut`), so that loom sees each access to a
+//! slot's body and reports a race on it. Fences are re-exported as they are: the proofs of pin
+//! against extend and of publish against park rest on them, and loom models them only as fences.
+
+#[cfg(loom)]
+pub(crate) use loom::{
+    cell::UnsafeCell,
+    future::AtomicWaker,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence},
+    },
+};
+
+#[cfg(not(loom))]
+pub(crate) use self::real::*;
+
+#[cfg(not(loom))]
+mod real {
+    pub(crate) use atomic_waker::AtomicWaker;
+    pub(crate) use std::sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence},
+    };
+
+    /// `std::cell::UnsafeCell` with loom's two accessors.
+    #[derive(Debug)]
+    #[repr(transparent)]
+    pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
+
+    impl<T> UnsafeCell<T> {
+        /// Calls `f` with a pointer for reading; the caller's `f` must see no concurrent writer.
+        #[inline(always)]
+        pub(crate) fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
+            f(self.0.get())
+        }
+
+        /// Calls `f` with a pointer for writing; the caller's `f` must be alone.
+        #[inline(always)]
+        pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
+            f(self.0.get())
+        }
+    }
+}
