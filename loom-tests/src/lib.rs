@@ -1,1 +1,104 @@
-//! Models of the lock-free core under loom.
+//! Models of the lock-free core, for the loom model checker: see `tests/`.
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test -p loom-tests --release` runs them; without the flag they are
+//! empty. `LOOM_MAX_PREEMPTIONS` (default 2 here, see [`check`]) sets how deep they look.
+#![cfg(loom)]
+
+use framebus::ring::{Delivery, Geometry, Ring, RingConfig, Route, Select, Start, Subscription};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+/// Runs a model over all schedules with at most `preemptions` preemptions, or as many as the
+/// variable `LOOM_MAX_PREEMPTIONS` says, and prints how many executions that were.
+pub fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound.get_or_insert(preemptions);
+    builder.max_branches = 20_000;
+    let executions = Arc::new(AtomicUsize::new(0));
+    let counter = executions.clone();
+    let began = Instant::now();
+    builder.check(move || {
+        counter.fetch_add(1, Ordering::Relaxed);
+        model();
+    });
+    let executions = executions.load(Ordering::Relaxed);
+    let name = std::thread::current().name().unwrap_or("model").to_owned();
+    println!("{name}: {executions} executions in {:?}", began.elapsed());
+}
+
+/// A ring of one shard with lanes of the given places, chunks of `chunk`, no slack, pins of one.
+pub fn tiny(places: u64, chunk: u64) -> Ring<Box<u64>> {
+    let lane = Geometry::exact(places, chunk, 0, 1);
+    Ring::new(&RingConfig {
+        shards: 1,
+        frames: lane,
+        terminals: lane,
+        after: 0,
+    })
+}
+
+/// A subscription to everything from the start.
+pub fn everything(ring: &Ring<Box<u64>>) -> Subscription<Box<u64>> {
+    ring.subscribe(Select::All, None, Start::Oldest).unwrap()
+}
+
+/// The route of ordinary frames.
+pub const FRAME: Route = Route {
+    shard: 0,
+    terminal: false,
+    tag: 0,
+};
+
+/// The route of terminal frames.
+pub const TERMINAL: Route = Route {
+    shard: 0,
+    terminal: true,
+    tag: 0,
+};
+
+/// What a reader got: the frames' numbers and values, and the number of frames it was told it lost.
+#[derive(Default, Debug)]
+pub struct Got {
+    /// Numbers and values, in order of arrival.
+    pub frames: Vec<(u64, u64)>,
+    /// The sum of the gaps.
+    pub lost: u64,
+    /// Whether a gap said that terminal frames may be among the lost.
+    pub terminals_lost: bool,
+}
+
+impl Got {
+    /// Polls once.
+    pub fn poll(&mut self, subscription: &mut Subscription<Box<u64>>) {
+        subscription.poll(|delivery| {
+            match delivery {
+                Delivery::Frame(number, value) => self.frames.push((number, **value)),
+                Delivery::Gap(gap) => {
+                    self.lost += gap.lost;
+                    self.terminals_lost |= gap.terminals_lost;
+                }
+            }
+            ControlFlow::Continue(())
+        });
+    }
+
+    /// Checks that numbers rose and that nothing is missing or there twice of `published` frames.
+    pub fn complete(&self, published: u64) {
+        assert!(
+            self.frames.is_sorted_by(|a, b| a.0 < b.0),
+            "order: {self:?}"
+        );
+        assert_eq!(
+            self.frames.len() as u64 + self.lost,
+            published,
+            "conservation: {self:?}"
+        );
+    }
+
+    /// Whether the value arrived.
+    pub fn has(&self, value: u64) -> bool {
+        self.frames.iter().any(|frame| frame.1 == value)
+    }
+}

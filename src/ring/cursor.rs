@@ -49,36 +49,58 @@ pub(crate) struct Cursor {
     pinned: Range<u64>,
     /// Whether indices were lost since a frame was last taken here.
     pub(crate) lapped: bool,
+    /// Until this index is passed without a void one in the lap before it, a frame that this cursor
+    /// was lapped at may still be unfinished, its number not taken; 0 if there is none.
+    suspect_until: u64,
 }
 
 impl Cursor {
-    pub(crate) fn new(lane: usize, row: usize, next: u64) -> Self {
+    /// A cursor over `lane`, whose place in the ring is `at`, that starts at index `next`.
+    pub(crate) fn new<T>(lane: &Lane<T>, at: usize, row: usize, next: u64) -> Self {
         Cursor {
-            lane,
+            lane: at,
             row,
             next,
             waiting: Vec::new(),
             pinned: 0..0,
             lapped: false,
+            suspect_until: if next == 0 {
+                0
+            } else {
+                next + lane.geometry().span()
+            },
         }
     }
 
     /// A cursor at the same place, with a row of its own.
     pub(crate) fn with_row(&self, row: usize) -> Self {
-        let waiting = self.waiting.clone();
         Cursor {
-            lane: self.lane,
             row,
-            next: self.next,
-            waiting,
+            waiting: self.waiting.clone(),
             pinned: 0..0,
-            lapped: self.lapped,
+            ..*self
         }
     }
 
     /// The lowest index that was not scanned.
     pub(crate) fn next(&self) -> u64 {
         self.next
+    }
+
+    /// Whether a number may yet be taken for a frame that this cursor lost.
+    ///
+    /// A lap notices indices whose owners may be suspended still. Such an owner's place is void in
+    /// every later lap until it is done, so a lap in which no place is void shows that none is left.
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.next < self.suspect_until
+    }
+
+    #[cold]
+    fn pass_void<T>(&mut self, lane: &Lane<T>) {
+        self.next += 1;
+        if self.is_suspect() {
+            self.suspect_until = self.next + lane.geometry().span();
+        }
     }
 
     fn lowest(&self) -> u64 {
@@ -95,7 +117,7 @@ impl Cursor {
         for _ in 0..lane.geometry().span() {
             if !self.pass_over(lane, filter) {
                 match lane.peek(self.next) {
-                    Peek::Void => self.next += 1,
+                    Peek::Void => self.pass_void(lane),
                     Peek::Pending => break,
                     Peek::Ready | Peek::Lapped => return true,
                 }
@@ -138,6 +160,7 @@ impl Cursor {
         let lost = (waited - self.waiting.len()) as u64 + oldest.saturating_sub(self.next);
         self.next = self.next.max(oldest);
         self.lapped |= lost > 0;
+        self.suspect_until = self.next + lane.geometry().span();
         Err(lost)
     }
 
@@ -187,7 +210,7 @@ impl Cursor {
                     self.waiting.insert(place, seen);
                     self.next += 1;
                 }
-                Peek::Void => self.next += 1,
+                Peek::Void => self.pass_void(lane),
                 Peek::Pending => return Head::Pending,
                 // Not under a checked pin; and if it were, the next pin would find out.
                 Peek::Lapped => return Head::Beyond,

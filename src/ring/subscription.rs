@@ -79,8 +79,8 @@ pub struct Subscription<T> {
     last: u64,
     /// Indices lost and not told yet.
     lost: u64,
-    /// Some lane was lapped since the last time all was told.
-    owes: bool,
+    /// How often a lane was found lapped.
+    laps: u64,
     /// What was missing below this number was gone when the subscription was made.
     expired_below: u64,
 }
@@ -98,7 +98,7 @@ impl<T> Subscription<T> {
             filter,
             last: 0,
             lost: 0,
-            owes: false,
+            laps: 0,
             expired_below: 0,
         }
     }
@@ -113,11 +113,18 @@ impl<T> Subscription<T> {
     /// A publish that was unfinished when the call began may hold back what came after it; then the
     /// result is [`Polled::Unfinished`] and a later poll goes on there.
     pub fn poll(&mut self, mut visit: impl FnMut(Delivery<'_, T>) -> ControlFlow<()>) -> Polled {
-        if !self.approach() && !self.owes {
+        if !self.approach() && !self.owes() {
             return Polled::CaughtUp;
         }
+        let owed = Owed {
+            lost: self.lost,
+            laps: self.laps,
+        };
         // Acquire: PAIR: the publishers' step of the number. Claims of all below happen before.
         let until = self.core.next.load(Ordering::Acquire);
+        if until <= self.last + 1 {
+            return Polled::CaughtUp;
+        }
         self.know(until);
         let mut idle = 0;
         // Each round uses up a pin of some lane; what goes beyond a ring's worth was published since.
@@ -126,7 +133,7 @@ impl<T> Subscription<T> {
             match self.round(until, &mut visit) {
                 ControlFlow::Break(()) => return Polled::More,
                 ControlFlow::Continue(true) => {
-                    return match self.tell_rest(until, &mut visit) {
+                    return match self.tell_rest(until, owed, &mut visit) {
                         ControlFlow::Break(()) => Polled::More,
                         ControlFlow::Continue(()) => Polled::CaughtUp,
                     };
@@ -160,7 +167,7 @@ impl<T> Subscription<T> {
         };
         if self.approach() {
             let _ = self.round(u64::MAX, &mut visit);
-        } else if self.owes {
+        } else if self.owes() {
             self.poll(visit);
         }
         count
@@ -184,7 +191,17 @@ impl<T> Subscription<T> {
 
     /// Whether there may be something to read, or to tell. Loads one stamp in each lane.
     pub fn is_ready(&mut self) -> bool {
-        self.approach() || self.owes
+        // Acquire: as in `poll`.
+        let published = || self.core.next.load(Ordering::Acquire) > self.last + 1;
+        self.owes() && published() || self.approach()
+    }
+
+    /// Whether a loss may have to be told although no frame follows it.
+    fn owes(&self) -> bool {
+        match self.everything {
+            true => self.cursors.iter().any(Cursor::is_suspect),
+            false => self.lost > 0,
+        }
     }
 
     /// Moves every cursor to what it needs a pin for; whether there is such a thing.
@@ -222,7 +239,7 @@ impl<T> Subscription<T> {
                 let (lane, row) = (&self.core.lanes[cursor.lane], self.core.row(cursor));
                 if let Err(lost) = cursor.check(lane, row) {
                     self.lost += lost;
-                    self.owes |= lost > 0;
+                    self.laps += 1;
                     lapped = true;
                     if attempt < PIN_TRIES {
                         cursor.pin(lane, row);
@@ -343,6 +360,10 @@ impl<T> Subscription<T> {
 
     /// What was lost between the last frame and `number`, which is proven to be the next.
     fn gap(&mut self, number: u64) -> Option<Gap> {
+        if !self.cursors.iter().any(|cursor| cursor.lapped) {
+            // What was not told of by now was void, and no frame.
+            self.lost = 0;
+        }
         let between = number - self.last - 1;
         let lost = if self.everything {
             between
@@ -361,21 +382,23 @@ impl<T> Subscription<T> {
         })
     }
 
-    /// All below `until` was given: what was lost behind the last frame is told now.
+    /// All below `until` was given. What was lost behind the last frame, and noticed before
+    /// `until` was loaded, is told now; what was noticed since may bear higher numbers.
     fn tell_rest(
         &mut self,
         until: u64,
+        owed: Owed,
         visit: &mut impl FnMut(Delivery<'_, T>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        if !self.owes || until <= self.last {
+        if until <= self.last + 1 || !self.everything && owed.lost == 0 {
             return ControlFlow::Continue(());
         }
         let gap = self.gap(until);
-        self.owes = false;
-        self.lost = 0;
-        self.cursors
-            .iter_mut()
-            .for_each(|cursor| cursor.lapped = false);
+        if self.laps == owed.laps {
+            self.cursors
+                .iter_mut()
+                .for_each(|cursor| cursor.lapped = false);
+        }
         match gap {
             Some(gap) => {
                 self.last = gap.last;
@@ -410,7 +433,6 @@ impl<T> Subscription<T> {
                 self.expired_below = self.expired_below.max(number);
                 self.lost += expired.min(number - self.last - 1);
                 cursor.lapped = true;
-                self.owes = true;
             }
         }
         self.heads.fill(u64::MAX);
@@ -426,7 +448,8 @@ impl<T> Subscription<T> {
             return (0, next);
         }
         let (lane, row) = (self.cursors[at].lane, self.cursors[at].row);
-        let own = std::mem::replace(&mut self.cursors[at], Cursor::new(lane, row, expired));
+        let probe = Cursor::new(&self.core.lanes[lane], lane, row, expired);
+        let own = std::mem::replace(&mut self.cursors[at], probe);
         let filter = self.filter.take();
         let last = std::mem::replace(&mut self.last, 0);
         self.seek(at);
@@ -466,6 +489,13 @@ impl<T> Subscription<T> {
             }
         }
     }
+}
+
+/// What was known to be lost when a poll began.
+#[derive(Clone, Copy)]
+struct Owed {
+    lost: u64,
+    laps: u64,
 }
 
 enum Proof {
