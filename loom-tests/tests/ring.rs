@@ -14,7 +14,10 @@ type Boxes = Ring<Box<u64>>;
 
 /// Publishes the values, and says how many the ring took: a tiny one may be held as a whole.
 fn publish(ring: &Boxes, route: Route, values: impl IntoIterator<Item = u64>) -> u64 {
-    values.into_iter().filter(|&value| ring.publish(route, Box::new(value)).is_ok()).count() as u64
+    values
+        .into_iter()
+        .filter(|&value| ring.publish(route, Box::new(value)).is_ok())
+        .count() as u64
 }
 
 fn publisher(ring: &Boxes, route: Route, values: std::ops::Range<u64>) -> JoinHandle<u64> {
@@ -123,7 +126,12 @@ fn a_lap_with_terminal_recovery() {
 fn two_shards_merged() {
     check(3, || {
         let lane = Geometry::exact(2, 1, 0, 1);
-        let ring = Ring::new(&RingConfig { shards: 2, frames: lane, terminals: lane, after: 0 });
+        let ring = Ring::new(&RingConfig {
+            shards: 2,
+            frames: lane,
+            terminals: lane,
+            after: 0,
+        });
         let second = publisher(&ring, Route { shard: 1, ..FRAME }, 1..2);
         let reader = reader(&ring, 2);
         let published = publish(&ring, FRAME, [0]) + second.join().unwrap();
@@ -141,10 +149,15 @@ fn a_batch_beside_a_publisher() {
         let second = publisher(&ring, FRAME, 9..10);
         let reader = reader(&ring, 1);
         let items = vec![(FRAME, 1), (TERMINAL, 2), (FRAME, 3)];
-        let numbers = ring.publish_all_with(items, |_, value| Box::new(value)).unwrap();
+        let numbers = ring
+            .publish_all_with(items, |_, value| Box::new(value))
+            .unwrap();
         let published = second.join().unwrap() + 3;
         let got = rest(reader.join().unwrap(), published);
         assert_eq!(got.lost, 0);
-        assert!(numbers.zip(1..4).all(|frame| got.frames.contains(&frame)), "{got:?}");
+        assert!(
+            numbers.zip(1..4).all(|frame| got.frames.contains(&frame)),
+            "{got:?}"
+        );
     });
 }

@@ -4,14 +4,19 @@ use super::cursor::Cursor;
 use super::geometry::Geometry;
 use super::lane::Lane;
 use super::pins::{LANES, PinRow, PinTable};
+use super::wait::Waiters;
 use super::{RingConfig, SubscribeError};
-use crate::sync::AtomicU64;
+use crate::sync::{AtomicU64, Ordering, fence};
 use crossbeam_utils::CachePadded;
 
 /// See the module. Lane `l` of shard `s` is `lanes[s * LANES + l]`.
 pub(crate) struct Core<T> {
     pub(crate) lanes: Box<[Lane<T>]>,
     pub(crate) pins: Box<[PinTable]>,
+    /// Those who wait for one shard's frames, by shard.
+    pub(crate) waiters: Box<[Waiters]>,
+    /// Those who wait for any.
+    pub(crate) wide_waiters: Waiters,
     /// The number that the next frame will bear.
     pub(crate) next: CachePadded<AtomicU64>,
     /// The number that the first frame bore.
@@ -34,6 +39,8 @@ impl<T> Core<T> {
                 .map(|at| Lane::new(geometry(at % LANES), at % LANES))
                 .collect(),
             pins: (0..shards).map(|_| PinTable::new()).collect(),
+            waiters: (0..shards).map(|_| Waiters::new()).collect(),
+            wide_waiters: Waiters::new(),
             next: CachePadded::new(AtomicU64::new(first)),
             first,
         }
@@ -47,6 +54,32 @@ impl<T> Core<T> {
     #[inline(always)]
     pub(crate) fn row(&self, cursor: &Cursor) -> &PinRow {
         self.pins[cursor.lane / LANES].row(cursor.row)
+    }
+
+    /// Wakes who waits for a frame of this shard with this key that was published before.
+    #[inline]
+    pub(crate) fn wake(&self, shard: usize, key: u64) {
+        // SeqCst: PAIR: the fence in `Waiters::lie_down`.
+        fence(Ordering::SeqCst);
+        self.waiters[shard & (self.shards() - 1)].wake(key);
+        self.wide_waiters.wake(key);
+    }
+
+    /// Wakes everybody.
+    pub(crate) fn wake_all(&self) {
+        // SeqCst: as in `wake`.
+        fence(Ordering::SeqCst);
+        let all = self.waiters.iter().chain([&self.wide_waiters]);
+        all.for_each(|waiters| waiters.wake(super::wait::ANY_KEY));
+    }
+
+    /// Where the owner of these cursors waits.
+    pub(crate) fn waiters_of(&self, cursors: &[Cursor]) -> &Waiters {
+        let shard = |cursor: &Cursor| cursor.lane / LANES;
+        match (cursors.first(), cursors.last()) {
+            (Some(first), Some(last)) if shard(first) == shard(last) => &self.waiters[shard(first)],
+            _ => &self.wide_waiters,
+        }
     }
 
     /// Cursors over the given lanes, lanes of one shard side by side, each at the oldest held.

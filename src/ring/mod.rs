@@ -53,6 +53,7 @@ mod slot;
 mod subscription;
 mod table;
 mod tag;
+mod wait;
 
 use self::core::Core;
 use crate::sync::{Arc, Ordering};
@@ -60,6 +61,7 @@ use crate::sync::{Arc, Ordering};
 pub use geometry::{Geometry, MAX_WINDOW};
 pub use subscription::{Delivery, Gap, Polled, Subscription};
 pub use tag::{CLASS_BITS, TAG_BITS, TagFilter};
+pub use wait::ANY_KEY;
 
 /// The highest number that a frame can bear: 2^62.
 pub const MAX_SEQUENCE: u64 = 1 << 62;
@@ -245,6 +247,19 @@ impl<T> Ring<T> {
         make: impl FnMut(u64, U) -> T,
     ) -> Result<std::ops::Range<u64>, PublishError> {
         self.core.publish_all(items, make)
+    }
+
+    /// Wakes the subscriptions that [wait](Subscription::lie_down) for a frame of this shard with
+    /// this key; to be called after such a frame was published. With nobody waiting this is a fence
+    /// and three loads. No lock, in any case.
+    #[inline]
+    pub fn wake(&self, shard: usize, key: u64) {
+        self.core.wake(shard, key);
+    }
+
+    /// Wakes every subscription that waits.
+    pub fn wake_all(&self) {
+        self.core.wake_all();
     }
 
     /// A new subscription. Takes O(frames held in the selected lanes) steps for

@@ -21,6 +21,7 @@ use super::cursor::{Cursor, Head};
 use super::tag::TagFilter;
 use crate::sync::{Arc, Ordering, fence};
 use std::ops::ControlFlow;
+use std::task::Waker;
 
 /// How often a pin is tried again after a lap before the poll gives up for this time.
 const PIN_TRIES: usize = 4;
@@ -83,6 +84,8 @@ pub struct Subscription<T> {
     laps: u64,
     /// What was missing below this number was gone when the subscription was made.
     expired_below: u64,
+    /// Where it waits, once it has.
+    seat: Option<usize>,
 }
 
 impl<T> Subscription<T> {
@@ -100,6 +103,7 @@ impl<T> Subscription<T> {
             lost: 0,
             laps: 0,
             expired_below: 0,
+            seat: None,
         }
     }
 
@@ -194,6 +198,35 @@ impl<T> Subscription<T> {
         // Acquire: as in `poll`.
         let published = || self.core.next.load(Ordering::Acquire) > self.last + 1;
         self.owes() && published() || self.approach()
+    }
+
+    /// Asks for `waker` to be woken, once, when something may have come: after a
+    /// [`Ring::wake`](super::Ring::wake) with this key or [`ANY_KEY`](super::ANY_KEY). A
+    /// subscription to more than one shard is woken whatever the key, and the key that was given
+    /// first stays. Look again ([`is_ready`](Self::is_ready)) before sleeping, and
+    /// [`rise`](Self::rise) after.
+    ///
+    /// # Errors
+    /// [`SubscribeError::TooMany`](super::SubscribeError::TooMany) when too many wait already.
+    pub fn lie_down(&mut self, key: u64, waker: &Waker) -> Result<(), super::SubscribeError> {
+        let waiters = self.core.waiters_of(&self.cursors);
+        let seat = match self.seat {
+            Some(seat) => seat,
+            None => {
+                let wide = std::ptr::eq(waiters, &self.core.wide_waiters);
+                let key = if wide { super::ANY_KEY } else { key };
+                let seat = waiters.join(key).ok_or(super::SubscribeError::TooMany)?;
+                *self.seat.insert(seat)
+            }
+        };
+        waiters.lie_down(seat, waker);
+        Ok(())
+    }
+
+    /// Takes the wish to be woken back; whether it had been woken.
+    pub fn rise(&mut self) -> bool {
+        let waiters = self.core.waiters_of(&self.cursors);
+        self.seat.is_some_and(|seat| waiters.rise(seat))
     }
 
     /// Whether a loss may have to be told although no frame follows it.
@@ -520,6 +553,9 @@ impl<T> Drop for Round<'_, T> {
 
 impl<T> Drop for Subscription<T> {
     fn drop(&mut self) {
+        if let Some(seat) = self.seat {
+            self.core.waiters_of(&self.cursors).leave(seat);
+        }
         self.core.give_back(&self.cursors);
     }
 }
@@ -546,6 +582,7 @@ impl<T> Subscription<T> {
             cursors,
             heads: self.heads.clone(),
             tails: self.tails.clone(),
+            seat: None,
             ..*self
         })
     }
