@@ -26,8 +26,10 @@ fn publisher(ring: &Boxes, route: Route, values: std::ops::Range<u64>) -> JoinHa
 }
 
 /// A thread that polls `times` times.
-fn reader(ring: &Boxes, times: usize) -> JoinHandle<(Subscription<Box<u64>>, Got)> {
-    let mut subscription = everything(ring);
+fn reader(
+    mut subscription: Subscription<Box<u64>>,
+    times: usize,
+) -> JoinHandle<(Subscription<Box<u64>>, Got)> {
     thread::spawn(move || {
         let mut got = Got::default();
         (0..times).for_each(|_| got.poll(&mut subscription));
@@ -48,8 +50,9 @@ fn rest((mut subscription, mut got): (Subscription<Box<u64>>, Got), published: u
 fn two_publishers_and_a_reader() {
     check(3, || {
         let ring = tiny(4, 1);
+        let subscription = everything(&ring);
         let second = publisher(&ring, FRAME, 1..2);
-        let reader = reader(&ring, 2);
+        let reader = reader(subscription, 2);
         let published = publish(&ring, FRAME, [0]) + second.join().unwrap();
         let got = rest(reader.join().unwrap(), published);
         assert_eq!((published, got.lost), (2, 0));
@@ -62,7 +65,8 @@ fn two_publishers_and_a_reader() {
 fn one_publisher_laps_a_reader_twice() {
     check(2, || {
         let ring = tiny(2, 1);
-        let reader = reader(&ring, 1);
+        let subscription = everything(&ring);
+        let reader = reader(subscription, 1);
         let published = publish(&ring, FRAME, 0..4);
         rest(reader.join().unwrap(), published);
     });
@@ -73,8 +77,9 @@ fn one_publisher_laps_a_reader_twice() {
 fn two_publishers_lap_a_reader(places: u64, chunk: u64, each: u64, preemptions: usize) {
     check(preemptions, move || {
         let ring = tiny(places, chunk);
+        let subscription = everything(&ring);
         let second = publisher(&ring, FRAME, each..2 * each);
-        let reader = reader(&ring, 1);
+        let reader = reader(subscription, 1);
         let published = publish(&ring, FRAME, 0..each) + second.join().unwrap();
         rest(reader.join().unwrap(), published);
     });
@@ -96,8 +101,8 @@ fn two_publishers_lap_a_reader_in_chunks_of_two() {
 fn three_publishers_in_two_places() {
     check(2, || {
         let ring = tiny(2, 1);
-        let others = [publisher(&ring, FRAME, 0..1), publisher(&ring, FRAME, 1..2)];
         let subscription = everything(&ring);
+        let others = [publisher(&ring, FRAME, 0..1), publisher(&ring, FRAME, 1..2)];
         let own = publish(&ring, FRAME, 2..4);
         let published = others.into_iter().map(|it| it.join().unwrap()).sum::<u64>() + own;
         rest((subscription, Got::default()), published);
@@ -110,8 +115,9 @@ fn three_publishers_in_two_places() {
 fn a_lap_with_terminal_recovery() {
     check(2, || {
         let ring = tiny(2, 1);
+        let subscription = everything(&ring);
         let flood = publisher(&ring, FRAME, 0..3);
-        let reader = reader(&ring, 1);
+        let reader = reader(subscription, 1);
         let number = ring.publish(TERMINAL, Box::new(100)).unwrap();
         let published = flood.join().unwrap() + 1;
         let got = rest(reader.join().unwrap(), published);
@@ -132,8 +138,9 @@ fn two_shards_merged() {
             terminals: lane,
             after: 0,
         });
+        let subscription = everything(&ring);
         let second = publisher(&ring, Route { shard: 1, ..FRAME }, 1..2);
-        let reader = reader(&ring, 2);
+        let reader = reader(subscription, 2);
         let published = publish(&ring, FRAME, [0]) + second.join().unwrap();
         let got = rest(reader.join().unwrap(), published);
         assert_eq!(got.lost, 0);
@@ -146,8 +153,9 @@ fn two_shards_merged() {
 fn a_batch_beside_a_publisher() {
     check(2, || {
         let ring = tiny(4, 1);
+        let subscription = everything(&ring);
         let second = publisher(&ring, FRAME, 9..10);
-        let reader = reader(&ring, 1);
+        let reader = reader(subscription, 1);
         let items = vec![(FRAME, 1), (TERMINAL, 2), (FRAME, 3)];
         let numbers = ring
             .publish_all_with(items, |_, value| Box::new(value))

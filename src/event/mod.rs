@@ -1,1 +1,34 @@
 //! The vocabulary: events, envelopes, cursors, filters, notices. No threads here.
+
+mod cursor;
+mod envelope;
+mod error;
+mod filter;
+mod frame;
+mod id;
+mod kind;
+mod overflow;
+mod payload;
+mod timestamp;
+
+pub use cursor::{ArchiveCursor, BusEpoch, EventCursor, EventStreamScope, FilterFingerprint};
+pub use envelope::{
+    Correlation, EndpointKind, EndpointRef, EntityKind, EntityRef, EnvelopeDetails,
+    EventDeliverySemantics, EventEnvelope, PrivacyClass, SCHEMA_VERSION,
+};
+pub use error::{AgentError, AgentErrorKind};
+pub use filter::{CompiledEventFilter, EventFilter, MAX_FILTER_LIST};
+pub use frame::{AgentEvent, EventFrame, EventHead, SharedEvent};
+pub use id::{
+    AgentId, ArchiveId, EntityId, EventFilterId, EventId, EventTag, JournalCursor, MessageId,
+    RunId, SessionId, SpanId, TraceId, TurnId,
+};
+pub use kind::{EventFamily, EventKind, KindClass, KindSet};
+pub use overflow::{
+    EventOverflowNotice, EventOverflowReason, StreamStart, SubscriberOverflowPolicy,
+    SubscriberQueueConfig, SubscriptionOptions,
+};
+pub use payload::{EventPayload, PayloadAccessMode, PayloadContent};
+pub use timestamp::Timestamp;
+
+pub(crate) use frame::SealedEvent;

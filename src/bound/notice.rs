@@ -1,0 +1,103 @@
+//! Notices in the making: adding a dropped frame, or a loss in the rings, to what is already told.
+
+use crate::event::{
+    BusEpoch, EventCursor, EventOverflowNotice, EventOverflowReason, EventStreamScope,
+    JournalCursor, SealedEvent, SubscriberOverflowPolicy,
+};
+
+/// Frames of a subscription's scope that the rings lost.
+#[derive(Clone, Debug)]
+pub(crate) struct Loss {
+    pub(crate) count: u64,
+    pub(crate) first_seq: u64,
+    pub(crate) last_seq: u64,
+    pub(crate) epoch: BusEpoch,
+    pub(crate) terminal_preserved: bool,
+    pub(crate) reason: EventOverflowReason,
+}
+
+/// A notice that may not be there yet.
+pub(super) type Slot = Option<Box<EventOverflowNotice>>;
+
+/// What all notices of a subscription have in common.
+#[derive(Debug)]
+pub(super) struct Teller {
+    pub(super) policy: SubscriberOverflowPolicy,
+    pub(super) scope: EventStreamScope,
+}
+
+impl Teller {
+    /// Adds a frame that was dropped behind all that `slot` tells of.
+    pub(super) fn add_drop(&self, slot: &mut Slot, event: &SealedEvent, reason: EventOverflowReason) {
+        let envelope = event.envelope();
+        let preserved = !envelope.event_kind.is_terminal();
+        match slot {
+            // In place: a backlog drops many in a row.
+            Some(notice) => {
+                notice.dropped_count = notice.dropped_count.saturating_add(1);
+                if notice.gap_end.event_seq < envelope.event_seq {
+                    notice.gap_end.event_seq = envelope.event_seq;
+                    notice.gap_end.journal_cursor.clone_from(&envelope.journal_cursor);
+                }
+                if notice.repair_from.is_none() {
+                    notice.repair_from.clone_from(&envelope.journal_cursor);
+                }
+                notice.terminal_preserved &= preserved;
+                if !notice.terminal_preserved {
+                    notice.reason = EventOverflowReason::SubscriberQueueFull;
+                }
+            }
+            None => {
+                let cursor = envelope.cursor(self.scope.clone());
+                *slot = Some(Box::new(self.notice(1, cursor.clone(), cursor, preserved, reason)));
+            }
+        }
+    }
+
+    /// A notice of `count` frames from `first` to `last`.
+    pub(super) fn notice(
+        &self,
+        count: u64,
+        first: EventCursor,
+        last: EventCursor,
+        terminal_preserved: bool,
+        reason: EventOverflowReason,
+    ) -> EventOverflowNotice {
+        EventOverflowNotice {
+            policy: self.policy,
+            dropped_count: count,
+            repair_from: first.journal_cursor.clone(),
+            gap_start: Some(first),
+            gap_end: last,
+            terminal_preserved,
+            reason,
+        }
+    }
+
+    /// The notice of a loss in the rings. Nothing is known of the frames but their numbers.
+    pub(super) fn loss(&self, loss: &Loss) -> EventOverflowNotice {
+        let cursor = |event_seq| EventCursor {
+            scope: self.scope.clone(),
+            event_seq,
+            bus_epoch: loss.epoch,
+            journal_cursor: None::<JournalCursor>,
+        };
+        let (first, last) = (cursor(loss.first_seq), cursor(loss.last_seq));
+        self.notice(loss.count, first, last, loss.terminal_preserved, loss.reason)
+    }
+}
+
+/// Makes `slot` tell of a later gap as well.
+pub(super) fn append(slot: &mut Slot, later: Slot) {
+    match (slot.as_mut(), later) {
+        (Some(notice), Some(later)) => notice.merge(*later),
+        (None, later) => *slot = later,
+        (Some(_), None) => {}
+    }
+}
+
+/// Makes `slot` tell of an earlier gap as well.
+pub(super) fn prepend(slot: &mut Slot, mut earlier: Slot) {
+    append(&mut earlier, slot.take());
+    *slot = earlier;
+}

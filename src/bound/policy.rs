@@ -1,0 +1,284 @@
+//! The policies: what is done with an arriving frame.
+//!
+//! For capacity C, reserve R and N = C - min(R, C): a frame that is not terminal has room when the
+//! queue holds fewer than C frames and fewer than N that are not terminal.
+//!
+//! | arriving | DropNonTerminal | DropProgress | SummarizeAndContinue | FailSubscriber |
+//! | --- | --- | --- | --- | --- |
+//! | terminal | [`make_room_for_terminal`](BoundedQueue::make_room_for_terminal), queued | same | pending summary closed first | same |
+//! | progress, room | queued | queued | joins the summary | queued |
+//! | progress, none | dropped | dropped | joins the summary | dropped, [`fail`](BoundedQueue::fail) |
+//! | normal, room | queued | queued | summary closed first, room judged after | queued |
+//! | normal, none | dropped | oldest progress dropped for it, or itself | summary closed first, dropped | dropped, `fail` |
+
+use super::fifo::{Entry, Fifo};
+use super::notice::{Loss, Slot, Teller, append, prepend};
+use crate::event::{
+    EventCursor, EventOverflowNotice, EventOverflowReason, EventStreamScope, JournalCursor,
+    KindClass, SealedEvent, SubscriberOverflowPolicy, SubscriberQueueConfig,
+};
+use triomphe::Arc;
+
+/// A frame that comes out, with the notice that rides on it.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    pub(crate) event: Arc<SealedEvent>,
+    pub(crate) overflow: Option<Box<EventOverflowNotice>>,
+}
+
+/// How a stream ended by [`SubscriberOverflowPolicy::FailSubscriber`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// The position after the last frame that comes out: resuming there loses nothing more.
+    pub(crate) resume_from: EventCursor,
+    /// What was lost by then.
+    pub(crate) notice: EventOverflowNotice,
+}
+
+/// A run of progress frames that one frame will stand for.
+#[derive(Debug)]
+struct Summary {
+    count: u64,
+    first: EventCursor,
+    last: Arc<SealedEvent>,
+    repair_from: Option<JournalCursor>,
+}
+
+/// See the module above.
+#[derive(Debug)]
+pub(crate) struct BoundedQueue {
+    teller: Teller,
+    capacity: usize,
+    non_terminal_capacity: usize,
+    queue: Fifo,
+    summary: Option<Summary>,
+    /// What is lost behind the last queued frame.
+    pending: Slot,
+    /// The position after the last frame queued.
+    position: EventCursor,
+    failure: Option<Box<Failure>>,
+}
+
+impl BoundedQueue {
+    /// An empty queue for a subscription that starts at `start`, whose scope its notices bear.
+    pub(crate) fn new(config: SubscriberQueueConfig, start: EventCursor) -> Self {
+        let capacity = config.capacity.get();
+        BoundedQueue {
+            teller: Teller { policy: config.overflow, scope: start.scope.clone() },
+            capacity,
+            non_terminal_capacity: capacity - config.terminal_reserve.get().min(capacity),
+            queue: Fifo::new(),
+            summary: None,
+            pending: None,
+            position: start,
+            failure: None,
+        }
+    }
+
+    /// The scope of the subscription.
+    pub(crate) fn scope(&self) -> &EventStreamScope {
+        &self.teller.scope
+    }
+
+    /// Takes in the next frame of the scope. The event is shared only if it is kept.
+    pub(crate) fn offer(&mut self, event: &Arc<SealedEvent>) {
+        use SubscriberOverflowPolicy as Policy;
+        let class = event.envelope().event_kind.class();
+        if self.failure.is_some() {
+            self.offer_after_failure(class == KindClass::Terminal);
+            return;
+        }
+        let policy = self.teller.policy;
+        if policy == Policy::SummarizeAndContinue {
+            if class == KindClass::Progress {
+                self.join_summary(event);
+                return;
+            }
+            self.close_summary();
+        }
+        if class == KindClass::Terminal {
+            self.make_room_for_terminal();
+            self.queue(event.clone(), None, 1);
+        } else if self.has_room() {
+            self.queue(event.clone(), None, 1);
+        } else {
+            match (policy, class) {
+                (Policy::FailSubscriber, _) => self.fail(event),
+                (Policy::DropProgress, KindClass::Progress) => {
+                    self.drop_arriving(event, EventOverflowReason::PolicyDroppedProgress);
+                }
+                (Policy::DropProgress, _) if self.queue.count(KindClass::Progress) > 0 => {
+                    self.evict(KindClass::Progress, EventOverflowReason::PolicyDroppedProgress);
+                    self.queue(event.clone(), None, 1);
+                }
+                (Policy::DropProgress | Policy::SummarizeAndContinue, _) => {
+                    self.drop_arriving(event, EventOverflowReason::SubscriberQueueFull);
+                }
+                (Policy::DropNonTerminal | Policy::BackpressureCaller, _) => {
+                    self.drop_arriving(event, EventOverflowReason::PolicyDroppedNonTerminal);
+                }
+            }
+        }
+    }
+
+    /// Takes note of frames that the rings lost behind what was offered.
+    pub(crate) fn lose(&mut self, loss: &Loss) {
+        if self.failure.is_some() {
+            self.offer_after_failure(!loss.terminal_preserved);
+            return;
+        }
+        // What was lost need not have been progress: the run of it ends here.
+        self.close_summary();
+        append(&mut self.pending, Some(Box::new(self.teller.loss(loss))));
+    }
+
+    /// Ends a take-in: all that was published when it began was offered.
+    pub(crate) fn settle(&mut self) {
+        self.close_summary();
+        if let Some(last) = self.queue.last_mut() {
+            append(&mut last.notice, self.pending.take());
+        }
+    }
+
+    /// The next frame.
+    pub(crate) fn pop(&mut self) -> Option<Queued> {
+        let entry = self.queue.pop()?;
+        Some(Queued { event: entry.event, overflow: entry.notice })
+    }
+
+    /// How many frames are queued.
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// What was lost and has no frame to ride on yet.
+    pub(crate) fn pending_overflow(&self) -> Option<&EventOverflowNotice> {
+        self.pending.as_deref()
+    }
+
+    /// Whether and how the stream failed. It ends after what is queued.
+    pub(crate) fn failure(&self) -> Option<&Failure> {
+        self.failure.as_deref()
+    }
+
+    fn has_room(&self) -> bool {
+        let terminals = self.queue.count(KindClass::Terminal);
+        self.queue.len() < self.capacity
+            && self.queue.len() - terminals < self.non_terminal_capacity
+    }
+
+    fn queue(&mut self, event: Arc<SealedEvent>, own: Slot, weight: u64) {
+        self.position.event_seq = event.envelope().event_seq;
+        self.position.bus_epoch = event.envelope().bus_epoch;
+        self.position.journal_cursor.clone_from(&event.envelope().journal_cursor);
+        let mut notice = self.pending.take();
+        append(&mut notice, own);
+        self.queue.push(Entry { event, notice, weight });
+    }
+
+    fn drop_arriving(&mut self, event: &SealedEvent, reason: EventOverflowReason) {
+        self.teller.add_drop(&mut self.pending, event, reason);
+    }
+
+    /// Drops the oldest frame of a class; the frame behind it tells.
+    fn evict(&mut self, class: KindClass, reason: EventOverflowReason) {
+        let Some((Entry { event, mut notice, weight }, behind)) = self.queue.take_oldest(class)
+        else {
+            return;
+        };
+        if weight > 0 {
+            self.teller.add_drop(&mut notice, &event, reason);
+        }
+        match behind {
+            Some(behind) => prepend(&mut behind.notice, notice),
+            None => prepend(&mut self.pending, notice),
+        }
+    }
+
+    fn make_room_for_terminal(&mut self) {
+        while self.queue.len() >= self.capacity {
+            match self.queue.oldest_non_terminal() {
+                Some(class) => self.evict(class, EventOverflowReason::PolicyDroppedNonTerminal),
+                None => self.evict(KindClass::Terminal, EventOverflowReason::SubscriberQueueFull),
+            }
+        }
+    }
+
+    fn join_summary(&mut self, event: &Arc<SealedEvent>) {
+        let envelope = event.envelope();
+        match &mut self.summary {
+            Some(summary) => {
+                summary.count += 1;
+                summary.last = event.clone();
+                if summary.repair_from.is_none() {
+                    summary.repair_from.clone_from(&envelope.journal_cursor);
+                }
+            }
+            None => {
+                self.summary = Some(Summary {
+                    count: 1,
+                    first: envelope.cursor(self.teller.scope.clone()),
+                    last: event.clone(),
+                    repair_from: envelope.journal_cursor.clone(),
+                });
+            }
+        }
+    }
+
+    /// Puts one frame for the run of progress frames into the queue: the frame itself if it was
+    /// only one.
+    fn close_summary(&mut self) {
+        let Some(Summary { count, first, last, repair_from }) = self.summary.take() else { return };
+        if count == 1 {
+            match self.has_room() {
+                true => self.queue(last, None, 1),
+                false => self.drop_arriving(&last, EventOverflowReason::PolicyDroppedProgress),
+            }
+            return;
+        }
+        let end = last.envelope().cursor(self.teller.scope.clone());
+        let reason = EventOverflowReason::PolicyDroppedProgress;
+        let notice = self.teller.notice(count, first, end, true, reason);
+        let notice = Some(Box::new(EventOverflowNotice { repair_from, ..notice }));
+        if self.has_room() {
+            let text = format!("{count} dropped progress frames");
+            self.queue(Arc::new(last.summarised(text)), notice, 0);
+        } else {
+            append(&mut self.pending, notice);
+        }
+    }
+
+    /// Ends the stream after what is queued, because there is no room for `event`.
+    fn fail(&mut self, event: &SealedEvent) {
+        let mut notice = self.pending.take();
+        self.teller.add_drop(&mut notice, event, EventOverflowReason::SubscriberQueueFull);
+        if let Some(notice) = &notice {
+            let failure =
+                Failure { resume_from: self.position.clone(), notice: (**notice).clone() };
+            self.failure = Some(Box::new(failure));
+        }
+        match self.queue.last_mut() {
+            Some(last) => append(&mut last.notice, notice),
+            None => self.pending = notice,
+        }
+    }
+
+    /// Nothing behind a failure is kept; but that a terminal frame is among it becomes known.
+    fn offer_after_failure(&mut self, terminal: bool) {
+        if !terminal {
+            return;
+        }
+        let told = self.queue.last_mut().map(|last| &mut last.notice).or(Some(&mut self.pending));
+        if let Some(Some(notice)) = told {
+            notice.terminal_preserved = false;
+        }
+        if let Some(failure) = &mut self.failure {
+            failure.notice.terminal_preserved = false;
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn steps(&self) -> u64 {
+        self.queue.steps
+    }
+}

@@ -1,0 +1,144 @@
+//! What a slow subscriber may lose, and how it is told.
+
+use super::cursor::EventCursor;
+use super::id::JournalCursor;
+use super::payload::PayloadAccessMode;
+use std::num::NonZeroUsize;
+
+/// What a subscription's queue does when it has no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum SubscriberOverflowPolicy {
+    /// Drops what is not terminal.
+    #[default]
+    DropNonTerminal,
+    /// Drops progress frames first.
+    DropProgress,
+    /// Lets the last of a run of progress frames stand for all of it, whether or not there is room.
+    SummarizeAndContinue,
+    /// Refused for live subscriptions: no subscriber may hold up a publisher.
+    BackpressureCaller,
+    /// Ends the stream, and says where to resume.
+    FailSubscriber,
+}
+
+/// The bounds of a subscription's queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
+pub struct SubscriberQueueConfig {
+    /// How many frames it holds.
+    pub capacity: NonZeroUsize,
+    /// How many of them only terminal frames may take.
+    pub terminal_reserve: NonZeroUsize,
+    /// What it does without room.
+    pub overflow: SubscriberOverflowPolicy,
+}
+
+impl Default for SubscriberQueueConfig {
+    /// 64 frames, 1 of them for terminal ones, [`SubscriberOverflowPolicy::DropNonTerminal`].
+    fn default() -> Self {
+        const CAPACITY: NonZeroUsize = NonZeroUsize::new(64).unwrap();
+        SubscriberQueueConfig {
+            capacity: CAPACITY,
+            terminal_reserve: NonZeroUsize::MIN,
+            overflow: SubscriberOverflowPolicy::default(),
+        }
+    }
+}
+
+/// Where a subscription without a cursor starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum StreamStart {
+    /// At the oldest frame that the bus still holds.
+    #[default]
+    OldestHeld,
+    /// After what has been published.
+    Latest,
+}
+
+/// How a subscription reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
+pub struct SubscriptionOptions {
+    /// Its queue.
+    pub queue: SubscriberQueueConfig,
+    /// What it may see of payloads.
+    pub payload_access: PayloadAccessMode,
+    /// Where it starts when it has no cursor.
+    pub start: StreamStart,
+}
+
+/// Why frames were lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum EventOverflowReason {
+    /// The subscription's queue had no room, also not by its policy.
+    SubscriberQueueFull,
+    /// The rings overwrote frames that this live subscription had not read.
+    SubscriberLagged,
+    /// Frames after the cursor were gone when it subscribed.
+    LiveBufferExpired,
+    /// The policy dropped progress frames.
+    PolicyDroppedProgress,
+    /// The policy dropped frames that are not terminal.
+    PolicyDroppedNonTerminal,
+}
+
+/// Tells a subscriber what it lost. Rides on the first frame behind the gap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct EventOverflowNotice {
+    /// The subscription's policy.
+    pub policy: SubscriberOverflowPolicy,
+    /// How many frames are gone.
+    pub dropped_count: u64,
+    /// The first of them, if known.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Option::is_none")
+    )]
+    pub gap_start: Option<EventCursor>,
+    /// The last of them.
+    pub gap_end: EventCursor,
+    /// The first known place in the host's journal from which the gap can be repaired.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Option::is_none")
+    )]
+    pub repair_from: Option<JournalCursor>,
+    /// Whether no terminal frame is among them.
+    pub terminal_preserved: bool,
+    /// Why.
+    pub reason: EventOverflowReason,
+}
+
+impl EventOverflowNotice {
+    /// Makes this notice stand for a later gap as well: counts add up, the gap spans both, the
+    /// earliest repair point stays. The reason is [`EventOverflowReason::SubscriberQueueFull`] if a
+    /// terminal frame was lost, else this notice's.
+    pub fn merge(&mut self, later: EventOverflowNotice) {
+        self.dropped_count = self.dropped_count.saturating_add(later.dropped_count);
+        let starts_earlier = match (&self.gap_start, &later.gap_start) {
+            (Some(own), Some(other)) => other.event_seq < own.event_seq,
+            (None, Some(_)) => true,
+            (_, None) => false,
+        };
+        if starts_earlier {
+            self.gap_start = later.gap_start;
+        }
+        if later.gap_end.event_seq > self.gap_end.event_seq {
+            self.gap_end = later.gap_end;
+        }
+        self.repair_from = self.repair_from.take().or(later.repair_from);
+        self.terminal_preserved &= later.terminal_preserved;
+        if !self.terminal_preserved {
+            self.reason = EventOverflowReason::SubscriberQueueFull;
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! When: microseconds since the Unix epoch, RFC 3339 in text.
+
+use super::error::{AgentError, AgentErrorKind};
+use std::fmt;
+use std::str::FromStr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A moment, in microseconds since the Unix epoch.
+///
+/// ```
+/// # use framebus::Timestamp;
+/// let moment: Timestamp = "2026-02-12T15:36:09.516+01:00".parse()?;
+/// assert_eq!(moment.to_string(), "2026-02-12T14:36:09.516Z");
+/// # Ok::<(), framebus::AgentError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// The wall clock's time.
+    pub fn now() -> Self {
+        let micros = match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(since) => i64::try_from(since.as_micros()).unwrap_or(i64::MAX),
+            Err(before) => -i64::try_from(before.duration().as_micros()).unwrap_or(i64::MAX),
+        };
+        Self::from_micros(micros)
+    }
+
+    /// The moment so many microseconds after the Unix epoch, brought into the years that RFC 3339
+    /// can write (-9999 to 9999).
+    pub fn from_micros(micros: i64) -> Self {
+        let (first, last) = (
+            jiff::Timestamp::MIN.as_microsecond(),
+            jiff::Timestamp::MAX.as_microsecond(),
+        );
+        Timestamp(micros.clamp(first, last))
+    }
+
+    /// Microseconds since the Unix epoch.
+    pub fn as_micros(self) -> i64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let moment =
+            jiff::Timestamp::from_microsecond(self.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        moment.fmt(f)
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = AgentError;
+
+    fn from_str(text: &str) -> Result<Self, AgentError> {
+        match text.parse::<jiff::Timestamp>() {
+            Ok(moment) => Ok(Timestamp(moment.as_microsecond())),
+            Err(error) => Err(AgentError::new(
+                AgentErrorKind::InvalidValue,
+                format!("not an RFC 3339 timestamp: {error}"),
+            )),
+        }
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Timestamp {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for Timestamp {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
