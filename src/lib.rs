@@ -1,7 +1,9 @@
 //! framebus: an embedded, lock-free, high-throughput event bus for agent runtimes.
-pub mod event;
-pub mod ring;
 mod bound;
+mod bus;
+mod event;
+pub mod ring;
 mod sync;
 
+pub use bus::*;
 pub use event::*;

@@ -6,9 +6,10 @@
 //! against extend and of publish against park rest on them, and loom models them only as fences.
 
 #[cfg(loom)]
+pub(crate) use self::waker::AtomicWaker;
+#[cfg(loom)]
 pub(crate) use loom::{
     cell::UnsafeCell,
-    future::AtomicWaker,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence},
@@ -42,6 +43,33 @@ mod real {
         #[inline(always)]
         pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
             f(self.0.get())
+        }
+    }
+}
+
+#[cfg(loom)]
+mod waker {
+    use std::task::Waker;
+
+    /// loom's waker cell with the accessors of the real one.
+    #[derive(Debug)]
+    pub(crate) struct AtomicWaker(loom::future::AtomicWaker);
+
+    impl AtomicWaker {
+        pub(crate) fn new() -> Self {
+            AtomicWaker(loom::future::AtomicWaker::new())
+        }
+
+        pub(crate) fn register(&self, waker: &Waker) {
+            self.0.register_by_ref(waker);
+        }
+
+        pub(crate) fn wake(&self) {
+            self.0.wake();
+        }
+
+        pub(crate) fn take(&self) -> Option<Waker> {
+            self.0.take_waker()
         }
     }
 }

@@ -11,7 +11,7 @@ use triomphe::Arc;
 const NONE: usize = usize::MAX;
 
 /// A frame in the queue.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) event: Arc<SealedEvent>,
     pub(super) notice: Option<Box<EventOverflowNotice>>,
@@ -20,7 +20,7 @@ pub(super) struct Entry {
     pub(super) weight: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Node {
     entry: Option<Entry>,
     class: KindClass,
@@ -29,7 +29,7 @@ struct Node {
 }
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Fifo {
     nodes: Vec<Node>,
     free: Vec<usize>,
@@ -66,7 +66,12 @@ impl Fifo {
 
     pub(super) fn push(&mut self, entry: Entry) {
         let class = entry.event.envelope().event_kind.class();
-        let node = Node { entry: Some(entry), class, before: self.last, behind: NONE };
+        let node = Node {
+            entry: Some(entry),
+            class,
+            before: self.last,
+            behind: NONE,
+        };
         let at = match self.free.pop() {
             Some(at) => {
                 self.nodes[at] = node;
@@ -109,7 +114,12 @@ impl Fifo {
         self.len -= 1;
         self.step();
         let entry = self.nodes[at].entry.take()?;
-        Some((entry, self.nodes.get_mut(behind).and_then(|node| node.entry.as_mut())))
+        Some((
+            entry,
+            self.nodes
+                .get_mut(behind)
+                .and_then(|node| node.entry.as_mut()),
+        ))
     }
 
     /// The class of the oldest frame that is not terminal.

@@ -18,4 +18,4 @@ mod policy;
 mod tests;
 
 pub(crate) use notice::Loss;
-pub(crate) use policy::{BoundedQueue, Failure, Queued};
+pub(crate) use policy::{BoundedQueue, Queued};

@@ -20,7 +20,7 @@ pub(crate) struct Loss {
 pub(super) type Slot = Option<Box<EventOverflowNotice>>;
 
 /// What all notices of a subscription have in common.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Teller {
     pub(super) policy: SubscriberOverflowPolicy,
     pub(super) scope: EventStreamScope,
@@ -28,7 +28,12 @@ pub(super) struct Teller {
 
 impl Teller {
     /// Adds a frame that was dropped behind all that `slot` tells of.
-    pub(super) fn add_drop(&self, slot: &mut Slot, event: &SealedEvent, reason: EventOverflowReason) {
+    pub(super) fn add_drop(
+        &self,
+        slot: &mut Slot,
+        event: &SealedEvent,
+        reason: EventOverflowReason,
+    ) {
         let envelope = event.envelope();
         let preserved = !envelope.event_kind.is_terminal();
         match slot {
@@ -37,7 +42,10 @@ impl Teller {
                 notice.dropped_count = notice.dropped_count.saturating_add(1);
                 if notice.gap_end.event_seq < envelope.event_seq {
                     notice.gap_end.event_seq = envelope.event_seq;
-                    notice.gap_end.journal_cursor.clone_from(&envelope.journal_cursor);
+                    notice
+                        .gap_end
+                        .journal_cursor
+                        .clone_from(&envelope.journal_cursor);
                 }
                 if notice.repair_from.is_none() {
                     notice.repair_from.clone_from(&envelope.journal_cursor);
@@ -49,7 +57,13 @@ impl Teller {
             }
             None => {
                 let cursor = envelope.cursor(self.scope.clone());
-                *slot = Some(Box::new(self.notice(1, cursor.clone(), cursor, preserved, reason)));
+                *slot = Some(Box::new(self.notice(
+                    1,
+                    cursor.clone(),
+                    cursor,
+                    preserved,
+                    reason,
+                )));
             }
         }
     }
@@ -83,7 +97,13 @@ impl Teller {
             journal_cursor: None::<JournalCursor>,
         };
         let (first, last) = (cursor(loss.first_seq), cursor(loss.last_seq));
-        self.notice(loss.count, first, last, loss.terminal_preserved, loss.reason)
+        self.notice(
+            loss.count,
+            first,
+            last,
+            loss.terminal_preserved,
+            loss.reason,
+        )
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) struct Failure {
 }
 
 /// A run of progress frames that one frame will stand for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Summary {
     count: u64,
     first: EventCursor,
@@ -45,7 +45,7 @@ struct Summary {
 }
 
 /// See the module above.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct BoundedQueue {
     teller: Teller,
     capacity: usize,
@@ -64,7 +64,10 @@ impl BoundedQueue {
     pub(crate) fn new(config: SubscriberQueueConfig, start: EventCursor) -> Self {
         let capacity = config.capacity.get();
         BoundedQueue {
-            teller: Teller { policy: config.overflow, scope: start.scope.clone() },
+            teller: Teller {
+                policy: config.overflow,
+                scope: start.scope.clone(),
+            },
             capacity,
             non_terminal_capacity: capacity - config.terminal_reserve.get().min(capacity),
             queue: Fifo::new(),
@@ -108,7 +111,10 @@ impl BoundedQueue {
                     self.drop_arriving(event, EventOverflowReason::PolicyDroppedProgress);
                 }
                 (Policy::DropProgress, _) if self.queue.count(KindClass::Progress) > 0 => {
-                    self.evict(KindClass::Progress, EventOverflowReason::PolicyDroppedProgress);
+                    self.evict(
+                        KindClass::Progress,
+                        EventOverflowReason::PolicyDroppedProgress,
+                    );
                     self.queue(event.clone(), None, 1);
                 }
                 (Policy::DropProgress | Policy::SummarizeAndContinue, _) => {
@@ -143,7 +149,10 @@ impl BoundedQueue {
     /// The next frame.
     pub(crate) fn pop(&mut self) -> Option<Queued> {
         let entry = self.queue.pop()?;
-        Some(Queued { event: entry.event, overflow: entry.notice })
+        Some(Queued {
+            event: entry.event,
+            overflow: entry.notice,
+        })
     }
 
     /// How many frames are queued.
@@ -154,6 +163,16 @@ impl BoundedQueue {
     /// What was lost and has no frame to ride on yet.
     pub(crate) fn pending_overflow(&self) -> Option<&EventOverflowNotice> {
         self.pending.as_deref()
+    }
+
+    /// Takes what was lost and has no frame to ride on, to tell it without one.
+    pub(crate) fn take_pending(&mut self) -> Option<EventOverflowNotice> {
+        self.pending.take().map(|notice| *notice)
+    }
+
+    /// The notice of a loss in the rings, for a reader that does without the queue.
+    pub(crate) fn tell(&self, loss: &Loss) -> EventOverflowNotice {
+        self.teller.loss(loss)
     }
 
     /// Whether and how the stream failed. It ends after what is queued.
@@ -170,10 +189,16 @@ impl BoundedQueue {
     fn queue(&mut self, event: Arc<SealedEvent>, own: Slot, weight: u64) {
         self.position.event_seq = event.envelope().event_seq;
         self.position.bus_epoch = event.envelope().bus_epoch;
-        self.position.journal_cursor.clone_from(&event.envelope().journal_cursor);
+        self.position
+            .journal_cursor
+            .clone_from(&event.envelope().journal_cursor);
         let mut notice = self.pending.take();
         append(&mut notice, own);
-        self.queue.push(Entry { event, notice, weight });
+        self.queue.push(Entry {
+            event,
+            notice,
+            weight,
+        });
     }
 
     fn drop_arriving(&mut self, event: &SealedEvent, reason: EventOverflowReason) {
@@ -182,7 +207,14 @@ impl BoundedQueue {
 
     /// Drops the oldest frame of a class; the frame behind it tells.
     fn evict(&mut self, class: KindClass, reason: EventOverflowReason) {
-        let Some((Entry { event, mut notice, weight }, behind)) = self.queue.take_oldest(class)
+        let Some((
+            Entry {
+                event,
+                mut notice,
+                weight,
+            },
+            behind,
+        )) = self.queue.take_oldest(class)
         else {
             return;
         };
@@ -199,7 +231,10 @@ impl BoundedQueue {
         while self.queue.len() >= self.capacity {
             match self.queue.oldest_non_terminal() {
                 Some(class) => self.evict(class, EventOverflowReason::PolicyDroppedNonTerminal),
-                None => self.evict(KindClass::Terminal, EventOverflowReason::SubscriberQueueFull),
+                None => self.evict(
+                    KindClass::Terminal,
+                    EventOverflowReason::SubscriberQueueFull,
+                ),
             }
         }
     }
@@ -228,7 +263,15 @@ impl BoundedQueue {
     /// Puts one frame for the run of progress frames into the queue: the frame itself if it was
     /// only one.
     fn close_summary(&mut self) {
-        let Some(Summary { count, first, last, repair_from }) = self.summary.take() else { return };
+        let Some(Summary {
+            count,
+            first,
+            last,
+            repair_from,
+        }) = self.summary.take()
+        else {
+            return;
+        };
         if count == 1 {
             match self.has_room() {
                 true => self.queue(last, None, 1),
@@ -239,7 +282,10 @@ impl BoundedQueue {
         let end = last.envelope().cursor(self.teller.scope.clone());
         let reason = EventOverflowReason::PolicyDroppedProgress;
         let notice = self.teller.notice(count, first, end, true, reason);
-        let notice = Some(Box::new(EventOverflowNotice { repair_from, ..notice }));
+        let notice = Some(Box::new(EventOverflowNotice {
+            repair_from,
+            ..notice
+        }));
         if self.has_room() {
             let text = format!("{count} dropped progress frames");
             self.queue(Arc::new(last.summarised(text)), notice, 0);
@@ -251,10 +297,13 @@ impl BoundedQueue {
     /// Ends the stream after what is queued, because there is no room for `event`.
     fn fail(&mut self, event: &SealedEvent) {
         let mut notice = self.pending.take();
-        self.teller.add_drop(&mut notice, event, EventOverflowReason::SubscriberQueueFull);
+        self.teller
+            .add_drop(&mut notice, event, EventOverflowReason::SubscriberQueueFull);
         if let Some(notice) = &notice {
-            let failure =
-                Failure { resume_from: self.position.clone(), notice: (**notice).clone() };
+            let failure = Failure {
+                resume_from: self.position.clone(),
+                notice: (**notice).clone(),
+            };
             self.failure = Some(Box::new(failure));
         }
         match self.queue.last_mut() {
@@ -268,7 +317,11 @@ impl BoundedQueue {
         if !terminal {
             return;
         }
-        let told = self.queue.last_mut().map(|last| &mut last.notice).or(Some(&mut self.pending));
+        let told = self
+            .queue
+            .last_mut()
+            .map(|last| &mut last.notice)
+            .or(Some(&mut self.pending));
         if let Some(Some(notice)) = told {
             notice.terminal_preserved = false;
         }

@@ -150,6 +150,19 @@ impl SharedEvent {
         SharedEvent { sealed, access }
     }
 
+    pub(crate) fn into_parts(self) -> (Arc<SealedEvent>, PayloadAccessMode) {
+        (self.sealed, self.access)
+    }
+
+    /// What may be seen of the event, borrowed.
+    #[inline]
+    pub fn view(&self) -> EventView<'_> {
+        EventView {
+            sealed: &self.sealed,
+            access: self.access,
+        }
+    }
+
     /// What may be seen of the payload.
     pub fn access(&self) -> PayloadAccessMode {
         self.access
@@ -163,21 +176,17 @@ impl SharedEvent {
 
     /// The redacted summary, if there is one and it may be seen.
     pub fn redacted_summary(&self) -> Option<&str> {
-        self.allows(PayloadAccessMode::RedactedSummary)?
-            .redacted_summary()
+        self.view().redacted_summary()
     }
 
     /// What the payload is about, if that may be seen.
     pub fn references(&self) -> &[EntityRef] {
-        self.allows(PayloadAccessMode::PayloadRefs)
-            .map_or(&[], EventPayload::references)
+        self.view().references()
     }
 
     /// The content, if there is some and it may be seen.
     pub fn content(&self) -> Option<&PayloadContent> {
-        let secret = self.envelope.privacy == PrivacyClass::Secret;
-        let payload = self.allows(PayloadAccessMode::FullPayloadIfPolicyAllows)?;
-        payload.content().filter(|_| !secret)
+        self.view().content()
     }
 
     /// A copy of what may be seen of the payload.
@@ -200,10 +209,6 @@ impl SharedEvent {
             envelope: self.envelope.clone(),
             payload: self.payload(),
         }
-    }
-
-    fn allows(&self, needed: PayloadAccessMode) -> Option<&EventPayload> {
-        (self.access >= needed).then_some(&self.sealed.payload)
     }
 
     /// The event for publishing again: its own allocation if nobody else has it and all of it may
@@ -250,6 +255,61 @@ impl SharedEvent {
     }
 }
 
+/// What may be seen of an event, borrowed: the one place where the right of access is looked at.
+#[derive(Clone, Copy)]
+pub struct EventView<'a> {
+    sealed: &'a SealedEvent,
+    access: PayloadAccessMode,
+}
+
+impl<'a> EventView<'a> {
+    pub(crate) fn new(sealed: &'a SealedEvent, access: PayloadAccessMode) -> Self {
+        EventView { sealed, access }
+    }
+
+    /// The envelope.
+    #[inline]
+    pub fn envelope(self) -> &'a EventEnvelope {
+        &self.sealed.head.envelope
+    }
+
+    /// The redacted summary, if there is one and it may be seen.
+    pub fn redacted_summary(self) -> Option<&'a str> {
+        self.allows(PayloadAccessMode::RedactedSummary)?
+            .redacted_summary()
+    }
+
+    /// What the payload is about, if that may be seen.
+    pub fn references(self) -> &'a [EntityRef] {
+        self.allows(PayloadAccessMode::PayloadRefs)
+            .map_or(&[], EventPayload::references)
+    }
+
+    /// The content, if there is some and it may be seen.
+    pub fn content(self) -> Option<&'a PayloadContent> {
+        let secret = self.envelope().privacy == PrivacyClass::Secret;
+        let payload = self.allows(PayloadAccessMode::FullPayloadIfPolicyAllows)?;
+        payload.content().filter(|_| !secret)
+    }
+
+    fn allows(self, needed: PayloadAccessMode) -> Option<&'a EventPayload> {
+        (self.access >= needed).then_some(&self.sealed.payload)
+    }
+}
+
+impl fmt::Debug for EventView<'_> {
+    /// Shows what may be seen.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventView")
+            .field("envelope", self.envelope())
+            .field("redacted_summary", &self.redacted_summary())
+            .field("references", &self.references())
+            .field("content", &self.content())
+            .field("access", &self.access)
+            .finish()
+    }
+}
+
 impl Deref for SharedEvent {
     type Target = EventHead;
 
@@ -289,11 +349,7 @@ impl Eq for SharedEvent {}
 impl fmt::Debug for SharedEvent {
     /// Shows what may be seen.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SharedEvent")
-            .field("envelope", &self.envelope)
-            .field("payload", &self.payload())
-            .field("access", &self.access)
-            .finish()
+        self.view().fmt(f)
     }
 }
 

@@ -18,7 +18,7 @@ pub use envelope::{
 };
 pub use error::{AgentError, AgentErrorKind};
 pub use filter::{CompiledEventFilter, EventFilter, MAX_FILTER_LIST};
-pub use frame::{AgentEvent, EventFrame, EventHead, SharedEvent};
+pub use frame::{AgentEvent, EventFrame, EventHead, EventView, SharedEvent};
 pub use id::{
     AgentId, ArchiveId, EntityId, EventFilterId, EventId, EventTag, JournalCursor, MessageId,
     RunId, SessionId, SpanId, TraceId, TurnId,

@@ -193,18 +193,11 @@ impl<T> Subscription<T> {
             .fold(self.last, u64::wrapping_add)
     }
 
-    /// Whether there may be something to read, or to tell. Loads one stamp in each lane.
-    pub fn is_ready(&mut self) -> bool {
-        // Acquire: as in `poll`.
-        let published = || self.core.next.load(Ordering::Acquire) > self.last + 1;
-        self.owes() && published() || self.approach()
-    }
-
     /// Asks for `waker` to be woken, once, when something may have come: after a
-    /// [`Ring::wake`](super::Ring::wake) with this key or [`ANY_KEY`](super::ANY_KEY). A
-    /// subscription to more than one shard is woken whatever the key, and the key that was given
-    /// first stays. Look again ([`is_ready`](Self::is_ready)) before sleeping, and
-    /// [`rise`](Self::rise) after.
+    /// [`Ring::wake`](super::Ring::wake) with this key, or any if it is [`ANY_KEY`](super::ANY_KEY).
+    /// A subscription to more than one shard is woken whatever the key. Poll again before sleeping,
+    /// and [`rise`](Self::rise) after. While a poll says [`Polled::Unfinished`], what it waits
+    /// for may bear any key.
     ///
     /// # Errors
     /// [`SubscribeError::TooMany`](super::SubscribeError::TooMany) when too many wait already.
@@ -212,14 +205,12 @@ impl<T> Subscription<T> {
         let waiters = self.core.waiters_of(&self.cursors);
         let seat = match self.seat {
             Some(seat) => seat,
-            None => {
-                let wide = std::ptr::eq(waiters, &self.core.wide_waiters);
-                let key = if wide { super::ANY_KEY } else { key };
-                let seat = waiters.join(key).ok_or(super::SubscribeError::TooMany)?;
-                *self.seat.insert(seat)
-            }
+            None => *self
+                .seat
+                .insert(waiters.join().ok_or(super::SubscribeError::TooMany)?),
         };
-        waiters.lie_down(seat, waker);
+        let wide = std::ptr::eq(waiters, &self.core.wide_waiters);
+        waiters.lie_down(seat, if wide { super::ANY_KEY } else { key }, waker);
         Ok(())
     }
 

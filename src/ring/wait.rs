@@ -66,12 +66,9 @@ impl Waiters {
         }
     }
 
-    /// A place to sleep for frames with `key`; `None` when there are too many.
-    pub(crate) fn join(&self, key: u64) -> Option<usize> {
-        let seat = self.sleepers.take()?;
-        // Relaxed: read only by who saw `asleep`, which is stored later.
-        self.sleepers.row(seat).key.store(key, Ordering::Relaxed);
-        Some(seat)
+    /// A place to sleep; `None` when there are too many.
+    pub(crate) fn join(&self) -> Option<usize> {
+        self.sleepers.take()
     }
 
     /// Gives the place back.
@@ -81,10 +78,15 @@ impl Waiters {
         self.sleepers.give_back(seat);
     }
 
-    /// Lies down: `waker` will be woken once by a publish that the caller may not see when it looks
-    /// again right after this. If that look finds something, the caller rises.
-    pub(crate) fn lie_down(&self, seat: usize, waker: &Waker) {
+    /// Lies down: `waker` will be woken once by a publish with `key` that the caller may not see when
+    /// it looks again right after this. If that look finds something, the caller rises.
+    pub(crate) fn lie_down(&self, seat: usize, key: u64, waker: &Waker) {
         let sleeper = self.sleepers.row(seat);
+        // Relaxed: only this thread changes the key, while nobody can see the flag up.
+        if sleeper.key.load(Ordering::Relaxed) != key {
+            self.rise(seat);
+            sleeper.key.store(key, Ordering::Relaxed);
+        }
         sleeper.waker.register(waker);
         // Relaxed: only this thread raises the flag. A publisher that takes an older one down right
         // now wakes the waker just registered, or its frame is seen by the caller's next look.
@@ -137,14 +139,5 @@ impl Waiters {
                 sleeper.waker.wake();
             }
         }
-    }
-
-    /// How many are asleep.
-    pub(crate) fn asleep(&self) -> usize {
-        let buckets = self
-            .buckets
-            .iter()
-            .map(|count| count.load(Ordering::Relaxed));
-        buckets.sum::<usize>() + self.any.load(Ordering::Relaxed)
     }
 }

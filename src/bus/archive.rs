@@ -1,0 +1,113 @@
+//! Archives: what was published, to be read again.
+
+use super::AgentEventStream;
+use crate::event::{
+    AgentError, AgentErrorKind, ArchiveCursor, ArchiveId, CompiledEventFilter,
+    EventDeliverySemantics, EventFrame, SharedEvent,
+};
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// Reads archived frames.
+pub trait EventArchive: Send + Sync {
+    /// The archived frames after `cursor` that the filter lets through, in order, as
+    /// [`EventDeliverySemantics::DerivedReplay`], each with its position in the archive and with
+    /// what the filter's payload access allows.
+    ///
+    /// # Errors
+    /// [`AgentErrorKind::ArchiveCursor`] for a cursor of another archive, or beyond the end.
+    fn replay_filtered_from_cursor(
+        &self,
+        filter: CompiledEventFilter,
+        cursor: ArchiveCursor,
+    ) -> Result<AgentEventStream, AgentError>;
+}
+
+/// An archive in memory, for tests and small hosts: it keeps every frame that it is given, in the
+/// order in which they come. Clones share it.
+///
+/// ```
+/// use framebus::*;
+///
+/// let archive = InMemoryEventArchive::new("archive-1");
+/// let envelope = EventEnvelope::new("run-1", "planner", EventKind::RunCompleted);
+/// archive.append(EventFrame::new(AgentEvent::envelope_only(envelope)));
+/// let filter = EventFilter::terminal_run_events().compile()?;
+/// let mut replay = archive.replay_filtered_from_cursor(filter, archive.start())?;
+/// let frame = replay.next().unwrap();
+/// assert_eq!(frame.archive_cursor.unwrap().position, 1);
+/// # Ok::<(), AgentError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct InMemoryEventArchive {
+    id: ArchiveId,
+    frames: Arc<RwLock<Vec<EventFrame>>>,
+}
+
+impl InMemoryEventArchive {
+    /// An empty archive.
+    pub fn new(id: impl Into<ArchiveId>) -> Self {
+        InMemoryEventArchive {
+            id: id.into(),
+            frames: Arc::default(),
+        }
+    }
+
+    /// The position before the first frame.
+    pub fn start(&self) -> ArchiveCursor {
+        ArchiveCursor {
+            archive_id: self.id.clone(),
+            position: 0,
+        }
+    }
+
+    /// Keeps a frame; returns the position after it.
+    pub fn append(&self, frame: EventFrame) -> ArchiveCursor {
+        let mut frames = self.frames.write().unwrap_or_else(PoisonError::into_inner);
+        frames.push(frame);
+        ArchiveCursor {
+            archive_id: self.id.clone(),
+            position: frames.len() as u64,
+        }
+    }
+}
+
+impl EventArchive for InMemoryEventArchive {
+    fn replay_filtered_from_cursor(
+        &self,
+        filter: CompiledEventFilter,
+        cursor: ArchiveCursor,
+    ) -> Result<AgentEventStream, AgentError> {
+        let refused = |message| Err(AgentError::new(AgentErrorKind::ArchiveCursor, message));
+        if cursor.archive_id != self.id {
+            return refused(format!(
+                "the cursor is of archive {}, this is {}; start from this archive's own",
+                cursor.archive_id, self.id
+            ));
+        }
+        let frames = self.frames.read().unwrap_or_else(PoisonError::into_inner);
+        let held = frames.len() as u64;
+        if cursor.position > held {
+            return refused(format!(
+                "the cursor is at {}, the archive ends at {held}; start from a position that it gave",
+                cursor.position
+            ));
+        }
+        let scope = filter.cursor_scope();
+        let positions = cursor.position + 1..;
+        let kept = frames.iter().skip(cursor.position as usize).zip(positions);
+        let matching = kept.filter(|(frame, _)| filter.matches_envelope(&frame.event.envelope));
+        Ok(AgentEventStream::new(matching.map(|(frame, position)| {
+            let mut event = frame.event.to_event();
+            event.envelope.delivery_semantics = EventDeliverySemantics::DerivedReplay;
+            EventFrame {
+                cursor: event.envelope.cursor(scope.clone()),
+                event: SharedEvent::from(event).restrict(filter.payload_access),
+                archive_cursor: Some(ArchiveCursor {
+                    archive_id: self.id.clone(),
+                    position,
+                }),
+                overflow: None,
+            }
+        })))
+    }
+}

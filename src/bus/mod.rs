@@ -1,0 +1,86 @@
+//! The bus: what a runtime publishes to and subscribers read from.
+//!
+//! It ties the vocabulary, the ring and the policies together: `memory.rs` routes frames into the
+//! ring and opens subscriptions, `stream.rs` reads a subscription through its policy, `park.rs` puts a
+//! thread to sleep until there is something, `archive.rs` is the bus's memory of what it forgot.
+
+mod archive;
+mod memory;
+mod park;
+mod scope;
+mod stream;
+
+pub use archive::{EventArchive, InMemoryEventArchive};
+pub use memory::{BusBuilder, InMemoryAgentEventBus};
+pub use stream::{AgentEventStream, BatchItem, FrameRef, RecvError, StreamEnd};
+
+use crate::event::{
+    AgentError, AgentId, CompiledEventFilter, EventCursor, EventFrame, RunId, SubscriptionOptions,
+};
+
+/// A bus of event frames.
+///
+/// # Errors
+/// Subscribing fails with a cursor of another scope, of another bus or ahead of it, and with the
+/// policy [`BackpressureCaller`](crate::SubscriberOverflowPolicy::BackpressureCaller).
+pub trait AgentEventBus: Send + Sync {
+    /// Gives the frame the next number and makes it visible to all subscriptions.
+    ///
+    /// # Errors
+    /// If the frame can't be served: nothing of it was published then.
+    fn publish(&self, frame: EventFrame) -> Result<(), AgentError>;
+
+    /// Subscribes to everything, after `cursor` or from the oldest frame held.
+    fn subscribe_all(&self, cursor: Option<EventCursor>) -> Result<AgentEventStream, AgentError> {
+        self.subscribe_all_with_options(cursor, SubscriptionOptions::default())
+    }
+
+    /// Subscribes to everything.
+    fn subscribe_all_with_options(
+        &self,
+        cursor: Option<EventCursor>,
+        options: SubscriptionOptions,
+    ) -> Result<AgentEventStream, AgentError>;
+
+    /// Subscribes to a run, after `cursor` or from the oldest frame held.
+    fn subscribe_run(
+        &self,
+        run_id: RunId,
+        cursor: Option<EventCursor>,
+    ) -> Result<AgentEventStream, AgentError> {
+        self.subscribe_run_with_options(run_id, cursor, SubscriptionOptions::default())
+    }
+
+    /// Subscribes to a run.
+    fn subscribe_run_with_options(
+        &self,
+        run_id: RunId,
+        cursor: Option<EventCursor>,
+        options: SubscriptionOptions,
+    ) -> Result<AgentEventStream, AgentError>;
+
+    /// Subscribes to an agent, after `cursor` or from the oldest frame held.
+    fn subscribe_agent(
+        &self,
+        agent_id: AgentId,
+        cursor: Option<EventCursor>,
+    ) -> Result<AgentEventStream, AgentError> {
+        self.subscribe_agent_with_options(agent_id, cursor, SubscriptionOptions::default())
+    }
+
+    /// Subscribes to an agent.
+    fn subscribe_agent_with_options(
+        &self,
+        agent_id: AgentId,
+        cursor: Option<EventCursor>,
+        options: SubscriptionOptions,
+    ) -> Result<AgentEventStream, AgentError>;
+
+    /// Subscribes to what a filter lets through, with the filter's queue and payload access, after
+    /// `cursor` or from the oldest frame held.
+    fn subscribe_filtered(
+        &self,
+        filter: CompiledEventFilter,
+        cursor: Option<EventCursor>,
+    ) -> Result<AgentEventStream, AgentError>;
+}

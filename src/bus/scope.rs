@@ -1,0 +1,116 @@
+//! Where a frame goes, and where a scope reads: the one place that knows what a tag means.
+//!
+//! A frame's shard is chosen by the upper half of its run's hash, so all of a run is in one shard.
+//! Its tag is the number of its kind, in the class bits, and above it bits of the lower half of
+//! the hash. A tag only sorts out: what it lets through is compared exactly.
+
+use crate::event::{
+    CompiledEventFilter, EventEnvelope, EventStreamScope, KindClass, KindSet, RunId,
+};
+use crate::ring::{ANY_KEY, CLASS_BITS, Route, Select, TAG_BITS, TagFilter};
+
+const RUN_BITS: u32 = TAG_BITS - CLASS_BITS;
+
+fn run_tag(run_id: &RunId) -> u32 {
+    ((run_id.hash64() as u32) & ((1 << RUN_BITS) - 1)) << CLASS_BITS
+}
+
+/// The shard of a run; taken modulo the number of shards by the ring.
+fn shard(run_id: &RunId) -> usize {
+    (run_id.hash64() >> 32) as usize
+}
+
+/// The key by which those who wait for this run's frames are woken.
+pub(super) fn key(run_id: &RunId) -> u64 {
+    run_id.hash64()
+}
+
+/// Where a frame goes.
+#[inline]
+pub(super) fn route(envelope: &EventEnvelope) -> Route {
+    let kind = envelope.event_kind;
+    Route {
+        shard: shard(&envelope.run_id),
+        terminal: kind.is_terminal(),
+        tag: run_tag(&envelope.run_id) | kind as u32,
+    }
+}
+
+/// What a subscription reads, and which of it is meant.
+#[derive(Clone, Debug)]
+pub(super) enum Scope {
+    Plain(EventStreamScope),
+    Filtered(CompiledEventFilter),
+}
+
+impl Scope {
+    /// The scope that cursors bear.
+    pub(super) fn of_cursors(&self) -> EventStreamScope {
+        match self {
+            Scope::Plain(scope) => scope.clone(),
+            Scope::Filtered(filter) => filter.cursor_scope(),
+        }
+    }
+
+    /// Whether a frame is meant, exactly.
+    #[inline]
+    pub(super) fn matches(&self, envelope: &EventEnvelope) -> bool {
+        match self {
+            Scope::Plain(EventStreamScope::Run(run_id)) => envelope.run_id == *run_id,
+            Scope::Plain(EventStreamScope::Agent(agent_id)) => envelope.agent_id == *agent_id,
+            Scope::Plain(_) => true,
+            Scope::Filtered(filter) => filter.matches_envelope(envelope),
+        }
+    }
+
+    /// The lanes to read.
+    pub(super) fn select(&self) -> Select {
+        match (self.only_run(), self) {
+            (Some(run_id), _) => Select::Shard(shard(run_id)),
+            (None, Scope::Filtered(filter))
+                if filter
+                    .kinds()
+                    .is_within(KindSet::of_class(KindClass::Terminal)) =>
+            {
+                Select::Terminals
+            }
+            _ => Select::All,
+        }
+    }
+
+    /// What tags sort out.
+    pub(super) fn tag_filter(&self) -> Option<TagFilter> {
+        let kinds = match self {
+            Scope::Plain(_) => KindSet::ALL,
+            Scope::Filtered(filter) => filter.kinds(),
+        };
+        let all_of_lanes = match self.select() {
+            Select::Terminals => KindSet::of_class(KindClass::Terminal),
+            _ => KindSet::ALL,
+        };
+        match self.only_run() {
+            None if all_of_lanes.is_within(kinds) => None,
+            run_id => Some(TagFilter {
+                mask: run_id.map_or(0, |_| ((1 << RUN_BITS) - 1) << CLASS_BITS),
+                value: run_id.map_or(0, run_tag),
+                classes: kinds.bits(),
+            }),
+        }
+    }
+
+    /// The key of those who may have published something for this scope.
+    pub(super) fn key(&self) -> u64 {
+        self.only_run().map_or(ANY_KEY, key)
+    }
+
+    fn only_run(&self) -> Option<&RunId> {
+        match self {
+            Scope::Plain(EventStreamScope::Run(run_id)) => Some(run_id),
+            Scope::Plain(_) => None,
+            Scope::Filtered(filter) => match filter.criteria().run_ids.as_slice() {
+                [run_id] => Some(run_id),
+                _ => None,
+            },
+        }
+    }
+}

@@ -1,0 +1,478 @@
+//! A stream: a subscription read through its policy.
+//!
+//! Each call takes in all that was published when it began, puts it through the queue and gives the
+//! queue's oldest frame. Waiting is lie down, take in again, sleep (see the ring's `wait.rs`).
+
+use super::memory::Shared;
+use super::park;
+use super::scope::Scope;
+use crate::bound::{BoundedQueue, Loss, Queued};
+use crate::event::{
+    AgentError, BusEpoch, EventCursor, EventEnvelope, EventFrame, EventOverflowNotice,
+    EventOverflowReason, EventStreamScope, EventView, PayloadAccessMode, SealedEvent, SharedEvent,
+    SubscriptionOptions,
+};
+use crate::ring::{ANY_KEY, Delivery, Gap, Polled, Subscription};
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+type Event = triomphe::Arc<SealedEvent>;
+
+/// How a stream ended: nothing comes any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StreamEnd {
+    /// The last handle of the bus is gone, and the stream drained.
+    BusClosed,
+    /// The list that the stream was made from is used up.
+    ListEnded,
+    /// The policy [`FailSubscriber`](crate::SubscriberOverflowPolicy::FailSubscriber) ended it.
+    Failed {
+        /// Where to resume.
+        resume_from: EventCursor,
+        /// What was lost by then. Its last word on terminal frames may come later.
+        notice: Box<EventOverflowNotice>,
+    },
+}
+
+/// Why [`AgentEventStream::recv`] gave no frame.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecvError {
+    /// The stream ended.
+    #[error("the stream ended: {0:?}")]
+    Ended(StreamEnd),
+    /// No frame came in time.
+    #[error("no frame came in time")]
+    Timeout,
+    /// The thread could not be put to sleep.
+    #[error(transparent)]
+    Refused(AgentError),
+}
+
+/// A stream of frames: live from a bus, or a fixed list.
+///
+/// As an iterator it never blocks: `None` says that it is caught up, and more may come later unless
+/// [`end`](Self::end) says otherwise. A clone is an independent stream at the same place.
+#[derive(Clone, Debug)]
+pub struct AgentEventStream {
+    source: Source,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    Live(Box<Live>),
+    List(VecDeque<EventFrame>),
+}
+
+struct Live {
+    shared: Arc<Shared>,
+    subscription: Subscription<Event>,
+    scope: Scope,
+    queue: BoundedQueue,
+    access: PayloadAccessMode,
+    /// The position after the last frame given.
+    position: EventCursor,
+    /// A publish that began earlier held back what came after it at the last take-in.
+    held_back: bool,
+}
+
+/// What the borrowed batch form gives.
+#[derive(Debug)]
+pub enum BatchItem<'a> {
+    /// A frame.
+    Frame(FrameRef<'a>),
+    /// Frames that were lost before the next one.
+    Gap(EventOverflowNotice),
+}
+
+/// A frame that is borrowed from the bus: nothing was copied or counted for it.
+#[derive(Clone, Copy, Debug)]
+pub struct FrameRef<'a> {
+    event: &'a Event,
+    access: PayloadAccessMode,
+    scope: &'a EventStreamScope,
+}
+
+impl FrameRef<'_> {
+    /// The envelope.
+    #[inline]
+    pub fn envelope(&self) -> &EventEnvelope {
+        self.event.envelope()
+    }
+
+    /// What may be seen of the event.
+    pub fn view(&self) -> EventView<'_> {
+        EventView::new(self.event, self.access)
+    }
+
+    /// The frame, to keep: one step of the event's reference count.
+    pub fn to_frame(&self) -> EventFrame {
+        frame(self.event.clone(), None, self.access, self.scope)
+    }
+}
+
+fn frame(
+    event: Event,
+    overflow: Option<Box<EventOverflowNotice>>,
+    access: PayloadAccessMode,
+    scope: &EventStreamScope,
+) -> EventFrame {
+    EventFrame {
+        cursor: event.envelope().cursor(scope.clone()),
+        archive_cursor: event.archive_cursor().cloned(),
+        event: SharedEvent::new(event, access),
+        overflow,
+    }
+}
+
+impl AgentEventStream {
+    /// A stream of a fixed list of frames.
+    pub fn new(frames: impl IntoIterator<Item = EventFrame>) -> Self {
+        AgentEventStream {
+            source: Source::List(frames.into_iter().collect()),
+        }
+    }
+
+    pub(super) fn live(
+        shared: Arc<Shared>,
+        subscription: Subscription<Event>,
+        scope: Scope,
+        options: SubscriptionOptions,
+    ) -> Self {
+        let position = EventCursor {
+            scope: scope.of_cursors(),
+            event_seq: subscription.position(),
+            bus_epoch: shared.epoch,
+            journal_cursor: None,
+        };
+        let live = Live {
+            shared,
+            subscription,
+            scope,
+            queue: BoundedQueue::new(options.queue, position.clone()),
+            access: options.payload_access,
+            position,
+            held_back: false,
+        };
+        AgentEventStream {
+            source: Source::Live(Box::new(live)),
+        }
+    }
+
+    /// Waits for the next frame.
+    ///
+    /// # Errors
+    /// [`RecvError::Ended`].
+    pub fn recv(&mut self) -> Result<EventFrame, RecvError> {
+        self.recv_until(None)
+    }
+
+    /// Waits for the next frame, at most so long.
+    ///
+    /// # Errors
+    /// [`RecvError::Ended`], [`RecvError::Timeout`].
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<EventFrame, RecvError> {
+        // A deadline beyond the clock's end is none.
+        self.recv_until(Instant::now().checked_add(timeout))
+    }
+
+    fn recv_until(&mut self, deadline: Option<Instant>) -> Result<EventFrame, RecvError> {
+        loop {
+            if let Some(frame) = self.next() {
+                return Ok(frame);
+            }
+            if let Poll::Ready(frame) = self.poll_frame(&park::waker()) {
+                return frame;
+            }
+            let waited = park::park(deadline);
+            self.rise();
+            if !waited {
+                return self.next().ok_or(RecvError::Timeout);
+            }
+        }
+    }
+
+    /// The next frame, or the end; else `waker` is woken when there may be one.
+    fn poll_frame(&mut self, waker: &Waker) -> Poll<Result<EventFrame, RecvError>> {
+        let mut any_key = false;
+        loop {
+            if let Source::Live(live) = &mut self.source
+                && let Err(error) = live.lie_down(any_key, waker)
+            {
+                return Poll::Ready(Err(RecvError::Refused(error)));
+            }
+            if let Some(frame) = self.next() {
+                self.rise();
+                return Poll::Ready(Ok(frame));
+            }
+            if let Some(end) = self.end() {
+                self.rise();
+                return Poll::Ready(Err(RecvError::Ended(end)));
+            }
+            // What holds a frame back may be of any run.
+            match &self.source {
+                Source::Live(live) if live.held_back && !any_key => any_key = true,
+                _ => return Poll::Pending,
+            }
+        }
+    }
+
+    fn rise(&mut self) {
+        if let Source::Live(live) = &mut self.source {
+            live.subscription.rise();
+        }
+    }
+
+    /// How the stream ended, once it has: `None` while more may come.
+    pub fn end(&mut self) -> Option<StreamEnd> {
+        match &mut self.source {
+            Source::List(frames) => frames.is_empty().then_some(StreamEnd::ListEnded),
+            Source::Live(live) => live.end(),
+        }
+    }
+
+    /// What was lost and has no frame to ride on yet: it rides on the next one.
+    pub fn pending_overflow(&self) -> Option<&EventOverflowNotice> {
+        match &self.source {
+            Source::List(_) => None,
+            Source::Live(live) => live.queue.pending_overflow(),
+        }
+    }
+
+    /// The position after the last frame given, to resume from. `None` for a list.
+    pub fn cursor(&self) -> Option<&EventCursor> {
+        match &self.source {
+            Source::List(_) => None,
+            Source::Live(live) => Some(&live.position),
+        }
+    }
+
+    /// Lends what is there to `visit`, without a queue and without copying, until it breaks. Loses
+    /// frames to the rings only. Returns how many items it gave; 0 says that nothing is there now.
+    ///
+    /// A visitor that takes long delays nobody; publishers pass over the few slots that it holds.
+    /// Frames that [`next`](Iterator::next) had taken in come first.
+    pub fn read_batch(&mut self, mut visit: impl FnMut(BatchItem<'_>) -> ControlFlow<()>) -> usize {
+        match &mut self.source {
+            Source::Live(live) => live.read_batch(visit),
+            Source::List(frames) => {
+                let mut count = 0;
+                while let Some(EventFrame {
+                    event,
+                    cursor,
+                    overflow,
+                    ..
+                }) = frames.pop_front()
+                {
+                    let (event, access) = event.into_parts();
+                    let shown = FrameRef {
+                        event: &event,
+                        access,
+                        scope: &cursor.scope,
+                    };
+                    count += 1 + usize::from(overflow.is_some());
+                    if show(shown, overflow, &mut visit).is_break() {
+                        break;
+                    }
+                }
+                count
+            }
+        }
+    }
+}
+
+impl Live {
+    /// Takes in all that was published when the call began.
+    fn take_in(&mut self) {
+        let Live {
+            subscription,
+            scope,
+            queue,
+            shared,
+            ..
+        } = self;
+        let polled = subscription.poll(|delivery| {
+            match delivery {
+                Delivery::Frame(_, event) => {
+                    if scope.matches(event.envelope()) {
+                        queue.offer(event);
+                    }
+                }
+                Delivery::Gap(gap) => queue.lose(&loss(gap, shared.epoch)),
+            }
+            ControlFlow::Continue(())
+        });
+        queue.settle();
+        self.held_back = polled == Polled::Unfinished;
+    }
+
+    fn next(&mut self) -> Option<EventFrame> {
+        self.take_in();
+        let Queued { event, overflow } = self.queue.pop()?;
+        self.moved_past(event.envelope());
+        Some(frame(event, overflow, self.access, self.queue.scope()))
+    }
+
+    fn moved_past(&mut self, envelope: &EventEnvelope) {
+        self.position.event_seq = envelope.event_seq;
+        self.position
+            .journal_cursor
+            .clone_from(&envelope.journal_cursor);
+    }
+
+    fn end(&mut self) -> Option<StreamEnd> {
+        if self.queue.len() > 0 {
+            return None;
+        }
+        if let Some(failure) = self.queue.failure() {
+            let notice = Box::new(failure.notice.clone());
+            return Some(StreamEnd::Failed {
+                resume_from: failure.resume_from.clone(),
+                notice,
+            });
+        }
+        if !self.shared.is_closed() {
+            return None;
+        }
+        // Nothing is published any more: what this does not find is not there.
+        self.take_in();
+        (self.queue.len() == 0 && !self.held_back).then_some(StreamEnd::BusClosed)
+    }
+
+    fn lie_down(&mut self, any_key: bool, waker: &Waker) -> Result<(), AgentError> {
+        let key = if any_key { ANY_KEY } else { self.scope.key() };
+        self.subscription
+            .lie_down(key, waker)
+            .map_err(super::memory::subscribe_error)
+    }
+
+    fn read_batch(&mut self, mut visit: impl FnMut(BatchItem<'_>) -> ControlFlow<()>) -> usize {
+        let mut count = 0;
+        let mut visit = |item: BatchItem<'_>| {
+            count += 1;
+            visit(item)
+        };
+        while let Some(Queued { event, overflow }) = self.queue.pop() {
+            self.moved_past(event.envelope());
+            let shown = FrameRef {
+                event: &event,
+                access: self.access,
+                scope: self.queue.scope(),
+            };
+            if show(shown, overflow, &mut visit).is_break() {
+                return count;
+            }
+        }
+        let Live {
+            subscription,
+            scope,
+            queue,
+            shared,
+            access,
+            position,
+            ..
+        } = self;
+        if let Some(notice) = queue.take_pending()
+            && visit(BatchItem::Gap(notice)).is_break()
+        {
+            return count;
+        }
+        subscription.batch(|delivery| match delivery {
+            Delivery::Gap(gap) => visit(BatchItem::Gap(queue.tell(&loss(gap, shared.epoch)))),
+            Delivery::Frame(_, event) if scope.matches(event.envelope()) => {
+                position.event_seq = event.envelope().event_seq;
+                position
+                    .journal_cursor
+                    .clone_from(&event.envelope().journal_cursor);
+                visit(BatchItem::Frame(FrameRef {
+                    event,
+                    access: *access,
+                    scope: queue.scope(),
+                }))
+            }
+            Delivery::Frame(..) => ControlFlow::Continue(()),
+        });
+        count
+    }
+}
+
+/// Shows a frame that is out of its queue already, and before it the notice that rides on it: a
+/// break at the notice takes effect behind the frame.
+fn show(
+    frame: FrameRef<'_>,
+    overflow: Option<Box<EventOverflowNotice>>,
+    visit: &mut impl FnMut(BatchItem<'_>) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    let told = overflow.map_or(ControlFlow::Continue(()), |notice| {
+        visit(BatchItem::Gap(*notice))
+    });
+    visit(BatchItem::Frame(frame))?;
+    told
+}
+
+fn loss(gap: Gap, epoch: BusEpoch) -> Loss {
+    Loss {
+        count: gap.lost,
+        first_seq: gap.first,
+        last_seq: gap.last,
+        epoch,
+        terminal_preserved: !gap.terminals_lost,
+        reason: match gap.expired {
+            true => EventOverflowReason::LiveBufferExpired,
+            false => EventOverflowReason::SubscriberLagged,
+        },
+    }
+}
+
+impl Iterator for AgentEventStream {
+    type Item = EventFrame;
+
+    fn next(&mut self) -> Option<EventFrame> {
+        match &mut self.source {
+            Source::Live(live) => live.next(),
+            Source::List(frames) => frames.pop_front(),
+        }
+    }
+}
+
+impl futures_core::Stream for AgentEventStream {
+    type Item = EventFrame;
+
+    /// The next frame; `None` when the stream ended, of which [`end`](AgentEventStream::end) says why.
+    /// Cancel-safe: a dropped future has taken nothing.
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<EventFrame>> {
+        self.get_mut().poll_frame(context.waker()).map(Result::ok)
+    }
+}
+
+impl Clone for Live {
+    /// # Panics
+    /// If some 2^30 subscriptions to one shard are alive.
+    fn clone(&self) -> Self {
+        let subscription = self.subscription.try_clone();
+        Live {
+            shared: self.shared.clone(),
+            subscription: subscription.expect("fewer than 2^30 subscriptions are alive"),
+            scope: self.scope.clone(),
+            queue: self.queue.clone(),
+            access: self.access,
+            position: self.position.clone(),
+            held_back: self.held_back,
+        }
+    }
+}
+
+impl std::fmt::Debug for Live {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Live")
+            .field("scope", &self.position.scope)
+            .field("position", &self.position.event_seq)
+            .field("queued", &self.queue.len())
+            .finish_non_exhaustive()
+    }
+}
