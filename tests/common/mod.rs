@@ -1,0 +1,57 @@
+//! Short ways to say things in tests.
+#![allow(dead_code, reason = "each test program uses some of it")]
+
+use framebus::*;
+use std::num::NonZeroUsize;
+
+pub fn frame(run: &str, agent: &str, kind: EventKind) -> EventFrame {
+    EventFrame::new(AgentEvent::envelope_only(EventEnvelope::new(
+        run, agent, kind,
+    )))
+}
+
+/// A normal frame.
+pub fn start(run: &str) -> EventFrame {
+    frame(run, "agent", EventKind::RunStarted)
+}
+
+/// A progress frame.
+pub fn delta(run: &str) -> EventFrame {
+    frame(run, "agent", EventKind::ModelStreamDelta)
+}
+
+/// A terminal frame.
+pub fn end(run: &str) -> EventFrame {
+    frame(run, "agent", EventKind::RunCompleted)
+}
+
+pub fn size(n: usize) -> NonZeroUsize {
+    NonZeroUsize::new(n).unwrap()
+}
+
+pub fn options(
+    capacity: usize,
+    reserve: usize,
+    overflow: SubscriberOverflowPolicy,
+) -> SubscriptionOptions {
+    let queue = SubscriberQueueConfig {
+        capacity: size(capacity),
+        terminal_reserve: size(reserve),
+        overflow,
+    };
+    SubscriptionOptions {
+        queue,
+        ..SubscriptionOptions::default()
+    }
+}
+
+/// The numbers of all that a stream has now.
+pub fn seqs(stream: &mut AgentEventStream) -> Vec<u64> {
+    stream.map(|frame| frame.cursor.event_seq).collect()
+}
+
+pub fn kinds(stream: &mut AgentEventStream) -> Vec<EventKind> {
+    stream
+        .map(|frame| frame.event.envelope.event_kind)
+        .collect()
+}
