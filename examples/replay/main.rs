@@ -15,6 +15,7 @@ use std::io::IsTerminal;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// Plays recorded agent runs through a framebus and checks what every subscriber got.
@@ -77,7 +78,11 @@ fn speed(text: &str) -> Result<f64, String> {
 fn main() -> ExitCode {
     let options = Options::parse();
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data");
-    let paths = if options.paths.is_empty() { vec![sample] } else { options.paths.clone() };
+    let paths = if options.paths.is_empty() {
+        vec![sample]
+    } else {
+        options.paths.clone()
+    };
 
     let reading = progress(0, "reading {wide_msg}");
     let (runs, errors) = trace::read(&paths, options.tokens_per_delta.get(), |file| {
@@ -90,7 +95,10 @@ fn main() -> ExitCode {
     }
     let play = player::Play::new(runs, options.runs, options.frames);
     if play.frames() == 0 {
-        eprintln!("nothing to play in {} path(s); name recordings or folders of them", paths.len());
+        eprintln!(
+            "nothing to play in {} path(s); name recordings or folders of them",
+            paths.len()
+        );
         return ExitCode::from(2);
     }
 
@@ -113,17 +121,39 @@ fn main() -> ExitCode {
         play.frames() as u64,
         "{wide_bar} {human_pos}/{human_len} frames, {per_sec}, {eta} left",
     );
-    let begin = Instant::now();
-    let (rows, publishing) = std::thread::scope(|scope| {
-        let audience = audience::Audience::gather(&bus, &play, scope);
+    let readers = match audience::gather(&bus, &play) {
+        Ok(readers) => readers,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(2);
+        }
+    };
+    let over = AtomicBool::new(false);
+    let (rows, published) = std::thread::scope(|scope| {
+        let threads: Vec<_> = readers
+            .into_iter()
+            .map(|reader| scope.spawn(|| reader.read(&play, &over)))
+            .collect();
+        let begin = Instant::now();
         let published = player::publish(&bus, &play, &options, &playing);
+        let took = begin.elapsed();
+        over.store(true, Ordering::Release);
+        // The last handle but those of readers that resume: streams end when they drained.
         drop(bus);
-        (published.map(|()| begin.elapsed()), audience)
-    })
-    .map_audience();
+        let rows: Vec<_> = threads
+            .into_iter()
+            .filter_map(|thread| thread.join().ok())
+            .collect();
+        (rows, published.map(|()| took))
+    });
     playing.finish_and_clear();
 
-    let report = report::Report { rows, play: &play, publishing, left_out: &errors };
+    let report = report::Report {
+        rows,
+        play: &play,
+        published,
+        left_out: &errors,
+    };
     if options.json {
         println!("{:#}", report.json());
     } else {
@@ -133,7 +163,11 @@ fn main() -> ExitCode {
     for violation in &violations {
         eprintln!("violation: {violation}");
     }
-    if violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if violations.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// Progress on a terminal, and nothing anywhere else.

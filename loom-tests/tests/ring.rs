@@ -74,13 +74,13 @@ fn one_publisher_laps_a_reader_twice() {
 
 /// Proves: publishers that lap a reader neither wait for it nor overwrite what it reads. Guards
 /// against: two owners of a slot, a slot of a suspended owner granted again, a loss untold.
-fn two_publishers_lap_a_reader(places: u64, chunk: u64, each: u64, preemptions: usize) {
+fn two_publishers_lap_a_reader(places: u64, chunk: u64, own: u64, preemptions: usize) {
     check(preemptions, move || {
         let ring = tiny(places, chunk);
         let subscription = everything(&ring);
-        let second = publisher(&ring, FRAME, each..2 * each);
+        let second = publisher(&ring, FRAME, own..own + own - 1);
         let reader = reader(subscription, 1);
-        let published = publish(&ring, FRAME, 0..each) + second.join().unwrap();
+        let published = publish(&ring, FRAME, 0..own) + second.join().unwrap();
         rest(reader.join().unwrap(), published);
     });
 }

@@ -11,26 +11,45 @@ use std::collections::{HashMap, HashSet};
 
 pub(super) const NAME: &str = "claude-code-sessions";
 
-const TYPES: [&str; 7] =
-    ["user", "assistant", "progress", "system", "file-history-snapshot", "queue-operation", "summary"];
+const TYPES: [&str; 7] = [
+    "user",
+    "assistant",
+    "progress",
+    "system",
+    "file-history-snapshot",
+    "queue-operation",
+    "summary",
+];
 
 pub(super) fn is_line(line: &Value) -> bool {
     TYPES.contains(&text(line, "type"))
-        && ["message", "data", "sessionId", "messageId", "subtype", "leafUuid"]
-            .iter()
-            .any(|field| line.get(field).is_some())
+        && [
+            "message",
+            "data",
+            "sessionId",
+            "messageId",
+            "subtype",
+            "leafUuid",
+        ]
+        .iter()
+        .any(|field| line.get(field).is_some())
 }
 
 pub(super) fn read(source: &mut Source<'_>) {
     let lines = source.json_lines();
-    let sub_agent = lines.iter().find_map(|(_, line)| line.get("agentId")).and_then(Value::as_str);
+    let sub_agent = lines
+        .iter()
+        .find_map(|(_, line)| line.get("agentId"))
+        .and_then(Value::as_str);
     let mut script = source.script(NAME, "", sub_agent.unwrap_or("main"));
     // Which tool call caused which sub-agent.
     let mut sub_agents = HashMap::new();
     for (_, line) in &lines {
         let data = &line["data"];
         if text(data, "type") == "agent_progress" && !text(data, "agentId").is_empty() {
-            sub_agents.entry(text(line, "parentToolUseID")).or_insert(text(data, "agentId"));
+            sub_agents
+                .entry(text(line, "parentToolUseID"))
+                .or_insert(text(data, "agentId"));
         }
     }
     let mut message_id = "";
@@ -94,19 +113,30 @@ pub(super) fn read(source: &mut Source<'_>) {
                     script.note(EventKind::HookInvoked, text(&line["data"], "hookName"));
                 }
                 "bash_progress" => {
-                    script.say(EventKind::IsolationProcessIoCaptured, text(&line["data"], "output"));
+                    script.say(
+                        EventKind::IsolationProcessIoCaptured,
+                        text(&line["data"], "output"),
+                    );
                 }
                 "agent_progress" => {
-                    script.note(EventKind::SubagentEventWrapped, text(&line["data"], "agentId"));
+                    script.note(
+                        EventKind::SubagentEventWrapped,
+                        text(&line["data"], "agentId"),
+                    );
                 }
-                _ => script.note(EventKind::IsolationProcessStatsRecorded, text(&line["data"], "type")),
+                _ => script.note(
+                    EventKind::IsolationProcessStatsRecorded,
+                    text(&line["data"], "type"),
+                ),
             },
             ("system", "stop_hook_summary") => {
                 (0..std::mem::take(&mut hooks)).for_each(|_| script.step(EventKind::HookCompleted));
             }
             ("system", "compact_boundary") => script.step(EventKind::RunCheckpointed),
             ("system", "turn_duration") => script.end_turn(EventKind::TurnCompleted),
-            ("file-history-snapshot" | "queue-operation", _) => script.step(EventKind::ContextAssembled),
+            ("file-history-snapshot" | "queue-operation", _) => {
+                script.step(EventKind::ContextAssembled)
+            }
             _ => {}
         }
     }
@@ -119,7 +149,10 @@ pub(super) fn read(source: &mut Source<'_>) {
 }
 
 fn moment(line: &Value) -> Option<i64> {
-    text(line, "timestamp").parse().ok().map(Timestamp::as_micros)
+    text(line, "timestamp")
+        .parse()
+        .ok()
+        .map(Timestamp::as_micros)
 }
 
 fn outcome(result: &Value, output: &str) -> EventKind {

@@ -10,8 +10,14 @@ const TOOL: &str = "bash";
 
 pub(super) fn read(source: &mut Source<'_>, whole: &Value) {
     let messages = list(whole, "messages");
-    let agent = messages.iter().map(|message| text(&message["extra"]["response"], "model"));
-    let agent = agent.filter(|model| !model.is_empty()).next().unwrap_or("model").to_owned();
+    let agent = messages
+        .iter()
+        .map(|message| text(&message["extra"]["response"], "model"));
+    let agent = agent
+        .filter(|model| !model.is_empty())
+        .next()
+        .unwrap_or("model")
+        .to_owned();
     let mut script = source.script(NAME, "", &agent);
     let mut begun = false;
     for message in messages {
@@ -29,10 +35,14 @@ pub(super) fn read(source: &mut Source<'_>, whole: &Value) {
                 }
                 if response["usage"].is_object() {
                     script.note(EventKind::UsageRecorded, &response["usage"].to_string());
-                    script.note(EventKind::CostEstimated, &response["usage"]["cost"].to_string());
+                    script.note(
+                        EventKind::CostEstimated,
+                        &response["usage"]["cost"].to_string(),
+                    );
                 }
                 if let Some(command) = content.split("```bash").nth(1) {
-                    script.request_tool(TOOL, command.split("```").next().unwrap_or(command).trim());
+                    script
+                        .request_tool(TOOL, command.split("```").next().unwrap_or(command).trim());
                     script.step(EventKind::ToolStarted);
                 }
             }

@@ -99,7 +99,10 @@ impl<'a> Source<'a> {
             match serde_json::from_str(line) {
                 Ok(value @ Value::Object(_)) => lines.push((number + 1, value)),
                 Ok(_) => self.bad(number + 1, "not a JSON object; the line is left out"),
-                Err(error) => self.bad(number + 1, &format!("not JSON ({error}); the line is left out")),
+                Err(error) => self.bad(
+                    number + 1,
+                    &format!("not JSON ({error}); the line is left out"),
+                ),
             }
         }
         lines
@@ -124,7 +127,11 @@ pub fn read(
     }
     for (root, file) in &files {
         progress(file);
-        let error = |line, message| TraceError { file: file.clone(), line, message };
+        let error = |line, message| TraceError {
+            file: file.clone(),
+            line,
+            message,
+        };
         let text = match read_text(file) {
             Ok(text) => text,
             Err((line, message)) => {
@@ -144,14 +151,28 @@ pub fn read(
             source.errors.push((line, message));
         }
         runs.append(&mut source.runs);
-        errors.extend(source.errors.into_iter().map(|(line, message)| error(Some(line), message)));
+        errors.extend(
+            source
+                .errors
+                .into_iter()
+                .map(|(line, message)| error(Some(line), message)),
+        );
     }
     (runs, errors)
 }
 
-fn walk(root: &Path, path: &Path, files: &mut Vec<(PathBuf, PathBuf)>, errors: &mut Vec<TraceError>) {
+fn walk(
+    root: &Path,
+    path: &Path,
+    files: &mut Vec<(PathBuf, PathBuf)>,
+    errors: &mut Vec<TraceError>,
+) {
     let mut fail = |error: std::io::Error| {
-        errors.push(TraceError { file: path.to_owned(), line: None, message: error.to_string() });
+        errors.push(TraceError {
+            file: path.to_owned(),
+            line: None,
+            message: error.to_string(),
+        });
     };
     if !path.is_dir() {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -172,7 +193,9 @@ fn walk(root: &Path, path: &Path, files: &mut Vec<(PathBuf, PathBuf)>, errors: &
         }
     }
     below.sort();
-    below.iter().for_each(|path| walk(root, path, files, errors));
+    below
+        .iter()
+        .for_each(|path| walk(root, path, files, errors));
 }
 
 /// A file as text, or the line at which it is none.
@@ -180,23 +203,44 @@ fn read_text(file: &Path) -> Result<String, (Option<usize>, String)> {
     let fail = |error: std::io::Error| (None, error.to_string());
     let size = std::fs::metadata(file).map_err(fail)?.len();
     if size > MAX_FILE {
-        return Err((None, format!("{size} bytes are more than {MAX_FILE}; split the recording")));
+        return Err((
+            None,
+            format!("{size} bytes are more than {MAX_FILE}; split the recording"),
+        ));
     }
     let bytes = std::fs::read(file).map_err(fail)?;
     String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();
-        let line = 1 + error.as_bytes()[..good].iter().filter(|&&byte| byte == b'\n').count();
-        (Some(line), format!("not text in UTF-8, so no recording; known are {KNOWN}"))
+        let line = 1 + error.as_bytes()[..good]
+            .iter()
+            .filter(|&&byte| byte == b'\n')
+            .count();
+        (
+            Some(line),
+            format!("not text in UTF-8, so no recording; known are {KNOWN}"),
+        )
     })
 }
 
 /// The path below the folder that was asked for, without that folder's own source name twice.
 fn name_of(root: &Path, file: &Path) -> String {
-    let below = file.strip_prefix(root).ok().filter(|below| !below.as_os_str().is_empty());
+    let below = file
+        .strip_prefix(root)
+        .ok()
+        .filter(|below| !below.as_os_str().is_empty());
     let name = below.unwrap_or_else(|| Path::new(file.file_name().unwrap_or_default()));
     let mut name = name.with_extension("").to_string_lossy().into_owned();
-    for source in [claude_code::NAME, mini_swe::NAME, swe_agent::NAME, tau_bench::NAME, vercel_sse::NAME] {
-        if let Some(rest) = name.strip_prefix(source).and_then(|rest| rest.strip_prefix('/')) {
+    for source in [
+        claude_code::NAME,
+        mini_swe::NAME,
+        swe_agent::NAME,
+        tau_bench::NAME,
+        vercel_sse::NAME,
+    ] {
+        if let Some(rest) = name
+            .strip_prefix(source)
+            .and_then(|rest| rest.strip_prefix('/'))
+        {
             name = rest.to_owned();
         }
     }
@@ -205,7 +249,13 @@ fn name_of(root: &Path, file: &Path) -> String {
 
 /// Finds out what a file is and reads it.
 fn dispatch(source: &mut Source<'_>) -> Result<(), (usize, String)> {
-    let lines = || source.text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines = || {
+        source
+            .text
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+    };
     let Some(first) = lines().next() else {
         return Err((1, "the file is empty; record it again".to_owned()));
     };
@@ -231,10 +281,16 @@ fn dispatch(source: &mut Source<'_>) -> Result<(), (usize, String)> {
             mini_swe::read(source, &whole);
             Ok(())
         }
-        Ok(_) => Err((1, format!("JSON, but no recording of a known format; known are {KNOWN}"))),
+        Ok(_) => Err((
+            1,
+            format!("JSON, but no recording of a known format; known are {KNOWN}"),
+        )),
         Err(error) => {
             let parsed = |line: &str| serde_json::from_str::<Value>(line).ok();
-            if lines().filter_map(parsed).any(|line| vercel_sse::is_chunk(&line)) {
+            if lines()
+                .filter_map(parsed)
+                .any(|line| vercel_sse::is_chunk(&line))
+            {
                 vercel_sse::read(source);
                 return Ok(());
             }
@@ -254,5 +310,8 @@ fn text<'a>(value: &'a Value, field: &str) -> &'a str {
 
 /// A field of an object as a list; empty if it is none.
 fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
-    value.get(field).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    value
+        .get(field)
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
 }

@@ -16,9 +16,19 @@ pub(super) struct Script {
 
 impl Script {
     /// A run that has begun.
-    pub(super) fn new(source: &'static str, run_id: String, agent: &str, tokens_per_delta: usize) -> Self {
+    pub(super) fn new(
+        source: &'static str,
+        run_id: String,
+        agent: &str,
+        tokens_per_delta: usize,
+    ) -> Self {
         let agent_id = if agent.is_empty() { source } else { agent }.to_owned();
-        let run = TraceRun { run_id, agent_id, source, steps: Vec::new() };
+        let run = TraceRun {
+            run_id,
+            agent_id,
+            source,
+            steps: Vec::new(),
+        };
         let mut script = Script {
             run,
             tokens_per_delta,
@@ -54,7 +64,12 @@ impl Script {
     }
 
     fn push(&mut self, kind: EventKind, text: Option<Arc<str>>, content: bool) {
-        self.run.steps.push(Step { kind, text, content, at_micros: self.now });
+        self.run.steps.push(Step {
+            kind,
+            text,
+            content,
+            at_micros: self.now,
+        });
     }
 
     /// A message came in, and a turn begins with it; the turn before it is over.
@@ -117,7 +132,10 @@ impl Script {
     pub(super) fn finish(mut self, end: EventKind, why: &str) -> TraceRun {
         let good = end == EventKind::RunCompleted;
         for _ in std::mem::take(&mut self.tools) {
-            self.note(EventKind::ToolRecoveryRequired, "the recording has no result");
+            self.note(
+                EventKind::ToolRecoveryRequired,
+                "the recording has no result",
+            );
         }
         let (attempt, turn) = match good {
             true => (EventKind::ModelMessageCompleted, EventKind::TurnCompleted),
@@ -138,8 +156,12 @@ pub(super) fn cut(text: &str, tokens: usize) -> impl Iterator<Item = &str> {
         let mut end = 0;
         for _ in 0..tokens {
             let token = &rest[end..];
-            let begin = token.find(|c: char| !c.is_whitespace()).unwrap_or(token.len());
-            let word = token[begin..].find(char::is_whitespace).unwrap_or(token.len() - begin);
+            let begin = token
+                .find(|c: char| !c.is_whitespace())
+                .unwrap_or(token.len());
+            let word = token[begin..]
+                .find(char::is_whitespace)
+                .unwrap_or(token.len() - begin);
             end += begin + word;
         }
         if rest[end..].trim_start().is_empty() {

@@ -23,7 +23,10 @@ pub(super) fn read(source: &mut Source<'_>, whole: &Value) {
     if stats.is_object() {
         script.note(EventKind::UsageRecorded, &stats.to_string());
         let cost = stats.get("instance_cost").or(stats.get("total_cost"));
-        script.note(EventKind::CostEstimated, &cost.unwrap_or(&Value::Null).to_string());
+        script.note(
+            EventKind::CostEstimated,
+            &cost.unwrap_or(&Value::Null).to_string(),
+        );
     }
     let run = match info["exit_status"].as_str() {
         Some("submitted") => script.finish(EventKind::RunCompleted, "submitted"),

@@ -2,14 +2,16 @@
 
 use super::{Source, list, text};
 use framebus::EventKind;
-use serde_json::Value;
 
 pub(super) const NAME: &str = "tau-bench-airline";
 
 pub(super) fn read(source: &mut Source<'_>) {
     for (number, line) in source.json_lines() {
         if !line["traj"].is_array() {
-            source.bad(number, "no list \"traj\", so no tau-bench run; the line is left out");
+            source.bad(
+                number,
+                "no list \"traj\", so no tau-bench run; the line is left out",
+            );
             continue;
         }
         let suffix = format!("#{}-{}", line["task_id"], line["trial"]);

@@ -12,13 +12,33 @@ pub(super) const NAME: &str = "vercel-ai-sse";
 
 /// Where chunks keep what a model says, below the places that [`spoken`] looks at.
 const TEXT_FIELDS: [&str; 12] = [
-    "text", "content", "thinking", "reasoning", "reasoning_content", "partial_json", "arguments",
-    "input", "tool_plan", "transcript", "diff", "reasoningContent",
+    "text",
+    "content",
+    "thinking",
+    "reasoning",
+    "reasoning_content",
+    "partial_json",
+    "arguments",
+    "input",
+    "tool_plan",
+    "transcript",
+    "diff",
+    "reasoningContent",
 ];
 
-const MARKS: [&str; 12] = [
-    "type", "choices", "candidates", "messageStart", "contentBlockStart", "contentBlockDelta",
-    "contentBlockStop", "messageStop", "metadata", "serverContent", "setupComplete",
+const MARKS: [&str; 13] = [
+    "type",
+    "event_type",
+    "choices",
+    "candidates",
+    "messageStart",
+    "contentBlockStart",
+    "contentBlockDelta",
+    "contentBlockStop",
+    "messageStop",
+    "metadata",
+    "serverContent",
+    "setupComplete",
     "sessionResumptionUpdate",
 ];
 
@@ -57,8 +77,8 @@ pub(super) fn read(source: &mut Source<'_>) {
 
 struct Stream {
     script: Script,
-    /// Tools whose call is being dictated.
-    requested: Vec<String>,
+    /// Tools whose call is being dictated: the block that dictates, and the call's id.
+    requested: Vec<(String, String)>,
     ended: bool,
     failed: Option<String>,
 }
@@ -74,19 +94,28 @@ impl Stream {
             self.script.say(EventKind::ModelStreamDelta, &delta);
         }
         self.end_tools(chunk);
-        let usage = ["usage", "usageMetadata", "x_groq"].iter().find_map(|field| chunk.get(field));
+        let usage = ["usage", "usageMetadata", "x_groq"]
+            .iter()
+            .find_map(|field| chunk.get(field));
         let usage = usage.or_else(|| chunk["response"].get("usage"));
         let usage = usage.or_else(|| chunk["metadata"].get("usage"));
         if let Some(usage) = usage.filter(|usage| usage.is_object()) {
-            self.script.note(EventKind::UsageRecorded, &usage.to_string());
+            self.script
+                .note(EventKind::UsageRecorded, &usage.to_string());
         }
-        let kind = text(chunk, "type");
+        let kind = kind(chunk);
         let error = chunk.get("error").filter(|error| !error.is_null());
         if kind == "error" || kind == "response.failed" || error.is_some() {
             self.failed = Some(error.unwrap_or(chunk).to_string());
         }
-        let reasons = list(chunk, "choices").iter().map(|choice| &choice["finish_reason"]);
-        let reasons = reasons.chain(list(chunk, "candidates").iter().map(|it| &it["finishReason"]));
+        let reasons = list(chunk, "choices")
+            .iter()
+            .map(|choice| &choice["finish_reason"]);
+        let reasons = reasons.chain(
+            list(chunk, "candidates")
+                .iter()
+                .map(|it| &it["finishReason"]),
+        );
         self.ended |= reasons.into_iter().any(Value::is_string)
             || chunk.get("messageStop").is_some()
             || chunk["serverContent"]["turnComplete"] == Value::Bool(true)
@@ -101,33 +130,39 @@ impl Stream {
             );
     }
 
-    fn request(&mut self, id: String, call: &Value) {
+    /// A block begins to dictate a call. A call without an id of its own goes by its block.
+    fn request(&mut self, block: String, call: &Value) {
+        let id = match text(call, "id") {
+            "" => block.clone(),
+            id => id.to_owned(),
+        };
         if !self.script.has_tool(&id) {
             self.script.request_tool(&id, &call.to_string());
-            self.requested.push(id);
+            self.requested.push((block, id));
         }
     }
 
-    /// The call that was dictated last is under way.
-    fn dictated(&mut self, id: &str) {
-        if let Some(at) = self.requested.iter().position(|open| open == id) {
+    /// The call that the block dictated is under way.
+    fn dictated(&mut self, block: &str) {
+        if let Some(at) = self.requested.iter().position(|(open, _)| open == block) {
             self.requested.remove(at);
             self.script.step(EventKind::ToolStarted);
         }
     }
 
     fn begin_tools(&mut self, chunk: &Value) {
-        let (kind, block, item) = (text(chunk, "type"), &chunk["content_block"], &chunk["item"]);
+        let (kind, block, item) = (kind(chunk), &chunk["content_block"], &chunk["item"]);
+        let step = &chunk["step"];
         match kind {
             "content_block_start" if text(block, "type").ends_with("tool_use") => {
                 self.request(block_id(chunk), block);
             }
             "content_block_start" if text(block, "type").ends_with("tool_result") => {
-                // Blocks are numbered, results name the call: the oldest open one without a result.
+                let output = block["content"].to_string();
                 self.script.end_tool(
-                    &format!("block-{}", chunk["index"].as_u64().unwrap_or(1).saturating_sub(1)),
+                    text(block, "tool_use_id"),
                     EventKind::ToolCompleted,
-                    &block["content"].to_string(),
+                    &output,
                 );
             }
             "response.output_item.added" if text(item, "type") == "mcp_approval_request" => {
@@ -137,15 +172,25 @@ impl Stream {
                 self.request(text(item, "id").to_owned(), item);
             }
             "tool-call-start" => self.request(block_id(chunk), &chunk["delta"]),
-            "step.start" if text(&chunk["step"], "type").contains("call") => {
-                self.request(block_id(chunk), &chunk["step"]);
+            "step.start" if text(step, "type").ends_with("_call") => {
+                self.request(block_id(chunk), step);
+            }
+            "step.start" if text(step, "type").ends_with("_result") => {
+                self.script
+                    .end_tool(text(step, "call_id"), EventKind::ToolCompleted, "");
             }
             _ => {}
         }
         if chunk["contentBlockStart"]["start"].get("toolUse").is_some() {
-            self.request(block_id(&chunk["contentBlockStart"]), &chunk["contentBlockStart"]["start"]);
+            self.request(
+                block_id(&chunk["contentBlockStart"]),
+                &chunk["contentBlockStart"]["start"],
+            );
         }
-        for call in list(chunk, "choices").iter().flat_map(|it| list(&it["delta"], "tool_calls")) {
+        for call in list(chunk, "choices")
+            .iter()
+            .flat_map(|it| list(&it["delta"], "tool_calls"))
+        {
             if !text(&call["function"], "name").is_empty() {
                 self.request(block_id(call), call);
             }
@@ -161,7 +206,7 @@ impl Stream {
 
     fn end_tools(&mut self, chunk: &Value) {
         let item = &chunk["item"];
-        match text(chunk, "type") {
+        match kind(chunk) {
             "content_block_stop" | "tool-call-end" | "step.stop" => self.dictated(&block_id(chunk)),
             "response.output_item.done" if text(item, "type").ends_with("_call") => {
                 let id = text(item, "id");
@@ -180,9 +225,12 @@ impl Stream {
         if chunk.get("contentBlockStop").is_some() {
             self.dictated(&block_id(&chunk["contentBlockStop"]));
         }
-        if list(chunk, "choices").iter().any(|choice| choice["finish_reason"].is_string()) {
-            for id in self.requested.clone() {
-                self.dictated(&id);
+        if list(chunk, "choices")
+            .iter()
+            .any(|choice| choice["finish_reason"].is_string())
+        {
+            for (block, _) in self.requested.clone() {
+                self.dictated(&block);
             }
         }
     }
@@ -214,14 +262,26 @@ impl Stream {
     }
 }
 
+fn kind(chunk: &Value) -> &str {
+    match text(chunk, "type") {
+        "" => text(chunk, "event_type"),
+        kind => kind,
+    }
+}
+
 /// The number of a block, call or step within its stream.
 fn block_id(chunk: &Value) -> String {
-    let index = chunk.get("index").or(chunk.get("contentBlockIndex")).unwrap_or(&Value::Null);
+    let index = chunk
+        .get("index")
+        .or(chunk.get("contentBlockIndex"))
+        .unwrap_or(&Value::Null);
     format!("block-{index}")
 }
 
 fn parts(chunk: &Value) -> impl Iterator<Item = &Value> {
-    let candidates = list(chunk, "candidates").iter().flat_map(|it| list(&it["content"], "parts"));
+    let candidates = list(chunk, "candidates")
+        .iter()
+        .flat_map(|it| list(&it["content"], "parts"));
     candidates.chain(list(&chunk["serverContent"]["modelTurn"], "parts"))
 }
 
@@ -236,7 +296,9 @@ fn spoken(chunk: &Value) -> Option<String> {
         &chunk["contentBlockDelta"]["delta"],
         &chunk["serverContent"]["outputTranscription"],
     ];
-    let choices = list(chunk, "choices").iter().flat_map(|it| [&it["delta"], it]);
+    let choices = list(chunk, "choices")
+        .iter()
+        .flat_map(|it| [&it["delta"], it]);
     for place in places.into_iter().chain(choices).chain(parts(chunk)) {
         collect(place, &mut said);
     }
@@ -246,13 +308,22 @@ fn spoken(chunk: &Value) -> Option<String> {
 fn collect(place: &Value, said: &mut Option<String>) {
     match place {
         Value::String(text) => said.get_or_insert_default().push_str(text),
-        Value::Array(items) => items.iter().filter(|item| item.is_object()).for_each(|it| collect(it, said)),
+        Value::Array(items) => items
+            .iter()
+            .filter(|item| item.is_object())
+            .for_each(|it| collect(it, said)),
         Value::Object(fields) => {
             for (name, value) in fields {
                 let holds_text = TEXT_FIELDS.contains(&name.as_str()) && value.is_string();
                 let below = matches!(
                     name.as_str(),
-                    "content" | "thinking" | "message" | "toolUse" | "tool_calls" | "function" | "reasoningContent"
+                    "content"
+                        | "thinking"
+                        | "message"
+                        | "toolUse"
+                        | "tool_calls"
+                        | "function"
+                        | "reasoningContent"
                 );
                 if holds_text || below && (value.is_object() || value.is_array()) {
                     collect(value, said);
