@@ -27,7 +27,8 @@ pub(super) struct Teller {
 }
 
 impl Teller {
-    /// Adds a frame that was dropped behind all that `slot` tells of.
+    /// Adds a dropped frame to what `slot` tells of. A backlog drops many in a row, each behind the
+    /// last: that is done in place.
     pub(super) fn add_drop(
         &self,
         slot: &mut Slot,
@@ -36,36 +37,24 @@ impl Teller {
     ) {
         let envelope = event.envelope();
         let preserved = !envelope.event_kind.is_terminal();
-        match slot {
-            // In place: a backlog drops many in a row.
-            Some(notice) => {
-                notice.dropped_count = notice.dropped_count.saturating_add(1);
-                if notice.gap_end.event_seq < envelope.event_seq {
-                    notice.gap_end.event_seq = envelope.event_seq;
-                    notice
-                        .gap_end
-                        .journal_cursor
-                        .clone_from(&envelope.journal_cursor);
-                }
-                if notice.repair_from.is_none() {
-                    notice.repair_from.clone_from(&envelope.journal_cursor);
-                }
-                notice.terminal_preserved &= preserved;
-                if !notice.terminal_preserved {
-                    notice.reason = EventOverflowReason::SubscriberQueueFull;
-                }
+        if let Some(notice) = slot
+            && preserved
+            && notice.gap_end.event_seq < envelope.event_seq
+        {
+            notice.dropped_count = notice.dropped_count.saturating_add(1);
+            notice.gap_end.event_seq = envelope.event_seq;
+            notice
+                .gap_end
+                .journal_cursor
+                .clone_from(&envelope.journal_cursor);
+            if notice.repair_from.is_none() {
+                notice.repair_from.clone_from(&envelope.journal_cursor);
             }
-            None => {
-                let cursor = envelope.cursor(self.scope.clone());
-                *slot = Some(Box::new(self.notice(
-                    1,
-                    cursor.clone(),
-                    cursor,
-                    preserved,
-                    reason,
-                )));
-            }
+            return;
         }
+        let cursor = envelope.cursor(self.scope.clone());
+        let notice = self.notice(1, cursor.clone(), cursor, preserved, reason);
+        append(slot, Some(Box::new(notice)));
     }
 
     /// A notice of `count` frames from `first` to `last`.

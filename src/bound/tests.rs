@@ -1,1 +1,321 @@
-//! Tests of the policies.
+//! The policies: cell by cell, against a plain model, and by their properties.
+
+mod model;
+
+use super::{BoundedQueue, Loss};
+use crate::event::*;
+use std::num::NonZeroUsize;
+use triomphe::Arc;
+
+pub(super) use crate::event::EventOverflowReason as Reason;
+pub(super) use crate::event::SubscriberOverflowPolicy as Policy;
+
+pub(super) const EPOCH: BusEpoch = BusEpoch::from_bits(1);
+
+pub(super) fn event(sequence: u64, class: KindClass) -> Arc<SealedEvent> {
+    let kind = match class {
+        KindClass::Terminal => EventKind::RunCompleted,
+        KindClass::Progress => EventKind::ModelStreamDelta,
+        KindClass::Normal => EventKind::ToolStarted,
+    };
+    let event = SharedEvent::from(AgentEvent::envelope_only(EventEnvelope::new(
+        "r", "a", kind,
+    )));
+    let mut event = event.into_unique(None);
+    event.seal(sequence, EPOCH);
+    event.shareable()
+}
+
+pub(super) fn queue(policy: Policy, capacity: usize, reserve: usize) -> BoundedQueue {
+    let size = |n| NonZeroUsize::new(n).unwrap();
+    let config = SubscriberQueueConfig {
+        capacity: size(capacity),
+        terminal_reserve: size(reserve),
+        overflow: policy,
+    };
+    let scope = EventStreamScope::All;
+    let start = EventCursor {
+        scope,
+        event_seq: 0,
+        bus_epoch: EPOCH,
+        journal_cursor: None,
+    };
+    BoundedQueue::new(config, start)
+}
+
+pub(super) fn loss(first_seq: u64, last_seq: u64, terminal_preserved: bool) -> Loss {
+    Loss {
+        count: last_seq - first_seq + 1,
+        first_seq,
+        last_seq,
+        epoch: EPOCH,
+        terminal_preserved,
+        reason: Reason::SubscriberLagged,
+    }
+}
+
+/// What a test looks at of a notice: count, first, last, terminals preserved, reason.
+pub(super) type Told = (u64, u64, u64, bool, Reason);
+
+pub(super) fn told(notice: &EventOverflowNotice) -> Told {
+    let first = notice
+        .gap_start
+        .as_ref()
+        .map_or(0, |cursor| cursor.event_seq);
+    let last = notice.gap_end.event_seq;
+    (
+        notice.dropped_count,
+        first,
+        last,
+        notice.terminal_preserved,
+        notice.reason,
+    )
+}
+
+/// Offers `classes` as frames 1, 2, 3, ... in one take-in.
+fn filled(policy: Policy, capacity: usize, reserve: usize, classes: &str) -> BoundedQueue {
+    let mut queue = queue(policy, capacity, reserve);
+    for (sequence, class) in (1..).zip(classes.chars()) {
+        let class = match class {
+            't' => KindClass::Terminal,
+            'p' => KindClass::Progress,
+            _ => KindClass::Normal,
+        };
+        queue.offer(&event(sequence, class));
+    }
+    queue.settle();
+    queue
+}
+
+fn drained(mut queue: BoundedQueue) -> Vec<(u64, Option<Told>)> {
+    let next = std::iter::from_fn(|| queue.pop());
+    next.map(|it| {
+        (
+            it.event.envelope().event_seq,
+            it.overflow.as_deref().map(told),
+        )
+    })
+    .collect()
+}
+
+const NON_TERMINAL: Reason = Reason::PolicyDroppedNonTerminal;
+const PROGRESS: Reason = Reason::PolicyDroppedProgress;
+const FULL: Reason = Reason::SubscriberQueueFull;
+
+#[test]
+fn what_has_room_is_queued() {
+    for policy in [
+        Policy::DropNonTerminal,
+        Policy::DropProgress,
+        Policy::FailSubscriber,
+    ] {
+        assert_eq!(
+            drained(filled(policy, 4, 1, "pntn")),
+            [(1, None), (2, None), (3, None), (4, None)]
+        );
+    }
+}
+
+#[test]
+fn drop_non_terminal_drops_what_arrives_and_tells_on_the_next_frame() {
+    let queue = filled(Policy::DropNonTerminal, 3, 1, "npnpt");
+    assert_eq!(
+        drained(queue),
+        [
+            (1, None),
+            (2, None),
+            (5, Some((2, 3, 4, true, NON_TERMINAL)))
+        ]
+    );
+}
+
+#[test]
+fn a_gap_at_the_end_is_told_on_the_last_queued_frame() {
+    let queue = filled(Policy::DropNonTerminal, 3, 1, "nnnp");
+    assert_eq!(
+        drained(queue),
+        [(1, None), (2, Some((2, 3, 4, true, NON_TERMINAL)))]
+    );
+}
+
+#[test]
+fn drop_progress_drops_progress_first() {
+    let queue = filled(Policy::DropProgress, 4, 1, "npnpn");
+    // 4 had no room; 5 takes the place of 2.
+    assert_eq!(
+        drained(queue),
+        [
+            (1, None),
+            (3, Some((1, 2, 2, true, PROGRESS))),
+            (5, Some((1, 4, 4, true, PROGRESS)))
+        ]
+    );
+}
+
+#[test]
+fn drop_progress_drops_a_normal_frame_when_there_is_no_progress() {
+    let queue = filled(Policy::DropProgress, 3, 1, "nnnt");
+    assert_eq!(
+        drained(queue),
+        [(1, None), (2, None), (4, Some((1, 3, 3, true, FULL)))]
+    );
+}
+
+#[test]
+fn a_summary_stands_for_its_run_and_a_run_of_one_is_itself() {
+    let mut queue = filled(Policy::SummarizeAndContinue, 8, 1, "pnpppn");
+    let frames: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
+    let shown = |at: usize| {
+        let event = SharedEvent::new(frames[at].event.clone(), PayloadAccessMode::default());
+        event.redacted_summary().map(str::to_owned)
+    };
+    assert_eq!((shown(0), &frames[0].overflow), (None, &None));
+    assert_eq!(shown(2).as_deref(), Some("3 dropped progress frames"));
+    assert_eq!(
+        told(frames[2].overflow.as_ref().unwrap()),
+        (3, 3, 5, true, PROGRESS)
+    );
+    assert_eq!(frames[2].event.envelope().event_seq, 5);
+}
+
+#[test]
+fn a_summary_without_room_takes_its_frames_with_it() {
+    let queue = filled(Policy::SummarizeAndContinue, 2, 1, "npppt");
+    assert_eq!(
+        drained(queue),
+        [(1, None), (5, Some((3, 2, 4, true, PROGRESS)))]
+    );
+}
+
+#[test]
+fn an_evicted_summary_counts_what_it_stood_for() {
+    let queue = filled(Policy::SummarizeAndContinue, 2, 1, "ppptt");
+    // The summary of 1 to 3 makes room for 5: three are gone, not four.
+    assert_eq!(
+        drained(queue),
+        [(4, Some((3, 1, 3, true, PROGRESS))), (5, None)]
+    );
+}
+
+#[test]
+fn summarizing_drops_a_normal_frame_without_room() {
+    let queue = filled(Policy::SummarizeAndContinue, 2, 1, "nnt");
+    assert_eq!(
+        drained(queue),
+        [(1, None), (3, Some((1, 2, 2, true, FULL)))]
+    );
+}
+
+#[test]
+fn failing_ends_after_what_is_queued_and_says_where_to_resume() {
+    let mut queue = filled(Policy::FailSubscriber, 3, 1, "npp");
+    let failure = queue.failure().unwrap();
+    assert_eq!(
+        (failure.resume_from.event_seq, told(&failure.notice)),
+        (2, (1, 3, 3, true, FULL))
+    );
+    queue.offer(&event(4, KindClass::Normal));
+    queue.offer(&event(5, KindClass::Terminal));
+    assert!(
+        !queue.failure().unwrap().notice.terminal_preserved,
+        "5 will not come"
+    );
+    assert_eq!(
+        drained(queue),
+        [(1, None), (2, Some((1, 3, 3, false, FULL)))]
+    );
+}
+
+#[test]
+fn a_terminal_frame_pushes_out_the_oldest_non_terminal_one() {
+    let queue = filled(Policy::DropNonTerminal, 3, 1, "npttt");
+    assert_eq!(
+        drained(queue),
+        [
+            (3, Some((2, 1, 2, true, NON_TERMINAL))),
+            (4, None),
+            (5, None)
+        ]
+    );
+}
+
+#[test]
+fn b_among_terminal_frames_alone_the_oldest_goes() {
+    let queue = filled(Policy::DropNonTerminal, 4, 1, "tttttt");
+    let first = (3, Some((2, 1, 2, false, FULL)));
+    assert_eq!(drained(queue), [first, (4, None), (5, None), (6, None)]);
+}
+
+#[test]
+fn c_a_notice_waits_when_no_frame_is_queued() {
+    let mut queue = filled(Policy::DropNonTerminal, 1, 1, "ppp");
+    assert_eq!(
+        told(queue.pending_overflow().unwrap()),
+        (3, 1, 3, true, NON_TERMINAL)
+    );
+    queue.offer(&event(4, KindClass::Terminal));
+    assert_eq!(queue.pending_overflow(), None);
+    assert_eq!(drained(queue), [(4, Some((3, 1, 3, true, NON_TERMINAL)))]);
+}
+
+#[test]
+fn d_notices_that_meet_are_merged() {
+    // 2 is dropped and told on 3; 1 goes for 4, 3 for 5: what 3 told goes on.
+    let queue = filled(Policy::DropNonTerminal, 2, 1, "nnttt");
+    assert_eq!(
+        drained(queue),
+        [(4, Some((3, 1, 3, false, FULL))), (5, None)]
+    );
+}
+
+#[test]
+fn a_loss_in_the_rings_is_told_on_the_next_frame_and_ends_a_summary() {
+    let mut queue = queue(Policy::SummarizeAndContinue, 8, 1);
+    (1..=2).for_each(|sequence| queue.offer(&event(sequence, KindClass::Progress)));
+    queue.lose(&loss(3, 9, true));
+    queue.offer(&event(10, KindClass::Normal));
+    queue.settle();
+    let lagged = (7, 3, 9, true, Reason::SubscriberLagged);
+    assert_eq!(
+        drained(queue),
+        [(2, Some((2, 1, 2, true, PROGRESS))), (10, Some(lagged))]
+    );
+}
+
+#[test]
+fn a_capacity_without_end_costs_nothing_and_overflows_nothing() {
+    let queue = filled(Policy::DropNonTerminal, usize::MAX, usize::MAX, "nptnp");
+    assert_eq!(drained(queue), [(3, Some((4, 1, 5, true, NON_TERMINAL)))]);
+    let queue = filled(Policy::DropNonTerminal, usize::MAX, 1, "npt");
+    assert_eq!(queue.len(), 3);
+}
+
+#[test]
+fn a_step_costs_the_same_whatever_the_capacity() {
+    for policy in [
+        Policy::DropNonTerminal,
+        Policy::DropProgress,
+        Policy::SummarizeAndContinue,
+        Policy::FailSubscriber,
+    ] {
+        for capacity in [64, 65_536] {
+            let mut queue = queue(policy, capacity, 1);
+            let offered = 300_000;
+            for sequence in 1..=offered {
+                let class = match sequence % 7 {
+                    0 => KindClass::Terminal,
+                    1 | 2 => KindClass::Normal,
+                    _ => KindClass::Progress,
+                };
+                queue.offer(&event(sequence, class));
+            }
+            queue.settle();
+            // Each frame goes in once and out once, whatever becomes of it.
+            assert!(
+                queue.steps() <= 2 * offered,
+                "{policy:?} {capacity}: {}",
+                queue.steps()
+            );
+        }
+    }
+}

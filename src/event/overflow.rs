@@ -119,24 +119,26 @@ pub struct EventOverflowNotice {
 }
 
 impl EventOverflowNotice {
-    /// Makes this notice stand for a later gap as well: counts add up, the gap spans both, the
+    /// Makes this notice stand for another gap as well: counts add up, the gap spans both, the
     /// earliest repair point stays. The reason is [`EventOverflowReason::SubscriberQueueFull`] if a
     /// terminal frame was lost, else this notice's.
-    pub fn merge(&mut self, later: EventOverflowNotice) {
-        self.dropped_count = self.dropped_count.saturating_add(later.dropped_count);
-        let starts_earlier = match (&self.gap_start, &later.gap_start) {
+    pub fn merge(&mut self, other: EventOverflowNotice) {
+        self.dropped_count = self.dropped_count.saturating_add(other.dropped_count);
+        let starts_earlier = match (&self.gap_start, &other.gap_start) {
             (Some(own), Some(other)) => other.event_seq < own.event_seq,
             (None, Some(_)) => true,
             (_, None) => false,
         };
         if starts_earlier {
-            self.gap_start = later.gap_start;
+            self.gap_start = other.gap_start;
+            self.repair_from = other.repair_from.or(self.repair_from.take());
+        } else {
+            self.repair_from = self.repair_from.take().or(other.repair_from);
         }
-        if later.gap_end.event_seq > self.gap_end.event_seq {
-            self.gap_end = later.gap_end;
+        if other.gap_end.event_seq > self.gap_end.event_seq {
+            self.gap_end = other.gap_end;
         }
-        self.repair_from = self.repair_from.take().or(later.repair_from);
-        self.terminal_preserved &= later.terminal_preserved;
+        self.terminal_preserved &= other.terminal_preserved;
         if !self.terminal_preserved {
             self.reason = EventOverflowReason::SubscriberQueueFull;
         }
