@@ -50,6 +50,9 @@ impl Teller {
             if notice.repair_from.is_none() {
                 notice.repair_from.clone_from(&envelope.journal_cursor);
             }
+            if !notice.terminal_preserved {
+                notice.reason = EventOverflowReason::SubscriberQueueFull;
+            }
             return;
         }
         let cursor = envelope.cursor(self.scope.clone());
