@@ -1,8 +1,56 @@
-//! framebus: an embedded, lock-free, high-throughput event bus for agent runtimes.
+//! An embedded, lock-free, high-throughput event bus for agent runtimes.
+//!
+//! A runtime publishes event frames: a run started, a token arrived, a tool failed, a run completed.
+//! Terminal UIs, web pages, telemetry, archives and orchestrators subscribe to all of them, to one
+//! run, one agent or a [filter](EventFilter), each at its own pace. No subscriber holds up a
+//! publisher or another subscriber; what a slow one loses is decided by its own
+//! [policy](SubscriberOverflowPolicy), is always told, and is not a terminal frame while there is
+//! room for one.
+//!
+//! ```
+//! use framebus::*;
+//!
+//! let bus = InMemoryAgentEventBus::default();
+//! let mut stream = bus.subscribe_run(RunId::new("run-1"), None)?;
+//!
+//! let started = EventEnvelope::new("run-1", "planner", EventKind::RunStarted);
+//! let failed = EventEnvelope::new("run-1", "planner", EventKind::ToolFailed);
+//! bus.publish(EventFrame::new(AgentEvent::envelope_only(started)))?;
+//! bus.publish(EventFrame::new(AgentEvent::with_redacted_summary(failed, "no such file")))?;
+//!
+//! let frames: Vec<_> = stream.by_ref().collect();
+//! assert_eq!(frames[1].event.redacted_summary(), Some("no such file"));
+//!
+//! // Later, elsewhere: go on behind the first frame.
+//! let mut resumed = bus.subscribe_run(RunId::new("run-1"), Some(frames[0].cursor.clone()))?;
+//! assert_eq!(resumed.next().unwrap().event.envelope.event_kind, EventKind::ToolFailed);
+//! # Ok::<(), AgentError>(())
+//! ```
+//!
+//! # What is promised
+//! - **Order.** A stream gives its frames in strictly increasing order of one global sequence, each
+//!   at most once, whatever threads published them. What one publish finished before another began
+//!   comes before it.
+//! - **Publishing** never waits, for a subscriber, a buffer, a lock or another publisher, and
+//!   allocates nothing beyond the frame's own event.
+//! - **Losses are told** at the gap: on the first frame behind it, with its bounds, its count and the
+//!   reason. For a subscription to everything, frames delivered as themselves plus frames told of
+//!   are exactly the frames published; for a narrower one, frames that the rings lost are counted
+//!   by an upper bound.
+//! - **Terminal frames** live in lanes of their own. One that matches is delivered, or a notice says
+//!   `terminal_preserved: false`.
+//! - **Resuming** is exact: strictly behind the cursor, and expired frames are told of.
+//!
+//! # The rooms
+//! The vocabulary (events, envelopes, cursors, filters, notices) is at the crate's root, and so is
+//! the bus. [`ring`] is the lock-free core, generic over its frames and usable alone.
+#![deny(unsafe_code)]
+
 mod bound;
 mod bus;
 mod event;
 pub mod ring;
+#[allow(unsafe_code, reason = "wraps a cell")]
 mod sync;
 
 pub use bus::*;

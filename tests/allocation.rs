@@ -74,7 +74,7 @@ fn an_event_is_one_allocation() {
 fn borrowed_batches_allocate_nothing() {
     let bus = InMemoryAgentEventBus::default();
     let mut stream = bus.subscribe_all(None).unwrap();
-    let mut read = |stream: &mut AgentEventStream| {
+    let read = |stream: &mut AgentEventStream| {
         let mut count = 0;
         while stream.read_batch(|_| ControlFlow::Continue(())) > 0 {
             count += 1;

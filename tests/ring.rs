@@ -198,7 +198,7 @@ fn a_filter_passes_over_by_tag() {
         .subscribe(Select::Shard(0), Some(filter), Start::Oldest)
         .unwrap();
     for value in 0..16 {
-        let tag = (value as u32 % 4) << 8 | value as u32 / 8;
+        let tag = ((value as u32 % 4) << 8) | (value as u32 / 8);
         ring.publish(Route { tag, ..to(0) }, value).unwrap();
     }
     assert_eq!(drain(&mut one), [Got::Frame(12, 11), Got::Frame(16, 15)]);

@@ -315,7 +315,7 @@ fn batches(mut stream: AgentEventStream, seen: &mut Tally) {
 fn slowly(mut stream: AgentEventStream, seen: &mut Tally, over: &AtomicBool) {
     while let Ok(frame) = stream.recv() {
         seen.frame(&frame);
-        if seen.delivered % 16 == 0 && !over.load(Ordering::Acquire) {
+        if seen.delivered.is_multiple_of(16) && !over.load(Ordering::Acquire) {
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -394,7 +394,7 @@ fn sweep(streams: Vec<(AgentEventStream, Count)>) -> Vec<(Tally, Count)> {
         let mut given = 0;
         let mut still_open = Vec::with_capacity(open.len());
         for (mut stream, mut seen, count) in open {
-            while let Some(frame) = stream.next() {
+            for frame in stream.by_ref() {
                 seen.frame(&frame);
                 given += 1;
             }

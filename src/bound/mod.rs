@@ -10,6 +10,7 @@
 //! - **B2 at the gap**: a notice rides on the first queued frame behind its gap; while there is none
 //!   it is `pending`, and when a take-in ends it moves to the last queued frame, if there is one.
 //! - **B3** the queue holds at most C frames, at most N = C - min(R, C) of them not terminal.
+#![forbid(unsafe_code)]
 
 mod fifo;
 mod notice;

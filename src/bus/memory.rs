@@ -282,7 +282,7 @@ impl AgentEventBus for InMemoryAgentEventBus {
             payload_access: filter.payload_access,
             start: StreamStart::OldestHeld,
         };
-        self.subscribe(Scope::Filtered(filter), cursor, options)
+        self.subscribe(Scope::Filtered(Box::new(filter)), cursor, options)
     }
 }
 

@@ -3,6 +3,7 @@
 //! It ties the vocabulary, the ring and the policies together: `memory.rs` routes frames into the
 //! ring and opens subscriptions, `stream.rs` reads a subscription through its policy, `park.rs` puts a
 //! thread to sleep until there is something, `archive.rs` is the bus's memory of what it forgot.
+#![forbid(unsafe_code)]
 
 mod archive;
 mod memory;

@@ -40,7 +40,7 @@ pub(super) fn route(envelope: &EventEnvelope) -> Route {
 #[derive(Clone, Debug)]
 pub(super) enum Scope {
     Plain(EventStreamScope),
-    Filtered(CompiledEventFilter),
+    Filtered(Box<CompiledEventFilter>),
 }
 
 impl Scope {

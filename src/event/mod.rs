@@ -1,4 +1,5 @@
 //! The vocabulary: events, envelopes, cursors, filters, notices. No threads here.
+#![forbid(unsafe_code)]
 
 mod cursor;
 mod envelope;

@@ -44,11 +44,14 @@
 //! often as the lane has places, then fails with [`PublishError::Stuck`]. *Poll* is wait-free.
 
 mod core;
+#[allow(unsafe_code, reason = "reads slots under pins")]
 mod cursor;
 mod geometry;
+#[allow(unsafe_code, reason = "grants slots")]
 mod lane;
 mod pins;
 mod publish;
+#[allow(unsafe_code, reason = "holds frames inline")]
 mod slot;
 mod subscription;
 mod table;

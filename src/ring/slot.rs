@@ -204,10 +204,10 @@ pub(crate) fn unused_slots<T>(n: usize) -> Box<[Slot<T>]> {
 pub(crate) fn zeroed_words(n: usize) -> Box<[AtomicU64]> {
     #[cfg(not(loom))]
     {
-        let words = Box::into_raw(vec![0u64; n].into_boxed_slice());
-        // SAFETY: AtomicU64 has the layout and bit validity of u64, and its alignment on every
-        // target where u64 is 8-aligned; the Box is the only owner.
         const { assert!(align_of::<AtomicU64>() == align_of::<u64>()) };
+        let words = Box::into_raw(vec![0u64; n].into_boxed_slice());
+        // SAFETY: AtomicU64 has the size and bit validity of u64, and here its alignment; the Box
+        // is the only owner.
         unsafe { Box::from_raw(words as *mut [AtomicU64]) }
     }
     #[cfg(loom)]

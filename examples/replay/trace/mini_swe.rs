@@ -10,15 +10,14 @@ const TOOL: &str = "bash";
 
 pub(super) fn read(source: &mut Source<'_>, whole: &Value) {
     let messages = list(whole, "messages");
-    let agent = messages
+    let models = messages
         .iter()
         .map(|message| text(&message["extra"]["response"], "model"));
-    let agent = agent
-        .filter(|model| !model.is_empty())
-        .next()
-        .unwrap_or("model")
-        .to_owned();
-    let mut script = source.script(NAME, "", &agent);
+    let agent = models
+        .into_iter()
+        .find(|model| !model.is_empty())
+        .unwrap_or("model");
+    let mut script = source.script(NAME, "", agent);
     let mut begun = false;
     for message in messages {
         let content = text(message, "content");
