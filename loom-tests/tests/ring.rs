@@ -113,7 +113,23 @@ fn three_publishers_in_two_places() {
 /// order. Guards against: a terminal overwritten by the flood, or overtaken, or given twice.
 #[test]
 fn a_lap_with_terminal_recovery() {
-    check(2, || {
+    check(3, || {
+        let ring = tiny(2, 1);
+        let subscription = everything(&ring);
+        let reader = reader(subscription, 2);
+        let mut published = publish(&ring, FRAME, 0..2);
+        let number = ring.publish(TERMINAL, Box::new(100)).unwrap();
+        published += publish(&ring, FRAME, 2..4) + 1;
+        let got = rest(reader.join().unwrap(), published);
+        assert!(got.frames.contains(&(number, 100)), "terminal: {got:?}");
+        assert!(!got.terminals_lost);
+    });
+}
+
+/// Proves: the same with the terminal frame's publisher suspended at any step of its own.
+#[test]
+fn a_lap_while_a_terminal_frame_is_published() {
+    check(1, || {
         let ring = tiny(2, 1);
         let subscription = everything(&ring);
         let flood = publisher(&ring, FRAME, 0..3);
