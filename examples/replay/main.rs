@@ -6,6 +6,11 @@
 mod audience;
 mod player;
 mod report;
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the tests of the readers use the rest"
+)]
 mod trace;
 
 use clap::Parser;
@@ -84,11 +89,18 @@ fn main() -> ExitCode {
         options.paths.clone()
     };
 
-    let reading = progress(0, "reading {wide_msg}");
-    let (runs, errors) = trace::read(&paths, options.tokens_per_delta.get(), |file| {
-        reading.set_message(file.display().to_string());
+    let reading = progress(0, "{spinner} reading {wide_msg}");
+    let (mut runs, mut errors) = (Vec::new(), Vec::new());
+    let read = trace::ReadOptions {
+        tokens_per_delta: options.tokens_per_delta,
+    };
+    for path in paths.chunks(1) {
+        reading.set_message(path[0].display().to_string());
         reading.tick();
-    });
+        let (more, failed) = trace::read_folder(path, &read);
+        runs.extend(more);
+        errors.extend(failed);
+    }
     reading.finish_and_clear();
     for error in &errors {
         eprintln!("left out: {error}");

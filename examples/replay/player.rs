@@ -1,9 +1,9 @@
 //! Publishes recorded runs from several threads: at their own pace, scaled, or flat out.
 
 use crate::Options;
-use crate::trace::{Step, TraceRun};
+use crate::trace::{self, Body, TraceRun};
 use framebus::{
-    AgentError, AgentEvent, AgentId, EventEnvelope, EventFrame, InMemoryAgentEventBus,
+    AgentError, AgentEvent, AgentId, EventEnvelope, EventFrame, EventKind, InMemoryAgentEventBus,
     PrivacyClass, RunId,
 };
 use indicatif::ProgressBar;
@@ -20,7 +20,8 @@ const STEP_MICROS: u64 = 5_000;
 
 /// What is played: recorded runs, each perhaps several times.
 pub struct Play {
-    runs: Vec<TraceRun>,
+    /// The steps of each recorded run.
+    runs: Vec<Vec<Step>>,
     parts: Vec<Part>,
     frames: usize,
 }
@@ -32,8 +33,38 @@ pub struct Part {
     /// Its agent's id, likewise.
     pub agent_id: AgentId,
     /// Its format.
-    pub source: &'static str,
+    pub source: trace::Source,
     run: usize,
+}
+
+/// A recorded step, ready to be published any number of times.
+struct Step {
+    kind: EventKind,
+    body: Said,
+    at: Option<i64>,
+}
+
+enum Said {
+    Nothing,
+    /// A remark, or figures.
+    About(String),
+    /// What a model, a tool or a user said: shared by all copies.
+    Content(Arc<[u8]>),
+}
+
+impl From<trace::Step> for Step {
+    fn from(step: trace::Step) -> Self {
+        let body = match step.body {
+            Body::None => Said::Nothing,
+            Body::Note(text) | Body::Json(text) => Said::About(text),
+            Body::Text(text) => Said::Content(text.into_bytes().into()),
+        };
+        Step {
+            kind: step.kind,
+            body,
+            at: step.at,
+        }
+    }
 }
 
 /// How many frames there are of something, and how many of them are terminal.
@@ -52,16 +83,16 @@ impl Count {
 
 impl Play {
     /// All runs, and as many copies of them as it takes for so many runs and frames.
-    pub fn new(runs: Vec<TraceRun>, least_runs: usize, least_frames: usize) -> Self {
+    pub fn new(recorded: Vec<TraceRun>, least_runs: usize, least_frames: usize) -> Self {
         let mut play = Play {
-            runs,
+            runs: Vec::new(),
             parts: Vec::new(),
             frames: 0,
         };
-        let recorded: usize = play.runs.iter().map(|run| run.steps.len()).sum();
+        let steps: usize = recorded.iter().map(|run| run.steps.len()).sum();
         let mut agents = HashMap::new();
         let mut copy = 0;
-        while recorded > 0
+        while steps > 0
             && (copy == 0 || play.parts.len() < least_runs || play.frames < least_frames)
         {
             let suffix = if copy == 0 {
@@ -69,7 +100,7 @@ impl Play {
             } else {
                 format!("~{copy}")
             };
-            for (at, run) in play.runs.iter().enumerate() {
+            for (at, run) in recorded.iter().enumerate() {
                 let agent = format!("{}{suffix}", run.agent_id);
                 let agent_id = agents
                     .entry(agent.clone())
@@ -81,9 +112,11 @@ impl Play {
                     run: at,
                 });
             }
-            play.frames += recorded;
+            play.frames += steps;
             copy += 1;
         }
+        let steps = |run: TraceRun| run.steps.into_iter().map(Step::from).collect();
+        play.runs = recorded.into_iter().map(steps).collect();
         play
     }
 
@@ -97,7 +130,7 @@ impl Play {
     }
 
     fn steps(&self, part: usize) -> &[Step] {
-        &self.runs[self.parts[part].run].steps
+        &self.runs[self.parts[part].run]
     }
 
     /// What there is of one run.
@@ -142,14 +175,13 @@ impl Play {
             run_id, agent_id, ..
         } = &self.parts[part];
         let envelope = EventEnvelope::new(run_id, agent_id, step.kind);
-        EventFrame::new(match &step.text {
-            None => AgentEvent::envelope_only(envelope),
-            Some(text) if step.content => AgentEvent::with_content(
-                envelope.with_privacy(PrivacyClass::Content),
-                "text/plain",
-                Arc::<[u8]>::from(text.clone()),
-            ),
-            Some(text) => AgentEvent::with_redacted_summary(envelope, text.to_string()),
+        EventFrame::new(match &step.body {
+            Said::Nothing => AgentEvent::envelope_only(envelope),
+            Said::About(text) => AgentEvent::with_redacted_summary(envelope, text.as_str()),
+            Said::Content(bytes) => {
+                let envelope = envelope.with_privacy(PrivacyClass::Content);
+                AgentEvent::with_content(envelope, "text/plain", bytes.clone())
+            }
         })
     }
 }
@@ -269,12 +301,12 @@ fn paced(
 /// When each step is due, in microseconds from the run's first. Recorded times run backwards at
 /// times; the order is that of the recording.
 fn due(steps: &[Step]) -> Vec<u64> {
-    let first = steps.iter().find_map(|step| step.at_micros);
+    let first = steps.iter().find_map(|step| step.at);
     let mut latest = 0;
     steps
         .iter()
         .map(|step| {
-            latest = match (first, step.at_micros) {
+            latest = match (first, step.at) {
                 (Some(first), Some(at)) => latest.max(at.saturating_sub(first).max(0) as u64),
                 (Some(_), None) => latest,
                 (None, _) => latest + STEP_MICROS,

@@ -96,7 +96,7 @@ impl Report<'_> {
         let total = self.play.total();
         let mut sources = BTreeMap::new();
         for part in self.play.parts() {
-            *sources.entry(part.source).or_insert(0_u64) += 1;
+            *sources.entry(part.source.as_str()).or_insert(0_u64) += 1;
         }
         json!({
             "frames": total.frames,

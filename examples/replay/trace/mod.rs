@@ -1,317 +1,209 @@
-//! Recorded agent runs: five formats, one neutral form.
+//! Recorded agent runs in a neutral form: a list of steps, each named by an event kind.
 //!
-//! [`read`] walks files and folders, finds out what each file is by its content, and gives runs of
-//! [`Step`]s in the order in which the recording has them. A file that can't be used gives a
-//! [`TraceError`] that names it and the line; so does a bad line in an otherwise good file. The
-//! others are still read.
+//! Five public recording formats are read, one module each. What a reader yields keeps these
+//! invariants, whatever the file holds:
+//! - a run begins with `RunStarted` and ends with exactly one terminal kind of the run family;
+//! - every item that a step opens (a turn, a model attempt, a tool call, a hook, a sub-agent, an
+//!   output dispatch) is closed exactly once, before the run's last step;
+//! - the texts of a run's `ModelStreamDelta` steps, joined, are the recorded model text byte for
+//!   byte;
+//! - steps stand in the order of the file. Recorded times may run backwards; they are kept as
+//!   they are and order nothing.
+//!
+//! The first two hold because only [`builder::RunBuilder`] makes steps, the third because
+//! [`cut`] only ever splits.
+//!
+//! A file that can't be read costs that file alone: the error says where it is and what to do.
 
+mod builder;
 mod claude_code;
+pub mod cut;
+mod detect;
+mod error;
+mod files;
+mod json;
+mod lines;
 mod mini_swe;
-mod script;
 mod swe_agent;
 mod tau_bench;
 mod vercel_sse;
 
-use framebus::EventKind;
-use script::Script;
-use serde_json::Value;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-const KNOWN: &str = "claude-code JSON lines, mini-swe-agent JSON, tau-bench JSON lines, SWE-agent \
-                     .traj, provider stream chunks";
+use framebus::EventKind;
 
-/// The most bytes that a recording may have.
-const MAX_FILE: u64 = 256 << 20;
+pub use error::{TraceError, TraceProblem};
+pub use files::{read_folder, read_trace};
 
-/// A recorded run.
-#[derive(Clone, Debug)]
-pub struct TraceRun {
-    /// `<source>/<file>`, with what tells the runs of one file apart.
-    pub run_id: String,
-    /// The model or sub-agent.
-    pub agent_id: String,
-    /// The recording's format.
-    pub source: &'static str,
-    /// What happened, in order.
-    pub steps: Vec<Step>,
+/// Where a run was recorded, which is also its file format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Source {
+    /// Claude Code session transcripts, one JSON object a line.
+    ClaudeCode,
+    /// mini-swe-agent trajectories, one JSON document a run.
+    MiniSwe,
+    /// tau-bench conversations, one run a line.
+    TauBench,
+    /// SWE-agent trajectories, one JSON document a run.
+    SweAgent,
+    /// Chunks of streamed model responses, one JSON object a line.
+    VercelSse,
 }
 
-/// One thing that happened.
-#[derive(Clone, Debug)]
-pub struct Step {
-    /// What.
-    pub kind: EventKind,
-    /// What was said, if anything.
-    pub text: Option<Arc<str>>,
-    /// Whether that is what a model or a tool said, and not about it.
-    pub content: bool,
-    /// When, in microseconds since the Unix epoch.
-    pub at_micros: Option<i64>,
+impl Source {
+    /// All sources.
+    pub const ALL: [Self; 5] = [
+        Self::ClaudeCode,
+        Self::MiniSwe,
+        Self::TauBench,
+        Self::SweAgent,
+        Self::VercelSse,
+    ];
+
+    /// The name that run ids begin with.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ClaudeCode => "claude-code-sessions",
+            Self::MiniSwe => "mini-swe-agent-gemini3",
+            Self::TauBench => "tau-bench-airline",
+            Self::SweAgent => "swe-agent-demos",
+            Self::VercelSse => "vercel-ai-sse",
+        }
+    }
 }
 
-/// What could not be read.
-#[derive(Clone, Debug)]
-pub struct TraceError {
-    /// The file.
-    pub file: PathBuf,
-    /// The line, from 1.
-    pub line: Option<usize>,
-    /// What is wrong with it, and what to do.
-    pub message: String,
-}
-
-impl fmt::Display for TraceError {
+impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file.display())?;
-        if let Some(line) = self.line {
-            write!(f, ":{line}")?;
-        }
-        write!(f, ": {}", self.message)
+        f.write_str(self.as_str())
     }
 }
 
-/// What a reader of one format gets.
-struct Source<'a> {
-    /// The file's path below its source's folder, without the ending.
-    name: &'a str,
-    text: &'a str,
-    tokens_per_delta: usize,
-    errors: Vec<(usize, String)>,
+/// One recorded run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TraceRun {
+    /// `<source>/<file>` or `<source>/<file>/<line>`: unique among the runs of one reading.
+    pub run_id: Arc<str>,
+    /// The model, or `main` and the sub-agent's id where the source names agents.
+    pub agent_id: Arc<str>,
+    /// The format that it was read from.
+    pub source: Source,
+    /// The run that started this one, where it was read as well.
+    pub parent: Option<Arc<str>>,
+    /// Labels of the whole run: the source, then task, trial or provider as `name:value`.
+    pub tags: Vec<String>,
+    /// What happened, in the order of the file.
+    pub steps: Vec<Step>,
+    /// The session that the recording names (sub-agents share their parent's).
+    session: Option<Arc<str>>,
+}
+
+/// One event of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// What happened.
+    pub kind: EventKind,
+    /// The item that the step opens, closes or belongs to: a tool call's id, a turn, a model
+    /// attempt. For the sub-agent kinds it is the run id of the sub-agent.
+    pub item: Option<Arc<str>>,
+    /// What was said or returned.
+    pub body: Body,
+    /// The recorded time in microseconds since the Unix epoch, where the source has one.
+    pub at: Option<i64>,
+    /// Labels of this step, such as `reasoning` or `timeout`.
+    pub tags: Vec<&'static str>,
+}
+
+/// What a step carries. Texts are content, the rest is metadata.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Body {
+    /// Nothing.
+    #[default]
+    None,
+    /// A short remark: a tool's name, a reason. Holds no recorded content.
+    Note(String),
+    /// Recorded text: of the model, the user or a tool. Arguments that were recorded as a JSON
+    /// value are compact JSON with the keys in recorded order.
+    Text(String),
+    /// Figures, as a compact JSON value.
+    Json(String),
+}
+
+impl Body {
+    /// The text, note or JSON; nothing for an empty body.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::None => "",
+            Self::Note(text) | Self::Text(text) | Self::Json(text) => text,
+        }
+    }
+}
+
+/// How to read.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadOptions {
+    /// How many tokens (pieces of the form `\s*\S+`) go into one delta when the source holds
+    /// whole messages. Recorded stream chunks stay one delta each.
+    pub tokens_per_delta: NonZeroUsize,
+}
+
+impl Default for ReadOptions {
+    fn default() -> Self {
+        Self {
+            tokens_per_delta: cut::TOKENS_PER_DELTA,
+        }
+    }
+}
+
+/// What one format's reader is given and what it fills in.
+struct Reading<'a> {
+    path: PathBuf,
+    options: &'a ReadOptions,
     runs: Vec<TraceRun>,
+    errors: Vec<TraceError>,
 }
 
-impl<'a> Source<'a> {
-    fn script(&self, source: &'static str, suffix: &str, agent: &str) -> Script {
-        let run_id = format!("{source}/{}{suffix}", self.name);
-        Script::new(source, run_id, agent, self.tokens_per_delta)
-    }
-
-    /// The lines that are JSON objects, with their numbers; the others are reported.
-    fn json_lines(&mut self) -> Vec<(usize, Value)> {
-        let mut lines = Vec::new();
-        for (number, line) in self.text.lines().enumerate() {
-            let line = line.trim();
-            if line.is_empty() {
-                continue;
-            }
-            match serde_json::from_str(line) {
-                Ok(value @ Value::Object(_)) => lines.push((number + 1, value)),
-                Ok(_) => self.bad(number + 1, "not a JSON object; the line is left out"),
-                Err(error) => self.bad(
-                    number + 1,
-                    &format!("not JSON ({error}); the line is left out"),
-                ),
-            }
-        }
-        lines
-    }
-
-    fn bad(&mut self, line: usize, message: &str) {
-        self.errors.push((line, message.to_owned()));
-    }
-}
-
-/// Reads all recordings at or below `paths`, in the order of their names. `progress` is told of
-/// each file before it is read.
-pub fn read(
-    paths: &[PathBuf],
-    tokens_per_delta: usize,
-    mut progress: impl FnMut(&Path),
-) -> (Vec<TraceRun>, Vec<TraceError>) {
-    let (mut runs, mut errors) = (Vec::new(), Vec::new());
-    let mut files = Vec::new();
-    for path in paths {
-        walk(path, path, &mut files, &mut errors);
-    }
-    for (root, file) in &files {
-        progress(file);
-        let error = |line, message| TraceError {
-            file: file.clone(),
-            line,
-            message,
-        };
-        let text = match read_text(file) {
-            Ok(text) => text,
-            Err((line, message)) => {
-                errors.push(error(line, message));
-                continue;
-            }
-        };
-        let name = name_of(root, file);
-        let mut source = Source {
-            name: &name,
-            text: &text,
-            tokens_per_delta: tokens_per_delta.max(1),
-            errors: Vec::new(),
+impl<'a> Reading<'a> {
+    fn new(path: PathBuf, options: &'a ReadOptions) -> Self {
+        Self {
+            path,
+            options,
             runs: Vec::new(),
-        };
-        if let Err((line, message)) = dispatch(&mut source) {
-            source.errors.push((line, message));
+            errors: Vec::new(),
         }
-        runs.append(&mut source.runs);
-        errors.extend(
-            source
-                .errors
-                .into_iter()
-                .map(|(line, message)| error(Some(line), message)),
-        );
     }
-    (runs, errors)
-}
 
-fn walk(
-    root: &Path,
-    path: &Path,
-    files: &mut Vec<(PathBuf, PathBuf)>,
-    errors: &mut Vec<TraceError>,
-) {
-    let mut fail = |error: std::io::Error| {
-        errors.push(TraceError {
-            file: path.to_owned(),
-            line: None,
-            message: error.to_string(),
-        });
-    };
-    if !path.is_dir() {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if path == root || !(name == "LICENSE" || name.ends_with(".md") || name.starts_with('.')) {
-            files.push((root.to_owned(), path.to_owned()));
-        }
-        return;
-    }
-    let entries = match std::fs::read_dir(path) {
-        Ok(entries) => entries,
-        Err(error) => return fail(error),
-    };
-    let mut below = Vec::new();
-    for entry in entries {
-        match entry {
-            Ok(entry) => below.push(entry.path()),
-            Err(error) => fail(error),
-        }
-    }
-    below.sort();
-    below
+    /// The file's name up to its first known ending.
+    fn stem(&self) -> String {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        [
+            ".traj.json",
+            ".chunks.txt",
+            ".jsonl",
+            ".json",
+            ".traj",
+            ".txt",
+        ]
         .iter()
-        .for_each(|path| walk(root, path, files, errors));
-}
-
-/// A file as text, or the line at which it is none.
-fn read_text(file: &Path) -> Result<String, (Option<usize>, String)> {
-    let fail = |error: std::io::Error| (None, error.to_string());
-    let size = std::fs::metadata(file).map_err(fail)?.len();
-    if size > MAX_FILE {
-        return Err((
-            None,
-            format!("{size} bytes are more than {MAX_FILE}; split the recording"),
-        ));
+        .find_map(|ending| name.strip_suffix(ending))
+        .unwrap_or(&name)
+        .to_owned()
     }
-    let bytes = std::fs::read(file).map_err(fail)?;
-    String::from_utf8(bytes).map_err(|error| {
-        let good = error.utf8_error().valid_up_to();
-        let line = 1 + error.as_bytes()[..good]
-            .iter()
-            .filter(|&&byte| byte == b'\n')
-            .count();
-        (
-            Some(line),
-            format!("not text in UTF-8, so no recording; known are {KNOWN}"),
-        )
-    })
-}
 
-/// The path below the folder that was asked for, without that folder's own source name twice.
-fn name_of(root: &Path, file: &Path) -> String {
-    let below = file
-        .strip_prefix(root)
-        .ok()
-        .filter(|below| !below.as_os_str().is_empty());
-    let name = below.unwrap_or_else(|| Path::new(file.file_name().unwrap_or_default()));
-    let mut name = name.with_extension("").to_string_lossy().into_owned();
-    for source in [
-        claude_code::NAME,
-        mini_swe::NAME,
-        swe_agent::NAME,
-        tau_bench::NAME,
-        vercel_sse::NAME,
-    ] {
-        if let Some(rest) = name
-            .strip_prefix(source)
-            .and_then(|rest| rest.strip_prefix('/'))
-        {
-            name = rest.to_owned();
-        }
+    /// The name of the folder that holds the file.
+    fn folder(&self) -> Option<String> {
+        let folder = self.path.parent()?.file_name()?;
+        Some(folder.to_string_lossy().into_owned())
     }
-    name
-}
 
-/// Finds out what a file is and reads it.
-fn dispatch(source: &mut Source<'_>) -> Result<(), (usize, String)> {
-    let lines = || {
-        source
-            .text
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-    };
-    let Some(first) = lines().next() else {
-        return Err((1, "the file is empty; record it again".to_owned()));
-    };
-    if let Ok(first) = serde_json::from_str::<Value>(first) {
-        // A format by lines, unless the first line is all there is.
-        if first.get("traj").is_some() {
-            tau_bench::read(source);
-            return Ok(());
-        } else if claude_code::is_line(&first) {
-            claude_code::read(source);
-            return Ok(());
-        } else if vercel_sse::is_chunk(&first) {
-            vercel_sse::read(source);
-            return Ok(());
-        }
+    fn error(&mut self, line: Option<u64>, problem: TraceProblem) {
+        self.errors
+            .push(TraceError::new(self.path.clone(), line, problem));
     }
-    match serde_json::from_str::<Value>(source.text) {
-        Ok(whole) if whole.get("trajectory").is_some_and(Value::is_array) => {
-            swe_agent::read(source, &whole);
-            Ok(())
-        }
-        Ok(whole) if whole.get("messages").is_some_and(Value::is_array) => {
-            mini_swe::read(source, &whole);
-            Ok(())
-        }
-        Ok(_) => Err((
-            1,
-            format!("JSON, but no recording of a known format; known are {KNOWN}"),
-        )),
-        Err(error) => {
-            let parsed = |line: &str| serde_json::from_str::<Value>(line).ok();
-            if lines()
-                .filter_map(parsed)
-                .any(|line| vercel_sse::is_chunk(&line))
-            {
-                vercel_sse::read(source);
-                return Ok(());
-            }
-            let message = match error.is_eof() && first.starts_with('{') {
-                true => format!("the file ends inside its JSON ({error}); copy it again"),
-                false => format!("no recording ({error}); known are {KNOWN}"),
-            };
-            Err((error.line().max(1), message))
-        }
+
+    fn builder(&self, source: Source) -> builder::RunBuilder {
+        builder::RunBuilder::new(source, self.stem(), self.options.tokens_per_delta)
     }
-}
-
-/// A field of an object as text; empty if it is none.
-fn text<'a>(value: &'a Value, field: &str) -> &'a str {
-    value.get(field).and_then(Value::as_str).unwrap_or_default()
-}
-
-/// A field of an object as a list; empty if it is none.
-fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
-    value
-        .get(field)
-        .and_then(Value::as_array)
-        .map_or(&[], Vec::as_slice)
 }

@@ -1,37 +1,56 @@
-//! SWE-agent: one JSON file a run, steps of response, action and observation.
+//! SWE-agent trajectories: one JSON document a run, with a list of steps.
+//!
+//! The run is one turn. Each step becomes `ModelAttemptStarted`, the `ModelStreamDelta`s of its
+//! `response`, `ModelMessageCompleted`, `ToolRequested` (its `action`), `ToolStarted` and
+//! `ToolCompleted` (its `observation`). At the end `info.model_stats` gives `UsageRecorded` and
+//! `CostEstimated`; `info.exit_status` gives `RunCompleted` if it is `submitted`, else
+//! `RunFailed`. The format has no times.
 
-use super::{Source, list, text};
 use framebus::EventKind;
 use serde_json::Value;
 
-pub(super) const NAME: &str = "swe-agent-demos";
+use super::builder::{Ending, Item};
+use super::json::{list, text};
+use super::{Body, Reading, Source, TraceProblem};
 
-const TOOL: &str = "action";
-
-pub(super) fn read(source: &mut Source<'_>, whole: &Value) {
-    let mut script = source.script(NAME, "", "swe-agent");
-    for step in list(whole, "trajectory") {
-        script.begin_attempt();
-        script.deltas(text(step, "response"));
-        script.end_attempt(EventKind::ModelMessageCompleted);
-        script.request_tool(TOOL, text(step, "action"));
-        script.step(EventKind::ToolStarted);
-        script.end_tool(TOOL, EventKind::ToolCompleted, text(step, "observation"));
+/// Reads one trajectory.
+pub fn read(document: &Value, reading: &mut Reading<'_>) {
+    let mut builder = reading.builder(Source::SweAgent);
+    builder.set_agent("swe-agent");
+    if let Some(environment) = text(document, "/environment") {
+        builder.tag("environment", environment);
     }
-    let info = &whole["info"];
-    let stats = &info["model_stats"];
-    if stats.is_object() {
-        script.note(EventKind::UsageRecorded, &stats.to_string());
-        let cost = stats.get("instance_cost").or(stats.get("total_cost"));
-        script.note(
-            EventKind::CostEstimated,
-            &cost.unwrap_or(&Value::Null).to_string(),
-        );
+    builder.begin();
+    builder.open_turn();
+    for (index, step) in list(document, "/trajectory").iter().enumerate() {
+        let (Some(response), Some(action)) = (text(step, "/response"), text(step, "/action"))
+        else {
+            let problem = format!("has no `response` or no `action` in `trajectory[{index}]`");
+            reading.error(None, TraceProblem::Malformed(problem));
+            continue;
+        };
+        builder.open_attempt(Body::None);
+        builder.message(response, &[]);
+        builder.close_attempt(EventKind::ModelMessageCompleted, Body::None);
+        let id = format!("action-{}", index + 1);
+        let name = action.split_whitespace().next().unwrap_or_default();
+        builder.request_tool(&id, Body::Text(action.to_owned()));
+        builder.start_tool(&id, Body::Note(name.to_owned()));
+        if let Some(observation) = text(step, "/observation") {
+            let output = Body::Text(observation.to_owned());
+            builder.close(Item::Tool, &id, EventKind::ToolCompleted, output);
+        }
     }
-    let run = match info["exit_status"].as_str() {
-        Some("submitted") => script.finish(EventKind::RunCompleted, "submitted"),
-        Some(status) => script.finish(EventKind::RunFailed, status),
-        None => script.finish(EventKind::RunFailed, "truncated"),
+    let stats = &document["info"]["model_stats"];
+    builder.set_usage(stats);
+    builder.set_cost(&stats["instance_cost"]);
+    let ending = match text(document, "/info/exit_status") {
+        Some("submitted") => Ending::Completed("submitted".to_owned()),
+        Some(status) => Ending::Failed(status.to_owned()),
+        None => Ending::Truncated,
     };
-    source.runs.push(run);
+    if !matches!(ending, Ending::Truncated) {
+        builder.close_turn(EventKind::TurnCompleted, Body::None);
+    }
+    reading.runs.push(builder.finish(ending));
 }
