@@ -55,3 +55,8 @@ mod sync;
 
 pub use bus::*;
 pub use event::*;
+
+/// The README's program is compiled and run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

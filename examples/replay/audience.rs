@@ -22,6 +22,8 @@ pub struct Row {
     pub policy: Policy,
     pub streams: usize,
     pub expected: Count,
+    /// Whether what the rings lost is counted by an upper bound, as for every narrow scope.
+    pub dropped_at_most: bool,
     pub seen: Tally,
     pub note: String,
     pub violations: Vec<String>,
@@ -268,6 +270,7 @@ impl Reader {
         }
         Row {
             name,
+            dropped_at_most: !exact,
             policy,
             streams,
             expected,

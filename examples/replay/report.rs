@@ -56,6 +56,9 @@ impl Report<'_> {
                 *terminals,
             ];
             cells.extend(counts.map(grouped));
+            if row.dropped_at_most {
+                cells[4].insert_str(0, "≤ ");
+            }
             cells.push(grouped(row.expected.terminals));
             cells.extend(QUANTILES.map(|(_, at)| grouped(latency.value_at_quantile(at))));
             cells.push(grouped(latency.max()));
@@ -146,6 +149,7 @@ fn json_row(row: &Row) -> Value {
         "streams": row.streams,
         "delivered": delivered,
         "dropped": dropped,
+        "dropped_is_upper_bound": row.dropped_at_most,
         "notices": notices,
         "terminals_delivered": terminals,
         "terminals_published": row.expected.terminals,

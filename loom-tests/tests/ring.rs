@@ -92,7 +92,7 @@ fn two_publishers_lap_a_reader_in_two_places() {
 
 #[test]
 fn two_publishers_lap_a_reader_in_chunks_of_two() {
-    two_publishers_lap_a_reader(4, 2, 3, 2);
+    two_publishers_lap_a_reader(4, 2, 3, 1);
 }
 
 /// Proves: three publishers in two places, none ever waiting: slots of suspended owners are void

@@ -97,10 +97,10 @@ impl Cursor {
 
     #[cold]
     fn pass_void<T>(&mut self, lane: &Lane<T>) {
-        self.next += 1;
         if self.is_suspect() {
-            self.suspect_until = self.next + lane.geometry().span();
+            self.suspect_until = self.next + 1 + lane.geometry().span();
         }
+        self.next += 1;
     }
 
     fn lowest(&self) -> u64 {
