@@ -99,7 +99,7 @@ fn two_publishers_lap_a_reader_in_chunks_of_two() {
 /// for the others, lap after lap, and come back. Guards against: two owners of one slot.
 #[test]
 fn three_publishers_in_two_places() {
-    check(2, || {
+    check(1, || {
         let ring = tiny(2, 1);
         let subscription = everything(&ring);
         let others = [publisher(&ring, FRAME, 0..1), publisher(&ring, FRAME, 1..2)];
