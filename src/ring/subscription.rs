@@ -16,6 +16,8 @@
 //! belonged to a lapped lane. A narrower one counts the indices that its lanes lost, which is an
 //! upper bound: they may have been other runs' frames, or void.
 
+mod start;
+
 use super::core::Core;
 use super::cursor::{Cursor, Head};
 use super::tag::TagFilter;
@@ -429,88 +431,6 @@ impl<T> Subscription<T> {
                 visit(Delivery::Gap(gap))
             }
             None => ControlFlow::Continue(()),
-        }
-    }
-
-    // Starting.
-
-    /// Moves to the first frame above `after`, or to the oldest that is held, and notes what
-    /// had expired before. Passes over at most what the lanes hold.
-    pub(crate) fn start(&mut self, after: Option<u64>) {
-        self.last = after.unwrap_or(0);
-        let held_from: Vec<_> = (0..self.cursors.len())
-            .map(|at| self.first_held(at))
-            .collect();
-        for at in 0..self.cursors.len() {
-            self.seek(at);
-        }
-        if after.is_none() {
-            let oldest = self.heads.iter().copied().min().unwrap_or(u64::MAX);
-            self.last = match held_from.iter().all(|&(expired, _)| expired == 0) {
-                true => self.core.first - 1,
-                // Acquire: as in `poll`.
-                false => oldest.min(self.core.next.load(Ordering::Acquire)) - 1,
-            };
-        }
-        for (cursor, (expired, number)) in self.cursors.iter_mut().zip(held_from) {
-            if expired > 0 && number > self.last + 1 {
-                self.expired_below = self.expired_below.max(number);
-                self.lost += expired.min(number - self.last - 1);
-                cursor.lapped = true;
-            }
-        }
-        self.heads.fill(u64::MAX);
-    }
-
-    /// How many indices of a lane have expired, and the lowest number that it holds of any tag: the
-    /// next number if that can't be seen.
-    fn first_held(&mut self, at: usize) -> (u64, u64) {
-        let expired = self.cursors[at].next();
-        // Acquire: as in `poll`.
-        let next = self.core.next.load(Ordering::Acquire);
-        if expired == 0 {
-            return (0, next);
-        }
-        let (lane, row) = (self.cursors[at].lane, self.cursors[at].row);
-        let probe = Cursor::new(&self.core.lanes[lane], lane, row, expired);
-        let own = std::mem::replace(&mut self.cursors[at], probe);
-        let filter = self.filter.take();
-        let last = std::mem::replace(&mut self.last, 0);
-        self.seek(at);
-        self.cursors[at] = own;
-        self.filter = filter;
-        self.last = last;
-        (expired, self.heads[at].min(next))
-    }
-
-    /// Moves one cursor to its first frame above `last`. Its number, if it could be seen, is left
-    /// in `heads`.
-    fn seek(&mut self, at: usize) {
-        let core = self.core.clone();
-        for _ in 0..self.most_rounds() {
-            let cursor = &mut self.cursors[at];
-            let (lane, row) = (&core.lanes[cursor.lane], core.row(cursor));
-            if !cursor.approach(lane, self.filter.as_ref()) {
-                self.heads[at] = u64::MAX;
-                return;
-            }
-            cursor.pin(lane, row);
-            // SeqCst: as in `pin`.
-            fence(Ordering::SeqCst);
-            let lapped = cursor.check(lane, row).is_err();
-            let before = cursor.next();
-            let mut head = self.refresh(at);
-            while let Head::Ready(number) = head
-                && number <= self.last
-            {
-                self.cursors[at].discard();
-                head = self.refresh(at);
-            }
-            let cursor = &mut self.cursors[at];
-            cursor.unpin(lane, row);
-            if head != Head::Beyond || !lapped && cursor.next() == before {
-                return;
-            }
         }
     }
 }
