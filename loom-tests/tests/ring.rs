@@ -86,8 +86,8 @@ fn two_publishers_lap_a_reader(places: u64, chunk: u64, own: u64, preemptions: u
 }
 
 #[test]
-fn two_publishers_lap_a_reader_in_two_places() {
-    two_publishers_lap_a_reader(2, 1, 2, 2);
+fn two_publishers_lap_a_reader_in_four_places() {
+    two_publishers_lap_a_reader(4, 1, 3, 1);
 }
 
 #[test]
