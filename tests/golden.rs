@@ -127,6 +127,12 @@ fn filters_and_options() {
         ..EventFilter::run("run-1")
     };
     pinned("filter.json", &filter);
+    let compiled = filter.clone().compile().unwrap();
+    let json = serde_json::to_string(&compiled).unwrap();
+    let again: CompiledEventFilter = serde_json::from_str(&json).unwrap();
+    assert_eq!(again.fingerprint(), compiled.fingerprint());
+    let never = r#"{"kinds":["ToolStarted"],"terminal_only":true}"#;
+    assert!(serde_json::from_str::<CompiledEventFilter>(never).is_err());
     pinned("options.json", &SubscriptionOptions::default());
 }
 

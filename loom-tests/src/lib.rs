@@ -1,7 +1,7 @@
 //! Models of the lock-free core, for the loom model checker: see `tests/`.
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test -p loom-tests --release` runs them; without the flag they are
-//! empty. `LOOM_MAX_PREEMPTIONS` (default 2 here, see [`check`]) sets how deep they look.
+//! empty. `LOOM_MAX_PREEMPTIONS` sets how deep they look.
 #![cfg(loom)]
 
 use framebus::ring::{Delivery, Geometry, Ring, RingConfig, Route, Select, Start, Subscription};

@@ -216,8 +216,13 @@ fn bit_allows(set: u32, number: u8) -> bool {
 }
 
 /// A filter that was checked and made fast: matching takes a few nanoseconds and looks at no
-/// payload.
+/// payload. Its JSON is its criteria's.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(
+    feature = "serde",
+    serde(try_from = "EventFilter", into = "EventFilter")
+)]
 pub struct CompiledEventFilter {
     /// The queue of a subscription with this filter.
     pub queue: SubscriberQueueConfig,
@@ -356,6 +361,25 @@ impl CompiledEventFilter {
     /// The kinds that can match.
     pub fn kinds(&self) -> KindSet {
         self.kinds
+    }
+}
+
+impl TryFrom<EventFilter> for CompiledEventFilter {
+    type Error = AgentError;
+
+    fn try_from(criteria: EventFilter) -> Result<Self, AgentError> {
+        criteria.compile()
+    }
+}
+
+impl From<CompiledEventFilter> for EventFilter {
+    /// The criteria, with the queue and the payload access as they are now.
+    fn from(filter: CompiledEventFilter) -> Self {
+        EventFilter {
+            queue: filter.queue,
+            payload_access: filter.payload_access,
+            ..filter.criteria
+        }
     }
 }
 
