@@ -54,7 +54,7 @@ pub(crate) struct BoundedQueue {
     summary: Option<Summary>,
     /// What is lost behind the last queued frame.
     pending: Slot,
-    /// The position after the last frame queued.
+    /// The position after the last frame queued; the epoch is the bus's throughout.
     position: EventCursor,
     failure: Option<Box<Failure>>,
 }
@@ -189,7 +189,6 @@ impl BoundedQueue {
 
     fn queue(&mut self, event: Arc<SealedEvent>, own: Slot, weight: u64) {
         self.position.event_seq = event.envelope().event_seq;
-        self.position.bus_epoch = event.envelope().bus_epoch;
         self.position
             .journal_cursor
             .clone_from(&event.envelope().journal_cursor);
