@@ -4,7 +4,8 @@
 //! Only the oldest of a class is ever taken, so each of these is pushed at the back and popped at the
 //! front, and every step is O(1). Memory grows with the frames that are held, not with the bound.
 
-use crate::event::{EventOverflowNotice, KindClass, SealedEvent};
+use super::notice::Slot;
+use crate::event::{KindClass, SealedEvent};
 use std::collections::VecDeque;
 use triomphe::Arc;
 
@@ -14,8 +15,11 @@ const NONE: usize = usize::MAX;
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) event: Arc<SealedEvent>,
-    pub(super) notice: Option<Box<EventOverflowNotice>>,
-    /// How many frames are lost with it beside those that its notice counts: 1, or 0 for a summary,
+    /// What was lost before it; for a summary also what it stands for.
+    pub(super) notice: Slot,
+    /// What was lost behind it, when that had no other frame to ride on.
+    pub(super) trailing: Slot,
+    /// How many frames are lost with it beside those that its notices count: 1, or 0 for a summary,
     /// whose own notice counts what it stands for.
     pub(super) weight: u64,
 }

@@ -9,6 +9,9 @@
 //! - **B1 conservation**: each frame taken in is queued, or counted by exactly one notice.
 //! - **B2 at the gap**: a notice rides on the first queued frame behind its gap; while there is none
 //!   it is `pending`, and when a take-in ends it moves to the last queued frame, if there is one.
+//!   There it stays apart (`trailing`) from what was lost before that frame until the frame comes
+//!   out: if the frame is dropped after all, its own loss lies between the two, and notices are
+//!   merged in the order of their gaps. So the first reason and the first repair point are right.
 //! - **B3** the queue holds at most C frames, at most N = C - min(R, C) of them not terminal.
 #![forbid(unsafe_code)]
 

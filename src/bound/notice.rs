@@ -99,6 +99,12 @@ impl Teller {
     }
 }
 
+/// Makes a notice say that a terminal frame is among what was lost.
+pub(super) fn terminal_lost(notice: &mut EventOverflowNotice) {
+    notice.terminal_preserved = false;
+    notice.reason = EventOverflowReason::SubscriberQueueFull;
+}
+
 /// Makes `slot` tell of a later gap as well.
 pub(super) fn append(slot: &mut Slot, later: Slot) {
     match (slot.as_mut(), later) {

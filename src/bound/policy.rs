@@ -12,7 +12,7 @@
 //! | normal, none | dropped | oldest progress dropped for it, or itself | summary closed first, dropped | dropped, `fail` |
 
 use super::fifo::{Entry, Fifo};
-use super::notice::{Loss, Slot, Teller, append, prepend};
+use super::notice::{Loss, Slot, Teller, append, prepend, terminal_lost};
 use crate::event::{
     EventCursor, EventOverflowNotice, EventOverflowReason, EventStreamScope, JournalCursor,
     KindClass, SealedEvent, SubscriberOverflowPolicy, SubscriberQueueConfig,
@@ -31,7 +31,7 @@ pub(crate) struct Queued {
 pub(crate) struct Failure {
     /// The position after the last frame that comes out: resuming there loses nothing more.
     pub(crate) resume_from: EventCursor,
-    /// What was lost by then.
+    /// What was lost behind it, as far as no earlier frame told of it.
     pub(crate) notice: EventOverflowNotice,
 }
 
@@ -54,7 +54,7 @@ pub(crate) struct BoundedQueue {
     summary: Option<Summary>,
     /// What is lost behind the last queued frame.
     pending: Slot,
-    /// The position after the last frame queued.
+    /// The position after the last frame queued; the epoch is the bus's throughout.
     position: EventCursor,
     failure: Option<Box<Failure>>,
 }
@@ -141,18 +141,19 @@ impl BoundedQueue {
     /// Ends a take-in: all that was published when it began was offered.
     pub(crate) fn settle(&mut self) {
         self.close_summary();
-        if let Some(last) = self.queue.last_mut() {
-            append(&mut last.notice, self.pending.take());
-        }
+        self.tell_behind_last();
     }
 
     /// The next frame.
     pub(crate) fn pop(&mut self) -> Option<Queued> {
-        let entry = self.queue.pop()?;
-        Some(Queued {
-            event: entry.event,
-            overflow: entry.notice,
-        })
+        let Entry {
+            event,
+            notice: mut overflow,
+            trailing,
+            ..
+        } = self.queue.pop()?;
+        append(&mut overflow, trailing);
+        Some(Queued { event, overflow })
     }
 
     /// How many frames are queued.
@@ -188,7 +189,6 @@ impl BoundedQueue {
 
     fn queue(&mut self, event: Arc<SealedEvent>, own: Slot, weight: u64) {
         self.position.event_seq = event.envelope().event_seq;
-        self.position.bus_epoch = event.envelope().bus_epoch;
         self.position
             .journal_cursor
             .clone_from(&event.envelope().journal_cursor);
@@ -197,8 +197,21 @@ impl BoundedQueue {
         self.queue.push(Entry {
             event,
             notice,
+            trailing: None,
             weight,
         });
+    }
+
+    /// What is pending has no frame behind it: it rides on the last one, if there is one. Gives the
+    /// place where what was lost behind the last frame is told.
+    fn tell_behind_last(&mut self) -> &mut Slot {
+        match self.queue.last_mut() {
+            Some(last) => {
+                append(&mut last.trailing, self.pending.take());
+                &mut last.trailing
+            }
+            None => &mut self.pending,
+        }
     }
 
     fn drop_arriving(&mut self, event: &SealedEvent, reason: EventOverflowReason) {
@@ -211,6 +224,7 @@ impl BoundedQueue {
             Entry {
                 event,
                 mut notice,
+                trailing,
                 weight,
             },
             behind,
@@ -221,6 +235,7 @@ impl BoundedQueue {
         if weight > 0 {
             self.teller.add_drop(&mut notice, &event, reason);
         }
+        append(&mut notice, trailing);
         match behind {
             Some(behind) => prepend(&mut behind.notice, notice),
             None => prepend(&mut self.pending, notice),
@@ -296,20 +311,14 @@ impl BoundedQueue {
 
     /// Ends the stream after what is queued, because there is no room for `event`.
     fn fail(&mut self, event: &SealedEvent) {
-        let mut notice = self.pending.take();
-        self.teller
-            .add_drop(&mut notice, event, EventOverflowReason::SubscriberQueueFull);
-        if let Some(notice) = &notice {
-            let failure = Failure {
+        self.drop_arriving(event, EventOverflowReason::SubscriberQueueFull);
+        let told = self.tell_behind_last().as_deref().cloned();
+        self.failure = told.map(|notice| {
+            Box::new(Failure {
                 resume_from: self.position.clone(),
-                notice: (**notice).clone(),
-            };
-            self.failure = Some(Box::new(failure));
-        }
-        match self.queue.last_mut() {
-            Some(last) => append(&mut last.notice, notice),
-            None => self.pending = notice,
-        }
+                notice,
+            })
+        });
     }
 
     /// Nothing behind a failure is kept; but that a terminal frame is among it becomes known.
@@ -317,16 +326,11 @@ impl BoundedQueue {
         if !terminal {
             return;
         }
-        let told = self
-            .queue
-            .last_mut()
-            .map(|last| &mut last.notice)
-            .or(Some(&mut self.pending));
-        if let Some(Some(notice)) = told {
-            notice.terminal_preserved = false;
+        if let Some(notice) = self.tell_behind_last() {
+            terminal_lost(notice);
         }
         if let Some(failure) = &mut self.failure {
-            failure.notice.terminal_preserved = false;
+            terminal_lost(&mut failure.notice);
         }
     }
 

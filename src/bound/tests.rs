@@ -13,14 +13,22 @@ pub(super) use crate::event::SubscriberOverflowPolicy as Policy;
 pub(super) const EPOCH: BusEpoch = BusEpoch::from_bits(1);
 
 pub(super) fn event(sequence: u64, class: KindClass) -> Arc<SealedEvent> {
+    journaled(sequence, class, None)
+}
+
+pub(super) fn journaled(
+    sequence: u64,
+    class: KindClass,
+    cursor: Option<JournalCursor>,
+) -> Arc<SealedEvent> {
     let kind = match class {
         KindClass::Terminal => EventKind::RunCompleted,
         KindClass::Progress => EventKind::ModelStreamDelta,
         KindClass::Normal => EventKind::ToolStarted,
     };
-    let event = SharedEvent::from(AgentEvent::envelope_only(EventEnvelope::new(
-        "r", "a", kind,
-    )));
+    let mut envelope = EventEnvelope::new("r", "a", kind);
+    envelope.journal_cursor = cursor;
+    let event = SharedEvent::from(AgentEvent::envelope_only(envelope));
     let mut event = event.into_unique(None);
     event.seal(sequence, EPOCH);
     event.shareable()
@@ -33,14 +41,17 @@ pub(super) fn queue(policy: Policy, capacity: usize, reserve: usize) -> BoundedQ
         terminal_reserve: size(reserve),
         overflow: policy,
     };
-    let scope = EventStreamScope::All;
-    let start = EventCursor {
-        scope,
+    BoundedQueue::new(config, start())
+}
+
+/// Where the subscriptions start.
+pub(super) fn start() -> EventCursor {
+    EventCursor {
+        scope: EventStreamScope::Run(RunId::new("r")),
         event_seq: 0,
         bus_epoch: EPOCH,
         journal_cursor: None,
-    };
-    BoundedQueue::new(config, start)
+    }
 }
 
 pub(super) fn loss(first_seq: u64, last_seq: u64, terminal_preserved: bool) -> Loss {
@@ -279,6 +290,76 @@ fn a_loss_in_the_rings_is_told_on_the_next_frame_and_ends_a_summary() {
     assert_eq!(
         drained(queue),
         [(2, Some((2, 1, 2, true, PROGRESS))), (10, Some(lagged))]
+    );
+}
+
+#[test]
+fn a_terminal_frame_recovered_from_a_lapped_range_carries_its_notice() {
+    let lapped = Loss {
+        count: 8,
+        ..loss(1, 9, true)
+    };
+    for (capacity, expected) in [
+        (
+            2,
+            vec![
+                (5, Some((8, 1, 9, true, Reason::SubscriberLagged))),
+                (10, None),
+            ],
+        ),
+        (1, vec![(10, Some((9, 1, 9, false, FULL)))]),
+    ] {
+        let mut queue = queue(Policy::DropNonTerminal, capacity, 1);
+        queue.lose(&lapped);
+        queue.offer(&event(5, KindClass::Terminal));
+        queue.offer(&event(10, KindClass::Terminal));
+        queue.settle();
+        assert_eq!(drained(queue), expected);
+    }
+}
+
+#[test]
+fn a_frame_dropped_between_two_gaps_is_repaired_from_itself() {
+    // Frame 2 tells of 1 before it and of 3 behind it, and is dropped in its turn.
+    let journal = |n: u64| Some(JournalCursor::new(format!("j{n}")));
+    let mut queue = queue(Policy::DropNonTerminal, 2, 1);
+    queue.offer(&event(1, KindClass::Terminal));
+    queue.offer(&journaled(2, KindClass::Terminal, journal(2)));
+    queue.offer(&journaled(3, KindClass::Progress, journal(3)));
+    queue.settle();
+    queue.offer(&event(4, KindClass::Terminal));
+    queue.offer(&event(5, KindClass::Terminal));
+    let notice = queue.pop().unwrap().overflow.unwrap();
+    assert_eq!(told(&notice), (3, 1, 3, false, FULL));
+    assert_eq!(notice.repair_from, journal(2), "j3 would leave 2 out");
+}
+
+#[test]
+fn a_terminal_frame_behind_a_failure_is_the_reason_that_is_told() {
+    let mut queue = queue(Policy::FailSubscriber, 2, 1);
+    queue.offer(&event(1, KindClass::Normal));
+    queue.lose(&loss(2, 4, true));
+    queue.offer(&event(5, KindClass::Normal));
+    let lagged = (4, 2, 5, true, Reason::SubscriberLagged);
+    assert_eq!(told(&queue.failure().unwrap().notice), lagged);
+    queue.offer(&event(6, KindClass::Terminal));
+    let spoilt = (4, 2, 5, false, FULL);
+    assert_eq!(told(&queue.failure().unwrap().notice), spoilt);
+    assert_eq!(drained(queue), [(1, Some(spoilt))]);
+}
+
+#[test]
+fn a_failure_tells_what_is_lost_behind_the_place_to_resume_from() {
+    let mut queue = queue(Policy::FailSubscriber, 2, 1);
+    queue.offer(&event(1, KindClass::Normal));
+    queue.lose(&loss(2, 4, true));
+    queue.settle();
+    queue.offer(&event(5, KindClass::Normal));
+    let failure = queue.failure().unwrap();
+    let lost = (4, 2, 5, true, Reason::SubscriberLagged);
+    assert_eq!(
+        (failure.resume_from.event_seq, told(&failure.notice)),
+        (1, lost)
     );
 }
 

@@ -1,131 +1,172 @@
 //! The table of the contract, written down as plainly as it can be, and the queue against it.
+//!
+//! The model keeps its frames in a `Vec` and, in place of a notice, the very numbers that are lost and
+//! why. A notice's count, bounds, repair point and reason are only worked out when it is looked at,
+//! so that no rule for merging notices stands behind it.
 
 use super::*;
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Note {
-    count: u64,
-    first: u64,
-    last: u64,
-    preserved: bool,
-    reason: Reason,
+/// What happened to a gap: terminals preserved, reason.
+type Cause = (bool, Reason);
+
+/// Lost numbers. Each that begins a gap of its own has its cause, the others of it have none.
+#[derive(Clone, Debug, Default)]
+struct Lost(BTreeMap<u64, Option<Cause>>);
+
+impl Lost {
+    fn gap(numbers: impl IntoIterator<Item = u64>, cause: Cause) -> Self {
+        let numbers = numbers.into_iter().enumerate();
+        Lost(
+            numbers
+                .map(|(at, n)| (n, (at == 0).then_some(cause)))
+                .collect(),
+        )
+    }
+
+    fn add(&mut self, other: Lost) {
+        let before = self.0.len() + other.0.len();
+        self.0.extend(other.0);
+        assert_eq!(self.0.len(), before, "lost once only");
+    }
+
+    fn notice(&self, policy: Policy, journal: &Journal) -> Option<EventOverflowNotice> {
+        let cursor = |(&sequence, _)| journal.cursor(sequence);
+        let causes: Vec<_> = self.0.values().flatten().collect();
+        let preserved = causes.iter().all(|(preserved, _)| *preserved);
+        let met = causes.len() > 1;
+        Some(EventOverflowNotice {
+            policy,
+            dropped_count: self.0.len() as u64,
+            gap_start: Some(self.0.first_key_value().map(cursor)?),
+            gap_end: self.0.last_key_value().map(cursor)?,
+            repair_from: self.0.keys().find_map(|&it| journal.of(it)),
+            terminal_preserved: preserved,
+            reason: if met && !preserved { FULL } else { causes[0].1 },
+        })
+    }
 }
 
-fn meet(earlier: Option<Note>, later: Option<Note>) -> Option<Note> {
-    let (Some(a), Some(b)) = (earlier, later) else {
-        return earlier.or(later);
-    };
-    let preserved = a.preserved && b.preserved;
-    Some(Note {
-        count: a.count + b.count,
-        first: a.first.min(b.first),
-        last: a.last.max(b.last),
-        preserved,
-        reason: if preserved { a.reason } else { FULL },
-    })
+/// The journal cursors of the frames that were offered, by number.
+#[derive(Clone, Debug, Default)]
+struct Journal(BTreeMap<u64, JournalCursor>);
+
+impl Journal {
+    fn of(&self, sequence: u64) -> Option<JournalCursor> {
+        self.0.get(&sequence).cloned()
+    }
+
+    fn cursor(&self, event_seq: u64) -> EventCursor {
+        EventCursor {
+            journal_cursor: self.of(event_seq),
+            event_seq,
+            ..start()
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
 struct Frame {
     sequence: u64,
     class: KindClass,
-    note: Option<Note>,
-    summary: bool,
+    /// How many frames it stands for; 1 if for itself.
+    stands_for: u64,
+    /// Lost before it, then what it stands for as a summary, then what is lost behind it.
+    lost: Lost,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
+struct Failed {
+    after: u64,
+    lost: Lost,
+}
+
+#[derive(Clone, Debug)]
 struct Model {
     policy: Policy,
     capacity: usize,
     reserve: usize,
     queue: Vec<Frame>,
     run: Vec<u64>,
-    pending: Option<Note>,
-    failed_after: Option<u64>,
+    pending: Lost,
     last_queued: u64,
+    failed: Option<Failed>,
+    /// A terminal frame came behind the failure.
+    spoilt: bool,
 }
 
 impl Model {
+    fn new(policy: Policy, capacity: usize, reserve: usize) -> Self {
+        Model {
+            policy,
+            capacity,
+            reserve,
+            queue: Vec::new(),
+            run: Vec::new(),
+            pending: Lost::default(),
+            last_queued: 0,
+            failed: None,
+            spoilt: false,
+        }
+    }
+
     fn room(&self) -> bool {
-        let non_terminal = self
-            .queue
-            .iter()
-            .filter(|it| it.class != KindClass::Terminal)
-            .count();
+        let terminal = |it: &&Frame| it.class == KindClass::Terminal;
+        let non_terminal = self.queue.len() - self.queue.iter().filter(terminal).count();
         let most = self.capacity - self.reserve.min(self.capacity);
         self.queue.len() < self.capacity && non_terminal < most
     }
 
-    fn push(&mut self, sequence: u64, class: KindClass, own: Option<Note>) {
-        let note = meet(self.pending.take(), own);
+    fn push(&mut self, sequence: u64, class: KindClass, stands_for: u64, own: Lost) {
+        let mut lost = std::mem::take(&mut self.pending);
+        lost.add(own);
         self.queue.push(Frame {
             sequence,
             class,
-            note,
-            summary: own.is_some(),
+            stands_for,
+            lost,
         });
         self.last_queued = sequence;
     }
 
-    fn miss(&mut self, sequence: u64, preserved: bool, reason: Reason) {
-        let note = Note {
-            count: 1,
-            first: sequence,
-            last: sequence,
-            preserved,
-            reason,
-        };
-        self.pending = meet(self.pending, Some(note));
+    fn miss(&mut self, sequence: u64, reason: Reason) {
+        self.pending.add(Lost::gap([sequence], (true, reason)));
     }
 
     fn evict(&mut self, at: usize, reason: Reason) {
-        let Frame {
-            sequence,
-            class,
-            note,
-            summary,
-        } = self.queue.remove(at);
-        let preserved = class != KindClass::Terminal;
-        let own = Note {
-            count: 1,
-            first: sequence,
-            last: sequence,
-            preserved,
-            reason,
-        };
-        let gone = if summary { note } else { meet(note, Some(own)) };
-        match self.queue.get_mut(at) {
-            Some(behind) => behind.note = meet(gone, behind.note),
-            None => self.pending = meet(gone, self.pending),
+        let mut gone = self.queue.remove(at);
+        if gone.stands_for == 1 {
+            let cause = (gone.class != KindClass::Terminal, reason);
+            gone.lost.add(Lost::gap([gone.sequence], cause));
         }
+        match self.queue.get_mut(at) {
+            Some(behind) => behind.lost.add(gone.lost),
+            None => self.pending.add(gone.lost),
+        }
+    }
+
+    fn oldest(&self, wanted: impl Fn(KindClass) -> bool) -> Option<usize> {
+        self.queue.iter().position(|it| wanted(it.class))
     }
 
     fn close(&mut self) {
         let run = std::mem::take(&mut self.run);
-        let (Some(&first), Some(&last)) = (run.first(), run.last()) else {
+        let (Some(&last), count) = (run.last(), run.len() as u64) else {
             return;
         };
-        let count = run.len() as u64;
-        let note = Note {
-            count,
-            first,
-            last,
-            preserved: true,
-            reason: PROGRESS,
-        };
+        let own = Lost::gap(run, (true, PROGRESS));
         match (self.room(), count) {
-            (true, 1) => self.push(first, KindClass::Progress, None),
-            (true, _) => self.push(last, KindClass::Progress, Some(note)),
-            (false, _) => self.pending = meet(self.pending, Some(note)),
+            (true, 1) => self.push(last, KindClass::Progress, 1, Lost::default()),
+            (true, _) => self.push(last, KindClass::Progress, count, own),
+            (false, _) => self.pending.add(own),
         }
     }
 
     fn offer(&mut self, sequence: u64, class: KindClass) {
-        if self.failed_after.is_some() {
-            if class == KindClass::Terminal {
-                self.spoil();
-            }
+        let terminal = class == KindClass::Terminal;
+        if self.failed.is_some() {
+            self.spoilt |= terminal;
             return;
         }
         if self.policy == Policy::SummarizeAndContinue {
@@ -134,92 +175,95 @@ impl Model {
             }
             self.close();
         }
-        if class == KindClass::Terminal {
+        if terminal {
             while self.queue.len() >= self.capacity {
-                match self
-                    .queue
-                    .iter()
-                    .position(|it| it.class != KindClass::Terminal)
-                {
+                match self.oldest(|class| class != KindClass::Terminal) {
                     Some(at) => self.evict(at, NON_TERMINAL),
                     None => self.evict(0, FULL),
                 }
             }
-            return self.push(sequence, class, None);
+            return self.push(sequence, class, 1, Lost::default());
         }
         if self.room() {
-            return self.push(sequence, class, None);
+            return self.push(sequence, class, 1, Lost::default());
         }
         match self.policy {
-            Policy::DropNonTerminal => self.miss(sequence, true, NON_TERMINAL),
-            Policy::DropProgress if class == KindClass::Progress => {
-                self.miss(sequence, true, PROGRESS);
-            }
-            Policy::DropProgress => {
-                match self
-                    .queue
-                    .iter()
-                    .position(|it| it.class == KindClass::Progress)
-                {
-                    Some(at) => {
-                        self.evict(at, PROGRESS);
-                        self.push(sequence, class, None);
-                    }
-                    None => self.miss(sequence, true, FULL),
+            Policy::DropNonTerminal => self.miss(sequence, NON_TERMINAL),
+            Policy::DropProgress if class == KindClass::Progress => self.miss(sequence, PROGRESS),
+            Policy::DropProgress => match self.oldest(|class| class == KindClass::Progress) {
+                Some(at) => {
+                    self.evict(at, PROGRESS);
+                    self.push(sequence, class, 1, Lost::default());
                 }
-            }
+                None => self.miss(sequence, FULL),
+            },
             Policy::FailSubscriber => {
-                self.miss(sequence, true, FULL);
-                self.failed_after = Some(self.last_queued);
+                self.miss(sequence, FULL);
                 self.settle();
+                // What is told behind the last frame, or waits, and nothing that was told before.
+                let told = self.queue.last().map_or(&self.pending, |last| &last.lost);
+                let behind = told.0.range(self.last_queued + 1..);
+                let lost = Lost(behind.map(|(&it, &cause)| (it, cause)).collect());
+                self.failed = Some(Failed {
+                    after: self.last_queued,
+                    lost,
+                });
             }
-            _ => self.miss(sequence, true, FULL),
+            _ => self.miss(sequence, FULL),
         }
     }
 
-    fn spoil(&mut self) {
-        match self.queue.last_mut() {
-            Some(last) => last.note.iter_mut().for_each(|note| note.preserved = false),
-            None => self
-                .pending
-                .iter_mut()
-                .for_each(|note| note.preserved = false),
-        }
-    }
-
-    fn lose(&mut self, count: u64, first: u64, preserved: bool) {
-        if self.failed_after.is_some() {
-            if !preserved {
-                self.spoil();
-            }
+    fn lose(&mut self, first: u64, last: u64, preserved: bool) {
+        if self.failed.is_some() {
+            self.spoilt |= !preserved;
             return;
         }
         self.close();
-        let last = first + count - 1;
-        let reason = Reason::SubscriberLagged;
-        self.pending = meet(
-            self.pending,
-            Some(Note {
-                count,
-                first,
-                last,
-                preserved,
-                reason,
-            }),
-        );
+        self.pending.add(Lost::gap(
+            first..=last,
+            (preserved, Reason::SubscriberLagged),
+        ));
     }
 
     fn settle(&mut self) {
         self.close();
         if let Some(last) = self.queue.last_mut() {
-            last.note = meet(last.note, self.pending.take());
+            last.lost.add(std::mem::take(&mut self.pending));
         }
+    }
+
+    /// What `lost` says, if it is where a failure is told.
+    fn at_end(&self, lost: &Lost, journal: &Journal) -> Option<EventOverflowNotice> {
+        let mut notice = lost.notice(self.policy, journal)?;
+        if self.spoilt {
+            (notice.terminal_preserved, notice.reason) = (false, FULL);
+        }
+        Some(notice)
+    }
+
+    fn pending(&self, journal: &Journal) -> Option<EventOverflowNotice> {
+        self.at_end(&self.pending, journal)
+    }
+
+    fn failure(&self, journal: &Journal) -> Option<(u64, EventOverflowNotice)> {
+        let failed = self.failed.as_ref()?;
+        Some((failed.after, self.at_end(&failed.lost, journal)?))
+    }
+
+    fn pop(&mut self, journal: &Journal) -> Option<(Frame, Option<EventOverflowNotice>)> {
+        let frame = (!self.queue.is_empty()).then(|| self.queue.remove(0))?;
+        let notice = match self.queue.is_empty() {
+            true => self.at_end(&frame.lost, journal),
+            false => frame.lost.notice(self.policy, journal),
+        };
+        Some((frame, notice))
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Act {
-    Offer(KindClass),
+    /// A frame, with a journal cursor or without.
+    Offer(KindClass, bool),
     Lose(u64, bool),
     Settle,
     Pop,
@@ -232,7 +276,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         2 => Just(KindClass::Normal),
     ];
     let act = prop_oneof![
-        12 => class.prop_map(Act::Offer),
+        12 => (class, any::<bool>()).prop_map(|(class, known)| Act::Offer(class, known)),
         1 => (1..5_u64, any::<bool>()).prop_map(|(count, preserved)| Act::Lose(count, preserved)),
         3 => Just(Act::Settle),
         5 => Just(Act::Pop),
@@ -249,14 +293,143 @@ fn policies() -> impl Strategy<Value = Policy> {
     ])
 }
 
-fn note(notice: &EventOverflowNotice) -> Note {
-    let (count, first, last, preserved, reason) = told(notice);
-    Note {
-        count,
-        first,
-        last,
-        preserved,
-        reason,
+/// What came in and went out, of one queue and its model.
+#[derive(Clone)]
+struct Trial {
+    queue: BoundedQueue,
+    model: Model,
+    journal: Journal,
+    offered: BTreeMap<u64, Arc<SealedEvent>>,
+    next: u64,
+    /// Frames and losses that came in before any failure, and what of them came out.
+    came: u64,
+    themselves: u64,
+    told: u64,
+    /// The highest number up to which the consumer knows everything to be delivered or told.
+    known: u64,
+}
+
+impl Trial {
+    fn new(policy: Policy, capacity: usize, reserve: usize) -> Self {
+        Trial {
+            queue: queue(policy, capacity, reserve),
+            model: Model::new(policy, capacity, reserve),
+            journal: Journal::default(),
+            offered: BTreeMap::new(),
+            next: 1,
+            came: 0,
+            themselves: 0,
+            told: 0,
+            known: 0,
+        }
+    }
+
+    fn act(&mut self, act: Act) -> Result<(), TestCaseError> {
+        match act {
+            Act::Offer(class, known) => {
+                let sequence = self.next;
+                let cursor = known.then(|| JournalCursor::new(format!("j{sequence}")));
+                self.journal
+                    .0
+                    .extend(cursor.clone().map(|cursor| (sequence, cursor)));
+                let event = journaled(sequence, class, cursor);
+                self.came_in(1);
+                self.queue.offer(&event);
+                self.model.offer(sequence, class);
+                self.offered.insert(sequence, event);
+            }
+            Act::Lose(count, preserved) => {
+                let (first, last) = (self.next, self.next + count - 1);
+                self.came_in(count);
+                self.queue.lose(&loss(first, last, preserved));
+                self.model.lose(first, last, preserved);
+            }
+            Act::Settle => {
+                self.queue.settle();
+                self.model.settle();
+            }
+            Act::Pop => self.pop()?,
+        }
+        let Trial {
+            queue,
+            model,
+            journal,
+            ..
+        } = self;
+        prop_assert_eq!(queue.len(), model.queue.len());
+        prop_assert!(queue.len() <= model.capacity);
+        prop_assert_eq!(queue.pending_overflow().cloned(), model.pending(journal));
+        let failure = queue
+            .failure()
+            .map(|it| (it.resume_from.clone(), it.notice.clone()));
+        let expected = model
+            .failure(journal)
+            .map(|(after, lost)| (journal.cursor(after), lost));
+        prop_assert_eq!(failure, expected);
+        Ok(())
+    }
+
+    fn came_in(&mut self, count: u64) {
+        self.next += count;
+        if self.queue.failure().is_none() {
+            self.came += count;
+        }
+    }
+
+    fn pop(&mut self) -> Result<(), TestCaseError> {
+        let expected = self.model.pop(&self.journal);
+        let got = self.queue.pop();
+        prop_assert_eq!(got.is_some(), expected.is_some());
+        let (Some(got), Some((frame, notice))) = (got, expected) else {
+            return Ok(());
+        };
+        let sequence = got.event.envelope().event_seq;
+        prop_assert_eq!(sequence, frame.sequence);
+        prop_assert_eq!(got.overflow.as_deref(), notice.as_ref());
+        if frame.stands_for == 1 {
+            let itself = Arc::ptr_eq(&got.event, &self.offered[&sequence]);
+            prop_assert!(itself, "{} is shared, not copied", sequence);
+            self.themselves += 1;
+        } else {
+            prop_assert_eq!(got.event.envelope(), self.offered[&sequence].envelope());
+            let event = SharedEvent::new(got.event, PayloadAccessMode::default());
+            let text = format!("{} dropped progress frames", frame.stands_for);
+            prop_assert_eq!(event.redacted_summary(), Some(text.as_str()));
+        }
+        self.told += got
+            .overflow
+            .as_ref()
+            .map_or(0, |notice| notice.dropped_count);
+        // Whoever saves this frame's number has been told of all gaps below it.
+        let bounds = got.overflow.as_deref().map(told);
+        let first = bounds.map_or(sequence, |(_, first, ..)| first.min(sequence));
+        prop_assert!(
+            first <= self.known + 1,
+            "{} to {} untold",
+            self.known + 1,
+            first - 1
+        );
+        let last = bounds.map_or(0, |(_, _, last, ..)| last);
+        self.known = self.known.max(sequence).max(last);
+        Ok(())
+    }
+
+    /// Takes out what is left, and counts.
+    fn drain(mut self) -> Result<(), TestCaseError> {
+        self.act(Act::Settle)?;
+        while self.queue.len() > 0 {
+            self.act(Act::Pop)?;
+        }
+        let waiting = self
+            .queue
+            .pending_overflow()
+            .map_or(0, |it| it.dropped_count);
+        prop_assert_eq!(
+            self.themselves + self.told + waiting,
+            self.came,
+            "conservation"
+        );
+        Ok(())
     }
 }
 
@@ -267,65 +440,22 @@ proptest! {
     fn the_queue_is_the_table(
         policy in policies(), capacity in 1..9_usize, reserve in 1..9_usize, acts in acts(),
     ) {
-        let mut queue = queue(policy, capacity, reserve);
-        let mut model = Model {
-            policy,
-            capacity,
-            reserve,
-            queue: Vec::new(),
-            run: Vec::new(),
-            pending: None,
-            failed_after: None,
-            last_queued: 0,
-        };
-        let mut next = 1;
-        // Frames and losses that came in, and what of them came out.
-        let (mut came, mut themselves, mut counted) = (0, 0, 0);
-        // The highest number that a consumer knows to be delivered or told.
-        let mut known = 0;
-        for act in acts.into_iter().chain([Act::Settle]).chain((0..9).map(|_| Act::Pop)) {
-            match act {
-                Act::Offer(class) => {
-                    queue.offer(&event(next, class));
-                    model.offer(next, class);
-                    (next, came) = (next + 1, came + 1);
-                }
-                Act::Lose(count, preserved) => {
-                    queue.lose(&loss(next, next + count - 1, preserved));
-                    model.lose(count, next, preserved);
-                    (next, came) = (next + count, came + count);
-                }
-                Act::Settle => {
-                    queue.settle();
-                    model.settle();
-                }
-                Act::Pop => {
-                    let expected = (!model.queue.is_empty()).then(|| model.queue.remove(0));
-                    let got = queue.pop();
-                    prop_assert_eq!(got.is_some(), expected.is_some());
-                    let (Some(got), Some(expected)) = (got, expected) else { continue };
-                    let sequence = got.event.envelope().event_seq;
-                    prop_assert_eq!(sequence, expected.sequence);
-                    let told = got.overflow.as_deref().map(note);
-                    prop_assert_eq!(told, expected.note);
-                    themselves += u64::from(!expected.summary);
-                    counted += told.map_or(0, |note| note.count);
-                    // Whoever saves this frame's number has been told of all gaps below it.
-                    let starts = told.map_or(sequence, |note| note.first.min(sequence));
-                    prop_assert!(starts <= known + 1, "frames behind {} untold at {}", known, sequence);
-                    known = known.max(sequence).max(told.map_or(0, |note| note.last));
-                }
-            }
-            prop_assert_eq!(queue.len(), model.queue.len());
-            prop_assert!(queue.len() <= capacity);
-            prop_assert_eq!(queue.pending_overflow().map(note), model.pending);
-            prop_assert_eq!(
-                queue.failure().map(|failure| failure.resume_from.event_seq), model.failed_after
-            );
-        }
-        if model.failed_after.is_none() {
-            let waiting = queue.pending_overflow().map_or(0, |notice| notice.dropped_count);
-            prop_assert_eq!(themselves + counted + waiting, came, "conservation");
-        }
+        let mut trial = Trial::new(policy, capacity, reserve);
+        acts.into_iter().try_for_each(|act| trial.act(act))?;
+        trial.drain()?;
+    }
+
+    #[test]
+    fn a_clone_goes_its_own_way(
+        policy in policies(), capacity in 1..9_usize, reserve in 1..9_usize,
+        shared in acts(), one in acts(), other in acts(),
+    ) {
+        let mut trial = Trial::new(policy, capacity, reserve);
+        shared.into_iter().try_for_each(|act| trial.act(act))?;
+        let mut clone = trial.clone();
+        one.into_iter().try_for_each(|act| trial.act(act))?;
+        other.into_iter().try_for_each(|act| clone.act(act))?;
+        trial.drain()?;
+        clone.drain()?;
     }
 }
