@@ -164,6 +164,19 @@ fn g_a_failed_stream_says_so_and_where_to_resume() {
 }
 
 #[test]
+fn a_failed_stream_gives_nothing_more_in_batches_either() {
+    let bus = bus();
+    let options = options(2, 1, SubscriberOverflowPolicy::FailSubscriber);
+    let mut stream = bus.subscribe_all_with_options(None, options).unwrap();
+    (0..3).for_each(|_| bus.publish(delta("r")).unwrap());
+    assert!(stream.next().is_some());
+    (0..3).for_each(|_| bus.publish(delta("r")).unwrap());
+    let given = stream.read_batch(|_| std::ops::ControlFlow::Continue(()));
+    assert_eq!(given, 0);
+    assert!(matches!(stream.end(), Some(StreamEnd::Failed { .. })));
+}
+
+#[test]
 fn h_numbers_rise_whatever_threads_publish() {
     let bus = InMemoryAgentEventBus::builder()
         .ring_capacity(size(200_000))

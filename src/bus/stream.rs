@@ -382,6 +382,9 @@ impl Live {
         {
             return count;
         }
+        if queue.failure().is_some() {
+            return count;
+        }
         subscription.batch(|delivery| match delivery {
             Delivery::Gap(gap) => visit(BatchItem::Gap(queue.tell(&loss(gap, shared.epoch)))),
             Delivery::Frame(_, event) if scope.matches(event.envelope()) => {
