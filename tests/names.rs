@@ -1,0 +1,150 @@
+//! A crate that uses only the names that the contract fixes, and the bus only as
+//! `dyn AgentEventBus`: it compiles, and does what a host would do.
+
+use framebus::{
+    AgentError, AgentEvent, AgentEventBus, AgentEventStream, AgentId, ArchiveCursor,
+    CompiledEventFilter, EventArchive, EventCursor, EventDeliverySemantics, EventEnvelope,
+    EventFamily, EventFilter, EventFrame, EventId, EventKind, EventOverflowNotice,
+    EventOverflowReason, EventStreamScope, InMemoryAgentEventBus, JournalCursor, PayloadAccessMode,
+    RunId, SessionId, SubscriberOverflowPolicy, SubscriberQueueConfig, SubscriptionOptions, TurnId,
+};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+fn publish(bus: &dyn AgentEventBus, run: &str, kind: EventKind) -> Result<(), AgentError> {
+    let envelope = EventEnvelope::new(RunId::new(run), AgentId::new("agent"), kind)
+        .with_journal_cursor(JournalCursor::new(format!("{run}/{kind:?}")))
+        .with_tag("host");
+    bus.publish(EventFrame::new(AgentEvent::with_redacted_summary(
+        envelope, "text",
+    )))
+}
+
+#[test]
+fn a_host_gets_by_with_the_fixed_names() -> Result<(), AgentError> {
+    let memory = InMemoryAgentEventBus::default();
+    let bus: Arc<dyn AgentEventBus> = Arc::new(memory.clone());
+    let options = SubscriptionOptions {
+        queue: SubscriberQueueConfig {
+            capacity: NonZeroUsize::new(2).unwrap(),
+            terminal_reserve: NonZeroUsize::MIN,
+            overflow: SubscriberOverflowPolicy::DropProgress,
+        },
+        payload_access: PayloadAccessMode::EnvelopeOnly,
+        ..SubscriptionOptions::default()
+    };
+    let streams: Vec<AgentEventStream> = vec![
+        bus.subscribe_all(None)?,
+        bus.subscribe_all_with_options(None, options)?,
+        bus.subscribe_run(RunId::new("r"), None)?,
+        bus.subscribe_run_with_options(RunId::new("r"), None, options)?,
+        bus.subscribe_agent(AgentId::new("agent"), None)?,
+        bus.subscribe_agent_with_options(AgentId::new("agent"), None, options)?,
+    ];
+    publish(&*bus, "r", EventKind::RunStarted)?;
+    publish(&*bus, "r", EventKind::ModelStreamDelta)?;
+    publish(&*bus, "r", EventKind::RunCompleted)?;
+    memory.publish_all([EventFrame::new(AgentEvent::envelope_only(
+        EventEnvelope::new(
+            RunId::new("r"),
+            AgentId::new("agent"),
+            EventKind::UsageRecorded,
+        ),
+    ))])?;
+
+    let scopes = [
+        EventStreamScope::All,
+        EventStreamScope::All,
+        EventStreamScope::Run(RunId::new("r")),
+        EventStreamScope::Run(RunId::new("r")),
+        EventStreamScope::Agent(AgentId::new("agent")),
+        EventStreamScope::Agent(AgentId::new("agent")),
+    ];
+    for (at, (stream, scope)) in streams.into_iter().zip(scopes).enumerate() {
+        let frames: Vec<EventFrame> = stream.clone().collect();
+        let cursor: &EventCursor = &frames[0].cursor;
+        assert_eq!((&cursor.scope, cursor.event_seq), (&scope, 1));
+        assert_eq!(
+            cursor.journal_cursor.as_ref().map(JournalCursor::as_str),
+            Some("r/RunStarted")
+        );
+        let envelope = &frames[0].event.envelope;
+        assert_eq!(envelope.cursor(scope), *cursor);
+        assert_eq!(
+            (envelope.event_family, envelope.run_id.as_str()),
+            (EventFamily::Run, "r")
+        );
+        assert!(frames[0].archive_cursor.is_none() && !EventKind::RunStarted.is_terminal());
+        let told: Option<&EventOverflowNotice> = frames[1].overflow.as_deref();
+        if at % 2 == 0 {
+            assert_eq!((frames.len(), told), (4, None));
+            assert_eq!(frames[1].event.redacted_summary(), Some("text"));
+        } else {
+            // Room for one that is not terminal: both progress frames went.
+            let told = told.expect("a notice");
+            assert_eq!(frames.len(), 2);
+            assert_eq!((told.dropped_count, told.terminal_preserved), (2, true));
+            assert_eq!(told.reason, EventOverflowReason::PolicyDroppedProgress);
+            assert_eq!(told.policy, options.queue.overflow);
+            let repair = told.repair_from.as_ref().map(JournalCursor::as_str);
+            assert_eq!(repair, Some("r/ModelStreamDelta"));
+            assert_eq!(
+                told.gap_start.as_ref().map(|cursor| cursor.event_seq),
+                Some(2)
+            );
+            assert_eq!(told.gap_end.event_seq, 4);
+            assert_eq!(frames[1].event.redacted_summary(), None);
+        }
+    }
+
+    let filter: CompiledEventFilter = EventFilter::terminal_run_events().compile()?;
+    assert!(filter.queue == EventFilter::default().compile()?.queue);
+    let ends: Vec<_> = bus.subscribe_filtered(filter.clone(), None)?.collect();
+    assert!(filter.matches_envelope(&ends[0].event.envelope));
+    assert!(matches!(
+        filter.cursor_scope(),
+        EventStreamScope::Filter { .. }
+    ));
+    assert_eq!(
+        ends[0].event.envelope.delivery_semantics,
+        EventDeliverySemantics::BestEffortLive
+    );
+    let _ = (
+        EventFilter::run(RunId::new("r")),
+        EventFilter::agent(AgentId::new("a")),
+    );
+    let _ = (EventId::new("e"), TurnId::new("t"), SessionId::new("s"));
+    let error = AgentError::contract_violation("no");
+    let _: (&dyn std::error::Error, _) = (&error, error.kind());
+    Ok(())
+}
+
+/// A host's own archive behind the fixed trait.
+struct Nothing;
+
+impl EventArchive for Nothing {
+    fn replay_filtered_from_cursor(
+        &self,
+        _filter: CompiledEventFilter,
+        _cursor: ArchiveCursor,
+    ) -> Result<AgentEventStream, AgentError> {
+        Ok(AgentEventStream::new([]))
+    }
+}
+
+#[test]
+fn an_archive_can_be_a_host_s_own() {
+    let archive: Box<dyn EventArchive> = Box::new(Nothing);
+    let filter = EventFilter::default().compile().unwrap();
+    let start = ArchiveCursor {
+        archive_id: "a".into(),
+        position: 0,
+    };
+    assert_eq!(
+        archive
+            .replay_filtered_from_cursor(filter, start)
+            .unwrap()
+            .count(),
+        0
+    );
+}
