@@ -21,7 +21,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Plays recorded agent runs through a framebus and checks what every subscriber got.
 ///
@@ -150,15 +150,18 @@ fn main() -> ExitCode {
         let published = player::publish(&bus, &play, &options, &playing);
         let took = begin.elapsed();
         over.store(true, Ordering::Release);
+        playing.finish_and_clear();
+        let draining = progress(0, "{spinner} all published; the readers drain ({elapsed})");
+        draining.enable_steady_tick(Duration::from_millis(100));
         // The last handle but those of readers that resume: streams end when they drained.
         drop(bus);
         let rows: Vec<_> = threads
             .into_iter()
             .filter_map(|thread| thread.join().ok())
             .collect();
+        draining.finish_and_clear();
         (rows, published.map(|()| took))
     });
-    playing.finish_and_clear();
 
     let report = report::Report {
         rows,
