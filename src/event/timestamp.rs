@@ -44,9 +44,12 @@ impl Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let moment =
-            jiff::Timestamp::from_microsecond(self.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-        moment.fmt(f)
+        // From seconds and a part of one: `jiff::Timestamp::from_microsecond` refuses all of the last
+        // second but its start. `from_micros` keeps every value in range, so this finds its moment.
+        let nanos = self.0.rem_euclid(1_000_000) as i32 * 1_000;
+        jiff::Timestamp::new(self.0.div_euclid(1_000_000), nanos)
+            .unwrap_or(jiff::Timestamp::MAX)
+            .fmt(f)
     }
 }
 
@@ -76,5 +79,23 @@ impl<'de> serde::Deserialize<'de> for Timestamp {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_and_the_last_moment_are_themselves_in_text() {
+        for (micros, text) in [
+            (i64::MIN, "-009999-01-02T01:59:59Z"),
+            (-1, "1969-12-31T23:59:59.999999Z"),
+            (i64::MAX, "9999-12-30T22:00:00.999999Z"),
+        ] {
+            let moment = Timestamp::from_micros(micros);
+            assert_eq!(moment.to_string(), text);
+            assert_eq!(text.parse::<Timestamp>().unwrap(), moment);
+        }
     }
 }
