@@ -1,8 +1,8 @@
 //! Filters: which events a subscriber wants, by envelope alone.
 //!
 //! AND across fields, OR within a field; an empty field asks nothing. Compiling folds kinds,
-//! families and `terminal_only` into one set of kinds, tested first by one shift; ids are compared by
-//! the hash that they bear, then exactly; what stands in an envelope's details is looked at last and
+//! families and `terminal_only` into one set of kinds, tested first by one shift; ids are found by
+//! the hash that they bear, then compared exactly, however many are listed; what stands in an envelope's details is looked at last and
 //! only if a field asks for it.
 
 use super::cursor::{EventStreamScope, FilterFingerprint};
@@ -14,6 +14,7 @@ use super::id::{AgentId, EntityId, EventFilterId, EventTag, RunId, SessionId, Tu
 use super::kind::{EventFamily, EventKind, KindClass, KindSet};
 use super::overflow::SubscriberQueueConfig;
 use super::payload::PayloadAccessMode;
+use super::wanted::Wanted;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The most entries that a field of a filter can have: 4,096.
@@ -232,9 +233,12 @@ pub struct CompiledEventFilter {
     filter_id: EventFilterId,
     fingerprint: FilterFingerprint,
     kinds: KindSet,
-    /// The hashes of the ids, sorted.
-    runs: Box<[u64]>,
-    agents: Box<[u64]>,
+    runs: Wanted<RunId>,
+    agents: Wanted<AgentId>,
+    sessions: Wanted<SessionId>,
+    turns: Wanted<TurnId>,
+    tags: Wanted<EventTag>,
+    correlation_keys: Wanted<EntityId>,
     privacy: u32,
     semantics: u32,
     /// Whether a field asks for what stands in an envelope's details.
@@ -266,8 +270,12 @@ impl CompiledEventFilter {
             filter_id: EventFilterId::new(format!("flt-{fingerprint}")),
             fingerprint,
             kinds,
-            runs: sorted(criteria.run_ids.iter().map(RunId::hash64)),
-            agents: sorted(criteria.agent_ids.iter().map(AgentId::hash64)),
+            runs: Wanted::new(&criteria.run_ids),
+            agents: Wanted::new(&criteria.agent_ids),
+            sessions: Wanted::new(&criteria.session_ids),
+            turns: Wanted::new(&criteria.turn_ids),
+            tags: Wanted::new(&criteria.tags),
+            correlation_keys: Wanted::new(&criteria.correlation_keys),
             privacy: bits(&criteria.privacy_classes, |&class| class as u8),
             semantics: bits(&criteria.delivery_semantics, |&semantics| semantics as u8),
             asks_details: !(criteria.session_ids.is_empty()
@@ -286,18 +294,8 @@ impl CompiledEventFilter {
     #[inline]
     pub fn matches_envelope(&self, envelope: &EventEnvelope) -> bool {
         self.kinds.contains(envelope.event_kind)
-            && contains(
-                &self.runs,
-                &self.criteria.run_ids,
-                envelope.run_id.hash64(),
-                &envelope.run_id,
-            )
-            && contains(
-                &self.agents,
-                &self.criteria.agent_ids,
-                envelope.agent_id.hash64(),
-                &envelope.agent_id,
-            )
+            && self.runs.allows(&envelope.run_id)
+            && self.agents.allows(&envelope.agent_id)
             && bit_allows(self.privacy, envelope.privacy as u8)
             && bit_allows(self.semantics, envelope.delivery_semantics as u8)
             && (!self.asks_details || self.matches_details(envelope))
@@ -307,13 +305,15 @@ impl CompiledEventFilter {
         fn one<T: PartialEq>(wanted: &[T], found: Option<&T>) -> bool {
             wanted.is_empty() || found.is_some_and(|found| wanted.contains(found))
         }
-        fn any<T: PartialEq, F>(wanted: &[T], found: &[F], part: impl Fn(&F) -> &T) -> bool {
-            wanted.is_empty() || found.iter().any(|found| wanted.contains(part(found)))
+        fn any<T: PartialEq>(wanted: &[T], mut found: impl Iterator<Item = T>) -> bool {
+            wanted.is_empty() || found.any(|found| wanted.contains(&found))
         }
         let criteria = &self.criteria;
-        one(&criteria.session_ids, envelope.session_id())
-            && one(&criteria.turn_ids, envelope.turn_id())
-            && any(&criteria.tags, envelope.tags(), |tag| tag)
+        let mut keys = envelope.correlation().iter().map(|pair| &pair.key);
+        self.sessions.allows_one(envelope.session_id())
+            && self.turns.allows_one(envelope.turn_id())
+            && self.tags.allows_any(envelope.tags().iter())
+            && self.correlation_keys.allows_any(&mut keys)
             && one(
                 &criteria.source_kinds,
                 envelope.source().map(|source| &source.kind),
@@ -326,12 +326,10 @@ impl CompiledEventFilter {
                 &criteria.subject_kinds,
                 envelope.subject().map(|subject| &subject.kind),
             )
-            && any(&criteria.related_kinds, envelope.related(), |related| {
-                &related.kind
-            })
-            && any(&criteria.correlation_keys, envelope.correlation(), |pair| {
-                &pair.key
-            })
+            && any(
+                &criteria.related_kinds,
+                envelope.related().iter().map(|related| related.kind),
+            )
     }
 
     /// The scope of a subscription with this filter, which its cursors bear.
@@ -380,23 +378,6 @@ impl From<CompiledEventFilter> for EventFilter {
             payload_access: filter.payload_access,
             ..filter.criteria
         }
-    }
-}
-
-fn sorted(hashes: impl Iterator<Item = u64>) -> Box<[u64]> {
-    let mut hashes: Vec<u64> = hashes.collect();
-    hashes.sort_unstable();
-    hashes.dedup();
-    hashes.into_boxed_slice()
-}
-
-/// Whether an id is among those wanted: by hash, then exactly.
-#[inline(always)]
-fn contains<T: PartialEq>(hashes: &[u64], wanted: &[T], hash: u64, id: &T) -> bool {
-    match hashes {
-        [] => true,
-        [only] => *only == hash && wanted.contains(id),
-        _ => hashes.binary_search(&hash).is_ok() && wanted.contains(id),
     }
 }
 

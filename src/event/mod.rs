@@ -11,6 +11,7 @@ mod kind;
 mod overflow;
 mod payload;
 mod timestamp;
+mod wanted;
 
 pub use cursor::{ArchiveCursor, BusEpoch, EventCursor, EventStreamScope, FilterFingerprint};
 pub use envelope::{
