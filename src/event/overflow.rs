@@ -120,20 +120,23 @@ pub struct EventOverflowNotice {
 
 impl EventOverflowNotice {
     /// Makes this notice stand for another gap as well: counts add up, the gap spans both, the
-    /// earliest repair point stays. The reason is [`EventOverflowReason::SubscriberQueueFull`] if a
-    /// terminal frame was lost, else this notice's.
+    /// earliest repair point stays. A gap whose start is unknown leaves the start of both unknown.
+    /// The reason is [`EventOverflowReason::SubscriberQueueFull`] if a terminal frame was lost, else
+    /// this notice's.
     pub fn merge(&mut self, other: EventOverflowNotice) {
         self.dropped_count = self.dropped_count.saturating_add(other.dropped_count);
-        let starts_earlier = match (&self.gap_start, &other.gap_start) {
+        let other_is_earlier = match (&self.gap_start, &other.gap_start) {
             (Some(own), Some(other)) => other.event_seq < own.event_seq,
-            (None, Some(_)) => true,
-            (_, None) => false,
+            _ => other.gap_end.event_seq < self.gap_end.event_seq,
         };
-        if starts_earlier {
-            self.gap_start = other.gap_start;
+        if other_is_earlier {
             self.repair_from = other.repair_from.or(self.repair_from.take());
         } else {
             self.repair_from = self.repair_from.take().or(other.repair_from);
+        }
+        if other_is_earlier || other.gap_start.is_none() {
+            // Where its own start is unknown, it stays so.
+            self.gap_start = self.gap_start.take().and(other.gap_start);
         }
         if other.gap_end.event_seq > self.gap_end.event_seq {
             self.gap_end = other.gap_end;
@@ -142,5 +145,82 @@ impl EventOverflowNotice {
         if !self.terminal_preserved {
             self.reason = EventOverflowReason::SubscriberQueueFull;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{BusEpoch, EventStreamScope};
+
+    fn gap(start: Option<u64>, end: u64, repair: Option<&str>) -> EventOverflowNotice {
+        let cursor = |event_seq| EventCursor {
+            scope: EventStreamScope::All,
+            event_seq,
+            bus_epoch: BusEpoch::default(),
+            journal_cursor: None,
+        };
+        EventOverflowNotice {
+            policy: SubscriberOverflowPolicy::DropNonTerminal,
+            dropped_count: 2,
+            gap_start: start.map(cursor),
+            gap_end: cursor(end),
+            repair_from: repair.map(JournalCursor::from),
+            terminal_preserved: true,
+            reason: EventOverflowReason::SubscriberLagged,
+        }
+    }
+
+    /// Merging two gaps gives this one, whichever comes first.
+    fn together(a: EventOverflowNotice, b: EventOverflowNotice, both: EventOverflowNotice) {
+        for (mut one, other) in [(a.clone(), b.clone()), (b, a)] {
+            one.merge(other);
+            let dropped_count = 4;
+            assert_eq!(
+                one,
+                EventOverflowNotice {
+                    dropped_count,
+                    ..both.clone()
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn a_merged_gap_spans_both() {
+        let early = gap(Some(3), 5, Some("j3"));
+        let late = gap(Some(10), 12, Some("j10"));
+        together(early, late.clone(), gap(Some(3), 12, Some("j3")));
+        let unrepaired = gap(Some(3), 5, None);
+        together(unrepaired, late, gap(Some(3), 12, Some("j10")));
+        let (outer, inner) = (gap(Some(3), 12, None), gap(Some(5), 7, None));
+        together(outer.clone(), inner, outer);
+    }
+
+    #[test]
+    fn an_unknown_start_stays_unknown() {
+        let early = gap(None, 5, Some("j?"));
+        let late = gap(Some(10), 12, Some("j10"));
+        together(early.clone(), late, gap(None, 12, Some("j?")));
+        together(early, gap(None, 9, None), gap(None, 9, Some("j?")));
+    }
+
+    #[test]
+    fn a_lost_terminal_decides_the_reason_and_counts_saturate() {
+        let mut notice = gap(Some(3), 5, None);
+        notice.dropped_count = u64::MAX;
+        let terminal_preserved = false;
+        notice.merge(EventOverflowNotice {
+            terminal_preserved,
+            ..gap(Some(6), 6, None)
+        });
+        assert_eq!(
+            (
+                notice.dropped_count,
+                notice.terminal_preserved,
+                notice.reason
+            ),
+            (u64::MAX, false, EventOverflowReason::SubscriberQueueFull)
+        );
     }
 }
