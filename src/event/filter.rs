@@ -2,8 +2,8 @@
 //!
 //! AND across fields, OR within a field; an empty field asks nothing. Compiling folds kinds,
 //! families and `terminal_only` into one set of kinds, tested first by one shift; ids are found by
-//! the hash that they bear, then compared exactly, however many are listed; what stands in an envelope's details is looked at last and
-//! only if a field asks for it.
+//! the hash that they bear, then compared exactly, however many are listed; what stands in an
+//! envelope's details is looked at last and only if a field asks for it.
 
 use super::cursor::{EventStreamScope, FilterFingerprint};
 use super::envelope::{
