@@ -1,6 +1,6 @@
 //! What the replay says at its end: a table, or the same as JSON, and what was violated.
 
-use crate::audience::{Row, Tally};
+use crate::audience::Row;
 use crate::player::Play;
 use crate::trace::TraceError;
 use comfy_table::{CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
@@ -39,29 +39,22 @@ impl Report<'_> {
             "",
         ]);
         for row in &self.rows {
-            let Tally {
-                delivered,
-                dropped,
-                notices,
-                terminals,
-                latency,
-                ..
-            } = &row.seen;
+            let seen = &row.seen;
             let mut cells = vec![row.name.clone(), format!("{:?}", row.policy)];
             let counts = [
                 row.streams as u64,
-                *delivered,
-                *dropped,
-                *notices,
-                *terminals,
+                seen.delivered,
+                seen.dropped,
+                seen.notices,
+                seen.terminals,
             ];
             cells.extend(counts.map(grouped));
             if row.dropped_at_most {
                 cells[4].insert_str(0, "≤ ");
             }
             cells.push(grouped(row.expected.terminals));
-            cells.extend(QUANTILES.map(|(_, at)| grouped(latency.value_at_quantile(at))));
-            cells.push(grouped(latency.max()));
+            cells.extend(QUANTILES.map(|(_, at)| grouped(seen.latency.value_at_quantile(at))));
+            cells.push(grouped(seen.latency.max()));
             cells.push(row.note.clone());
             table.add_row(cells);
         }
@@ -130,28 +123,21 @@ impl Report<'_> {
 }
 
 fn json_row(row: &Row) -> Value {
-    let Tally {
-        delivered,
-        dropped,
-        notices,
-        terminals,
-        latency,
-        ..
-    } = &row.seen;
+    let seen = &row.seen;
     let mut quantiles: BTreeMap<&str, u64> = QUANTILES
         .iter()
-        .map(|&(name, at)| (name, latency.value_at_quantile(at)))
+        .map(|&(name, at)| (name, seen.latency.value_at_quantile(at)))
         .collect();
-    quantiles.insert("max", latency.max());
+    quantiles.insert("max", seen.latency.max());
     json!({
         "subscriber": row.name,
         "policy": row.policy,
         "streams": row.streams,
-        "delivered": delivered,
-        "dropped": dropped,
+        "delivered": seen.delivered,
+        "dropped": seen.dropped,
         "dropped_is_upper_bound": row.dropped_at_most,
-        "notices": notices,
-        "terminals_delivered": terminals,
+        "notices": seen.notices,
+        "terminals_delivered": seen.terminals,
         "terminals_published": row.expected.terminals,
         "latency_micros": quantiles,
         "note": row.note,

@@ -67,6 +67,8 @@ pub struct Got {
     pub lost: u64,
     /// Whether a gap said that terminal frames may be among the lost.
     pub terminals_lost: bool,
+    /// The sum of the gaps that said that none is.
+    pub lost_no_terminals: u64,
 }
 
 impl Got {
@@ -78,6 +80,7 @@ impl Got {
                 Delivery::Gap(gap) => {
                     self.lost += gap.lost;
                     self.terminals_lost |= gap.terminals_lost;
+                    self.lost_no_terminals += if gap.terminals_lost { 0 } else { gap.lost };
                 }
             }
             ControlFlow::Continue(())

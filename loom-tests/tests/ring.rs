@@ -95,6 +95,22 @@ fn two_publishers_lap_a_reader_in_chunks_of_two() {
     two_publishers_lap_a_reader(4, 2, 3, 1);
 }
 
+/// Proves: when terminal frames themselves lap the reader, each gap says so: also one that is told
+/// late, for a publisher that was suspended for the lap. Guards against: a terminal frame neither
+/// delivered nor told.
+#[test]
+fn terminal_frames_lap_a_reader() {
+    check(1, || {
+        let ring = tiny(4, 2);
+        let subscription = everything(&ring);
+        let second = publisher(&ring, TERMINAL, 3..5);
+        let reader = reader(subscription, 1);
+        let published = publish(&ring, TERMINAL, 0..3) + second.join().unwrap();
+        let got = rest(reader.join().unwrap(), published);
+        assert_eq!(got.lost_no_terminals, 0, "{got:?}");
+    });
+}
+
 /// Proves: three publishers in two places, none ever waiting: slots of suspended owners are void
 /// for the others, lap after lap, and come back. Guards against: two owners of one slot.
 #[test]

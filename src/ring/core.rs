@@ -5,7 +5,7 @@ use super::geometry::Geometry;
 use super::lane::Lane;
 use super::pins::{LANES, PinRow, PinTable};
 use super::wait::Waiters;
-use super::{RingConfig, SubscribeError};
+use super::{RingConfig, Route, SubscribeError};
 use crate::sync::{AtomicU64, Ordering, fence};
 use crossbeam_utils::CachePadded;
 
@@ -48,6 +48,18 @@ impl<T> Core<T> {
 
     pub(crate) fn shards(&self) -> usize {
         self.pins.len()
+    }
+
+    /// The place among the lanes that a route leads to.
+    #[inline(always)]
+    pub(crate) fn lane_of(&self, route: Route) -> usize {
+        let shard = route.shard & (self.shards() - 1);
+        shard * LANES
+            + if route.terminal {
+                super::TERMINALS
+            } else {
+                super::FRAMES
+            }
     }
 
     /// The row of pins of a cursor's subscription in the cursor's shard.

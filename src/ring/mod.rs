@@ -7,8 +7,8 @@
 //! strictly increasing order of the numbers. A reader that is too slow is lapped, never waited for,
 //! and is told exactly where and how much it lost.
 //!
-//! Publishing never waits and never allocates; polling is wait-free. Subscribing takes a mutex that
-//! neither of them ever takes.
+//! Publishing never waits, and allocates nothing but a batch's scratch; polling is wait-free.
+//! Subscribing takes a mutex that neither of them ever takes.
 //!
 //! ```
 //! use framebus::ring::{Delivery, Ring, RingConfig, Route, Select, Start};
@@ -119,10 +119,6 @@ impl Route {
             terminal: true,
             ..self
         }
-    }
-
-    fn lane_of(self, shard: usize) -> usize {
-        shard * pins::LANES + if self.terminal { TERMINALS } else { FRAMES }
     }
 }
 

@@ -1,4 +1,5 @@
-//! Publishing: claim, number, write. Never waits, never allocates (a batch borrows its scratch).
+//! Publishing: claim, number, write. Never waits; a single frame allocates nothing, a batch its
+//! scratch, before it claims.
 //!
 //! The order is what readers rest on (see `subscription.rs`): an index is claimed and granted
 //! before the number is taken. Frames are built before that, or from the number by a plain store:
@@ -8,6 +9,7 @@
 use super::core::Core;
 use super::geometry::MAX_INDEX;
 use super::lane::{Claim, ClaimError};
+use super::pins::LANES;
 use super::slot::Numbered;
 use super::{MAX_SEQUENCE, PublishError, Route};
 use crate::sync::Ordering;
@@ -28,9 +30,9 @@ impl<T> Core<T> {
         route: Route,
         make: impl FnOnce(u64) -> T,
     ) -> Result<u64, PublishError> {
-        let shard = route.shard & (self.shards() - 1);
-        let lane = &self.lanes[route.lane_of(shard)];
-        let claim = lane.claim(&self.pins[shard])?;
+        let at = self.lane_of(route);
+        let lane = &self.lanes[at];
+        let claim = lane.claim(&self.pins[at / LANES])?;
         // Release: the claim happens before, for whoever acquires this number or a later one.
         // Acquire: so do the claims of all smaller numbers, which `fence` and `make` rely on.
         let sequence = self.next.fetch_add(1, Ordering::AcqRel);
@@ -61,7 +63,8 @@ impl<T> Core<T> {
             return Err(PublishError::Exhausted);
         }
         for (sequence, (route, item)) in (first..).zip(items) {
-            let block = &mut claims[route.lane_of(route.shard & (self.shards() - 1))];
+            let block = &mut claims[self.lane_of(route)];
+            // There is one for each: `claim_all` counted the same items.
             let Some(claim) = block.claims.next() else {
                 continue;
             };
@@ -81,7 +84,7 @@ impl<T> Core<T> {
     fn claim_all<U>(&self, items: &[(Route, U)]) -> Result<Vec<Block<'_, T>>, PublishError> {
         let mut counts = vec![0; self.lanes.len()];
         for (route, _) in items {
-            counts[route.lane_of(route.shard & (self.shards() - 1))] += 1;
+            counts[self.lane_of(*route)] += 1;
         }
         let mut blocks = Vec::with_capacity(self.lanes.len());
         for (at, (lane, &count)) in self.lanes.iter().zip(&counts).enumerate() {
@@ -91,7 +94,7 @@ impl<T> Core<T> {
             }
             let mut claims = Vec::with_capacity(count as usize);
             if count > 0 {
-                let pins = &self.pins[at / super::pins::LANES];
+                let pins = &self.pins[at / LANES];
                 lane.claim_block(count, pins, |claim| claims.push(claim))?;
             }
             blocks.push(Block {

@@ -240,7 +240,7 @@ impl<T> Subscription<T> {
         wanted
     }
 
-    /// Pins what is wanted, gives what can be given, unpins. `Continue(true)`: nothing below
+    /// Pins every lane, gives what can be given, unpins. `Continue(true)`: nothing below
     /// `until` is left.
     fn round(
         &mut self,
