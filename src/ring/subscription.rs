@@ -48,7 +48,9 @@ pub struct Gap {
     pub lost: u64,
     /// Whether they were gone when the subscription was made, and not lost by it.
     pub expired: bool,
-    /// Whether terminal frames may be among them.
+    /// Whether terminal frames may be among them: never false if one is. It stays true for a lap
+    /// of the terminal lane after that was found overwritten, since a publisher that was suspended
+    /// for the whole of it may number its frame late.
     pub terminals_lost: bool,
 }
 
@@ -402,8 +404,10 @@ impl<T> Subscription<T> {
             last: number - 1,
             lost,
             expired: self.last + 1 < self.expired_below,
+            // A suspect cursor's loss may still be numbered: this gap may be that one.
             terminals_lost: self.cursors.iter().any(|cursor| {
-                cursor.lapped && self.core.lanes[cursor.lane].number() == super::TERMINALS
+                (cursor.lapped || cursor.is_suspect())
+                    && self.core.lanes[cursor.lane].number() == super::TERMINALS
             }),
         })
     }
