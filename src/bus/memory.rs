@@ -12,10 +12,9 @@ use crate::ring::{
     Geometry, MAX_SEQUENCE, MAX_SHARDS, MAX_WINDOW, PublishError, Ring, RingConfig, Start,
     SubscribeError,
 };
+use crate::sync::{Arc, AtomicBool, Ordering};
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroUsize;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use triomphe::UniqueArc;
 
 /// What handles and streams share.

@@ -13,10 +13,10 @@ use crate::event::{
     SubscriptionOptions,
 };
 use crate::ring::{ANY_KEY, Delivery, Gap, Polled, Subscription};
+use crate::sync::Arc;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 

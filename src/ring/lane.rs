@@ -277,9 +277,11 @@ impl<T> Lane<T> {
     /// it. The loop goes up by a chunk a turn, and only through chunks that pins stand in.
     fn extend(&self, start: u64, pins: &PinTable) {
         let end = start + self.geometry.chunk();
-        // Relaxed: a hint of how far to go.
-        let tail = self.geometry.chunk_start(self.tail.load(Ordering::Relaxed));
-        let target = tail.max(start) + self.geometry.chunk() + self.geometry.slack();
+        // Relaxed: a hint of how far to go. Claimed it is: the caller's own index is below.
+        let newest = self.tail.load(Ordering::Relaxed) - 1;
+        let target = self.geometry.chunk_start(newest.max(start))
+            + self.geometry.chunk()
+            + self.geometry.slack();
         // Relaxed: ordered by the fence. PAIR: `Lane::oldest` after a pin.
         self.bounds.horizon.fetch_max(target, Ordering::Relaxed);
         // SeqCst: PAIR: the fence between a reader's pin and its look at the horizon.

@@ -121,9 +121,7 @@ impl<T> Subscription<T> {
     /// A publish that was unfinished when the call began may hold back what came after it; then the
     /// result is [`Polled::Unfinished`] and a later poll goes on there.
     pub fn poll(&mut self, mut visit: impl FnMut(Delivery<'_, T>) -> ControlFlow<()>) -> Polled {
-        if !self.approach() && !self.owes() {
-            return Polled::CaughtUp;
-        }
+        let wanted = self.approach() || self.owes();
         let owed = Owed {
             lost: self.lost,
             laps: self.laps,
@@ -134,6 +132,14 @@ impl<T> Subscription<T> {
             return Polled::CaughtUp;
         }
         self.know(until);
+        if !wanted {
+            // What is claimed and not to be seen yet may hold back frames behind it.
+            let mut lanes = self.cursors.iter().zip(&self.tails);
+            return match lanes.all(|(cursor, &tail)| cursor.is_past(tail)) {
+                true => Polled::CaughtUp,
+                false => Polled::Unfinished,
+            };
+        }
         let mut idle = 0;
         // Each round uses up a pin of some lane; what goes beyond a ring's worth was published since.
         for _ in 0..self.most_rounds() {

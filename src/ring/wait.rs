@@ -88,14 +88,14 @@ impl Waiters {
             sleeper.key.store(key, Ordering::Relaxed);
         }
         sleeper.waker.register(waker);
-        // Relaxed: only this thread raises the flag. A publisher that takes an older one down right
-        // now wakes the waker just registered, or its frame is seen by the caller's next look.
-        if !sleeper.asleep.load(Ordering::Relaxed) {
-            // Relaxed: ordered by the fence; counted before the flag can be taken down.
-            self.count(sleeper.key.load(Ordering::Relaxed))
-                .fetch_add(1, Ordering::Relaxed);
-            // Release: who sees the flag finds the key and the count. PAIR: `wake_matching`.
-            sleeper.asleep.store(true, Ordering::Release);
+        // Relaxed: ordered by the fence; counted before the flag can be taken down.
+        let count = self.count(sleeper.key.load(Ordering::Relaxed));
+        count.fetch_add(1, Ordering::Relaxed);
+        // Release: who sees the flag finds the key and the count. PAIR: `wake_matching`. If it was
+        // up still, one count is enough: a publisher that takes it down right now wakes the waker
+        // just registered, or its frame is seen by the caller's next look.
+        if sleeper.asleep.swap(true, Ordering::Release) {
+            count.fetch_sub(1, Ordering::Relaxed);
         }
         // SeqCst: PAIR: the fence in `wake`. See the module.
         fence(Ordering::SeqCst);
@@ -127,7 +127,7 @@ impl Waiters {
     #[cold]
     fn wake_matching(&self, key: u64) {
         for sleeper in self.sleepers.iter() {
-            // Acquire: PAIR: the store in `lie_down`. The fence makes a flag seen that must be.
+            // Acquire: PAIR: the swap in `lie_down`. The fence makes a flag seen that must be.
             if !sleeper.asleep.load(Ordering::Acquire) {
                 continue;
             }

@@ -1,0 +1,120 @@
+//! Models of overwriting: gates, pins, horizon and limit, void indices.
+#![cfg(loom)]
+
+use framebus::ring::{Delivery, Geometry};
+use loom_tests::{FRAME, Got, check, everything, publish, publisher, reader, rest, shards, tiny};
+use std::ops::ControlFlow;
+
+/// Proves: one publisher laps a reader twice without overwriting what it reads, and what it lost is
+/// counted. Guards against: an extender that misses a pin, a reader that misses the horizon.
+#[test]
+fn one_publisher_laps_a_reader_twice() {
+    check(2, || {
+        let ring = tiny(2, 1);
+        let subscription = everything(&ring);
+        let reader = reader(subscription, 1);
+        let published = publish(&ring, FRAME, 0..4);
+        rest(reader.join().unwrap(), published);
+    });
+}
+
+/// Proves: publishers that lap a reader neither wait for it nor overwrite what it reads. Guards
+/// against: two owners of a slot, a slot of a suspended owner granted again, a loss untold.
+fn two_publishers_lap_a_reader(places: u64, chunk: u64, own: u64, preemptions: usize) {
+    check(preemptions, move || {
+        let ring = tiny(places, chunk);
+        let subscription = everything(&ring);
+        let second = publisher(&ring, FRAME, own..own + own - 1);
+        let reader = reader(subscription, 1);
+        let published = publish(&ring, FRAME, 0..own) + second.join().unwrap();
+        rest(reader.join().unwrap(), published);
+    });
+}
+
+#[test]
+fn two_publishers_lap_a_reader_in_four_places() {
+    two_publishers_lap_a_reader(4, 1, 3, 1);
+}
+
+#[test]
+fn two_publishers_lap_a_reader_in_chunks_of_two() {
+    two_publishers_lap_a_reader(4, 2, 3, 1);
+}
+
+/// Proves: three publishers in two places, none ever waiting: slots of suspended owners are void
+/// for the others, lap after lap, and come back. Guards against: two owners of one slot.
+#[test]
+fn three_publishers_in_two_places() {
+    check(1, || {
+        let ring = tiny(2, 1);
+        let subscription = everything(&ring);
+        let others = [publisher(&ring, FRAME, 0..1), publisher(&ring, FRAME, 1..2)];
+        let own = publish(&ring, FRAME, 2..4);
+        let published = others.into_iter().map(|it| it.join().unwrap()).sum::<u64>() + own;
+        rest((subscription, Got::default()), published);
+    });
+}
+
+/// Proves: two publishers that extend at once make one decision, beside the limit's slack. Guards
+/// against: two decisions on a chunk, a limit raised over a chunk that was not looked at.
+#[test]
+fn two_extenders_at_once() {
+    check(1, || {
+        let ring = shards(1, Geometry::exact(4, 1, 1, 1));
+        let subscription = everything(&ring);
+        assert_eq!(publish(&ring, FRAME, 0..3), 3);
+        let second = publisher(&ring, FRAME, 3..5);
+        let reader = reader(subscription, 1);
+        let published = 3 + publish(&ring, FRAME, 5..7) + second.join().unwrap();
+        rest(reader.join().unwrap(), published);
+    });
+}
+
+/// Proves: while a reader sleeps in its batch, two publishers lap the ring without waiting for it,
+/// extend at once, and leave the frame that it holds alone. Guards against: pinned places not made
+/// void, or void only to one of the extenders.
+#[test]
+fn a_reader_asleep_in_its_batch() {
+    check(2, || {
+        let ring = tiny(4, 1);
+        let mut subscription = everything(&ring);
+        let mut published = publish(&ring, FRAME, [7]);
+        let mut got = Got::default();
+        subscription.batch(|delivery| {
+            let others = [10..13, 20..23].map(|values| publisher(&ring, FRAME, values));
+            published += others.into_iter().map(|it| it.join().unwrap()).sum::<u64>();
+            // Each saw the other's frames or took its slots for unfinished ones; now all are seen.
+            assert_eq!(publish(&ring, FRAME, 30..34), 4);
+            assert!(matches!(delivery, Delivery::Frame(1, value) if **value == 7));
+            got.take(delivery)
+        });
+        rest((subscription, got), published + 4);
+    });
+}
+
+/// Proves: while a publisher sleeps between its number and its stamp, another laps the ring and
+/// does not wait for it; the slot is its own until it is done, and comes back after that. Guards
+/// against: a slot of a suspended owner granted again, a void place that stays void for ever.
+#[test]
+fn a_publisher_asleep_on_its_slot() {
+    check(1, || {
+        let ring = tiny(2, 1);
+        let subscription = everything(&ring);
+        let mut published = 5;
+        ring.publish_with(FRAME, |_| {
+            let other = publisher(&ring, FRAME, 10..13);
+            let reader = reader(everything(&ring), 1);
+            // Refused only while the reader holds the other slot.
+            published += other.join().unwrap();
+            reader.join().unwrap();
+            Box::new(0)
+        })
+        .unwrap();
+        assert_eq!(publish(&ring, FRAME, 20..24), 4);
+        let got = rest((subscription, Got::default()), published);
+        assert_eq!(got.values().last(), Some(&23));
+        let mut late = Got::default();
+        late.poll(&mut everything(&ring));
+        assert_eq!(late.values(), [22, 23], "both places hold a frame again");
+    });
+}
