@@ -51,3 +51,18 @@ fn a_lap_while_a_terminal_frame_is_published() {
         assert!(!got.terminals_lost);
     });
 }
+
+/// Proves: the same for a terminal frame whose publisher was suspended between its claim and its
+/// number for a whole lap, and that is numbered when its loss was noticed long ago.
+#[test]
+fn a_terminal_frame_numbered_late() {
+    check(1, || {
+        let ring = tiny(2, 1);
+        let subscription = everything(&ring);
+        let late = publisher(&ring, TERMINAL, 10..11);
+        let reader = reader(subscription, 2);
+        let published = publish(&ring, TERMINAL, 0..3) + late.join().unwrap();
+        let got = rest(reader.join().unwrap(), published);
+        assert_eq!(got.lost_no_terminals, 0, "{got:?}");
+    });
+}

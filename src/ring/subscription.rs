@@ -14,7 +14,9 @@
 //! Each number is one frame, and each frame is in one lane. A subscription to everything
 //! therefore counts what it lost by numbers, exactly: a number that is missing below a proven one
 //! belonged to a lapped lane. A narrower one counts the indices that its lanes lost, which is an
-//! upper bound: they may have been other runs' frames, or void.
+//! upper bound: they may have been other runs' frames, or void. It tells them before the next
+//! frame, and as long as a lapped lane has given no frame again, that each further gap may have
+//! one of them.
 
 mod start;
 
@@ -123,7 +125,7 @@ impl<T> Subscription<T> {
     pub fn poll(&mut self, mut visit: impl FnMut(Delivery<'_, T>) -> ControlFlow<()>) -> Polled {
         let wanted = self.approach() || self.owes();
         let owed = Owed {
-            lost: self.lost,
+            lost: self.may_have_lost(),
             laps: self.laps,
         };
         // Acquire: PAIR: the publishers' step of the number. Claims of all below happen before.
@@ -233,9 +235,27 @@ impl<T> Subscription<T> {
     /// Whether a loss may have to be told although no frame follows it.
     fn owes(&self) -> bool {
         match self.everything {
-            true => self.cursors.iter().any(Cursor::is_suspect),
-            false => self.lost > 0,
+            true => self
+                .cursors
+                .iter()
+                .any(|cursor| cursor.is_suspect(self.last)),
+            false => self.may_have_lost(),
         }
+    }
+
+    /// Whether a lane lost indices and has given no frame since.
+    fn is_lapped(&self) -> bool {
+        self.cursors.iter().any(|cursor| cursor.lapped)
+    }
+
+    /// Whether indices were lost that may be frames numbered above the last one given.
+    fn may_have_lost(&self) -> bool {
+        self.is_lapped()
+            || self.lost > 0
+                && self
+                    .cursors
+                    .iter()
+                    .any(|cursor| cursor.is_suspect(self.last))
     }
 
     /// Moves every cursor to what it needs a pin for; whether there is such a thing.
@@ -244,6 +264,8 @@ impl<T> Subscription<T> {
         let mut wanted = false;
         for cursor in &mut self.cursors {
             wanted |= cursor.approach(&self.core.lanes[cursor.lane], self.filter.as_ref());
+            // Acquire: PAIR: the publishers' step of the number. What they finished they numbered.
+            cursor.settle(|| self.core.next.load(Ordering::Acquire));
         }
         wanted
     }
@@ -394,15 +416,16 @@ impl<T> Subscription<T> {
 
     /// What was lost between the last frame and `number`, which is proven to be the next.
     fn gap(&mut self, number: u64) -> Option<Gap> {
-        if !self.cursors.iter().any(|cursor| cursor.lapped) {
+        let lapped = self.is_lapped();
+        if !self.may_have_lost() {
             // What was not told of by now was void, and no frame.
             self.lost = 0;
         }
         let between = number - self.last - 1;
-        let lost = if self.everything {
-            between
-        } else {
-            self.lost.min(between)
+        let lost = match self.everything {
+            true => between,
+            // All may have been told before a frame of another lane, and still lie behind it.
+            false => self.lost.max(u64::from(lapped)).min(between),
         };
         self.lost -= self.lost.min(lost);
         (lost > 0).then(|| Gap {
@@ -412,7 +435,7 @@ impl<T> Subscription<T> {
             expired: self.last + 1 < self.expired_below,
             // A suspect cursor's loss may still be numbered: this gap may be that one.
             terminals_lost: self.cursors.iter().any(|cursor| {
-                (cursor.lapped || cursor.is_suspect())
+                (cursor.lapped || cursor.is_suspect(self.last))
                     && self.core.lanes[cursor.lane].number() == super::TERMINALS
             }),
         })
@@ -426,7 +449,7 @@ impl<T> Subscription<T> {
         owed: Owed,
         visit: &mut impl FnMut(Delivery<'_, T>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        if until <= self.last + 1 || !self.everything && owed.lost == 0 {
+        if until <= self.last + 1 || !self.everything && !owed.lost {
             return ControlFlow::Continue(());
         }
         let gap = self.gap(until);
@@ -448,7 +471,7 @@ impl<T> Subscription<T> {
 /// What was known to be lost when a poll began.
 #[derive(Clone, Copy)]
 struct Owed {
-    lost: u64,
+    lost: bool,
     laps: u64,
 }
 
