@@ -7,8 +7,8 @@
 mod support;
 
 use framebus::{
-    AgentEventBus, AgentEventStream, EventCursor, InMemoryAgentEventBus, RecvError, StreamEnd,
-    StreamStart, SubscriberOverflowPolicy as Policy, SubscriberQueueConfig, SubscriptionOptions,
+    AgentEventStream, EventCursor, InMemoryAgentEventBus, RecvError, StreamEnd, StreamStart,
+    SubscriberOverflowPolicy as Policy, SubscriberQueueConfig, SubscriptionOptions,
 };
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -62,7 +62,10 @@ impl Round {
             1 => {
                 // Places that a pin made void hold no frame: half of the ring is to spare.
                 let capacity = 3 * PUBLISHERS as u64 * MOST_AT_ONCE + chance.below(200);
-                (capacity, Some(capacity / 2 - PUBLISHERS as u64 * MOST_AT_ONCE))
+                (
+                    capacity,
+                    Some(capacity / 2 - PUBLISHERS as u64 * MOST_AT_ONCE),
+                )
             }
             _ => (3 * frames + 64, None),
         };
@@ -140,7 +143,7 @@ fn round(chance: &mut Chance, sums: &mut Sums) {
             queue: WIDE,
             ..Default::default()
         };
-        let stream = subscribe(&bus, Scope::All, options, None);
+        let stream = Scope::All.subscribe(&bus, options, None);
         let recorder = scope.spawn(move || record(stream, over, recorded));
         let readers: Vec<_> = (0..2 + chance.below(5))
             .map(|_| {
@@ -270,28 +273,6 @@ struct Reader {
     done: Vec<(Log, Left)>,
 }
 
-fn subscribe(
-    bus: &InMemoryAgentEventBus,
-    scope: Scope,
-    options: SubscriptionOptions,
-    cursor: Option<EventCursor>,
-) -> AgentEventStream {
-    let stream = match (scope, scope.filter()) {
-        (Scope::Run(run), _) => {
-            bus.subscribe_run_with_options(support::run(run).into(), cursor, options)
-        }
-        (Scope::Agent(agent), _) => {
-            bus.subscribe_agent_with_options(support::agent(agent).into(), cursor, options)
-        }
-        (_, Some(mut filter)) => {
-            filter.queue = options.queue;
-            bus.subscribe_filtered(filter.compile().unwrap(), cursor)
-        }
-        _ => bus.subscribe_all_with_options(cursor, options),
-    };
-    stream.expect("its own cursor, of its own scope")
-}
-
 impl Reader {
     fn new(mut chance: Chance, bus: InMemoryAgentEventBus) -> Self {
         let mut some = |end| chance.below(end) as u8;
@@ -326,7 +307,7 @@ impl Reader {
             },
             ..Default::default()
         };
-        let stream = subscribe(&bus, scope, options, None);
+        let stream = scope.subscribe(&bus, options, None);
         Reader {
             chance,
             bus: Some(bus),
@@ -341,7 +322,7 @@ impl Reader {
     /// Begins another stream, at a cursor or anew.
     fn subscribe(&mut self, left: Left, cursor: Option<EventCursor>) {
         let Some(bus) = &self.bus else { return };
-        self.stream = subscribe(bus, self.scope, self.options, cursor.clone());
+        self.stream = self.scope.subscribe(bus, self.options, cursor.clone());
         let next = Log::new(self.scope, self.options.queue, &self.stream);
         if let Some(cursor) = cursor {
             assert_eq!(next.after, cursor.event_seq, "resumed where it was left");
@@ -391,7 +372,7 @@ impl Reader {
                     match self.stream.next() {
                         Some(frame) => self.log.frame(&frame),
                         None => break,
-                    }
+                    };
                 }
             }
             14..20 => {

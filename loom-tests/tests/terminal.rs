@@ -60,7 +60,7 @@ fn a_terminal_frame_numbered_late() {
         let ring = tiny(2, 1);
         let subscription = everything(&ring);
         let late = publisher(&ring, TERMINAL, 10..11);
-        let reader = reader(subscription, 2);
+        let reader = reader(subscription, 1);
         let published = publish(&ring, TERMINAL, 0..3) + late.join().unwrap();
         let got = rest(reader.join().unwrap(), published);
         assert_eq!(got.lost_no_terminals, 0, "{got:?}");

@@ -40,6 +40,10 @@ pub enum Delivery<'a, T> {
 }
 
 /// Frames that the ring overwrote before the subscription read them.
+///
+/// For a subscription to everything, all between `first` and `last`. For a narrower one, where its loss
+/// was noticed: a frame whose publisher was suspended between claim and number while its lane went
+/// round is counted here, and may bear a higher number than `last`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
     /// The number after the last one that was given.

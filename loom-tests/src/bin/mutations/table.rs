@@ -31,11 +31,16 @@ pub const MODELS: &[&str] = &[
     "wake::two_publishers_wake_their_readers",
     "wake::a_frame_held_back_by_another_run",
     "overwrite::two_extenders_at_once",
+    "overwrite::a_limit_raised_by_another",
+    "overwrite::a_claimer_that_comes_late_alone",
+    "overwrite::a_claimer_that_comes_late_to_a_chunk",
+    "subscribe::at_a_cursor_in_one_shard_that_expires",
     "subscribe::at_a_cursor_that_expires",
     "terminal::terminal_frames_lap_a_reader",
     "overwrite::two_publishers_lap_a_reader_in_chunks_of_two",
     "order::a_batch_beside_a_publisher",
     "order::one_after_another_in_two_lanes",
+    "order::a_batch_read_through_a_filter",
     "subscribe::a_drop_beside_a_publisher",
     "subscribe::at_a_cursor_beside_a_publisher",
     "overwrite::a_reader_asleep_in_its_batch",
@@ -93,9 +98,9 @@ mutations! {
         (LANE, "if [[self.slots[place].stamp().finished() != last_granted =>> self.slots[place].stamp().finished() > last_granted]] || pinned(index)");
     "granted-not-raised": "a place is made void and its owner forgotten", "overwrite::a_reader_asleep_in_its_batch",
         (LANE, "[[self.granted[place].fetch_max(last_granted, Ordering::Relaxed); =>> ]]");
-    "late-claim-not-left": "a late claimer does not give its granted slot up", "overwrite::two_publishers_lap_a_reader_in_four_places",
+    "late-claim-not-left": "a late claimer does not give its granted slot up", "overwrite::a_claimer_that_comes_late_to_a_chunk",
         (LANE, "[[drop(Claim { lane: self, index }); =>> ]]");
-    "late-claim-written": "a claimer of an earlier lap takes its index for granted", "overwrite::two_publishers_lap_a_reader_in_four_places",
+    "late-claim-written": "a claimer of an earlier lap takes its index for granted", "overwrite::a_claimer_that_comes_late_alone",
         (LANE, "[[self.arrive_late(index); return Ok(None); =>> return Ok(Some(Claim { lane: self, index }));]]");
     "void-is-granted": "a void index is granted", "overwrite::a_reader_asleep_in_its_batch",
         (LANE, "return Ok([[self.is_open(gate, index) =>> true]] .then(");
@@ -107,6 +112,8 @@ mutations! {
         (LANE, "self.bounds.horizon.fetch_max(target, Ordering::Relaxed); // SeqCst: PAIR: the fence between a reader's pin and its look at the horizon. [[fence(Ordering::SeqCst); =>> ]]");
     "reader-without-fence": "a reader checks the horizon without a fence", "overwrite::one_publisher_laps_a_reader_twice",
         (MERGE, "// SeqCst: PAIR: the fence in `Lane::extend`, between horizon and pins. [[fence(Ordering::SeqCst); =>> ]]");
+    "seek-loss-uncounted": "what a new subscription loses while it looks for its start is not counted", "subscribe::at_a_cursor_in_one_shard_that_expires",
+        (START, "self.lost += [[lapped.err().unwrap_or(0) =>> 0]];");
     "seek-without-fence": "a new subscription checks the horizon without a fence", "subscribe::at_a_cursor_that_expires",
         (START, "// SeqCst: as in `pin`. [[fence(Ordering::SeqCst); =>> ]]");
     "horizon-raised-late": "the horizon is raised after the pins were scanned", "overwrite::one_publisher_laps_a_reader_twice",
@@ -116,11 +123,11 @@ mutations! {
         (LANE, "[[self.bounds.horizon.load(Ordering::Relaxed) =>> self.bounds.limit.load(Ordering::Relaxed)]] - self.geometry.span()");
     "reader-checks-nothing": "a reader trusts every pin", "overwrite::one_publisher_laps_a_reader_twice",
         (CURSOR, "if [[oldest <= self.pinned.start =>> true]] {");
-    "limit-store-relaxed": "the limit is raised without release", "overwrite::three_publishers_in_two_places",
+    "limit-store-relaxed": "the limit is raised without release", "overwrite::a_limit_raised_by_another",
         (LANE, "self.bounds.limit.fetch_max(free, [[Ordering::Release =>> Ordering::Relaxed]])");
-    "limit-load-relaxed": "the limit is read without acquire", "overwrite::three_publishers_in_two_places",
+    "limit-load-relaxed": "the limit is read without acquire", "overwrite::a_limit_raised_by_another",
         (LANE, "if self.bounds.limit.load([[Ordering::Acquire =>> Ordering::Relaxed]]) < start");
-    "limit-from-relaxed": "an extender goes on from another's limit without acquire", "overwrite::three_publishers_in_two_places",
+    "limit-from-relaxed": "an extender goes on from another's limit without acquire", "overwrite::a_limit_raised_by_another",
         (LANE, "let mut from = self.bounds.limit.load([[Ordering::Acquire =>> Ordering::Relaxed]])");
     "pins-not-scanned": "the limit is raised whatever is pinned", "overwrite::one_publisher_laps_a_reader_twice",
         (LANE, "Some(index) if [[index < target =>> false]] =>");
@@ -138,10 +145,6 @@ mutations! {
         (CURSOR, "row.set(lane.number(), [[lowest =>> lowest + 1]], count.trailing_zeros())");
     "pins-of-new-rows-unseen": "a scan misses the row that was taken last", "overwrite::one_publisher_laps_a_reader_twice",
         (TABLE, ".take([[used =>> used.saturating_sub(1)]])");
-    "rows-store-relaxed": "a new row is counted without release", "subscribe::at_a_cursor_that_expires",
-        (TABLE, "self.used.store(row + 1, [[Ordering::Release =>> Ordering::Relaxed]])");
-    "rows-load-relaxed": "rows are counted without acquire", "subscribe::at_a_cursor_that_expires",
-        (TABLE, "let used = self.used.load([[Ordering::Acquire =>> Ordering::Relaxed]])");
 
     // The order.
     "number-before-claim": "the number is taken before the index", "order::two_publishers_and_a_reader",
@@ -158,8 +161,10 @@ mutations! {
         (PUBLISH, "self.next.fetch_add(count, [[Ordering::AcqRel =>> Ordering::Release]])");
     "no-fence": "a frame is offered without a look for smaller numbers", "order::two_publishers_and_a_reader",
         (PUBLISH, "fence: [[lane.tail() =>> claim.index() + 1]],");
+    "batch-fence-once": "only a batch's first frame bears its fence", "order::a_batch_read_through_a_filter",
+        (PUBLISH, "let fence = [[block.fence(&claim).max(claim.index() + 1) =>> match block.fence.is_some() { true => claim.index() + 1, false => block.fence(&claim).max(claim.index() + 1) }]];");
     "no-batch-fence": "so is a batch's first frame", "order::a_batch_beside_a_publisher",
-        (PUBLISH, "[[block.fence(&claim) =>> claim.index() + 1]],");
+        (PUBLISH, "if self.contiguous_end == Some(tail) { claim.index() + 1 } else { [[tail.min(MAX_INDEX) =>> claim.index() + 1]] }");
     "fence-ignored": "a reader does not scan up to the fence", "order::two_publishers_and_a_reader",
         (CURSOR, "&& [[first.fence <= self.next =>> true]] {");
     "until-relaxed": "the reader loads the next number without acquire", "order::two_shards_merged",
@@ -175,24 +180,26 @@ mutations! {
         (MERGE, "return match [[lanes.all(|(cursor, &tail)| cursor.is_past(tail)) =>> true]] {");
 
     // What was lost.
-    "no-suspects": "a loss whose number is not taken yet is forgotten", "overwrite::two_publishers_lap_a_reader_in_chunks_of_two",
-        (CURSOR, "pub(crate) fn is_suspect(&self) -> bool { [[self.next < self.suspect_until =>> false]] }");
-    "suspects-too-short": "a suspended publisher is suspected for one lap only", "overwrite::two_publishers_lap_a_reader_in_chunks_of_two",
+    "no-suspects": "a loss whose number is not taken yet is forgotten", "terminal::a_terminal_frame_numbered_late",
+        (CURSOR, "pub(crate) fn is_suspect(&self, last: u64) -> bool { [[self.suspect_until > 0 || last + 1 < self.suspect_below =>> false]] }");
+    "suspects-too-short": "a suspended publisher is suspected for one lap only", "terminal::a_terminal_frame_numbered_late",
         (CURSOR, "[[self.suspect_until = self.next + 1 + lane.geometry().span(); =>> ]]");
+    "suspects-settled-early": "a lost frame is taken for passed once its index is", "terminal::a_terminal_frame_numbered_late",
+        (CURSOR, "self.suspect_below = [[next_number() =>> 0]];");
     "lapped-frames-kept": "a lapped reader still offers what it had seen", "overwrite::one_publisher_laps_a_reader_twice",
         (CURSOR, "[[self.waiting.retain(|seen| seen.index >= oldest); =>> ]]");
-    "expiry-untold": "what had expired before the start is not told", "subscribe::at_a_cursor_that_expires",
+    "expiry-untold": "what had expired before the start is not told", "subscribe::at_a_cursor_in_one_shard_that_expires",
         (START, "if [[expired > 0 && number > self.last + 1 =>> false]] {");
-    "late-loss-told-early": "a loss noticed during a poll is told below numbers not loaded", "overwrite::two_publishers_lap_a_reader_in_chunks_of_two",
+    "late-loss-told-early": "a loss noticed during a poll is told below numbers not loaded", "terminal::a_terminal_frame_numbered_late",
         (MERGE, "if [[self.laps == owed.laps =>> true]] {");
 
     // Terminal frames.
     "terminals-among-frames": "terminal frames go where ordinary ones overwrite them", "terminal::a_lap_while_a_terminal_frame_is_published",
         (CORE, "+ if [[route.terminal =>> false]] {");
     "lost-terminals-denied": "a lapped terminal lane is not told", "terminal::terminal_frames_lap_a_reader",
-        (MERGE, "[[(cursor.lapped || cursor.is_suspect()) =>> false]] && self.core.lanes");
+        (MERGE, "[[(cursor.lapped || cursor.is_suspect(self.last)) =>> false]] && self.core.lanes");
     "late-terminals-denied": "a terminal frame numbered after its loss was noticed is denied", "terminal::a_terminal_frame_numbered_late",
-        (MERGE, "[[(cursor.lapped || cursor.is_suspect()) =>> cursor.lapped]] && self.core.lanes");
+        (MERGE, "[[(cursor.lapped || cursor.is_suspect(self.last)) =>> cursor.lapped]] && self.core.lanes");
 
     // Sleeping.
     "sleeper-without-fence": "a sleeper looks again without a fence", "wake::a_publish_wakes_a_reader",
