@@ -50,6 +50,8 @@ mod bound;
 mod bus;
 mod event;
 pub mod ring;
+#[cfg(feature = "sse")]
+pub mod sse;
 #[allow(unsafe_code, reason = "wraps a cell")]
 mod sync;
 

@@ -14,8 +14,8 @@ use crate::ring::{
 };
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use triomphe::UniqueArc;
 
 /// What handles and streams share.
@@ -67,6 +67,13 @@ impl InMemoryAgentEventBus {
     /// Settings for a bus of another size.
     pub fn builder() -> BusBuilder {
         BusBuilder::default()
+    }
+
+    /// A handle that does not keep the bus open: for those who only read.
+    pub fn downgrade(&self) -> WeakEventBus {
+        WeakEventBus {
+            handle: Arc::downgrade(&self.handle),
+        }
     }
 
     /// The bus that its numbers count in.
@@ -167,6 +174,35 @@ impl InMemoryAgentEventBus {
             scope,
             options,
         ))
+    }
+}
+
+/// A handle that does not keep a bus open: streams end although it is there.
+///
+/// ```
+/// # use framebus::InMemoryAgentEventBus;
+/// let bus = InMemoryAgentEventBus::default();
+/// let weak = bus.downgrade();
+/// assert_eq!(weak.upgrade().unwrap().epoch(), bus.epoch());
+/// drop(bus);
+/// assert!(weak.upgrade().is_none());
+/// ```
+#[derive(Clone)]
+pub struct WeakEventBus {
+    handle: Weak<Handle>,
+}
+
+impl WeakEventBus {
+    /// A handle that keeps the bus open; `None` once the last of them is gone.
+    pub fn upgrade(&self) -> Option<InMemoryAgentEventBus> {
+        let handle = self.handle.upgrade()?;
+        Some(InMemoryAgentEventBus { handle })
+    }
+}
+
+impl std::fmt::Debug for WeakEventBus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WeakEventBus").finish_non_exhaustive()
     }
 }
 

@@ -12,7 +12,7 @@ mod scope;
 mod stream;
 
 pub use archive::{EventArchive, InMemoryEventArchive};
-pub use memory::{BusBuilder, InMemoryAgentEventBus};
+pub use memory::{BusBuilder, InMemoryAgentEventBus, WeakEventBus};
 pub use stream::{AgentEventStream, BatchItem, FrameRef, RecvError, StreamEnd};
 
 use crate::event::{

@@ -244,6 +244,14 @@ impl AgentEventStream {
         }
     }
 
+    /// Takes what was lost and has no frame to ride on yet, to tell it now: it rides on none then.
+    pub fn take_pending_overflow(&mut self) -> Option<EventOverflowNotice> {
+        match &mut self.source {
+            Source::List(_) => None,
+            Source::Live(live) => live.queue.take_pending(),
+        }
+    }
+
     /// The position after the last frame given, to resume from. `None` for a list.
     pub fn cursor(&self) -> Option<&EventCursor> {
         match &self.source {
