@@ -3,14 +3,15 @@
 use super::AgentEventBus;
 use super::scope::{self, Scope};
 use super::stream::AgentEventStream;
+use super::trace;
 use crate::event::{
     AgentError, AgentErrorKind, AgentId, BusEpoch, CompiledEventFilter, EventCursor, EventFrame,
     EventStreamScope, RunId, SealedEvent, StreamStart, SubscriberOverflowPolicy,
     SubscriptionOptions,
 };
 use crate::ring::{
-    Geometry, MAX_SEQUENCE, MAX_SHARDS, MAX_WINDOW, PublishError, Ring, RingConfig, Start,
-    SubscribeError,
+    Geometry, MAX_SEQUENCE, MAX_SHARDS, MAX_WINDOW, PublishError, Ring, RingConfig, RingStats,
+    Start, SubscribeError,
 };
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroUsize;
@@ -18,9 +19,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use triomphe::UniqueArc;
 
+pub(super) type Event = triomphe::Arc<SealedEvent>;
+
 /// What handles and streams share.
 pub(super) struct Shared {
-    pub(super) ring: Ring<triomphe::Arc<SealedEvent>>,
+    pub(super) ring: Ring<Event>,
     pub(super) epoch: BusEpoch,
     closed: AtomicBool,
 }
@@ -86,6 +89,11 @@ impl InMemoryAgentEventBus {
         self.shared().ring.next_sequence() - 1
     }
 
+    /// What the bus holds and who waits, now. Slows no publisher; takes O(shards) steps.
+    pub fn stats(&self) -> RingStats {
+        self.shared().ring.stats()
+    }
+
     fn shared(&self) -> &Arc<Shared> {
         &self.handle.0
     }
@@ -102,12 +110,12 @@ impl InMemoryAgentEventBus {
         let event = frame.event.into_unique(frame.archive_cursor);
         let route = scope::route(event.envelope());
         let key = scope::key(&event.envelope().run_id);
-        shared
+        let published = shared
             .ring
-            .publish_with(route, |sequence| seal(event, sequence, shared.epoch))
-            .map_err(publish_error)?;
-        shared.ring.wake(route.shard, key);
-        Ok(())
+            .publish_with(route, |sequence| seal(event, sequence, shared.epoch));
+        // Also when it failed: it may have held back what came after it.
+        shared.ring.wake(route, key);
+        published.map(drop).map_err(publish_error)
     }
 
     /// Publishes frames under consecutive numbers: no other publisher's frame falls between them.
@@ -130,17 +138,16 @@ impl InMemoryAgentEventBus {
             .collect();
         let mut keys: Vec<_> = items
             .iter()
-            .map(|(route, event)| (route.shard, scope::key(&event.envelope().run_id)))
+            .map(|(route, event)| (scope::key(&event.envelope().run_id), *route))
             .collect();
-        shared
+        let published = shared
             .ring
-            .publish_all_with(items, |sequence, event| seal(event, sequence, shared.epoch))
-            .map_err(publish_error)?;
-        keys.sort_unstable();
+            .publish_all_with(items, |sequence, event| seal(event, sequence, shared.epoch));
+        keys.sort_unstable_by_key(|(key, route)| (*key, route.tag));
         keys.dedup();
         keys.into_iter()
-            .for_each(|(shard, key)| shared.ring.wake(shard, key));
-        Ok(())
+            .for_each(|(key, route)| shared.ring.wake(route, key));
+        published.map(drop).map_err(publish_error)
     }
 
     fn subscribe(
@@ -168,6 +175,7 @@ impl InMemoryAgentEventBus {
             .ring
             .subscribe(scope.select(), scope.tag_filter(), start)
             .map_err(subscribe_error)?;
+        trace::subscribed(&scope.of_cursors(), subscription.position());
         Ok(AgentEventStream::live(
             shared.clone(),
             subscription,
@@ -206,11 +214,7 @@ impl std::fmt::Debug for WeakEventBus {
     }
 }
 
-fn seal(
-    mut event: UniqueArc<SealedEvent>,
-    sequence: u64,
-    epoch: BusEpoch,
-) -> triomphe::Arc<SealedEvent> {
+fn seal(mut event: UniqueArc<SealedEvent>, sequence: u64, epoch: BusEpoch) -> Event {
     event.seal(sequence, epoch);
     event.shareable()
 }
