@@ -106,16 +106,14 @@ fn nothing_is_left_of_subscriptions_that_came_and_went() {
     };
     for asleep in [false, true] {
         // Every seat that is needed was taken once.
-        (0..1_000).for_each(|n| round(n, asleep));
+        (0..50_000).for_each(|n| round(n, asleep));
         let before = held();
         let begin = std::time::Instant::now();
         (0..rounds).for_each(|n| round(n, asleep));
-        let took = begin.elapsed() / rounds as u32;
-        println!(
-            "{rounds} came and went, asleep: {asleep}: {} bytes more, {took:?} each",
-            held() - before
-        );
-        assert_eq!(held(), before);
+        // Before anything is said, which takes memory too.
+        let (left, took) = (held() - before, begin.elapsed() / rounds as u32);
+        println!("{rounds} came and went, asleep: {asleep}: {left} bytes more, {took:?} each");
+        assert_eq!(left, 0);
         assert_eq!(bus.stats().parked, 0);
     }
 }

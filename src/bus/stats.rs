@@ -42,7 +42,17 @@ pub struct StreamStats {
     pub notices: u64,
 }
 
-impl StreamStats {
+/// What a stream counts itself; the rest of its figures is found where it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    /// The last number that was given out when it last lay down.
+    pub(super) lay_down_at: u64,
+    pub(super) delivered: u64,
+    pub(super) terminals: u64,
+    pub(super) notices: u64,
+}
+
+impl Counts {
     #[inline]
     pub(super) fn deliver(&mut self, envelope: &EventEnvelope) {
         self.delivered += 1;

@@ -8,7 +8,7 @@ use super::end::{RecvError, StreamEnd};
 use super::memory::{Event, Shared};
 use super::park;
 use super::scope::Scope;
-use super::stats::StreamStats;
+use super::stats::{Counts, StreamStats};
 use super::trace;
 use crate::bound::{BoundedQueue, Loss, Queued};
 use crate::event::{
@@ -52,8 +52,7 @@ struct Live {
     position: EventCursor,
     /// A publish that began earlier held back what came after it at the last take-in.
     held_back: bool,
-    /// What is counted of it here; the rest is found where it is.
-    stats: StreamStats,
+    counts: Counts,
 }
 
 impl AgentEventStream {
@@ -84,7 +83,7 @@ impl AgentEventStream {
             access: options.payload_access,
             position,
             held_back: false,
-            stats: StreamStats::default(),
+            counts: Counts::default(),
         };
         AgentEventStream {
             source: Source::Live(Box::new(live)),
@@ -121,7 +120,7 @@ impl AgentEventStream {
 
     fn recv_until(&mut self, deadline: Option<Instant>) -> Result<EventFrame, RecvError> {
         loop {
-            if let Poll::Ready(frame) = self.poll_frame(&park::waker()) {
+            if let Poll::Ready(frame) = park::with_waker(|waker| self.poll_frame(waker)) {
                 return frame;
             }
             let waited = park::park(deadline);
@@ -157,7 +156,7 @@ impl AgentEventStream {
                 any = behind;
             }
             looks += 1;
-            live.stats.position = live.shared.ring.next_sequence() - 1;
+            live.counts.lay_down_at = live.shared.ring.next_sequence() - 1;
             if let Err(error) = live.lie_down(any, waker) {
                 return Poll::Ready(Err(RecvError::Refused(error)));
             }
@@ -300,29 +299,37 @@ impl Live {
         let queued = self.queue.pop()?;
         let envelope = queued.event.envelope();
         move_past(&mut self.position, envelope);
-        self.stats.notices += u64::from(queued.overflow.is_some());
+        self.counts.notices += u64::from(queued.overflow.is_some());
         if !queued.summary {
-            self.stats.deliver(envelope);
+            self.counts.deliver(envelope);
         }
         Some(queued)
     }
 
     fn take_pending(&mut self) -> Option<EventOverflowNotice> {
         let notice = self.queue.take_pending();
-        self.stats.notices += u64::from(notice.is_some());
+        self.counts.notices += u64::from(notice.is_some());
         notice
     }
 
     fn stats(&self) -> StreamStats {
         let position = self.position.event_seq;
         let last = self.shared.ring.next_sequence() - 1;
+        let Counts {
+            lay_down_at,
+            delivered,
+            terminals,
+            notices,
+        } = self.counts;
         StreamStats {
             position,
-            lag: last.saturating_sub(position.max(self.stats.position)),
+            lag: last.saturating_sub(position.max(lay_down_at)),
             queued: self.queue.len() as u64,
+            delivered,
+            terminals,
             dropped: (*self.queue.lost()).into(),
             laps: self.subscription.laps(),
-            ..self.stats
+            notices,
         }
     }
 
@@ -383,7 +390,7 @@ impl Live {
             shared,
             access,
             position,
-            stats,
+            counts,
             ..
         } = self;
         if queue.failure().is_some() {
@@ -392,12 +399,12 @@ impl Live {
         subscription.batch(|delivery| match delivery {
             Delivery::Gap(gap) => {
                 trace::lost(queue.scope(), &gap);
-                stats.notices += 1;
+                counts.notices += 1;
                 visit(BatchItem::Gap(queue.tell(&loss(gap, shared.epoch))))
             }
             Delivery::Frame(_, event) if scope.matches(event.envelope()) => {
                 move_past(position, event.envelope());
-                stats.deliver(event.envelope());
+                counts.deliver(event.envelope());
                 visit(BatchItem::Frame(FrameRef {
                     event,
                     access: *access,
@@ -463,7 +470,7 @@ impl Clone for Live {
             access: self.access,
             position: self.position.clone(),
             held_back: self.held_back,
-            stats: self.stats,
+            counts: self.counts,
         }
     }
 }

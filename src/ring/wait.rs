@@ -17,6 +17,12 @@
 //! If the sleeper's fence comes first, the publisher sees the watch, the seat in its room and the
 //! flag. If the publisher's comes first, the sleeper's second look sees the frame.
 //!
+//! A frame that was seen may still be held back by an unfinished one in front of it, of any key and
+//! tag. Who sleeps for its own frames only therefore has nothing unfinished in front of it: it
+//! asks `Subscription::is_behind` after it lay down, and else sleeps for any. That needs no more
+//! than the fences: if a publisher did not see the flag, the sleeper's look at the tails sees its
+//! claim, and with it every claim in front.
+//!
 //! # Rooms
 //! A room is a list of seats. Seats never move: one that was left stays in its room's list and is
 //! taken again by who comes there next, so a walker can't lose its way, and a shard has no more
@@ -24,9 +30,9 @@
 //! while it changed hands may wake its new holder for nothing; that one looks again and sleeps.
 
 use super::slot::zeroed_words;
-use super::table::Table;
+use super::table::{MAX_ROWS, Table};
 use super::tag::TagFilter;
-use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, AtomicWaker, Ordering, fence};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, AtomicWaker, Ordering, fence};
 use crossbeam_utils::CachePadded;
 use std::task::Waker;
 
@@ -58,29 +64,34 @@ pub(crate) struct Seat {
     filtered: bool,
 }
 
+/// What is known of a seat and who has it: a cache line of its own.
+#[repr(align(64))]
 struct Sleeper {
     taken: AtomicBool,
     asleep: AtomicBool,
+    /// One above the row of the room's next seat; 0 for none. Written once, before the seat is
+    /// reachable.
+    next: AtomicU32,
     key: AtomicU64,
     /// What tags it waits for: mask and value, and the classes' two halves.
     tags: AtomicU64,
     classes: [AtomicU64; 2],
     waker: AtomicWaker,
-    /// One above the row of the room's next seat; 0 for none. Written once, before the seat is
-    /// reachable.
-    next: AtomicU64,
 }
+
+// Rows, and one above them, fit `next`.
+const _: () = assert!(MAX_ROWS < u32::MAX as usize);
 
 impl Default for Sleeper {
     fn default() -> Self {
         Sleeper {
             taken: AtomicBool::new(true),
             asleep: AtomicBool::new(false),
+            next: AtomicU32::new(0),
             key: AtomicU64::new(ANY_KEY),
             tags: AtomicU64::new(0),
             classes: [const { u64::MAX }; 2].map(AtomicU64::new),
             waker: AtomicWaker::new(),
-            next: AtomicU64::new(0),
         }
     }
 }
@@ -123,7 +134,7 @@ pub(crate) struct Waiters {
     /// How many sleep wide.
     wide_asleep: CachePadded<AtomicUsize>,
     wide_room: AtomicU64,
-    seats: Table<CachePadded<Sleeper>>,
+    seats: Table<Sleeper>,
     /// How many seats nobody has: a hint whether it is worth to look for one.
     free: AtomicUsize,
     woken: CachePadded<AtomicU64>,
@@ -167,14 +178,14 @@ impl Waiters {
 
     /// The seats of a room.
     fn seats(&self, room: &AtomicU64) -> impl Iterator<Item = (usize, &Sleeper)> {
-        // Acquire: PAIR: the exchange in `join`. What follows a seat was there before it was.
-        let mut next = room.load(Ordering::Acquire);
+        // Acquire: PAIR: the exchange in `put_new`. What follows a seat was there before it was.
+        let mut next = room.load(Ordering::Acquire) as usize;
         std::iter::from_fn(move || {
-            let row = next.checked_sub(1)? as usize;
+            let row = next.checked_sub(1)?;
             let sleeper = self.seats.row(row);
             // Relaxed: written before the seat was reachable.
-            next = sleeper.next.load(Ordering::Relaxed);
-            Some((row, &**sleeper))
+            next = sleeper.next.load(Ordering::Relaxed) as usize;
+            Some((row, sleeper))
         })
     }
 
@@ -224,7 +235,10 @@ impl Waiters {
         let mut head = room.load(Ordering::Relaxed);
         // Each further turn says that another seat was put into the room.
         loop {
-            self.seats.row(row).next.store(head, Ordering::Relaxed);
+            self.seats
+                .row(row)
+                .next
+                .store(head as u32, Ordering::Relaxed);
             // Release: who sees the seat sees what follows it; Acquire: so does who sees this one.
             // PAIR: `seats`.
             let (new, old) = (Ordering::AcqRel, Ordering::Relaxed);
@@ -251,10 +265,12 @@ impl Waiters {
         sleeper.taken.store(false, Ordering::Release);
     }
 
-    /// Lies down, in the seat given if it is one for this place and key: `waker` will be woken once by a
-    /// publish with this key and a tag that the filter lets through, which the caller may not see
-    /// when it looks again right after this. If that look finds something, the caller rises.
-    /// Nobody sleeps wide for a single key; a subscription's filter is always the same one. `None` when there are too many sleepers.
+    /// Lies down, in the seat given if it is one for this place and key: `waker` will be woken once
+    /// by a publish with this key and a tag that the filter lets through, which the caller may not
+    /// see when it looks again right after this. If that look finds something, the caller rises.
+    /// `None` when there are too many sleepers.
+    ///
+    /// Nobody sleeps wide for a single key. The filter is there or not; it is the same one always.
     pub(crate) fn lie_down(
         &self,
         seat: Option<Seat>,
@@ -349,9 +365,13 @@ impl Waiters {
     pub(crate) fn wake_all(&self) {
         // SeqCst: as in `wake`.
         fence(Ordering::SeqCst);
-        for (shard, rooms) in self.heads.chunks(self.rooms + 1).enumerate() {
-            let walk = |room| self.walk(Place::Shard(shard), room, |_| true);
-            rooms.iter().for_each(walk);
+        let shards = self.heads.chunks(self.rooms + 1).zip(&self.watches);
+        for (shard, (rooms, watch)) in shards.enumerate() {
+            // Relaxed: as in `wake`.
+            if watch.load(Ordering::Relaxed) & (WIDE - 1) != 0 {
+                let walk = |room| self.walk(Place::Shard(shard), room, |_| true);
+                rooms.iter().for_each(walk);
+            }
         }
         self.walk(Place::Wide, &self.wide_room, |_| true);
     }
@@ -370,5 +390,15 @@ impl Waiters {
                 sleeper.waker.wake();
             }
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sleeper_takes_a_cache_line() {
+        assert_eq!(size_of::<Sleeper>(), 64);
     }
 }
