@@ -8,7 +8,7 @@ use futures_core::Stream;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 /// Counts how often it was woken.
@@ -298,4 +298,41 @@ fn seats_are_used_again_by_whoever_comes() {
         );
     }
     assert_eq!(bell.rung(), 400);
+}
+
+/// A publisher that waits for its reader, in a shard where others publish all the time: a wake-up
+/// that is lost would leave both waiting for ever.
+#[test]
+fn a_reader_of_one_run_is_woken_beside_publishers_of_others() {
+    const ROUNDS: u64 = 20_000;
+    let bus = bus(1);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    bus.publish(delta("noise")).unwrap();
+                }
+            });
+        }
+        let (answer, answered) = std::sync::mpsc::channel();
+        let mut stream = bus.subscribe_run("ping".into(), None).unwrap();
+        scope.spawn(move || {
+            for _ in 0..ROUNDS {
+                // Much longer than it takes.
+                let frame = stream.recv_timeout(std::time::Duration::from_secs(20));
+                answer.send(frame.map(drop)).unwrap();
+            }
+        });
+        for _ in 0..ROUNDS {
+            // Terminal: it is there however far the noise is ahead.
+            bus.publish(end("ping")).unwrap();
+            let answer = answered.recv().unwrap();
+            if answer.is_err() {
+                over.store(true, Ordering::Relaxed);
+            }
+            assert_eq!(answer, Ok(()));
+        }
+        over.store(true, Ordering::Relaxed);
+    });
 }
