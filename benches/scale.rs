@@ -6,6 +6,7 @@
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use framebus::ring::{Geometry, Ring, RingConfig, Route, Select, Start};
 use framebus::*;
 use futures_core::Stream;
 use std::hint::black_box;
@@ -79,6 +80,44 @@ fn publish_beside_sleepers(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// What a publisher does for sleepers, alone: it looks for those who wait for its run, and there are
+/// none.
+fn look_for_sleepers(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("look_for_sleepers");
+    group.throughput(Throughput::Elements(1));
+    let lane = Geometry::for_window(57_000);
+    let config = RingConfig {
+        shards: SHARDS.get(),
+        frames: lane,
+        terminals: lane,
+        after: 0,
+    };
+    let route = |run: &RunId| Route {
+        shard: (run.hash64() >> 32) as usize,
+        ..Route::default()
+    };
+    let others = runs("other", OTHERS);
+    for count in SUBSCRIBERS {
+        let ring = Ring::<u64>::new(&config);
+        let sleep = |run: &RunId| {
+            let select = Select::Shard(route(run).shard);
+            let mut reader = ring.subscribe(select, None, Start::Oldest).unwrap();
+            reader.lie_down(Some(run.hash64()), Waker::noop()).unwrap();
+            reader
+        };
+        let _readers: Vec<_> = runs("run", count).iter().map(sleep).collect();
+        let mut next = others.iter().cycle();
+        group.bench_function(BenchmarkId::from_parameter(count), |bencher| {
+            bencher.iter(|| {
+                let run = next.next().unwrap();
+                ring.wake(route(run), run.hash64());
+            });
+        });
+        assert_eq!(ring.stats().woken, 0);
+    }
+    group.finish();
+}
+
 /// Publishes for each run in turn, whose subscriber is woken, reads and sleeps again.
 fn deliver_to_sleepers(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("publish_wake_deliver_sleep");
@@ -100,5 +139,10 @@ fn deliver_to_sleepers(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, publish_beside_sleepers, deliver_to_sleepers);
+criterion_group!(
+    benches,
+    look_for_sleepers,
+    publish_beside_sleepers,
+    deliver_to_sleepers
+);
 criterion_main!(benches);

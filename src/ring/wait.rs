@@ -39,8 +39,8 @@ use std::task::Waker;
 /// A key that matches every other one.
 pub const ANY_KEY: u64 = u64::MAX;
 
-/// The most rooms of a shard; a lane of 64 times as many places has them all.
-const MOST_ROOMS: usize = 1_024;
+/// The most rooms of a shard; a lane of 16 times as many places has them all.
+const MOST_ROOMS: usize = 4_096;
 
 /// The watch counts sleepers from its lowest bit, and wide seats in units of this.
 const WIDE: u64 = 1 << 32;
@@ -143,7 +143,7 @@ pub(crate) struct Waiters {
 impl Waiters {
     /// For so many shards, whose lanes have so many places.
     pub(crate) fn new(shards: usize, places: u64) -> Self {
-        let rooms = (places as usize / 64).clamp(1, MOST_ROOMS);
+        let rooms = (places as usize / 16).clamp(1, MOST_ROOMS);
         Waiters {
             watches: (0..shards).map(|_| CachePadded::default()).collect(),
             rooms,
