@@ -1,9 +1,10 @@
 //! The bus: what a runtime publishes to and subscribers read from.
 //!
 //! It ties the vocabulary, the ring and the policies together: `memory.rs` routes frames into the
-//! ring and opens subscriptions, `stream.rs` reads a subscription through its policy, `batch.rs` and
-//! `end.rs` have what it gives, `stats.rs` what became of it, `park.rs` puts a thread to sleep until there is
-//! something, `archive.rs` is the bus's memory of what it forgot.
+//! ring and opens subscriptions, `scope.rs` knows where a frame goes and who reads it, `stream.rs`
+//! reads a subscription through its policy, `batch.rs` and `end.rs` have what it gives, `stats.rs`
+//! what became of it, `trace.rs` says so, `park.rs` puts a thread to sleep until there is something,
+//! `archive.rs` is the bus's memory of what it forgot.
 #![forbid(unsafe_code)]
 
 mod archive;

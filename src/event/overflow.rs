@@ -173,13 +173,6 @@ impl EventOverflowNotice {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn reasons_are_numbered_as_they_are_listed() {
-        for (number, reason) in EventOverflowReason::ALL.into_iter().enumerate() {
-            assert_eq!(reason as usize, number);
-        }
-    }
     use crate::event::{BusEpoch, EventStreamScope};
 
     fn gap(start: Option<u64>, end: u64, repair: Option<&str>) -> EventOverflowNotice {
@@ -212,6 +205,15 @@ mod tests {
                     ..both.clone()
                 }
             );
+        }
+    }
+
+    #[test]
+    fn reasons_are_numbered_as_they_are_listed_and_named_as_in_json() {
+        for (number, reason) in EventOverflowReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, number);
+            #[cfg(feature = "serde")]
+            assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
         }
     }
 
