@@ -15,6 +15,10 @@ use web::{Server, until};
 
 const RUNS: usize = 12;
 
+/// The numbers of the terminal frames on the page.
+const ENDS: &str = "[...document.querySelectorAll('.end')].map(end => Number(end.dataset.seq))\
+                    .sort((a, b) => a - b)";
+
 /// Publishes a part of every run, and says which numbers the terminal frames got.
 fn part(bus: &InMemoryAgentEventBus, deltas: usize, ends: &[EventKind]) -> Vec<u64> {
     let mut terminals = Vec::new();
@@ -29,6 +33,19 @@ fn part(bus: &InMemoryAgentEventBus, deltas: usize, ends: &[EventKind]) -> Vec<u
     terminals
 }
 
+fn serve(bus: &InMemoryAgentEventBus) -> Server {
+    let grant = |_: &_| FeedGrant::to(EventFilter::default());
+    let feed = EventFeed::new(bus, grant).retry(Duration::from_millis(20));
+    Server::start(page::router().merge(feed.into_router()))
+}
+
+/// What the page says in one of its fields.
+fn number(browser: &mut Browser, id: &str) -> u64 {
+    let asked = browser.ask(&format!("document.getElementById('{id}')?.textContent"));
+    let text = asked.as_str().unwrap_or_default();
+    text.parse().unwrap_or(0)
+}
+
 /// Plays runs to the page, a part of them while it is cut off; says how many frames it was told it
 /// lost, after every terminal frame was found on it.
 fn cut_off_in_the_middle(ring: usize, deltas_while_away: usize) -> Option<u64> {
@@ -36,18 +53,10 @@ fn cut_off_in_the_middle(ring: usize, deltas_while_away: usize) -> Option<u64> {
         .shards(size(2))
         .ring_capacity(size(ring));
     let bus = bus.build().unwrap();
-    let feed = EventFeed::new(&bus, |_| FeedGrant::to(EventFilter::default()))
-        .retry(Duration::from_millis(20));
-    let server = Server::start(page::router().merge(feed.into_router()));
+    let server = serve(&bus);
     let proxy = Proxy::to(server.address);
     let mut browser = Browser::open(&format!("http://{}/", proxy.address))?;
-    let mut number = |id: &str| {
-        let asked = browser.ask(&format!("document.getElementById('{id}')?.textContent"));
-        asked
-            .as_str()
-            .and_then(|text| text.parse::<u64>().ok())
-            .unwrap_or(0)
-    };
+    let mut number = |id: &str| number(&mut browser, id);
 
     let mut published = part(&bus, 5, &[EventKind::ToolCompleted]);
     until("the runs' begin", || {
@@ -101,4 +110,29 @@ fn a_page_that_was_cut_off_goes_on_where_it_was() {
 fn a_page_that_was_away_too_long_is_told_and_has_every_terminal_frame() {
     let lost = cut_off_in_the_middle(64, 200);
     assert!(lost.is_none_or(|lost| lost > 1_000), "{lost:?}");
+}
+
+#[test]
+fn a_page_begins_anew_with_another_bus() {
+    let [first, second] = [(); 2].map(|()| InMemoryAgentEventBus::default());
+    let server = serve(&first);
+    let proxy = Proxy::to(server.address);
+    let Some(mut browser) = Browser::open(&format!("http://{}/", proxy.address)) else {
+        return;
+    };
+    let ends = part(&first, 1, &[EventKind::RunCompleted]);
+    until("the first bus", || {
+        number(&mut browser, "terminals") == ends.len() as u64
+    });
+    // The server is started again: its bus knows no position of the one before.
+    proxy.cut();
+    drop(server);
+    let server = serve(&second);
+    proxy.lead_to(server.address);
+    proxy.mend();
+    let ends = part(&second, 0, &[EventKind::RunFailed]);
+    until("the second bus", || {
+        browser.ask(ENDS) == serde_json::json!(ends)
+    });
+    assert_eq!(number(&mut browser, "frames"), ends.len() as u64);
 }

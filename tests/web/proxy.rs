@@ -10,8 +10,8 @@ pub struct Proxy {
     state: Arc<Mutex<State>>,
 }
 
-#[derive(Default)]
 struct State {
+    target: SocketAddr,
     down: bool,
     refused: usize,
     open: Vec<TcpStream>,
@@ -22,7 +22,12 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let proxy = Proxy {
             address: listener.local_addr().unwrap(),
-            state: Arc::default(),
+            state: Arc::new(Mutex::new(State {
+                target,
+                down: false,
+                refused: 0,
+                open: Vec::new(),
+            })),
         };
         let state = proxy.state.clone();
         thread::spawn(move || {
@@ -32,7 +37,7 @@ impl Proxy {
                     state.refused += 1;
                     continue;
                 }
-                let server = TcpStream::connect(target).unwrap();
+                let server = TcpStream::connect(state.target).unwrap();
                 for (from, to) in [(&client, &server), (&server, &client)] {
                     let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
                     thread::spawn(move || pass(from, to));
@@ -52,11 +57,15 @@ impl Proxy {
         }
     }
 
-    /// Takes connections again; how many it had refused.
-    pub fn mend(&self) -> usize {
+    /// Takes connections again.
+    pub fn mend(&self) {
         let mut state = self.state.lock().unwrap();
-        state.down = false;
-        std::mem::take(&mut state.refused)
+        (state.down, state.refused) = (false, 0);
+    }
+
+    /// Leads to another server from now on.
+    pub fn lead_to(&self, target: SocketAddr) {
+        self.state.lock().unwrap().target = target;
     }
 
     /// How many connections were refused since it was cut.
