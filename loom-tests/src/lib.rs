@@ -155,6 +155,11 @@ impl Got {
         );
     }
 
+    /// Whether the value arrived.
+    pub fn has(&self, value: u64) -> bool {
+        self.frames.iter().any(|frame| frame.1 == value)
+    }
+
     /// The values, in order of arrival.
     pub fn values(&self) -> Vec<u64> {
         self.frames.iter().map(|frame| frame.1).collect()

@@ -66,6 +66,8 @@ struct Bounds {
     limit: AtomicU64,
     /// Not 0 once a place was made void: only then need readers look at gates.
     voids: AtomicU64,
+    /// How many indices were made void.
+    voided: AtomicU64,
 }
 
 /// What is to be seen at an index.
@@ -102,6 +104,7 @@ impl<T> Lane<T> {
                 horizon: AtomicU64::new(geometry.span()),
                 limit: AtomicU64::new(geometry.span()),
                 voids: AtomicU64::new(0),
+                voided: AtomicU64::new(0),
             }),
             gates: zeroed_words(geometry.gates()),
             granted: zeroed_words(places),
@@ -126,6 +129,12 @@ impl<T> Lane<T> {
     #[inline(always)]
     pub(crate) fn tail(&self) -> u64 {
         self.tail.load(Ordering::Relaxed)
+    }
+
+    /// How many indices were made void so far.
+    pub(crate) fn voided(&self) -> u64 {
+        // Relaxed: a figure.
+        self.bounds.voided.load(Ordering::Relaxed)
     }
 
     /// The lowest index that may not be overwritten yet without a look at the pins, as far as the
@@ -268,7 +277,14 @@ impl<T> Lane<T> {
         // Release: PAIR: `gate_word`. A failure acquires what the other opener decided.
         let gates = &self.gates[self.geometry.gate(start)];
         match gates.compare_exchange(gate, next, Ordering::Release, Ordering::Acquire) {
-            Ok(_) => next,
+            Ok(_) => {
+                if void != 0 {
+                    // Relaxed: a figure.
+                    let count = u64::from(void.count_ones());
+                    self.bounds.voided.fetch_add(count, Ordering::Relaxed);
+                }
+                next
+            }
             Err(now) => now,
         }
     }

@@ -23,6 +23,7 @@ mod start;
 use super::core::Core;
 use super::cursor::{Cursor, Head};
 use super::tag::TagFilter;
+use super::wait::Seat;
 use crate::sync::{Arc, Ordering, fence};
 use std::ops::ControlFlow;
 use std::task::Waker;
@@ -95,7 +96,7 @@ pub struct Subscription<T> {
     /// What was missing below this number was gone when the subscription was made.
     expired_below: u64,
     /// Where it waits, once it has.
-    seat: Option<usize>,
+    seat: Option<Seat>,
 }
 
 impl<T> Subscription<T> {
@@ -122,6 +123,11 @@ impl<T> Subscription<T> {
         self.last
     }
 
+    /// How often a lane was found lapped.
+    pub fn laps(&self) -> u64 {
+        self.laps
+    }
+
     /// Gives all that was published when the call began, pin by pin, until `visit` breaks.
     ///
     /// A publish that was unfinished when the call began may hold back what came after it; then the
@@ -137,15 +143,14 @@ impl<T> Subscription<T> {
         if until <= self.last + 1 {
             return Polled::CaughtUp;
         }
-        self.know(until);
         if !wanted {
             // What is claimed and not to be seen yet may hold back frames behind it.
-            let mut lanes = self.cursors.iter().zip(&self.tails);
-            return match lanes.all(|(cursor, &tail)| cursor.is_past(tail)) {
-                true => Polled::CaughtUp,
-                false => Polled::Unfinished,
+            return match self.is_behind() {
+                true => Polled::Unfinished,
+                false => Polled::CaughtUp,
             };
         }
+        self.know(until);
         let mut idle = 0;
         // Each round uses up a pin of some lane; what goes beyond a ring's worth was published since.
         for _ in 0..self.most_rounds() {
@@ -210,30 +215,41 @@ impl<T> Subscription<T> {
     }
 
     /// Asks for `waker` to be woken, once, when something may have come: after a
-    /// [`Ring::wake`](super::Ring::wake) with this key, or any if it is [`ANY_KEY`](super::ANY_KEY).
-    /// A subscription to more than one shard is woken whatever the key. Poll again before sleeping,
-    /// and [`rise`](Self::rise) after. While a poll says [`Polled::Unfinished`], what it waits
-    /// for may bear any key.
+    /// [`Ring::wake`](super::Ring::wake) with this key, or any if it is [`ANY_KEY`](super::ANY_KEY), and
+    /// a tag that the subscription's filter lets through; with `None`, after any. A subscription to
+    /// more than one shard is woken whatever the key. Poll again before sleeping, and
+    /// [`rise`](Self::rise) after. While it [is behind](Self::is_behind), what it waits for may be
+    /// any frame.
     ///
     /// # Errors
     /// [`SubscribeError::TooMany`](super::SubscribeError::TooMany) when too many wait already.
-    pub fn lie_down(&mut self, key: u64, waker: &Waker) -> Result<(), super::SubscribeError> {
-        let waiters = self.core.waiters_of(&self.cursors);
-        let seat = match self.seat {
-            Some(seat) => seat,
-            None => *self
-                .seat
-                .insert(waiters.join().ok_or(super::SubscribeError::TooMany)?),
-        };
-        let wide = std::ptr::eq(waiters, &self.core.wide_waiters);
-        waiters.lie_down(seat, if wide { super::ANY_KEY } else { key }, waker);
-        Ok(())
+    pub fn lie_down(
+        &mut self,
+        key: Option<u64>,
+        waker: &Waker,
+    ) -> Result<(), super::SubscribeError> {
+        let place = self.core.place_of(&self.cursors);
+        let filter = self.filter.as_ref().filter(|_| key.is_some());
+        let key = key.unwrap_or(super::ANY_KEY);
+        let waiters = &self.core.waiters;
+        self.seat = waiters.lie_down(self.seat, place, key, filter, waker);
+        match self.seat {
+            Some(_) => Ok(()),
+            None => Err(super::SubscribeError::TooMany),
+        }
+    }
+
+    /// Whether something was claimed in its lanes that it has not passed: a frame to read, or a publish
+    /// that is unfinished and may hold back what comes after it. Looks at what publishers write for
+    /// each frame: to be asked before sleeping, not while keeping up.
+    pub fn is_behind(&self) -> bool {
+        let behind = |cursor: &Cursor| !cursor.is_past(self.core.lanes[cursor.lane].tail());
+        self.cursors.iter().any(behind)
     }
 
     /// Takes the wish to be woken back; whether it had been woken.
     pub fn rise(&mut self) -> bool {
-        let waiters = self.core.waiters_of(&self.cursors);
-        self.seat.is_some_and(|seat| waiters.rise(seat))
+        self.seat.is_some_and(|seat| self.core.waiters.rise(seat))
     }
 
     /// Whether a loss may have to be told although no frame follows it.
@@ -502,7 +518,7 @@ impl<T> Drop for Round<'_, T> {
 impl<T> Drop for Subscription<T> {
     fn drop(&mut self) {
         if let Some(seat) = self.seat {
-            self.core.waiters_of(&self.cursors).leave(seat);
+            self.core.waiters.leave(seat);
         }
         self.core.give_back(&self.cursors);
     }

@@ -17,38 +17,43 @@ pub struct Mutation {
 
 /// All models, the cheapest first.
 pub const MODELS: &[&str] = &[
-    "wake::a_publish_wakes_a_reader",
-    "wake::a_seat_changes_hands",
-    "terminal::a_lap_while_a_terminal_frame_is_published",
-    "order::two_shards_merged",
-    "order::two_publishers_and_a_reader",
     "order::two_shards_in_batches",
     "overwrite::an_index_that_is_given_up",
-    "terminal::a_terminal_frame_numbered_late",
-    "overwrite::two_publishers_lap_a_reader_in_four_places",
+    "wait::a_park_against_a_publish",
+    "wait::a_wide_park_against_a_publish",
+    "wait::two_publishers_wake_once",
+    "wait::a_seat_changes_hands_beside_a_publish",
+    "wait::two_first_parks_in_one_room",
+    "wait::a_wish_widens_beside_a_publish",
+    "wait::a_frame_held_back_by_another_key",
+    "wait::others_sleep_on",
+    "terminal::a_lap_while_a_terminal_frame_is_published",
     "overwrite::one_publisher_laps_a_reader_twice",
     "subscribe::a_clone_beside_a_publisher",
-    "wake::two_publishers_wake_their_readers",
-    "wake::a_frame_held_back_by_another_run",
-    "overwrite::two_extenders_at_once",
-    "overwrite::a_limit_raised_by_another",
+    "order::two_publishers_and_a_reader",
+    "overwrite::two_publishers_lap_a_reader_in_four_places",
     "overwrite::a_claimer_that_comes_late_alone",
-    "overwrite::a_claimer_that_comes_late_to_a_chunk",
+    "overwrite::a_limit_raised_by_another",
+    "overwrite::two_extenders_at_once",
+    "order::two_shards_merged",
+    "bus::a_frame_held_back_by_another_run",
+    "bus::the_last_handle_ends_a_stream",
     "subscribe::at_a_cursor_in_one_shard_that_expires",
-    "subscribe::at_a_cursor_that_expires",
     "terminal::terminal_frames_lap_a_reader",
     "overwrite::two_publishers_lap_a_reader_in_chunks_of_two",
     "order::a_batch_beside_a_publisher",
-    "order::one_after_another_in_two_lanes",
     "order::a_batch_read_through_a_filter",
-    "subscribe::a_drop_beside_a_publisher",
+    "subscribe::at_the_latest_beside_publishers",
     "subscribe::at_a_cursor_beside_a_publisher",
     "overwrite::a_reader_asleep_in_its_batch",
+    "order::one_after_another_in_two_lanes",
     "terminal::a_lap_with_terminal_recovery",
-    "wake::the_last_handle_ends_a_stream",
-    "subscribe::at_the_latest_beside_publishers",
+    "overwrite::a_claimer_that_comes_late_to_a_chunk",
+    "subscribe::at_a_cursor_that_expires",
+    "subscribe::a_drop_beside_a_publisher",
     "overwrite::a_publisher_asleep_on_its_slot",
     "overwrite::three_publishers_in_two_places",
+    "terminal::a_terminal_frame_numbered_late",
 ];
 
 const SLOT: &str = "src/ring/slot.rs";
@@ -78,9 +83,9 @@ macro_rules! mutations {
 
 mutations! {
     // A slot's stamp.
-    "stamp-store-relaxed": "the frame is published without release", "wake::a_publish_wakes_a_reader",
+    "stamp-store-relaxed": "the frame is published without release", "order::two_publishers_and_a_reader",
         (SLOT, "Stamp::new(index, DONE).0, [[Ordering::Release =>> Ordering::Relaxed]]");
-    "stamp-load-relaxed": "the stamp is read without acquire", "wake::a_publish_wakes_a_reader",
+    "stamp-load-relaxed": "the stamp is read without acquire", "order::two_publishers_and_a_reader",
         (SLOT, "Stamp(self.stamp.load([[Ordering::Acquire =>> Ordering::Relaxed]]))");
     "left-is-done": "an index that was left counts as a frame", "overwrite::an_index_that_is_given_up",
         (LANE, "if [[stamp.is_done(index) =>> stamp.finished() == index + 1]] {");
@@ -170,14 +175,14 @@ mutations! {
     "until-relaxed": "the reader loads the next number without acquire", "order::two_shards_merged",
         (MERGE, "let until = self.core.next.load([[Ordering::Acquire =>> Ordering::Relaxed]])");
     "tails-before-number": "the reader loads the tails before the number", "order::two_shards_merged",
-        (MERGE, "[[self.know(until); if !wanted =>> if !$on { self.know(until); } if !wanted]] {"),
-        (MERGE, "[[let wanted = self.approach() =>> if $on { self.know(u64::MAX); } let wanted = self.approach()]] || self.owes();");
+        (MERGE, "[[ =>> if $on { self.know(0); } ]] let wanted = self.approach() || self.owes();"),
+        (MERGE, "[[self.know(until); =>> self.known_below = until;]] let mut idle");
     "batch-tails-before-number": "a batch trusts tails of an earlier look", "order::two_shards_in_batches",
         (MERGE, "let below = self.core.next.load(Ordering::Acquire); [[self.know(below); =>> self.known_below = below;]]");
     "no-proof": "the lowest head is given without a look at the other lanes", "order::two_shards_merged",
         (MERGE, "match [[self.prove_or_refresh(number, until) =>> Proof::Holds]] {");
-    "caught-up-too-early": "a poll that sees nothing says caught up, whatever is claimed", "wake::two_publishers_wake_their_readers",
-        (MERGE, "return match [[lanes.all(|(cursor, &tail)| cursor.is_past(tail)) =>> true]] {");
+    "caught-up-too-early": "a poll that sees nothing says caught up, whatever is claimed", "bus::a_frame_held_back_by_another_run",
+        (MERGE, "!cursor.is_past([[self.core.lanes[cursor.lane].tail() =>> 0]])");
 
     // What was lost.
     "no-suspects": "a loss whose number is not taken yet is forgotten", "terminal::a_terminal_frame_numbered_late",
@@ -202,33 +207,28 @@ mutations! {
         (MERGE, "[[(cursor.lapped || cursor.is_suspect(self.last)) =>> cursor.lapped]] && self.core.lanes");
 
     // Sleeping.
-    "sleeper-without-fence": "a sleeper looks again without a fence", "wake::a_publish_wakes_a_reader",
+    "sleeper-without-fence": "a sleeper looks again without a fence", "wait::a_park_against_a_publish",
         (WAIT, "// SeqCst: PAIR: the fence in `wake`. See the module. [[fence(Ordering::SeqCst); =>> ]]");
-    "waker-without-fence": "a publisher looks for sleepers without a fence", "wake::a_publish_wakes_a_reader",
-        (CORE, "// SeqCst: PAIR: the fence in `Waiters::lie_down`. [[fence(Ordering::SeqCst); =>> ]]");
-    "end-without-fence": "the bus ends without a fence", "wake::the_last_handle_ends_a_stream",
+    "waker-without-fence": "a publisher looks for sleepers without a fence", "wait::a_park_against_a_publish",
+        (CORE, "[[fence(Ordering::SeqCst); =>> ]] self.waiters.wake(");
+    "end-without-fence": "the bus ends without a fence", "bus::the_last_handle_ends_a_stream",
         (CORE, "// SeqCst: as in `wake`. [[fence(Ordering::SeqCst); =>> ]]");
-    "woken-before-the-frame": "sleepers are woken before the frame is there", "wake::a_frame_held_back_by_another_run",
-        (BUS, "[[ =>> if $on { shared.ring.wake(route.shard, key); } ]] shared.ring.publish_with(route"),
-        (BUS, "[[shared.ring.wake(route.shard, key); =>> ]] Ok(()) }");
-    "sleep-without-a-look": "a stream sleeps without looking again", "wake::a_frame_held_back_by_another_run",
-        (STREAM, "[[if let Some(frame) = self.next() =>> if let Some(frame) = if $on { None } else { self.next() }]] { self.rise(); return Poll::Ready(Ok(frame)); }"),
-        (STREAM, "[[if let Some(end) = self.end() =>> if let Some(end) = if $on { None } else { self.end() }]] {");
-    "asleep-relaxed": "the sleeper's flag is raised without release", "wake::two_publishers_wake_their_readers",
+    "asleep-relaxed": "the sleeper's flag is raised without release", "wait::a_wish_widens_beside_a_publish",
         (WAIT, "sleeper.asleep.swap(true, [[Ordering::Release =>> Ordering::Relaxed]])");
-    "asleep-load-relaxed": "the sleeper's flag is read without acquire", "wake::two_publishers_wake_their_readers",
-        (WAIT, "if !sleeper.asleep.load([[Ordering::Acquire =>> Ordering::Relaxed]])");
-    "counted-late": "a sleeper is counted after its fence", "wake::a_publish_wakes_a_reader",
-        (WAIT, "[[count.fetch_add(1, Ordering::Relaxed); =>> ]] // Release: who sees"),
-        (WAIT, "// SeqCst: PAIR: the fence in `wake`. See the module. fence(Ordering::SeqCst); [[ =>> if $on { self.count(sleeper.key.load(Ordering::Relaxed)).fetch_add(1, Ordering::Relaxed); } ]] }");
-    "own-key-only": "a stream whose frame is held back by another run sleeps for its own key", "wake::a_frame_held_back_by_another_run",
-        (STREAM, "Source::Live(live) if [[live.held_back && !any_key =>> false]] =>");
-    "wakes-other-keys": "a wake-up for one key takes down the flag of another", "wake::two_publishers_wake_their_readers",
-        (WAIT, "if [[matches && sleeper.asleep.swap(false, Ordering::AcqRel) =>> sleeper.asleep.swap(false, Ordering::AcqRel) && matches]] {");
-    "end-unannounced": "nobody is woken when the last handle goes", "wake::the_last_handle_ends_a_stream",
+    "asleep-stored": "the sleeper's flag is stored and not swapped", "wait::two_publishers_wake_once",
+        (WAIT, "[[sleeper.asleep.swap(true, Ordering::Release); =>> sleeper.asleep.store(true, Ordering::Release);]]");
+    "uncounted": "a sleeper is not counted", "wait::a_park_against_a_publish",
+        (WAIT, "[[self.count(place, 1); =>> ]]");
+    "seat-without-release": "a new seat is put into its room without release", "wait::two_first_parks_in_one_room",
+        (WAIT, "let (new, old) = ([[Ordering::AcqRel =>> Ordering::Relaxed]], Ordering::Relaxed); match room");
+    "seat-stored": "a new seat is put into its room whatever was put there meanwhile", "wait::two_first_parks_in_one_room",
+        (WAIT, "[[ =>> if $on { room.store(row as u64 + 1, Ordering::Release); return Some(row); } ]] match room.compare_exchange(");
+    "own-key-only": "a stream whose frame is held back by another run sleeps for its own key", "bus::a_frame_held_back_by_another_run",
+        (STREAM, "let behind = [[live.subscription.is_behind() =>> false]];");
+    "end-unannounced": "nobody is woken when the last handle goes", "bus::the_last_handle_ends_a_stream",
         (BUS, "[[self.0.ring.wake_all(); =>> ]]");
-    "closed-store-relaxed": "the end is stored without release", "wake::the_last_handle_ends_a_stream",
+    "closed-store-relaxed": "the end is stored without release", "bus::the_last_handle_ends_a_stream",
         (BUS, "self.0.closed.store(true, [[Ordering::Release =>> Ordering::Relaxed]])");
-    "closed-load-relaxed": "the end is read without acquire", "wake::the_last_handle_ends_a_stream",
+    "closed-load-relaxed": "the end is read without acquire", "bus::the_last_handle_ends_a_stream",
         (BUS, "self.closed.load([[Ordering::Acquire =>> Ordering::Relaxed]])");
 }
