@@ -9,7 +9,7 @@ use framebus::ring::{
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-const FRAMES: u64 = 4_000;
+const FRAMES: u64 = if cfg!(miri) { 100 } else { 4_000 };
 /// In the upper bits of each frame: what is read is a frame, whole.
 const MARK: u64 = 0xabcd << 40;
 

@@ -121,26 +121,32 @@ impl Scope {
 }
 
 /// What was published, by number. A number that nobody saw is unknown.
-#[derive(Default)]
-pub struct Record(Vec<Option<Published>>);
+pub struct Record {
+    frames: Vec<Option<Published>>,
+    /// The rings held all of it, at any time.
+    all_held: bool,
+}
 
 impl Record {
-    /// Of so many frames, none known yet.
-    pub fn of_length(frames: u64) -> Self {
-        Record(vec![None; frames as usize])
+    /// Of so many frames, none known yet, on rings that hold all of them, or not.
+    pub fn of_length(frames: u64, all_held: bool) -> Self {
+        Record {
+            frames: vec![None; frames as usize],
+            all_held,
+        }
     }
 
     pub fn push(&mut self, event: Published) {
-        self.0.push(Some(event));
+        self.frames.push(Some(event));
     }
 
     pub fn len(&self) -> u64 {
-        self.0.len() as u64
+        self.frames.len() as u64
     }
 
     /// Learns that this event has this number. All who saw it must agree.
     pub fn learn(&mut self, number: u64, event: Published) {
-        let known = &mut self.0[number as usize - 1];
+        let known = &mut self.frames[number as usize - 1];
         assert!(
             known.is_none_or(|known| known == event),
             "two frames numbered {number}"
@@ -150,17 +156,17 @@ impl Record {
 
     pub fn known(&self) -> impl Iterator<Item = (u64, Published)> {
         (1..)
-            .zip(&self.0)
+            .zip(&self.frames)
             .filter_map(|(number, event)| Some((number, (*event)?)))
     }
 
     pub fn is_whole(&self) -> bool {
-        self.0.iter().all(Option::is_some)
+        self.frames.iter().all(Option::is_some)
     }
 
     /// The event of a number.
     pub fn event(&self, number: u64) -> Published {
-        self.0[number as usize - 1].expect("a known one")
+        self.frames[number as usize - 1].expect("a known one")
     }
 
     /// The known events behind `after`, up to `to`, that are of a scope.
@@ -171,7 +177,7 @@ impl Record {
         to: u64,
     ) -> impl Iterator<Item = (u64, Published)> {
         (after + 1..)
-            .zip(&self.0[after as usize..to.max(after) as usize])
+            .zip(&self.frames[after as usize..to.max(after) as usize])
             .filter_map(move |(number, event)| Some((number, (*event)?)))
             .filter(move |it| scope.matches(it.1))
     }
@@ -328,14 +334,14 @@ impl Log {
                 } => {
                     assert!(number > last, "{number} after {last}: {self:?}");
                     assert!(self.scope.matches(event), "not asked for: {event:?}");
-                    assert_eq!(record.0[number as usize - 1], Some(event));
+                    assert_eq!(record.frames[number as usize - 1], Some(event));
                     as_themselves += u64::from(!summary);
                     // Whoever saves the cursor here has been told of all that is missing below it.
                     self.check_told(record, last, number - 1, &told);
                     missing += record.matching(self.scope, last, number - 1).count() as u64;
                     missing += u64::from(summary);
                     assert!(
-                        lost + self.late(told.len()) >= missing,
+                        lost + self.late(record, told.len()) >= missing,
                         "at {number}: {missing} are missing, {lost} told: {self:?}"
                     );
                     last = number;
@@ -348,7 +354,7 @@ impl Log {
             let accounted = as_themselves + lost;
             let exact = self.scope == Scope::All;
             assert!(
-                accounted + self.late(told.len()) >= published
+                accounted + self.late(record, told.len()) >= published
                     && (!exact || accounted == published),
                 "{as_themselves} given, {lost} told as lost, of {published}: {self:?}"
             );
@@ -360,14 +366,15 @@ impl Log {
         (as_themselves, lost)
     }
 
-    /// How many frames may be missing from the counts, or from the range, of so many notices: none
-    /// for a reader of everything. In a narrower scope, one whose publisher was suspended between
-    /// claim and number while its ring went round may have a number behind the notice that its
-    /// loss belongs to.
-    fn late(&self, notices: usize) -> u64 {
-        match self.scope {
-            Scope::All => 0,
-            _ => notices as u64,
+    /// How many frames may be missing from the counts, or from the range, of so many notices.
+    ///
+    /// None for a reader of everything, and none if the rings held everything. Else a publisher
+    /// that is suspended between claim and number while its lane goes round loses a frame whose
+    /// number a narrower scope can't place: behind the notice that counts it, or behind the start.
+    fn late(&self, record: &Record, notices: usize) -> u64 {
+        match self.scope == Scope::All || record.all_held {
+            true => 0,
+            false => 1 + notices as u64,
         }
     }
 
@@ -382,14 +389,15 @@ impl Log {
     /// Checks that what is missing between two numbers was told, and terminal frames as such.
     fn check_told(&self, record: &Record, after: u64, to: u64, told: &[(u64, u64, bool)]) {
         for (number, event) in record.matching(self.scope, after, to) {
-            let covers = |notice: &(u64, u64, bool)| {
-                notice.0 <= number && number <= notice.1 || self.late(1) > 0
-            };
-            let mut notices = told.iter().rev().filter(|it| covers(it));
+            let mut notices = told
+                .iter()
+                .rev()
+                .filter(|it| it.0 <= number && number <= it.1);
             let fine = match event.kind.is_terminal() {
                 true => notices.any(|notice| !notice.2),
                 false => notices.next().is_some(),
             };
+            let fine = fine || self.late(record, 0) > 0;
             assert!(
                 fine,
                 "{number}, {event:?}, is missing and nobody said so: {self:?}"

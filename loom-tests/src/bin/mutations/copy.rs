@@ -125,9 +125,19 @@ fn apply(text: &str, mut edits: Vec<Edit>) -> Result<String, String> {
     Ok(out + &text[done..])
 }
 
-/// Copies what changed, without build products and hidden folders.
+/// Copies what changed, without build products and hidden folders, and removes what is gone.
 fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
+    for entry in fs::read_dir(to)? {
+        let (name, path) = entry.map(|entry| (entry.file_name(), entry.path()))?;
+        if name != "target" && !from.join(&name).exists() {
+            if path.is_dir() {
+                fs::remove_dir_all(&path)?;
+            } else {
+                fs::remove_file(&path)?;
+            }
+        }
+    }
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let name = entry.file_name();

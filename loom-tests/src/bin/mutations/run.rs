@@ -18,6 +18,9 @@ struct Options {
     /// Don't check first that all models pass while no mutation is on.
     #[arg(long)]
     no_baseline: bool,
+    /// Write the table of what was caught by which model to this file.
+    #[arg(long)]
+    markdown: Option<PathBuf>,
     /// The longest that a model may run, in seconds. One that takes longer did not fail.
     #[arg(long, default_value_t = 300)]
     limit: u64,
@@ -70,7 +73,7 @@ fn run(options: &Options) -> Result<bool, String> {
                 .iter()
                 .any(|name| mutation.name.contains(&**name))
     };
-    let (mut caught, mut survived) = (0, Vec::new());
+    let (mut caught, mut survived) = (Vec::new(), Vec::new());
     for (number, mutation) in MUTATIONS.iter().enumerate().filter(|it| chosen(it.1)) {
         let models = match options.search {
             true => MODELS,
@@ -87,7 +90,7 @@ fn run(options: &Options) -> Result<bool, String> {
         let place = format!("[{}/{}] {}", number + 1, MUTATIONS.len(), mutation.name);
         match by {
             Some((model, how)) => {
-                caught += 1;
+                caught.push((mutation, *model));
                 println!("{place}: caught by {model}, {:.1?}: {how}", began.elapsed());
             }
             None => {
@@ -96,8 +99,29 @@ fn run(options: &Options) -> Result<bool, String> {
             }
         }
     }
-    println!("{caught} caught, {} survived: {survived:?}", survived.len());
+    if let Some(path) = &options.markdown {
+        std::fs::write(path, table(&caught))
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    println!(
+        "{} caught, {} survived: {survived:?}",
+        caught.len(),
+        survived.len()
+    );
     Ok(survived.is_empty())
+}
+
+/// What was caught, as a page.
+fn table(caught: &[(&Mutation, &str)]) -> String {
+    let mut page = "# Mutations\n\n\
+        Each line is one weakening of the core, and the model that fails under it. Written by\n\
+        `cargo run -p loom-tests --release -- --markdown docs/mutations.md`.\n\n\
+        | mutation | what is weakened | fails |\n| --- | --- | --- |\n"
+        .to_owned();
+    for (mutation, model) in caught {
+        page += &format!("| `{}` | {} | `{model}` |\n", mutation.name, mutation.what);
+    }
+    page
 }
 
 fn cargo(tree: &Path, arguments: &[&str]) -> Command {

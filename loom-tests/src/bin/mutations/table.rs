@@ -210,13 +210,11 @@ mutations! {
     "sleeper-without-fence": "a sleeper looks again without a fence", "wait::a_park_against_a_publish",
         (WAIT, "// SeqCst: PAIR: the fence in `wake`. See the module. [[fence(Ordering::SeqCst); =>> ]]");
     "waker-without-fence": "a publisher looks for sleepers without a fence", "wait::a_park_against_a_publish",
-        (CORE, "[[fence(Ordering::SeqCst); =>> ]] self.waiters.wake(");
+        (WAIT, "[[fence(Ordering::SeqCst); =>> ]] // Relaxed: ordered by the fences. let watch");
     "end-without-fence": "the bus ends without a fence", "bus::the_last_handle_ends_a_stream",
-        (CORE, "// SeqCst: as in `wake`. [[fence(Ordering::SeqCst); =>> ]]");
+        (WAIT, "// SeqCst: as in `wake`. [[fence(Ordering::SeqCst); =>> ]]");
     "asleep-relaxed": "the sleeper's flag is raised without release", "wait::a_wish_widens_beside_a_publish",
         (WAIT, "sleeper.asleep.swap(true, [[Ordering::Release =>> Ordering::Relaxed]])");
-    "asleep-stored": "the sleeper's flag is stored and not swapped", "wait::two_publishers_wake_once",
-        (WAIT, "[[sleeper.asleep.swap(true, Ordering::Release); =>> sleeper.asleep.store(true, Ordering::Release);]]");
     "uncounted": "a sleeper is not counted", "wait::a_park_against_a_publish",
         (WAIT, "[[self.count(place, 1); =>> ]]");
     "seat-without-release": "a new seat is put into its room without release", "wait::two_first_parks_in_one_room",
