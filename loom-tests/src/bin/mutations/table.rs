@@ -67,7 +67,6 @@ const CORE: &str = "src/ring/core.rs";
 const WAIT: &str = "src/ring/wait.rs";
 const TABLE: &str = "src/ring/table.rs";
 const BUS: &str = "src/bus/memory.rs";
-const STREAM: &str = "src/bus/stream.rs";
 
 macro_rules! mutations {
     ($($name:literal: $what:literal, $by:literal, $(($file:ident, $edit:literal)),+;)*) => {
@@ -130,8 +129,6 @@ mutations! {
         (CURSOR, "if [[oldest <= self.pinned.start =>> true]] {");
     "limit-store-relaxed": "the limit is raised without release", "overwrite::a_limit_raised_by_another",
         (LANE, "self.bounds.limit.fetch_max(free, [[Ordering::Release =>> Ordering::Relaxed]])");
-    "limit-load-relaxed": "the limit is read without acquire", "overwrite::a_limit_raised_by_another",
-        (LANE, "if self.bounds.limit.load([[Ordering::Acquire =>> Ordering::Relaxed]]) < start");
     "limit-from-relaxed": "an extender goes on from another's limit without acquire", "overwrite::a_limit_raised_by_another",
         (LANE, "let mut from = self.bounds.limit.load([[Ordering::Acquire =>> Ordering::Relaxed]])");
     "pins-not-scanned": "the limit is raised whatever is pinned", "overwrite::one_publisher_laps_a_reader_twice",
@@ -181,22 +178,18 @@ mutations! {
         (MERGE, "let below = self.core.next.load(Ordering::Acquire); [[self.know(below); =>> self.known_below = below;]]");
     "no-proof": "the lowest head is given without a look at the other lanes", "order::two_shards_merged",
         (MERGE, "match [[self.prove_or_refresh(number, until) =>> Proof::Holds]] {");
-    "caught-up-too-early": "a poll that sees nothing says caught up, whatever is claimed", "bus::a_frame_held_back_by_another_run",
+    "caught-up-too-early": "a poll that sees nothing says caught up, whatever is claimed", "wait::a_frame_held_back_by_another_key",
         (MERGE, "!cursor.is_past([[self.core.lanes[cursor.lane].tail() =>> 0]])");
 
     // What was lost.
     "no-suspects": "a loss whose number is not taken yet is forgotten", "terminal::a_terminal_frame_numbered_late",
         (CURSOR, "pub(crate) fn is_suspect(&self, last: u64) -> bool { [[self.suspect_until > 0 || last + 1 < self.suspect_below =>> false]] }");
-    "suspects-too-short": "a suspended publisher is suspected for one lap only", "terminal::a_terminal_frame_numbered_late",
-        (CURSOR, "[[self.suspect_until = self.next + 1 + lane.geometry().span(); =>> ]]");
     "suspects-settled-early": "a lost frame is taken for passed once its index is", "terminal::a_terminal_frame_numbered_late",
         (CURSOR, "self.suspect_below = [[next_number() =>> 0]];");
     "lapped-frames-kept": "a lapped reader still offers what it had seen", "overwrite::one_publisher_laps_a_reader_twice",
         (CURSOR, "[[self.waiting.retain(|seen| seen.index >= oldest); =>> ]]");
     "expiry-untold": "what had expired before the start is not told", "subscribe::at_a_cursor_in_one_shard_that_expires",
         (START, "if [[expired > 0 && number > self.last + 1 =>> false]] {");
-    "late-loss-told-early": "a loss noticed during a poll is told below numbers not loaded", "terminal::a_terminal_frame_numbered_late",
-        (MERGE, "if [[self.laps == owed.laps =>> true]] {");
 
     // Terminal frames.
     "terminals-among-frames": "terminal frames go where ordinary ones overwrite them", "terminal::a_lap_while_a_terminal_frame_is_published",
@@ -221,8 +214,6 @@ mutations! {
         (WAIT, "let (new, old) = ([[Ordering::AcqRel =>> Ordering::Relaxed]], Ordering::Relaxed); match room");
     "seat-stored": "a new seat is put into its room whatever was put there meanwhile", "wait::two_first_parks_in_one_room",
         (WAIT, "[[ =>> if $on { room.store(row as u64 + 1, Ordering::Release); return Some(row); } ]] match room.compare_exchange(");
-    "own-key-only": "a stream whose frame is held back by another run sleeps for its own key", "bus::a_frame_held_back_by_another_run",
-        (STREAM, "let behind = [[live.subscription.is_behind() =>> false]];");
     "end-unannounced": "nobody is woken when the last handle goes", "bus::the_last_handle_ends_a_stream",
         (BUS, "[[self.0.ring.wake_all(); =>> ]]");
     "closed-store-relaxed": "the end is stored without release", "bus::the_last_handle_ends_a_stream",
