@@ -9,17 +9,11 @@
 //!
 //! A lane with a claimed, unfinished index below its tail may still bring a lower number: the merge
 //! stops there and says so by giving nothing more. It never spins.
-//!
-//! # What was lost
-//! Each number is one frame, and each frame is in one lane. A subscription to everything
-//! therefore counts what it lost by numbers, exactly: a number that is missing below a proven one
-//! belonged to a lapped lane. A narrower one counts the indices that its lanes lost, which is an
-//! upper bound: they may have been other runs' frames, or void. It tells them before the next
-//! frame, and as long as a lapped lane has given no frame again, that each further gap may have
-//! one of them.
 
+mod loss;
 mod start;
 
+use self::loss::Owed;
 use super::core::Core;
 use super::cursor::{Cursor, Head};
 use super::tag::TagFilter;
@@ -252,32 +246,6 @@ impl<T> Subscription<T> {
         self.seat.is_some_and(|seat| self.core.waiters.rise(seat))
     }
 
-    /// Whether a loss may have to be told although no frame follows it.
-    fn owes(&self) -> bool {
-        match self.everything {
-            true => self
-                .cursors
-                .iter()
-                .any(|cursor| cursor.is_suspect(self.last)),
-            false => self.may_have_lost(),
-        }
-    }
-
-    /// Whether a lane lost indices and has given no frame since.
-    fn is_lapped(&self) -> bool {
-        self.cursors.iter().any(|cursor| cursor.lapped)
-    }
-
-    /// Whether indices were lost that may be frames numbered above the last one given.
-    fn may_have_lost(&self) -> bool {
-        self.is_lapped()
-            || self.lost > 0
-                && self
-                    .cursors
-                    .iter()
-                    .any(|cursor| cursor.is_suspect(self.last))
-    }
-
     /// Moves every cursor to what it needs a pin for; whether there is such a thing.
     #[inline]
     fn approach(&mut self) -> bool {
@@ -433,66 +401,6 @@ impl<T> Subscription<T> {
         (0..self.cursors.len())
             .all(|at| self.heads[at] != u64::MAX || self.cursors[at].is_past(self.tails[at]))
     }
-
-    /// What was lost between the last frame and `number`, which is proven to be the next.
-    fn gap(&mut self, number: u64) -> Option<Gap> {
-        let lapped = self.is_lapped();
-        if !self.may_have_lost() {
-            // What was not told of by now was void, and no frame.
-            self.lost = 0;
-        }
-        let between = number - self.last - 1;
-        let lost = match self.everything {
-            true => between,
-            // All may have been told before a frame of another lane, and still lie behind it.
-            false => self.lost.max(u64::from(lapped)).min(between),
-        };
-        self.lost -= self.lost.min(lost);
-        (lost > 0).then(|| Gap {
-            first: self.last + 1,
-            last: number - 1,
-            lost,
-            expired: self.last + 1 < self.expired_below,
-            // A suspect cursor's loss may still be numbered: this gap may be that one.
-            terminals_lost: self.cursors.iter().any(|cursor| {
-                (cursor.lapped || cursor.is_suspect(self.last))
-                    && self.core.lanes[cursor.lane].number() == super::TERMINALS
-            }),
-        })
-    }
-
-    /// All below `until` was given. What was lost behind the last frame, and noticed before
-    /// `until` was loaded, is told now; what was noticed since may bear higher numbers.
-    fn tell_rest(
-        &mut self,
-        until: u64,
-        owed: Owed,
-        visit: &mut impl FnMut(Delivery<'_, T>) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
-        if until <= self.last + 1 || !self.everything && !owed.lost {
-            return ControlFlow::Continue(());
-        }
-        let gap = self.gap(until);
-        if self.laps == owed.laps {
-            self.cursors
-                .iter_mut()
-                .for_each(|cursor| cursor.lapped = false);
-        }
-        match gap {
-            Some(gap) => {
-                self.last = gap.last;
-                visit(Delivery::Gap(gap))
-            }
-            None => ControlFlow::Continue(()),
-        }
-    }
-}
-
-/// What was known to be lost when a poll began.
-#[derive(Clone, Copy)]
-struct Owed {
-    lost: bool,
-    laps: u64,
 }
 
 enum Proof {

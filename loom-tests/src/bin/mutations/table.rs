@@ -61,6 +61,7 @@ const LANE: &str = "src/ring/lane.rs";
 const PINS: &str = "src/ring/pins.rs";
 const CURSOR: &str = "src/ring/cursor.rs";
 const MERGE: &str = "src/ring/subscription.rs";
+const LOSS: &str = "src/ring/subscription/loss.rs";
 const START: &str = "src/ring/subscription/start.rs";
 const PUBLISH: &str = "src/ring/publish.rs";
 const CORE: &str = "src/ring/core.rs";
@@ -195,9 +196,9 @@ mutations! {
     "terminals-among-frames": "terminal frames go where ordinary ones overwrite them", "terminal::a_lap_while_a_terminal_frame_is_published",
         (CORE, "+ if [[route.terminal =>> false]] {");
     "lost-terminals-denied": "a lapped terminal lane is not told", "terminal::terminal_frames_lap_a_reader",
-        (MERGE, "[[(cursor.lapped || cursor.is_suspect(self.last)) =>> false]] && self.core.lanes");
+        (LOSS, "[[(cursor.lapped || cursor.is_suspect(self.last)) =>> false]] && self.core.lanes");
     "late-terminals-denied": "a terminal frame numbered after its loss was noticed is denied", "terminal::a_terminal_frame_numbered_late",
-        (MERGE, "[[(cursor.lapped || cursor.is_suspect(self.last)) =>> cursor.lapped]] && self.core.lanes");
+        (LOSS, "[[(cursor.lapped || cursor.is_suspect(self.last)) =>> cursor.lapped]] && self.core.lanes");
 
     // Sleeping.
     "sleeper-without-fence": "a sleeper looks again without a fence", "wait::a_park_against_a_publish",
