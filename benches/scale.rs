@@ -110,7 +110,7 @@ fn look_for_sleepers(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::from_parameter(count), |bencher| {
             bencher.iter(|| {
                 let run = next.next().unwrap();
-                ring.wake(route(run), run.hash64());
+                ring.wake(route(run), [run.hash64(); 2]);
             });
         });
         assert_eq!(ring.stats().woken, 0);

@@ -245,6 +245,35 @@ fn of_ten_thousand_who_wait_only_those_of_the_run_wake_and_once() {
 }
 
 #[test]
+fn who_waits_for_an_agent_sleeps_through_the_others() {
+    // In one shard it sleeps there, in several it sleeps wide.
+    for shards in [1, 8] {
+        let bus = bus(shards);
+        let publish = |run: &str, agent: &str| {
+            let envelope = EventEnvelope::new(run, agent, EventKind::ModelStreamDelta);
+            bus.publish(EventFrame::new(AgentEvent::envelope_only(envelope)))
+                .unwrap();
+        };
+        let scopes = [
+            bus.subscribe_agent(AgentId::new("planner"), None),
+            bus.subscribe_filtered(EventFilter::agent("planner").compile().unwrap(), None),
+        ];
+        for stream in scopes {
+            let mut stream = stream.unwrap();
+            let bell = Arc::new(Bell::default());
+            while poll(&mut stream, &bell).is_ready() {}
+            // A run of the agent's name is not the agent.
+            (0..20).for_each(|_| publish("planner", "coder"));
+            assert_eq!(bell.rung(), 0, "{shards} shards");
+            publish("r", "planner");
+            publish("r", "planner");
+            assert_eq!(bell.rung(), 1, "{shards} shards");
+            assert!(poll(&mut stream, &bell).is_ready());
+        }
+    }
+}
+
+#[test]
 fn who_waits_for_ends_sleeps_through_the_rest() {
     let bus = bus(4);
     let bell = Arc::new(Bell::default());

@@ -47,7 +47,7 @@ fn drain(mut stream: AgentEventStream) -> (usize, Option<StreamEnd>) {
 /// Guards against: an end that overtakes a frame, a sleeper that nobody tells of the end.
 #[test]
 fn the_last_handle_ends_a_stream() {
-    check(2, || {
+    check(1, || {
         let bus = tiny_bus();
         let stream = bus.subscribe_all(None).unwrap();
         let other = bus.clone();
@@ -64,7 +64,7 @@ fn the_last_handle_ends_a_stream() {
 /// woken when that one is done. Guards against: sleeping for its own key only.
 #[test]
 fn a_frame_held_back_by_another_run() {
-    check(2, || {
+    check(1, || {
         let bus = tiny_bus();
         let mut stream = bus.subscribe_run(RunId::new("a"), None).unwrap();
         let other = bus.clone();

@@ -109,12 +109,12 @@ impl InMemoryAgentEventBus {
         let shared = self.shared();
         let event = frame.event.into_unique(frame.archive_cursor);
         let route = scope::route(event.envelope());
-        let key = scope::key(&event.envelope().run_id);
+        let keys = scope::keys(event.envelope());
         let published = shared
             .ring
             .publish_with(route, |sequence| seal(event, sequence, shared.epoch));
         // Also when it failed: it may have held back what came after it.
-        shared.ring.wake(route, key);
+        shared.ring.wake(route, keys);
         published.map(drop).map_err(publish_error)
     }
 
@@ -138,15 +138,15 @@ impl InMemoryAgentEventBus {
             .collect();
         let mut keys: Vec<_> = items
             .iter()
-            .map(|(route, event)| (scope::key(&event.envelope().run_id), *route))
+            .map(|(route, event)| (scope::keys(event.envelope()), *route))
             .collect();
         let published = shared
             .ring
             .publish_all_with(items, |sequence, event| seal(event, sequence, shared.epoch));
-        keys.sort_unstable_by_key(|(key, route)| (*key, route.tag));
+        keys.sort_unstable_by_key(|(keys, route)| (*keys, route.tag));
         keys.dedup();
         keys.into_iter()
-            .for_each(|(key, route)| shared.ring.wake(route, key));
+            .for_each(|(keys, route)| shared.ring.wake(route, keys));
         published.map(drop).map_err(publish_error)
     }
 

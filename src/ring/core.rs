@@ -65,11 +65,11 @@ impl<T> Core<T> {
         self.pins[cursor.lane / LANES].row(cursor.row)
     }
 
-    /// Wakes who waits for a frame with this route and key that was published before.
+    /// Wakes who waits for a frame with this route and one of these keys that was published before.
     #[inline]
-    pub(crate) fn wake(&self, route: Route, key: u64) {
+    pub(crate) fn wake(&self, route: Route, keys: [u64; 2]) {
         let shard = route.shard & (self.shards() - 1);
-        self.waiters.wake(shard, key, route.tag);
+        self.waiters.wake(shard, keys, route.tag);
     }
 
     /// Where the owner of these cursors waits.

@@ -251,11 +251,11 @@ impl<T> Ring<T> {
     }
 
     /// Wakes the subscriptions that [wait](Subscription::lie_down) for a frame with this route and
-    /// key; to be called after such a frame was published, or failed to be. With nobody waiting this
+    /// one of these keys (a frame that has a single one names it twice); to be called after such a frame was published, or failed to be. With nobody waiting this
     /// is a fence and a load. No lock, in any case.
     #[inline]
-    pub fn wake(&self, route: Route, key: u64) {
-        self.core.wake(route, key);
+    pub fn wake(&self, route: Route, keys: [u64; 2]) {
+        self.core.wake(route, keys);
     }
 
     /// Wakes every subscription that waits.

@@ -210,9 +210,8 @@ impl<T> Subscription<T> {
 
     /// Asks for `waker` to be woken, once, when something may have come: after a
     /// [`Ring::wake`](super::Ring::wake) with this key, or any if it is [`ANY_KEY`](super::ANY_KEY), and
-    /// a tag that the subscription's filter lets through; with `None`, after any. A subscription to
-    /// more than one shard is woken whatever the key. Poll again before sleeping, and
-    /// [`rise`](Self::rise) after. While it [is behind](Self::is_behind), what it waits for may be
+    /// a tag that the subscription's filter lets through; with `None`, after any. Poll again before
+    /// sleeping, and [`rise`](Self::rise) after. While it [is behind](Self::is_behind), what it waits for may be
     /// any frame.
     ///
     /// # Errors

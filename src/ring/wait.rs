@@ -3,7 +3,7 @@
 //! Who reads one shard sleeps there, in the **room** of its key; who reads several sleeps in the wide
 //! room. A publisher must not pay for sleepers that are not there: after its stamp it runs a fence
 //! and loads one word of its shard, the **watch**, which is 0 when nobody sleeps there and nobody
-//! ever slept wide. Else it walks the room of its key, that of any key and the wide one, without
+//! ever slept wide. Else it walks the rooms of its two keys, that of any key and the wide one, without
 //! a lock, and wakes those whose key and filter match, each at most once for each time that it
 //! slept.
 //!
@@ -58,10 +58,11 @@ pub(crate) enum Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Seat {
     place: Place,
+    /// Whose room it is in.
     key: u64,
     row: usize,
-    /// Whether tags are looked at.
-    filtered: bool,
+    /// The key that is waited for, and whether tags are looked at.
+    wish: (u64, bool),
 }
 
 /// What is known of a seat and who has it: a cache line of its own.
@@ -110,7 +111,7 @@ impl Sleeper {
     }
 
     /// Whether it waits for such a frame. Relaxed: the flag that was seen up carries it.
-    fn wants(&self, key: u64, tag: u32) -> bool {
+    fn wants(&self, keys: [u64; 2], tag: u32) -> bool {
         let own = self.key.load(Ordering::Relaxed);
         let tags = self.tags.load(Ordering::Relaxed);
         let [low, high] = [0, 1].map(|half| self.classes[half].load(Ordering::Relaxed));
@@ -119,7 +120,7 @@ impl Sleeper {
             value: tags as u32,
             classes: u128::from(high) << 64 | u128::from(low),
         };
-        (own == key || own == ANY_KEY) && filter.matches(tag)
+        (own == ANY_KEY || keys.contains(&own)) && filter.matches(tag)
     }
 }
 
@@ -206,7 +207,7 @@ impl Waiters {
             place,
             key,
             row,
-            filtered: false,
+            wish: (key, false),
         })
     }
 
@@ -270,7 +271,7 @@ impl Waiters {
     /// see when it looks again right after this. If that look finds something, the caller rises.
     /// `None` when there are too many sleepers.
     ///
-    /// Nobody sleeps wide for a single key. The filter is there or not; it is the same one always.
+    /// The filter is there or not; it is the same one always.
     pub(crate) fn lie_down(
         &self,
         seat: Option<Seat>,
@@ -279,21 +280,23 @@ impl Waiters {
         filter: Option<&TagFilter>,
         waker: &Waker,
     ) -> Option<Seat> {
-        let key = if place == Place::Wide { ANY_KEY } else { key };
+        let wish = (key, filter.is_some());
+        // There is one wide room.
+        let room = if place == Place::Wide { ANY_KEY } else { key };
         let mut seat = match seat {
-            Some(seat) if (seat.place, seat.key) == (place, key) => {
-                if seat.filtered != filter.is_some() {
+            Some(seat) if (seat.place, seat.key) == (place, room) => {
+                if seat.wish != wish {
                     self.rise(seat);
                 }
                 seat
             }
             Some(seat) => {
                 self.leave(seat);
-                self.join(place, key)?
+                self.join(place, room)?
             }
-            None => self.join(place, key)?,
+            None => self.join(place, room)?,
         };
-        seat.filtered = filter.is_some();
+        seat.wish = wish;
         let sleeper = self.seats.row(seat.row);
         sleeper.waker.register(waker);
         // Relaxed: only this thread raises the flag. A publisher that takes an older one down right
@@ -333,27 +336,28 @@ impl Waiters {
         };
     }
 
-    /// Wakes who waits for a frame of this shard with this key and tag that was published before.
+    /// Wakes who waits for a frame of this shard with one of these keys and this tag that was published
+    /// before.
     #[inline]
-    pub(crate) fn wake(&self, shard: usize, key: u64, tag: u32) {
+    pub(crate) fn wake(&self, shard: usize, keys: [u64; 2], tag: u32) {
         // SeqCst: PAIR: the fence in `lie_down`. The frame is visible before it.
         fence(Ordering::SeqCst);
         // Relaxed: ordered by the fences.
         let watch = self.watches[shard].load(Ordering::Relaxed);
         if watch != 0 {
-            self.wake_matching(shard, key, tag, watch);
+            self.wake_matching(shard, keys, tag, watch);
         }
     }
 
     #[cold]
-    fn wake_matching(&self, shard: usize, key: u64, tag: u32, watch: u64) {
-        let matching = |sleeper: &Sleeper| sleeper.wants(key, tag);
+    fn wake_matching(&self, shard: usize, keys: [u64; 2], tag: u32, watch: u64) {
+        let matching = |sleeper: &Sleeper| sleeper.wants(keys, tag);
         let here = Place::Shard(shard);
         if watch & (WIDE - 1) != 0 {
-            if key != ANY_KEY {
+            // A room that is walked twice wakes nobody twice.
+            for key in [keys[0], keys[1], ANY_KEY] {
                 self.walk(here, self.room(here, key), matching);
             }
-            self.walk(here, self.room(here, ANY_KEY), matching);
         }
         // Relaxed: as for the watch.
         if self.wide_asleep.load(Ordering::Relaxed) > 0 {
