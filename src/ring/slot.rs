@@ -83,7 +83,7 @@ unsafe impl<T: Send + Sync> Sync for Slot<T> {}
 unsafe impl<T: Send> Send for Slot<T> {}
 
 impl<T> Slot<T> {
-    /// Pairs with the release store in `write`.
+    /// Pairs with the release store in `write` and `leave`.
     #[inline(always)]
     pub(crate) fn stamp(&self) -> Stamp {
         Stamp(self.stamp.load(Ordering::Acquire))
@@ -128,10 +128,9 @@ impl<T> Slot<T> {
         } else {
             LEFT_EMPTY
         };
-        // Relaxed: this owner did not touch the body; what earlier ones did happens before its grant,
-        // and the gate's word, a read-modify-write, carries that on to the next owner.
+        // Release: the next owner's accesses happen after everything done to the body before.
         self.stamp
-            .store(Stamp::new(index, state).0, Ordering::Relaxed);
+            .store(Stamp::new(index, state).0, Ordering::Release);
     }
 
     /// The place in the order of the frame in this slot.
