@@ -38,7 +38,6 @@ pub const MODELS: &[&str] = &[
     "order::two_shards_merged",
     "bus::a_frame_held_back_by_another_run",
     "bus::the_last_handle_ends_a_stream",
-    "subscribe::at_a_cursor_in_one_shard_that_expires",
     "terminal::terminal_frames_lap_a_reader",
     "overwrite::two_publishers_lap_a_reader_in_chunks_of_two",
     "order::a_batch_beside_a_publisher",
@@ -117,8 +116,6 @@ mutations! {
         (LANE, "self.bounds.horizon.fetch_max(target, Ordering::Relaxed); // SeqCst: PAIR: the fence between a reader's pin and its look at the horizon. [[fence(Ordering::SeqCst); =>> ]]");
     "reader-without-fence": "a reader checks the horizon without a fence", "overwrite::one_publisher_laps_a_reader_twice",
         (MERGE, "// SeqCst: PAIR: the fence in `Lane::extend`, between horizon and pins. [[fence(Ordering::SeqCst); =>> ]]");
-    "seek-loss-uncounted": "what a new subscription loses while it looks for its start is not counted", "subscribe::at_a_cursor_in_one_shard_that_expires",
-        (START, "self.lost += [[lapped.err().unwrap_or(0) =>> 0]];");
     "seek-without-fence": "a new subscription checks the horizon without a fence", "subscribe::at_a_cursor_that_expires",
         (START, "// SeqCst: as in `pin`. [[fence(Ordering::SeqCst); =>> ]]");
     "horizon-raised-late": "the horizon is raised after the pins were scanned", "overwrite::one_publisher_laps_a_reader_twice",
@@ -189,8 +186,6 @@ mutations! {
         (CURSOR, "self.suspect_below = [[next_number() =>> 0]];");
     "lapped-frames-kept": "a lapped reader still offers what it had seen", "overwrite::one_publisher_laps_a_reader_twice",
         (CURSOR, "[[self.waiting.retain(|seen| seen.index >= oldest); =>> ]]");
-    "expiry-untold": "what had expired before the start is not told", "subscribe::at_a_cursor_in_one_shard_that_expires",
-        (START, "if [[expired > 0 && number > self.last + 1 =>> false]] {");
 
     // Terminal frames.
     "terminals-among-frames": "terminal frames go where ordinary ones overwrite them", "terminal::a_lap_while_a_terminal_frame_is_published",
