@@ -12,7 +12,6 @@ use loom::{
 use loom_tests::{
     Boxes, FRAME, Got, TERMINAL, check, everything, publish, publisher, reader, rest, shards, tiny,
 };
-use std::ops::ControlFlow;
 
 /// Proves: one publisher laps a reader twice without overwriting what it reads, and what it lost is
 /// counted. Guards against: an extender that misses a pin, a reader that misses the horizon.
