@@ -194,7 +194,7 @@ impl World {
         let builder = InMemoryAgentEventBus::builder().shards(size(shards));
         World {
             bus: builder.ring_capacity(size(capacity)).build().unwrap(),
-            record: Record::of_length(0, exact),
+            record: Record::of_length(0),
             streams: Vec::new(),
             exact,
         }

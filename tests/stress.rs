@@ -167,7 +167,7 @@ fn round(chance: &mut Chance, sums: &mut Sums) {
             logs.extend(reader.join().unwrap());
         }
         sums.published += published;
-        let mut whole = Record::of_length(published, shape.capacity as u64 > published);
+        let mut whole = Record::of_length(published);
         logs.iter().for_each(|(log, _)| log.teach(&mut whole));
         assert!(whole.is_whole() || shape.near.is_none() && shape.capacity < 100);
         assert_eq!(published + refused, PUBLISHERS as u64 * shape.frames);

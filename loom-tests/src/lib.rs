@@ -115,6 +115,8 @@ pub fn rest((mut subscription, mut got): (Subscription<Box<u64>>, Got), publishe
 pub struct Got {
     /// Numbers and values, in order of arrival.
     pub frames: Vec<(u64, u64)>,
+    /// The first and last number of each gap.
+    pub told: Vec<(u64, u64)>,
     /// The sum of the gaps.
     pub lost: u64,
     /// Whether a gap said that terminal frames may be among the lost.
@@ -134,6 +136,7 @@ impl Got {
         match delivery {
             Delivery::Frame(number, value) => self.frames.push((number, **value)),
             Delivery::Gap(gap) => {
+                self.told.push((gap.first, gap.last));
                 self.lost += gap.lost;
                 self.terminals_lost |= gap.terminals_lost;
                 self.lost_no_terminals += if gap.terminals_lost { 0 } else { gap.lost };
@@ -153,6 +156,22 @@ impl Got {
             published,
             "conservation: {self:?}"
         );
+    }
+
+    /// Checks that numbers rose, and that each of `published` frames arrived or lies in a gap: what
+    /// holds for a reader that can't count by missing numbers.
+    pub fn complete_or_told(&self, published: u64) {
+        assert!(
+            self.frames.is_sorted_by(|a, b| a.0 < b.0),
+            "order: {self:?}"
+        );
+        for number in 1..=published {
+            let told = |&(first, last): &(u64, u64)| (first..=last).contains(&number);
+            let given = self.frames.iter().any(|frame| frame.0 == number);
+            assert!(given || self.told.iter().any(told), "{number}: {self:?}");
+        }
+        let accounted = self.frames.len() as u64 + self.lost;
+        assert!(accounted >= published, "conservation: {self:?}");
     }
 
     /// Whether the value arrived.

@@ -60,6 +60,35 @@ fn two_publishers_lap_a_reader_in_chunks_of_two() {
     two_publishers_lap_a_reader(4, 2, 3, 1);
 }
 
+/// Proves: a reader of one shard that lost a frame which is numbered above what it still reads is told
+/// where that one lies. Guards against: a gap that ends below its loss.
+fn lapped_between_two_publishers(frames: u64) {
+    check(2, move || {
+        let ring = shards(2, Geometry::exact(2, 1, 0, 1));
+        let select = Select::Shard(0);
+        let mut subscription = ring.subscribe(select, None, Start::Oldest).unwrap();
+        let second = publisher(&ring, FRAME, 10..11);
+        let published = publish(&ring, FRAME, 0..frames) + second.join().unwrap();
+        let mut got = Got::default();
+        // What is noticed in a poll, and no frame follows, is told in the next.
+        got.poll(&mut subscription);
+        got.poll(&mut subscription);
+        got.complete_or_told(published);
+    });
+}
+
+/// Their indices and numbers are the other way round.
+#[test]
+fn lapped_between_neighbours() {
+    lapped_between_two_publishers(2);
+}
+
+/// One takes its number more than a lap after its index.
+#[test]
+fn lapped_behind_a_late_publisher() {
+    lapped_between_two_publishers(3);
+}
+
 /// Proves: three publishers in two places, none ever waiting: slots of suspended owners are void
 /// for the others, lap after lap, and come back. Guards against: two owners of one slot.
 #[test]

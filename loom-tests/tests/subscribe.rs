@@ -1,9 +1,11 @@
 //! Models of subscriptions that come, go and are copied while frames are published.
 #![cfg(loom)]
 
-use framebus::ring::{Select, Start, Subscription};
+use framebus::ring::{Geometry, Select, Start, Subscription};
 use loom::thread;
-use loom_tests::{Boxes, FRAME, Got, TERMINAL, check, everything, publish, publisher, rest, tiny};
+use loom_tests::{
+    Boxes, FRAME, Got, TERMINAL, check, everything, publish, publisher, rest, shards, tiny,
+};
 
 /// A thread that subscribes and polls once; also says where the subscription started.
 fn subscriber(
@@ -54,6 +56,30 @@ fn at_a_cursor_that_expires() {
                 .iter()
                 .all(|&(number, value)| number == value && number > 1)
         );
+    });
+}
+
+/// Proves: a reader of one shard, who can't count by missing numbers, is told of all that had expired
+/// and of what it lost while it looked for its start.
+#[test]
+fn at_a_cursor_in_one_shard_that_expires() {
+    check(1, || {
+        let ring = shards(2, Geometry::exact(2, 1, 0, 1));
+        let second = publisher(&ring, FRAME, 1..5);
+        let third = {
+            let ring = ring.clone();
+            thread::spawn(move || {
+                let select = Select::Shard(0);
+                let mut subscription = ring.subscribe(select, None, Start::After(0)).unwrap();
+                let mut got = Got::default();
+                got.poll(&mut subscription);
+                (subscription, got)
+            })
+        };
+        let published = second.join().unwrap();
+        let (mut subscription, mut got) = third.join().unwrap();
+        got.poll(&mut subscription);
+        got.complete_or_told(published);
     });
 }
 

@@ -1,7 +1,11 @@
 //! Models of the terminal rule: a terminal frame is delivered, or its loss is told as such.
 #![cfg(loom)]
 
-use loom_tests::{FRAME, TERMINAL, check, everything, publish, publisher, reader, rest, tiny};
+use framebus::ring::{Geometry, Select, Start};
+use loom::thread;
+use loom_tests::{
+    FRAME, Got, TERMINAL, check, everything, publish, publisher, reader, rest, shards, tiny,
+};
 
 /// Proves: when terminal frames themselves lap the reader, each gap says so: also one that is told
 /// late, for a publisher that was suspended for the lap. Guards against: a terminal frame neither
@@ -53,16 +57,38 @@ fn a_lap_while_a_terminal_frame_is_published() {
 }
 
 /// Proves: the same for a terminal frame whose publisher was suspended between its claim and its
-/// number for a whole lap, and that is numbered when its loss was noticed long ago.
-#[test]
-fn a_terminal_frame_numbered_late() {
-    check(1, || {
-        let ring = tiny(2, 1);
-        let subscription = everything(&ring);
-        let late = publisher(&ring, TERMINAL, 10..11);
-        let reader = reader(subscription, 1);
-        let published = publish(&ring, TERMINAL, 0..3) + late.join().unwrap();
-        let got = rest(reader.join().unwrap(), published);
+/// number for a whole lap, and that is numbered when its loss was noticed long ago: to a reader of
+/// everything and to one of a shard. Guards against: a loss forgotten before it has a number.
+fn a_terminal_frame_numbered_late(select: Select) {
+    check(1, move || {
+        let ring = shards(2, Geometry::exact(2, 1, 0, 1));
+        let mut subscription = ring.subscribe(select, None, Start::Oldest).unwrap();
+        let other = {
+            let ring = ring.clone();
+            thread::spawn(move || {
+                let mut got = Got::default();
+                let mut published = publish(&ring, TERMINAL, 0..2);
+                got.poll(&mut subscription);
+                published += publish(&ring, TERMINAL, 2..3);
+                got.poll(&mut subscription);
+                (subscription, got, published)
+            })
+        };
+        let late = publish(&ring, TERMINAL, 10..11);
+        let (mut subscription, mut got, published) = other.join().unwrap();
+        got.poll(&mut subscription);
+        got.poll(&mut subscription);
+        got.complete_or_told(published + late);
         assert_eq!(got.lost_no_terminals, 0, "{got:?}");
     });
+}
+
+#[test]
+fn a_terminal_frame_numbered_late_for_all() {
+    a_terminal_frame_numbered_late(Select::All);
+}
+
+#[test]
+fn a_terminal_frame_numbered_late_for_a_shard() {
+    a_terminal_frame_numbered_late(Select::Shard(0));
 }

@@ -88,7 +88,7 @@ impl<T> Core<T> {
     ) -> Result<Vec<Cursor>, SubscribeError> {
         self.with_rows(
             lanes.map(|lane| (lane, self.lanes[lane].oldest())),
-            |(lane, next), row| (lane, Cursor::new(&self.lanes[lane], lane, row, next)),
+            |(lane, next), row| (lane, Cursor::new(lane, row, next)),
         )
     }
 

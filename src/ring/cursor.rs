@@ -49,16 +49,15 @@ pub(crate) struct Cursor {
     pinned: Range<u64>,
     /// Whether indices were lost since a frame was last taken here.
     pub(crate) lapped: bool,
-    /// Until this index is passed without a void one in the lap before it, a frame that this cursor
-    /// was lapped at may still be unfinished, its number not taken; 0 if there is none.
-    suspect_until: u64,
-    /// Such frames' numbers are below this, once all are taken.
-    suspect_below: u64,
+    /// Lost indices whose owners may not have taken their numbers yet.
+    unnumbered: Vec<u64>,
+    /// The other lost frames are numbered below this, or below all that the lane still holds.
+    lost_below: u64,
 }
 
 impl Cursor {
-    /// A cursor over `lane`, whose place in the ring is `at`, that starts at index `next`.
-    pub(crate) fn new<T>(lane: &Lane<T>, at: usize, row: usize, next: u64) -> Self {
+    /// A cursor over the lane whose place in the ring is `at`, that starts at index `next`.
+    pub(crate) fn new(at: usize, row: usize, next: u64) -> Self {
         Cursor {
             lane: at,
             row,
@@ -66,12 +65,8 @@ impl Cursor {
             waiting: Vec::new(),
             pinned: 0..0,
             lapped: false,
-            suspect_until: if next == 0 {
-                0
-            } else {
-                next + lane.geometry().span()
-            },
-            suspect_below: 0,
+            unnumbered: Vec::new(),
+            lost_below: 0,
         }
     }
 
@@ -80,6 +75,7 @@ impl Cursor {
         Cursor {
             row,
             waiting: self.waiting.clone(),
+            unnumbered: self.unnumbered.clone(),
             pinned: 0..0,
             ..*self
         }
@@ -90,29 +86,48 @@ impl Cursor {
         self.next
     }
 
-    /// Whether a frame that this cursor lost may yet get a number above `last`, or has one.
-    ///
-    /// A lap notices indices whose owners may be suspended still. Such an owner's place is void in
-    /// every later lap until it is done, so a lap in which no place is void shows that none is left.
+    /// Whether a frame that this cursor lost may bear a number above `last`, or get one.
     pub(crate) fn is_suspect(&self, last: u64) -> bool {
-        self.suspect_until > 0 || last + 1 < self.suspect_below
+        !self.unnumbered.is_empty() || last + 1 < self.lost_below
     }
 
-    /// When a lap without void places was passed, all lost frames have their numbers: below
-    /// `next_number`, which is loaded now.
-    pub(crate) fn settle(&mut self, next_number: impl FnOnce() -> u64) {
-        if self.suspect_until > 0 && self.next >= self.suspect_until {
-            self.suspect_until = 0;
-            self.suspect_below = next_number();
-        }
+    /// Finds out what numbers the frames may bear that were lost below `oldest`, the start of a chunk.
+    fn look_back<T>(&mut self, lane: &Lane<T>, oldest: u64) {
+        self.unnumbered = lane.unfinished(oldest);
+        // After that: who is finished has noted its number.
+        self.lost_below = self.lost_below.max(lane.straddled_below(oldest));
     }
 
-    #[cold]
-    fn pass_void<T>(&mut self, lane: &Lane<T>) {
-        if self.suspect_until > 0 {
-            self.suspect_until = self.next + 1 + lane.geometry().span();
+    /// Finds out how many of the frames below `oldest`, where this cursor starts, may be numbered above
+    /// `last`, and below which number they are. `held` is the lowest that the lane still holds, if
+    /// that was seen; else `next_number` is loaded.
+    pub(crate) fn expire<T>(
+        &mut self,
+        lane: &Lane<T>,
+        oldest: u64,
+        held: Option<u64>,
+        last: u64,
+        next_number: impl FnOnce() -> u64,
+    ) -> (u64, u64) {
+        self.look_back(lane, oldest);
+        // After that: who is finished had taken its number.
+        let below = held.unwrap_or_else(next_number).max(self.lost_below);
+        let numbered = oldest.min(below.saturating_sub(last + 1));
+        self.lapped |= numbered > 0;
+        (numbered + self.unnumbered.len() as u64, below)
+    }
+
+    /// Forgets owners of lost indices that are finished: their numbers are below `next_number`,
+    /// which is loaded now.
+    #[inline]
+    pub(crate) fn settle<T>(&mut self, lane: &Lane<T>, next_number: impl FnOnce() -> u64) {
+        if !self.unnumbered.is_empty() {
+            let before = self.unnumbered.len();
+            self.unnumbered.retain(|&index| lane.is_unfinished(index));
+            if self.unnumbered.len() < before {
+                self.lost_below = next_number();
+            }
         }
-        self.next += 1;
     }
 
     fn lowest(&self) -> u64 {
@@ -129,7 +144,7 @@ impl Cursor {
         for _ in 0..lane.geometry().span() {
             if !self.pass_over(lane, filter) {
                 match lane.peek(self.next) {
-                    Peek::Void => self.pass_void(lane),
+                    Peek::Void => self.next += 1,
                     Peek::Pending => break,
                     Peek::Ready | Peek::Lapped => return true,
                 }
@@ -172,7 +187,7 @@ impl Cursor {
         let lost = (waited - self.waiting.len()) as u64 + oldest.saturating_sub(self.next);
         self.next = self.next.max(oldest);
         self.lapped |= lost > 0;
-        self.suspect_until = self.next + lane.geometry().span();
+        self.look_back(lane, oldest);
         Err(lost)
     }
 
@@ -222,7 +237,7 @@ impl Cursor {
                     self.waiting.insert(place, seen);
                     self.next += 1;
                 }
-                Peek::Void => self.pass_void(lane),
+                Peek::Void => self.next += 1,
                 Peek::Pending => return Head::Pending,
                 // Not under a checked pin; and if it were, the next pin would find out.
                 Peek::Lapped => return Head::Beyond,

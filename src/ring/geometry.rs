@@ -118,6 +118,12 @@ impl Geometry {
         index & !(self.chunk - 1)
     }
 
+    /// One above the last index of `index`'s chunk.
+    #[inline(always)]
+    pub(crate) fn chunk_end(&self, index: u64) -> u64 {
+        self.chunk_start(index) + self.chunk
+    }
+
     /// The place of `index`'s chunk among the gates.
     #[inline(always)]
     pub(crate) fn gate(&self, index: u64) -> usize {

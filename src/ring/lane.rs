@@ -39,6 +39,9 @@
 //! (release) -> acquire ->] gate (release) -> claimer's acquire load of the gate. Later gate words
 //! and limits are read-modify-writes and so carry the earlier releases on.
 
+mod lapped;
+
+use self::lapped::Straddlers;
 use super::geometry::{Geometry, MAX_INDEX};
 use super::pins::{self, PinTable};
 use super::slot::{Numbered, Slot, unused_slots, zeroed_words};
@@ -57,6 +60,7 @@ pub(crate) struct Lane<T> {
     /// One above the last granted index of a place that is void; else an older one.
     granted: Box<[AtomicU64]>,
     tags: Box<[AtomicU64]>,
+    straddlers: Straddlers,
     slots: Box<[Slot<T>]>,
 }
 
@@ -109,6 +113,7 @@ impl<T> Lane<T> {
             gates: zeroed_words(geometry.gates()),
             granted: zeroed_words(places),
             tags: zeroed_words(places),
+            straddlers: Straddlers::new(&geometry),
             slots: unused_slots(places),
         }
     }
@@ -236,7 +241,7 @@ impl<T> Lane<T> {
     fn open(&self, index: u64, gate: u64, pins: &PinTable) -> u64 {
         let start = self.geometry.chunk_start(index);
         // Acquire: PAIR: `raise` in `extend`. Reads that its scan saw ended happen before.
-        if self.bounds.limit.load(Ordering::Acquire) < start + self.geometry.chunk() {
+        if self.bounds.limit.load(Ordering::Acquire) < self.geometry.chunk_end(start) {
             self.extend(start, pins);
             let now = self.gate_word(index);
             if now != gate {
@@ -250,7 +255,7 @@ impl<T> Lane<T> {
     /// the gate's word afterwards, whoever wrote it.
     fn decide(&self, start: u64, gate: u64, pinned: impl Fn(u64) -> bool) -> u64 {
         let mut void = 0;
-        for index in start..start + self.geometry.chunk() {
+        for index in start..self.geometry.chunk_end(start) {
             let place = self.geometry.place(index);
             let was_open = self.gate_lap(gate) > 0 && self.is_open(gate, index);
             let last_granted = if was_open {
@@ -292,12 +297,10 @@ impl<T> Lane<T> {
     /// Raises the limit above the chunk at `start`, or decides that chunk because a pin stands in
     /// it. The loop goes up by a chunk a turn, and only through chunks that pins stand in.
     fn extend(&self, start: u64, pins: &PinTable) {
-        let end = start + self.geometry.chunk();
+        let end = self.geometry.chunk_end(start);
         // Relaxed: a hint of how far to go. Claimed it is: the caller's own index is below.
         let newest = self.tail.load(Ordering::Relaxed) - 1;
-        let target = self.geometry.chunk_start(newest.max(start))
-            + self.geometry.chunk()
-            + self.geometry.slack();
+        let target = self.geometry.chunk_end(newest.max(start)) + self.geometry.slack();
         // Relaxed: ordered by the fence. PAIR: `Lane::oldest` after a pin.
         raise(&self.bounds.horizon, target, Ordering::Relaxed);
         // SeqCst: PAIR: the fence between a reader's pin and its look at the horizon.
@@ -442,6 +445,9 @@ impl<'a, T> Claim<'a, T> {
     pub(crate) fn fill(self, numbered: Numbered, tag: u32, frame: T) -> Option<T> {
         let (lane, index) = (self.lane, self.index);
         std::mem::forget(self);
+        if numbered.fence > lane.geometry.chunk_end(index) {
+            lane.note_straddler(index, numbered);
+        }
         let place = lane.geometry.place(index);
         // Relaxed: see `Lane::tag`.
         lane.tags[place].store(tag::pack(tag, index), Ordering::Relaxed);

@@ -36,9 +36,8 @@ pub enum Delivery<'a, T> {
 
 /// Frames that the ring overwrote before the subscription read them.
 ///
-/// For a subscription to everything, all between `first` and `last`. For a narrower one, where its loss
-/// was noticed: a frame whose publisher was suspended between claim and number while its lane went
-/// round is counted here, and may bear a higher number than `last`.
+/// For a subscription to everything, all between `first` and `last`. For a narrower one some of them:
+/// each frame that it lost lies in a gap that it is told, and the gaps count no less than it lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
     /// The number after the last one that was given.
@@ -49,9 +48,7 @@ pub struct Gap {
     pub lost: u64,
     /// Whether they were gone when the subscription was made, and not lost by it.
     pub expired: bool,
-    /// Whether terminal frames may be among them: never false if one is. It stays true for a lap
-    /// of the terminal lane after that was found overwritten, since a publisher that was suspended
-    /// for the whole of it may number its frame late.
+    /// Whether terminal frames may be among them: never false if one is.
     pub terminals_lost: bool,
 }
 
@@ -129,7 +126,7 @@ impl<T> Subscription<T> {
     pub fn poll(&mut self, mut visit: impl FnMut(Delivery<'_, T>) -> ControlFlow<()>) -> Polled {
         let wanted = self.approach() || self.owes();
         let owed = Owed {
-            lost: self.may_have_lost(),
+            lost: self.owes(),
             laps: self.laps,
         };
         // Acquire: PAIR: the publishers' step of the number. Claims of all below happen before.
@@ -250,9 +247,10 @@ impl<T> Subscription<T> {
     fn approach(&mut self) -> bool {
         let mut wanted = false;
         for cursor in &mut self.cursors {
-            wanted |= cursor.approach(&self.core.lanes[cursor.lane], self.filter.as_ref());
+            let lane = &self.core.lanes[cursor.lane];
+            wanted |= cursor.approach(lane, self.filter.as_ref());
             // Acquire: PAIR: the publishers' step of the number. What they finished they numbered.
-            cursor.settle(|| self.core.next.load(Ordering::Acquire));
+            cursor.settle(lane, || self.core.next.load(Ordering::Acquire));
         }
         wanted
     }

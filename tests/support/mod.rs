@@ -123,16 +123,13 @@ impl Scope {
 /// What was published, by number. A number that nobody saw is unknown.
 pub struct Record {
     frames: Vec<Option<Published>>,
-    /// The rings held all of it, at any time.
-    all_held: bool,
 }
 
 impl Record {
-    /// Of so many frames, none known yet, on rings that hold all of them, or not.
-    pub fn of_length(frames: u64, all_held: bool) -> Self {
+    /// Of so many frames, none known yet.
+    pub fn of_length(frames: u64) -> Self {
         Record {
             frames: vec![None; frames as usize],
-            all_held,
         }
     }
 
@@ -341,7 +338,7 @@ impl Log {
                     missing += record.matching(self.scope, last, number - 1).count() as u64;
                     missing += u64::from(summary);
                     assert!(
-                        lost + self.late(record, told.len()) >= missing,
+                        lost >= missing,
                         "at {number}: {missing} are missing, {lost} told: {self:?}"
                     );
                     last = number;
@@ -354,8 +351,7 @@ impl Log {
             let accounted = as_themselves + lost;
             let exact = self.scope == Scope::All;
             assert!(
-                accounted + self.late(record, told.len()) >= published
-                    && (!exact || accounted == published),
+                accounted >= published && (!exact || accounted == published),
                 "{as_themselves} given, {lost} told as lost, of {published}: {self:?}"
             );
             assert!(
@@ -364,18 +360,6 @@ impl Log {
             );
         }
         (as_themselves, lost)
-    }
-
-    /// How many frames may be missing from the counts, or from the range, of so many notices.
-    ///
-    /// None for a reader of everything, and none if the rings held everything. Else a publisher
-    /// that is suspended between claim and number while its lane goes round loses a frame whose
-    /// number a narrower scope can't place: behind the notice that counts it, or behind the start.
-    fn late(&self, record: &Record, notices: usize) -> u64 {
-        match self.scope == Scope::All || record.all_held {
-            true => 0,
-            false => 1 + notices as u64,
-        }
     }
 
     fn matching_count(&self, record: &Record) -> u64 {
@@ -397,7 +381,6 @@ impl Log {
                 true => notices.any(|notice| !notice.2),
                 false => notices.next().is_some(),
             };
-            let fine = fine || self.late(record, 0) > 0;
             assert!(
                 fine,
                 "{number}, {event:?}, is missing and nobody said so: {self:?}"

@@ -4,9 +4,11 @@
 //! therefore counts what it lost by numbers, exactly: a number that is missing below a proven one
 //! belonged to a lapped lane. A narrower one counts the indices that its lanes lost, which is an
 //! upper bound: they may have been other runs' frames, or void. It tells them before the next
-//! frame, and as long as a lapped lane has given no frame again, that each further gap may have
-//! one of them.
+//! frame. Where they lie it can't see, so each further gap is told as one that may have one of them, until
+//! none can: the lapped lane gave a frame again, and what may be numbered above that one
+//! (`lane/lapped.rs`) was passed.
 
+use super::super::cursor::Cursor;
 use super::{Delivery, Gap, Subscription};
 use std::ops::ControlFlow;
 
@@ -20,40 +22,26 @@ pub(super) struct Owed {
 impl<T> Subscription<T> {
     /// Whether a loss may have to be told although no frame follows it.
     pub(super) fn owes(&self) -> bool {
-        match self.everything {
-            true => self.is_suspect(),
-            false => self.may_have_lost(),
-        }
+        self.cursors.iter().any(|cursor| self.may_have_lost(cursor))
     }
 
-    /// Whether a lane lost indices and has given no frame since.
-    fn is_lapped(&self) -> bool {
-        self.cursors.iter().any(|cursor| cursor.lapped)
-    }
-
-    /// Whether indices were lost that may be frames numbered above the last one given.
-    pub(super) fn may_have_lost(&self) -> bool {
-        self.is_lapped() || self.lost > 0 && self.is_suspect()
-    }
-
-    /// Whether a lost frame may yet get a number above the last one given, or has one.
-    fn is_suspect(&self) -> bool {
-        let last = self.last;
-        self.cursors.iter().any(|cursor| cursor.is_suspect(last))
+    /// Whether a cursor lost indices that may be frames numbered above the last one given.
+    fn may_have_lost(&self, cursor: &Cursor) -> bool {
+        cursor.lapped || cursor.is_suspect(self.last)
     }
 
     /// What was lost between the last frame and `number`, which is proven to be the next.
     pub(super) fn gap(&mut self, number: u64) -> Option<Gap> {
-        let lapped = self.is_lapped();
-        if !self.may_have_lost() {
+        let owes = self.owes();
+        if !owes {
             // What was not told of by now was void, and no frame.
             self.lost = 0;
         }
         let between = number - self.last - 1;
         let lost = match self.everything {
             true => between,
-            // All may have been told before a frame of another lane, and still lie behind it.
-            false => self.lost.max(u64::from(lapped)).min(between),
+            // All may have been told before a lower frame, and still lie behind it.
+            false => self.lost.max(u64::from(owes)).min(between),
         };
         self.lost -= self.lost.min(lost);
         (lost > 0).then(|| Gap {
@@ -61,9 +49,8 @@ impl<T> Subscription<T> {
             last: number - 1,
             lost,
             expired: self.last + 1 < self.expired_below,
-            // A suspect cursor's loss may still be numbered: this gap may be that one.
             terminals_lost: self.cursors.iter().any(|cursor| {
-                (cursor.lapped || cursor.is_suspect(self.last))
+                self.may_have_lost(cursor)
                     && self.core.lanes[cursor.lane].number() == super::super::TERMINALS
             }),
         })

@@ -20,34 +20,45 @@ impl<T> Subscription<T> {
             self.seek(at);
         }
         if after.is_none() {
-            let oldest = self.heads.iter().copied().min().unwrap_or(u64::MAX);
             self.last = match held_from.iter().all(|&(expired, _)| expired == 0) {
                 true => self.core.first - 1,
                 // Acquire: as in `poll`.
-                false => oldest.min(self.core.next.load(Ordering::Acquire)) - 1,
+                false => {
+                    (self
+                        .heads
+                        .iter()
+                        .copied()
+                        .filter(|&head| head < u64::MAX)
+                        .min())
+                    .unwrap_or_else(|| self.core.next.load(Ordering::Acquire))
+                        - 1
+                }
             };
         }
-        for (cursor, (expired, number)) in self.cursors.iter_mut().zip(held_from) {
-            if expired > 0 && number > self.last + 1 {
-                self.expired_below = self.expired_below.max(number);
-                self.lost += expired.min(number - self.last - 1);
-                cursor.lapped = true;
+        for (cursor, (expired, held)) in self.cursors.iter_mut().zip(held_from) {
+            if expired > 0 {
+                let lane = &self.core.lanes[cursor.lane];
+                // Acquire: as in `poll`.
+                let next = || self.core.next.load(Ordering::Acquire);
+                let (lost, below) = cursor.expire(lane, expired, held, self.last, next);
+                if lost > 0 {
+                    self.lost += lost;
+                    self.expired_below = self.expired_below.max(below);
+                }
             }
         }
         self.heads.fill(u64::MAX);
     }
 
-    /// How many indices of a lane have expired, and the lowest number that it holds of any tag: the
-    /// next number if that can't be seen.
-    fn first_held(&mut self, at: usize) -> (u64, u64) {
+    /// How many indices of a lane have expired, and the lowest number that it holds of any tag, if
+    /// that can be seen.
+    fn first_held(&mut self, at: usize) -> (u64, Option<u64>) {
         let expired = self.cursors[at].next();
-        // Acquire: as in `poll`.
-        let next = self.core.next.load(Ordering::Acquire);
         if expired == 0 {
-            return (0, next);
+            return (0, None);
         }
         let (lane, row) = (self.cursors[at].lane, self.cursors[at].row);
-        let probe = Cursor::new(&self.core.lanes[lane], lane, row, expired);
+        let probe = Cursor::new(lane, row, expired);
         let own = std::mem::replace(&mut self.cursors[at], probe);
         let filter = self.filter.take();
         let (last, lost) = (std::mem::replace(&mut self.last, 0), self.lost);
@@ -55,7 +66,10 @@ impl<T> Subscription<T> {
         self.cursors[at] = own;
         self.filter = filter;
         (self.last, self.lost) = (last, lost);
-        (expired, self.heads[at].min(next))
+        (
+            expired,
+            Some(self.heads[at]).filter(|&head| head < u64::MAX),
+        )
     }
 
     /// Moves one cursor to its first frame above `last`. Its number, if it could be seen, is left

@@ -29,6 +29,8 @@ pub const MODELS: &[&str] = &[
     "wait::others_sleep_on",
     "terminal::a_lap_while_a_terminal_frame_is_published",
     "overwrite::one_publisher_laps_a_reader_twice",
+    "overwrite::lapped_between_neighbours",
+    "overwrite::lapped_behind_a_late_publisher",
     "subscribe::a_clone_beside_a_publisher",
     "order::two_publishers_and_a_reader",
     "overwrite::two_publishers_lap_a_reader_in_four_places",
@@ -38,6 +40,7 @@ pub const MODELS: &[&str] = &[
     "order::two_shards_merged",
     "bus::a_frame_held_back_by_another_run",
     "bus::the_last_handle_ends_a_stream",
+    "subscribe::at_a_cursor_in_one_shard_that_expires",
     "terminal::terminal_frames_lap_a_reader",
     "overwrite::two_publishers_lap_a_reader_in_chunks_of_two",
     "order::a_batch_beside_a_publisher",
@@ -52,11 +55,13 @@ pub const MODELS: &[&str] = &[
     "subscribe::a_drop_beside_a_publisher",
     "overwrite::a_publisher_asleep_on_its_slot",
     "overwrite::three_publishers_in_two_places",
-    "terminal::a_terminal_frame_numbered_late",
+    "terminal::a_terminal_frame_numbered_late_for_all",
+    "terminal::a_terminal_frame_numbered_late_for_a_shard",
 ];
 
 const SLOT: &str = "src/ring/slot.rs";
 const LANE: &str = "src/ring/lane.rs";
+const LAPPED: &str = "src/ring/lane/lapped.rs";
 const PINS: &str = "src/ring/pins.rs";
 const CURSOR: &str = "src/ring/cursor.rs";
 const MERGE: &str = "src/ring/subscription.rs";
@@ -116,6 +121,8 @@ mutations! {
         (LANE, "raise(&self.bounds.horizon, target, Ordering::Relaxed); // SeqCst: PAIR: the fence between a reader's pin and its look at the horizon. [[fence(Ordering::SeqCst); =>> ]]");
     "reader-without-fence": "a reader checks the horizon without a fence", "overwrite::one_publisher_laps_a_reader_twice",
         (MERGE, "// SeqCst: PAIR: the fence in `Lane::extend`, between horizon and pins. [[fence(Ordering::SeqCst); =>> ]]");
+    "seek-loss-uncounted": "what a new subscription loses while it looks for its start is not counted", "subscribe::at_a_cursor_in_one_shard_that_expires",
+        (START, "self.lost += [[lapped.err().unwrap_or(0) =>> 0]];");
     "seek-without-fence": "a new subscription checks the horizon without a fence", "subscribe::at_a_cursor_that_expires",
         (START, "// SeqCst: as in `pin`. [[fence(Ordering::SeqCst); =>> ]]");
     "horizon-raised-late": "the horizon is raised after the pins were scanned", "overwrite::one_publisher_laps_a_reader_twice",
@@ -128,7 +135,7 @@ mutations! {
     "limit-store-relaxed": "the limit is raised without release", "overwrite::a_limit_raised_by_another_far_enough",
         (LANE, "raise(&self.bounds.limit, free, [[Ordering::Release =>> Ordering::Relaxed]])");
     "limit-load-relaxed": "a claimer goes by another's limit without acquire", "overwrite::a_limit_raised_by_another_far_enough",
-        (LANE, "if self.bounds.limit.load([[Ordering::Acquire =>> Ordering::Relaxed]]) < start");
+        (LANE, "if self.bounds.limit.load([[Ordering::Acquire =>> Ordering::Relaxed]]) <");
     "limit-from-relaxed": "an extender goes on from another's limit without acquire", "overwrite::a_limit_raised_by_another_to_extend",
         (LANE, "let mut from = self.bounds.limit.load([[Ordering::Acquire =>> Ordering::Relaxed]])");
     "pins-not-scanned": "the limit is raised whatever is pinned", "overwrite::one_publisher_laps_a_reader_twice",
@@ -182,20 +189,34 @@ mutations! {
         (MERGE, "!cursor.is_past([[self.core.lanes[cursor.lane].tail() =>> 0]])");
 
     // What was lost.
-    "no-suspects": "a loss whose number is not taken yet is forgotten", "terminal::a_terminal_frame_numbered_late",
-        (CURSOR, "pub(crate) fn is_suspect(&self, last: u64) -> bool { [[self.suspect_until > 0 || last + 1 < self.suspect_below =>> false]] }");
-    "suspects-settled-early": "a lost frame is taken for passed once its index is", "terminal::a_terminal_frame_numbered_late",
-        (CURSOR, "self.suspect_below = [[next_number() =>> 0]];");
+    "no-suspects": "a loss whose number may be higher is forgotten", "terminal::a_terminal_frame_numbered_late_for_a_shard",
+        (CURSOR, "pub(crate) fn is_suspect(&self, last: u64) -> bool { [[!self.unnumbered.is_empty() || last + 1 < self.lost_below =>> false]] }");
+    "granted-not-sought": "a lapped reader does not look for owners that later laps passed over", "terminal::a_terminal_frame_numbered_late_for_a_shard",
+        (LAPPED, "std::cmp::Ordering::Greater => [[self.granted[place].load(Ordering::Relaxed) == index + 1 =>> false]],");
+    "suspects-settled-early": "a lost frame is taken for passed once it is finished", "terminal::a_terminal_frame_numbered_late_for_a_shard",
+        (CURSOR, "self.lost_below = [[next_number() =>> 0]];");
+    "unfinished-not-sought": "a lapped reader does not look for owners without a number", "terminal::a_terminal_frame_numbered_late_for_a_shard",
+        (CURSOR, "self.unnumbered = [[lane.unfinished(oldest) =>> Vec::new()]];");
+    "straddlers-not-noted": "a frame that others overtook past its chunk is not noted", "overwrite::lapped_between_neighbours",
+        (LANE, "if [[numbered.fence > lane.geometry.chunk_end(index) =>> false]] {");
+    "late-straddlers-not-noted": "a frame that was overtaken by more than a lap is noted like others", "overwrite::lapped_behind_a_late_publisher",
+        (LAPPED, "if [[fence > index + self.geometry.span() =>> false]] {");
+    "straddlers-not-sought": "a lapped reader does not ask which numbers were overtaken", "overwrite::lapped_between_neighbours",
+        (CURSOR, "self.lost_below = [[self.lost_below.max(lane.straddled_below(oldest)) =>> self.lost_below]];");
     "lapped-frames-kept": "a lapped reader still offers what it had seen", "overwrite::one_publisher_laps_a_reader_twice",
         (CURSOR, "[[self.waiting.retain(|seen| seen.index >= oldest); =>> ]]");
+    "expiry-untold": "what had expired before the start is not told", "subscribe::at_a_cursor_in_one_shard_that_expires",
+        (START, "if [[expired > 0 =>> false]] {");
+    "lap-in-a-poll-forgotten": "a lap noticed during a poll is told of as if it were over", "terminal::terminal_frames_lap_a_reader",
+        (LOSS, "if [[self.laps == owed.laps =>> true]] {");
 
     // Terminal frames.
     "terminals-among-frames": "terminal frames go where ordinary ones overwrite them", "terminal::a_lap_while_a_terminal_frame_is_published",
         (CORE, "+ if [[route.terminal =>> false]] {");
     "lost-terminals-denied": "a lapped terminal lane is not told", "terminal::terminal_frames_lap_a_reader",
-        (LOSS, "[[(cursor.lapped || cursor.is_suspect(self.last)) =>> false]] && self.core.lanes");
-    "late-terminals-denied": "a terminal frame numbered after its loss was noticed is denied", "terminal::a_terminal_frame_numbered_late",
-        (LOSS, "[[(cursor.lapped || cursor.is_suspect(self.last)) =>> cursor.lapped]] && self.core.lanes");
+        (LOSS, "[[self.may_have_lost(cursor) =>> false]] && self.core.lanes");
+    "late-terminals-denied": "a terminal frame numbered after its loss was noticed is denied", "terminal::a_terminal_frame_numbered_late_for_all",
+        (LOSS, "[[self.may_have_lost(cursor) =>> cursor.lapped]] && self.core.lanes");
 
     // Sleeping.
     "sleeper-without-fence": "a sleeper looks again without a fence", "wait::a_park_against_a_publish",

@@ -1,0 +1,115 @@
+//! What numbers the frames may bear that a reader was lapped at.
+//!
+//! A reader that was lapped goes on at `oldest`, the start of a chunk. To say where its losses lie it
+//! must know which of the frames below `oldest` may bear a higher number than one that it still reads.
+//! Two kinds may; all others are numbered below every frame of their lane at `oldest` or above:
+//!
+//! - **Unfinished** ones, whose owners may not have taken a number yet. `unfinished` finds them:
+//!   their places are void in later laps and `granted` names them, or their chunk was not opened since.
+//! - **Straddlers**: frames whose fence lies beyond the end of their chunk. The fence is the tail after
+//!   the number was taken, so whoever claimed at `oldest` or above and has a smaller number claimed
+//!   below the fence. Their owners note their numbers here before they stamp.
+//!
+//! The highest straddler's number of a chunk is kept apart for even and odd laps, so that the note on
+//! the lap below `oldest` outlives the next one. Notes only rise; what is read too late is too high,
+//! and a bound still. A straddler more than a lap behind the tail may be looked for a lap too late,
+//! and is noted for the whole lane as well.
+
+use super::super::geometry::Geometry;
+use super::super::slot::{Numbered, zeroed_words};
+use super::Lane;
+use crate::sync::{AtomicU64, Ordering, raise};
+
+/// See the module.
+pub(super) struct Straddlers {
+    /// By chunk and parity of the lap.
+    numbers: Box<[AtomicU64]>,
+    /// Of those more than a lap behind.
+    late: AtomicU64,
+}
+
+impl Straddlers {
+    pub(super) fn new(geometry: &Geometry) -> Self {
+        Straddlers {
+            numbers: zeroed_words(2 * geometry.gates()),
+            late: AtomicU64::new(0),
+        }
+    }
+
+    fn of(&self, geometry: &Geometry, index: u64) -> &AtomicU64 {
+        &self.numbers[2 * geometry.gate(index) + (geometry.lap(index) & 1) as usize]
+    }
+}
+
+impl<T> Lane<T> {
+    /// Notes a frame of `index` whose fence is beyond its chunk. To be called before its stamp.
+    #[cold]
+    pub(super) fn note_straddler(&self, index: u64, numbered: Numbered) {
+        let Numbered { sequence, fence } = numbered;
+        // Relaxed: the stamp's release carries both. PAIR: the stamp's acquire in `is_unfinished`, or in
+        // `decide` and from there the gate's.
+        let note = self.straddlers.of(&self.geometry, index);
+        raise(note, sequence, Ordering::Relaxed);
+        if fence > index + self.geometry.span() {
+            raise(&self.straddlers.late, sequence, Ordering::Relaxed);
+        }
+    }
+
+    /// Frames below `oldest` that were finished before the caller looked are numbered below this, or
+    /// below every frame of the lane at `oldest` or above. Takes a step for each chunk.
+    pub(crate) fn straddled_below(&self, oldest: u64) -> u64 {
+        // Relaxed: as in `note_straddler`.
+        let late = self.straddlers.late.load(Ordering::Relaxed);
+        (oldest.saturating_sub(self.geometry.span())..oldest)
+            .step_by(self.geometry.chunk() as usize)
+            .map(|start| self.straddlers.of(&self.geometry, start))
+            .map(|note| note.load(Ordering::Relaxed))
+            .fold(late, u64::max)
+            + 1
+    }
+
+    /// The indices below `oldest` whose owners may be unfinished. Takes a step for each chunk, and
+    /// one for each place that was not opened again since `oldest`.
+    pub(crate) fn unfinished(&self, oldest: u64) -> Vec<u64> {
+        let mut found = Vec::new();
+        let chunks = (0..self.geometry.span()).step_by(self.geometry.chunk() as usize);
+        for first in chunks {
+            let gate = self.gate_word(first);
+            let mut start = match self.gate_lap(gate) {
+                0 => first,
+                laps => {
+                    // Places that went to an earlier lap's owner for good.
+                    let places = first..self.geometry.chunk_end(first);
+                    for place in places.filter(|&place| !self.is_open(gate, place)) {
+                        // Relaxed: acquired with the gate. One above the index, or 0.
+                        let granted = self.granted[place as usize].load(Ordering::Relaxed);
+                        found.extend(granted.checked_sub(1));
+                    }
+                    first + (laps - 1) * self.geometry.span()
+                }
+            };
+            // Granted, or claimed and not looked at by anybody yet.
+            while start < oldest {
+                found.extend(start..self.geometry.chunk_end(start));
+                start += self.geometry.span();
+            }
+        }
+        found.retain(|&index| index < oldest && self.is_unfinished(index));
+        found
+    }
+
+    /// Whether the owner of a claimed index may be at work on it yet, or get it.
+    pub(crate) fn is_unfinished(&self, index: u64) -> bool {
+        let place = self.geometry.place(index);
+        if self.slots[place].stamp().finished() > index {
+            return false;
+        }
+        let gate = self.gate_word(index);
+        match self.gate_lap(gate).cmp(&(self.geometry.lap(index) + 1)) {
+            std::cmp::Ordering::Less => true,
+            std::cmp::Ordering::Equal => self.is_open(gate, index),
+            // Relaxed: acquired with the gate.
+            std::cmp::Ordering::Greater => self.granted[place].load(Ordering::Relaxed) == index + 1,
+        }
+    }
+}
