@@ -1,0 +1,97 @@
+//! The cases: what is measured, and who takes part.
+//!
+//! A case is a list of contenders; one run of a contender opens everything anew, warms it up, checks
+//! what arrived and gives its figures. `round.rs` runs the contenders in turn.
+
+mod backlog;
+mod latency;
+mod parts;
+mod single;
+mod stream;
+
+pub use backlog::REPLACED;
+pub use latency::{LINE, P50};
+pub use parts::FETCH_ADD;
+
+use crate::payload::Payload;
+use crate::peer::{Contract, Peer};
+
+/// A figure and its name, the name with its unit.
+pub type Figure = (&'static str, f64);
+
+/// What one frame costs, in nanoseconds.
+pub const NS: &str = "ns/frame";
+/// Millions of frames delivered in a second, to all subscribers together.
+pub const MILLIONS: &str = "M frames/s";
+/// What publishing one frame costs, in nanoseconds: the median over stretches of 256.
+pub const PUBLISH_NS: &str = "publish ns/frame";
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Scale {
+    /// For a first look: a quarter.
+    pub quick: bool,
+}
+
+impl Scale {
+    /// So many, or a quarter of it.
+    pub fn of(self, count: u64) -> u64 {
+        if self.quick { count / 4 } else { count }
+    }
+}
+
+/// Who takes part in a case.
+pub struct Contender {
+    /// As it stands in the tables.
+    pub name: String,
+    /// What differs in contract.
+    pub contract: &'static str,
+    /// Runs once; the first figure is the one that the case is about.
+    pub run: Box<dyn FnMut(Scale) -> Vec<Figure>>,
+}
+
+impl Contender {
+    /// A contender that is no peer but a variant or a measure of the machine.
+    pub fn new(name: impl Into<String>, run: impl FnMut(Scale) -> Vec<Figure> + 'static) -> Self {
+        Contender {
+            name: name.into(),
+            contract: "",
+            run: Box::new(run),
+        }
+    }
+
+    /// A peer.
+    pub fn peer<T: Payload, P: Peer<T>>(run: impl FnMut(Scale) -> Vec<Figure> + 'static) -> Self {
+        let contract: Contract = P::CONTRACT;
+        Contender {
+            contract: contract.as_str(),
+            ..Contender::new(P::NAME, run)
+        }
+    }
+
+    fn named(mut self, suffix: &str) -> Self {
+        self.name += suffix;
+        self
+    }
+}
+
+/// Something to measure.
+pub struct Case {
+    /// How it is called on the command line and in the results.
+    pub name: String,
+    /// What is measured.
+    pub about: &'static str,
+    /// Who takes part.
+    pub contenders: Vec<Contender>,
+}
+
+/// All cases, in the order in which they are run.
+pub fn all() -> Vec<Case> {
+    let mut cases = Vec::new();
+    cases.extend(single::cases());
+    cases.extend(stream::cases());
+    cases.extend(latency::cases());
+    cases.extend(parts::cases());
+    cases.extend(backlog::cases());
+    cases
+}

@@ -1,0 +1,147 @@
+//! What was measured, as JSON lines: one for the machine, then one a case.
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+/// A case's figures.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// The case's name.
+    pub case: String,
+    /// What it measures.
+    pub about: String,
+    /// Whether it was a first look only.
+    pub quick: bool,
+    /// Each contender's figures.
+    pub series: Vec<Series>,
+}
+
+/// One contender's figures.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Series {
+    /// The contender.
+    pub name: String,
+    /// What differs in contract; empty for what is no peer.
+    pub contract: String,
+    /// The figure that the case is about.
+    pub figure: String,
+    /// By name, each figure of each round.
+    pub rounds: BTreeMap<String, Vec<f64>>,
+}
+
+impl Record {
+    /// The contender of this name.
+    pub fn series(&self, name: &str) -> Option<&Series> {
+        self.series.iter().find(|series| series.name == name)
+    }
+}
+
+impl Series {
+    /// The rounds of the figure that the case is about.
+    pub fn main(&self) -> &[f64] {
+        self.rounds(&self.figure).unwrap_or_default()
+    }
+
+    /// The rounds of a figure.
+    pub fn rounds(&self, figure: &str) -> Option<&[f64]> {
+        self.rounds.get(figure).map(Vec::as_slice)
+    }
+}
+
+/// Where it was measured.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Machine {
+    /// The processor's name.
+    pub processor: String,
+    /// How many of them there are.
+    pub cores: usize,
+    /// The operating system.
+    pub system: String,
+    /// The compiler.
+    pub compiler: String,
+}
+
+impl Machine {
+    /// This one.
+    pub fn here() -> Self {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let info = read("/proc/cpuinfo");
+        let field = |name: &str| {
+            let line = info.lines().find(|line| line.starts_with(name));
+            let value = line.and_then(|line| line.split_once(": "));
+            value.map_or("unknown", |(_, value)| value).to_owned()
+        };
+        let compiler = std::process::Command::new("rustc").arg("-V").output();
+        let compiler = compiler.map(|out| String::from_utf8_lossy(&out.stdout).trim().to_owned());
+        Machine {
+            processor: format!("{}, family {}", field("model name"), field("cpu family")),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            system: format!("Linux {}", read("/proc/sys/kernel/osrelease").trim()),
+            compiler: compiler.unwrap_or_default(),
+        }
+    }
+}
+
+/// The results of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Results {
+    /// Where it was measured.
+    pub machine: Machine,
+    /// What was measured.
+    pub records: Vec<Record>,
+}
+
+impl Results {
+    /// Reads a file of results.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("no results in {}; measure first", path.display()))?;
+        let mut lines = text.lines();
+        let machine = serde_json::from_str(lines.next().unwrap_or_default());
+        let records = lines.map(serde_json::from_str).collect::<Result<_, _>>();
+        let wrong = || format!("{} is not what this program writes", path.display());
+        Ok(Results {
+            machine: machine.with_context(wrong)?,
+            records: records.with_context(wrong)?,
+        })
+    }
+
+    /// Takes a case in, in place of an earlier run of it.
+    pub fn put(&mut self, record: Record) {
+        match self.records.iter_mut().find(|old| old.case == record.case) {
+            Some(old) => *old = record,
+            None => self.records.push(record),
+        }
+    }
+
+    /// Writes all to a file.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let mut text = serde_json::to_string(&self.machine)? + "\n";
+        for record in &self.records {
+            text += &(serde_json::to_string(record)? + "\n");
+        }
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// The case of this name.
+    pub fn case(&self, name: &str) -> Option<&Record> {
+        self.records.iter().find(|record| record.case == name)
+    }
+}
+
+/// The middle of some values; the mean of the two in the middle.
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => sorted[n / 2],
+        n => (sorted[n / 2 - 1] + sorted[n / 2]) / 2.0,
+    }
+}
