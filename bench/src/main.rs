@@ -5,11 +5,12 @@
 //!
 //! `case.rs` and its modules say what is measured, `peer.rs` and its modules beside whom, `round.rs`
 //! how the runs are interleaved, `record.rs` what is kept of them, `report.rs` and `bar.rs` what is
-//! told about it.
+//! told about it. `count.rs` counts instructions.
 #![forbid(unsafe_code)]
 
 mod bar;
 mod case;
+mod count;
 mod payload;
 mod peer;
 mod record;
@@ -64,6 +65,29 @@ enum Command {
     List,
     /// Prints tables and bars of what was measured, as Markdown.
     Report(File),
+    /// Counts instructions and allocations a frame, under valgrind.
+    #[command(subcommand)]
+    Counts(Counts),
+}
+
+#[derive(Subcommand)]
+enum Counts {
+    /// Fails if something costs more than the baseline allows.
+    Check(Baseline),
+    /// Makes what is counted now the baseline.
+    Bless(Baseline),
+    /// Counts a round trip of each peer.
+    Peers,
+    /// Runs one job, which is what valgrind is given.
+    #[command(hide = true)]
+    Run { job: String },
+}
+
+#[derive(Args)]
+struct Baseline {
+    /// The baseline.
+    #[arg(long, default_value = "bench/instructions.json")]
+    baseline: PathBuf,
 }
 
 fn main() -> Result<()> {
@@ -75,6 +99,10 @@ fn main() -> Result<()> {
             }
         }
         Some(Command::Report(file)) => print!("{}", report::report(&Results::read(&file.results)?)),
+        Some(Command::Counts(Counts::Check(at))) => print!("{}", count::check(&at.baseline)?),
+        Some(Command::Counts(Counts::Bless(at))) => count::bless(&at.baseline)?,
+        Some(Command::Counts(Counts::Peers)) => print!("{}", count::peers()?),
+        Some(Command::Counts(Counts::Run { job })) => count::run(&job)?,
         None => measure(&cli.measure)?,
     }
     Ok(())

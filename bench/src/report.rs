@@ -22,7 +22,8 @@ pub fn report(results: &Results) -> String {
     text
 }
 
-fn markdown<const N: usize>(header: [&str; N]) -> Table {
+/// An empty table.
+pub fn markdown<const N: usize>(header: [&str; N]) -> Table {
     let mut table = Table::new();
     table.load_preset(ASCII_MARKDOWN).set_header(header);
     table
