@@ -136,6 +136,15 @@ pub struct Verdict {
 }
 
 impl Bar {
+    /// The bar in a few words.
+    pub fn short(&self) -> String {
+        let how = self.ours.strip_prefix(US).unwrap_or_default();
+        match self.figures {
+            [a, b] if a != b => format!("{}{how}: {a} / {b}", self.case),
+            _ => format!("{}{how} / {}", self.case, self.theirs),
+        }
+    }
+
     /// What came of it; nothing where it was not measured.
     pub fn verdict(&self, results: &Results) -> Option<Verdict> {
         let record = results.case(self.case)?;

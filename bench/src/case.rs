@@ -6,6 +6,7 @@
 mod backlog;
 mod latency;
 mod parts;
+mod replay;
 mod single;
 mod stream;
 
@@ -14,7 +15,9 @@ pub use latency::{LINE, P50};
 pub use parts::FETCH_ADD;
 
 use crate::payload::Payload;
-use crate::peer::{Contract, Peer};
+pub use crate::peer::Contract;
+use crate::peer::Peer;
+use std::path::Path;
 
 /// A figure and its name, the name with its unit.
 pub type Figure = (&'static str, f64);
@@ -85,13 +88,14 @@ pub struct Case {
     pub contenders: Vec<Contender>,
 }
 
-/// All cases, in the order in which they are run.
-pub fn all() -> Vec<Case> {
+/// All cases, in the order in which they are run; recorded runs are read from this folder.
+pub fn all(recordings: &Path) -> Vec<Case> {
     let mut cases = Vec::new();
     cases.extend(single::cases());
     cases.extend(stream::cases());
     cases.extend(latency::cases());
     cases.extend(parts::cases());
     cases.extend(backlog::cases());
+    cases.extend(replay::cases(recordings));
     cases
 }

@@ -4,8 +4,8 @@
 //! results as JSON lines and ends with tables and the list of bars. `-- --help` has the rest.
 //!
 //! `case.rs` and its modules say what is measured, `peer.rs` and its modules beside whom, `round.rs`
-//! how the runs are interleaved, `record.rs` what is kept of them, `report.rs` and `bar.rs` what is
-//! told about it. `count.rs` counts instructions.
+//! how the runs are interleaved, `record.rs` what is kept of them, `report.rs`, `bar.rs` and
+//! `plot.rs` what is told about it. `count.rs` counts instructions.
 #![forbid(unsafe_code)]
 
 mod bar;
@@ -13,6 +13,7 @@ mod case;
 mod count;
 mod payload;
 mod peer;
+mod plot;
 mod record;
 mod report;
 mod round;
@@ -21,7 +22,7 @@ use anyhow::{Result, ensure};
 use case::Scale;
 use clap::{Args, Parser, Subcommand};
 use record::{Machine, Results};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Parser)]
 #[command(
@@ -48,6 +49,9 @@ struct Measure {
     /// Only contenders whose name contains one of these.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// A folder of recorded agent runs [default: the samples of the project].
+    #[arg(long)]
+    recordings: Option<PathBuf>,
     #[command(flatten)]
     file: File,
 }
@@ -65,6 +69,14 @@ enum Command {
     List,
     /// Prints tables and bars of what was measured, as Markdown.
     Report(File),
+    /// Draws plots of what was measured.
+    Plot {
+        #[command(flatten)]
+        file: File,
+        /// Where to.
+        #[arg(long, default_value = "docs/perf")]
+        folder: PathBuf,
+    },
     /// Counts instructions and allocations a frame, under valgrind.
     #[command(subcommand)]
     Counts(Counts),
@@ -94,11 +106,16 @@ fn main() -> Result<()> {
     let cli = Cli::parse();
     match cli.command {
         Some(Command::List) => {
-            for case in case::all() {
+            for case in case::all(&samples()) {
                 println!("{:28} {}", case.name, case.about);
             }
         }
         Some(Command::Report(file)) => print!("{}", report::report(&Results::read(&file.results)?)),
+        Some(Command::Plot { file, folder }) => {
+            for path in plot::draw(&Results::read(&file.results)?, &folder)? {
+                println!("{}", path.display());
+            }
+        }
         Some(Command::Counts(Counts::Check(at))) => print!("{}", count::check(&at.baseline)?),
         Some(Command::Counts(Counts::Bless(at))) => count::bless(&at.baseline)?,
         Some(Command::Counts(Counts::Peers)) => print!("{}", count::peers()?),
@@ -108,8 +125,12 @@ fn main() -> Result<()> {
     Ok(())
 }
 
+fn samples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/data")
+}
+
 fn measure(measure: &Measure) -> Result<()> {
-    let mut cases = case::all();
+    let mut cases = case::all(&measure.recordings.clone().unwrap_or_else(samples));
     let wanted = |name: &str| {
         let mut wanted = measure.cases.iter();
         wanted.any(|wanted| wanted == "all" || name.starts_with(wanted.as_str()))

@@ -39,7 +39,8 @@ pub fn cases() -> Vec<Case> {
 
 fn publish_to(subscribers: usize) -> Contender {
     let run = move |scale| {
-        let mut figures = stream::<u64, <u64 as Payload>::Framebus>(scale, 1, subscribers, 1);
+        let mut figures =
+            stream::<u64, <u64 as Payload>::Framebus, _>(scale, [1, subscribers], 1, u64::maker);
         // What the case is about comes first.
         figures.reverse();
         figures
@@ -60,10 +61,12 @@ fn case<T: Payload>(payload: &str, publishers: usize, subscribers: usize) -> Cas
                 return;
             }
             self.contenders.push(Contender::peer::<T, P>(move |scale| {
-                stream::<T, P>(scale, publishers, subscribers, 1)
+                stream::<T, P, _>(scale, [publishers, subscribers], 1, T::maker)
             }));
             if P::BATCHES {
-                let run = move |scale| stream::<T, P>(scale, publishers, subscribers, BATCH);
+                let run = move |scale| {
+                    stream::<T, P, _>(scale, [publishers, subscribers], BATCH, T::maker)
+                };
                 let contender = Contender::peer::<T, P>(run);
                 self.contenders.push(contender.named(", batches of 64"));
             }
@@ -113,11 +116,12 @@ impl Course {
     }
 }
 
-fn stream<T: Payload, P: Peer<T>>(
+/// Streams what each publisher's maker makes from so many publishers to so many subscribers.
+pub fn stream<T: Payload, P: Peer<T>, M: FnMut(u64) -> T + Send>(
     scale: Scale,
-    publishers: usize,
-    subscribers: usize,
+    [publishers, subscribers]: [usize; 2],
     batch: usize,
+    maker: impl Fn(usize) -> M,
 ) -> Vec<Figure> {
     let (senders, receivers) = P::open(publishers, subscribers);
     let counters = |n| (0..n).map(|_| CachePadded::default()).collect();
@@ -137,7 +141,10 @@ fn stream<T: Payload, P: Peer<T>>(
         let writers: Vec<_> = senders
             .into_iter()
             .enumerate()
-            .map(|(at, sender)| scope.spawn(move || publish::<T, P>(course, at, sender, batch)))
+            .map(|(at, sender)| {
+                let make = maker(at);
+                scope.spawn(move || publish(course, at, sender, batch, make))
+            })
             .collect();
         let mut begin = None;
         let mut costs = Histogram::<u64>::new(3).unwrap();
@@ -192,13 +199,13 @@ struct Got {
     end: Instant,
 }
 
-fn publish<T: Payload, P: Peer<T>>(
+fn publish<T, P: Publish<T>>(
     course: &Course,
     at: usize,
-    mut end: P::Publisher,
+    mut end: P,
     batch: usize,
-) -> Written<P::Publisher> {
-    let mut make = T::maker(at);
+    mut make: impl FnMut(u64) -> T,
+) -> Written<P> {
     let mut stretches = Histogram::new(3).unwrap();
     let mut sent = 0;
     course.begin.wait();
