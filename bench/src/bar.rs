@@ -1,7 +1,7 @@
 //! The bars: what framebus has to show beside which peer, and whether it did.
 
 use crate::case::{FETCH_ADD, LINE, MILLIONS, NS, P50, PUBLISH_NS, REPLACED};
-use crate::record::{Results, median};
+use crate::record::{Results, median, ratios};
 
 /// Whether the ratio may be at most or must be at least the limit.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -54,7 +54,8 @@ const fn bar(
     }
 }
 
-const US: &str = "framebus";
+/// Framebus, as it stands in the results.
+pub const US: &str = "framebus";
 const BATCHES: &str = "framebus, batches of 64";
 const TOKIO: &str = "tokio broadcast";
 const DEQUE: &str = "RwLock<VecDeque>";
@@ -138,10 +139,13 @@ pub struct Verdict {
 impl Bar {
     /// The bar in a few words.
     pub fn short(&self) -> String {
-        let how = self.ours.strip_prefix(US).unwrap_or_default();
+        let case = match self.ours.strip_prefix(US) {
+            Some(how) => format!("{}{how}", self.case),
+            None => format!("{}: {}", self.case, self.ours),
+        };
         match self.figures {
-            [a, b] if a != b => format!("{}{how}: {a} / {b}", self.case),
-            _ => format!("{}{how} / {}", self.case, self.theirs),
+            [a, b] if a != b => format!("{case}: {a} / {b}"),
+            _ => format!("{case} / {}", self.theirs),
         }
     }
 
@@ -150,7 +154,7 @@ impl Bar {
         let record = results.case(self.case)?;
         let ours = record.series(self.ours)?.rounds(self.figures[0])?;
         let theirs = record.series(self.theirs)?.rounds(self.figures[1])?;
-        let ratios: Vec<f64> = ours.iter().zip(theirs).map(|(a, b)| a / b).collect();
+        let ratios = ratios(ours, theirs);
         let kept = ratios
             .iter()
             .filter(|&&ratio| self.limit.holds(ratio))
@@ -161,5 +165,58 @@ impl Bar {
             kept,
             ratios,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Record, Series};
+
+    fn results(ours: [f64; 9], theirs: [f64; 9]) -> Results {
+        let series = |name: &str, values: [f64; 9]| Series {
+            name: name.into(),
+            contract: String::new(),
+            figure: NS.into(),
+            rounds: [(NS.to_owned(), values.to_vec())].into(),
+        };
+        let record = Record {
+            case: "case".into(),
+            about: String::new(),
+            quick: false,
+            series: vec![series(US, ours), series(TOKIO, theirs)],
+        };
+        Results {
+            records: vec![record],
+            ..Results::default()
+        }
+    }
+
+    #[test]
+    fn a_bar_wants_the_median_of_the_ratios_and_enough_rounds() {
+        let ours = [1.0, 1.0, 1.0, 1.0, 1.0, 9.0, 9.0, 9.0, 9.0];
+        let results = results(ours, [2.0; 9]);
+        let mut at_most_half = bar("case", US, TOKIO, NS, AtMost(0.5));
+        let verdict = at_most_half.verdict(&results).unwrap();
+        assert_eq!((verdict.kept, verdict.met), (5, true));
+        at_most_half.in_rounds = 8;
+        assert!(!at_most_half.verdict(&results).unwrap().met);
+        let at_least = bar("case", US, TOKIO, NS, AtLeast(1.0));
+        assert!(!at_least.verdict(&results).unwrap().met);
+        assert!(
+            bar("other", US, TOKIO, NS, AtMost(1.0))
+                .verdict(&results)
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn bars_are_about_what_is_measured() {
+        let cases = crate::case::all(std::path::Path::new("."));
+        for bar in BARS {
+            let case = cases.iter().find(|case| case.name == bar.case);
+            let named = |name| case.unwrap().contenders.iter().any(|it| it.name == name);
+            assert!(named(bar.ours) && named(bar.theirs), "{}", bar.short());
+        }
     }
 }

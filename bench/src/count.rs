@@ -380,3 +380,22 @@ impl Visit<u64> for OfPeer<'_> {
         counted(|| round_trips(FRAMES));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_callgrind_writes() {
+        let text = "fn=(1) counted\n0 9\ncfn=(2) malloc\ncalls=32768 0\n0 4\ncfn=(3) free\n\
+                    calls=5 0\nfn=(4) other\ncfn=(2)\ncalls=32768 0\n\ntotals: 65536\n";
+        let count = parse(text);
+        assert_eq!((count.instructions, count.allocations), (2.0, 2.0));
+    }
+
+    #[test]
+    fn every_job_runs() {
+        JOBS.iter().for_each(|(name, _)| run(name).unwrap());
+        assert!(run("no such job").is_err());
+    }
+}

@@ -128,3 +128,64 @@ pub fn each<T: Payload>(visit: &mut impl Visit<T>) {
     visit.visit::<Kanal>();
     visit.visit::<Rtrb>();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use framebus::EventFrame;
+
+    /// Every subscriber gets every word, in order, published singly and in batches.
+    struct Delivers;
+
+    impl<T: Payload> Visit<T> for Delivers {
+        fn visit<P: Peer<T>>(&mut self) {
+            for subscribers in [1, 3] {
+                let (mut publishers, mut readers) = P::open(1, subscribers);
+                assert_eq!((publishers.len(), readers.len()), (1, subscribers));
+                let mut make = T::maker(0);
+                (0..500).for_each(|word| publishers[0].publish(make(word)));
+                for first in (500..1_012).step_by(64) {
+                    publishers[0].publish_batch((0..64u32).map(|n| make(first + u64::from(n))));
+                }
+                for reader in &mut readers {
+                    let mut words = Vec::new();
+                    while reader.read(|word| words.push(word)) > 0 {}
+                    assert!(words.iter().copied().eq(0..1_012), "{}: {words:?}", P::NAME);
+                    assert_eq!(reader.lost(), 0, "{}", P::NAME);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_peer_delivers_all_to_all() {
+        each::<u64>(&mut Delivers);
+        each::<EventFrame>(&mut Delivers);
+    }
+
+    /// What overwrites tells how much a subscriber lost.
+    struct Tells;
+
+    impl Visit<u64> for Tells {
+        fn visit<P: Peer<u64>>(&mut self) {
+            if P::CONTRACT != Contract::Overwrites {
+                return;
+            }
+            let (mut publishers, mut readers) = P::open(1, 1);
+            let published = 3 * CAPACITY as u64;
+            (0..published).for_each(|word| publishers[0].publish(word));
+            let mut read = 0;
+            // One that was told of a loss may have nothing for this once.
+            for _ in 0..2 {
+                while readers[0].read(|_| read += 1) > 0 {}
+            }
+            assert!(readers[0].lost() > 0, "{}", P::NAME);
+            assert_eq!(read + readers[0].lost(), published, "{}", P::NAME);
+        }
+    }
+
+    #[test]
+    fn what_overwrites_tells_what_was_lost() {
+        each::<u64>(&mut Tells);
+    }
+}

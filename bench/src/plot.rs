@@ -215,7 +215,7 @@ fn legend(root: &Area<'_>, y: i32) -> Drawn {
     for (name, colour) in [("framebus", OURS)].into_iter().chain(peers) {
         root.draw(&Circle::new((x, y), 4, colour.filled()))?;
         root.draw(&Text::new(name, (x + 10, y), font(12, TEXT, HPos::Left)))?;
-        x += 30 + 7 * name.len() as i32;
+        x += 26 + 6 * name.len() as i32;
     }
     let what = "dot: median; line: least to most";
     root.draw(&Text::new(what, (x, y), font(12, FAINT, HPos::Left)))
@@ -242,11 +242,7 @@ impl Panel {
         for tick in ticks(low, high) {
             let at = x(tick);
             area.draw(&PathElement::new([(at, 36), (at, bottom)], GRID))?;
-            let label = if tick >= 1.0 {
-                format!("{tick:.0}")
-            } else {
-                digits(tick)
-            };
+            let label = tick.to_string();
             area.draw(&Text::new(
                 label,
                 (at, bottom + 9),

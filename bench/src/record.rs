@@ -37,6 +37,19 @@ impl Record {
     pub fn series(&self, name: &str) -> Option<&Series> {
         self.series.iter().find(|series| series.name == name)
     }
+
+    /// The median of the ratios of the first contender to another one, round by round; for one that
+    /// publishes in batches, of the first one's own batches. Nothing for those that can't be compared.
+    pub fn ratio(&self, theirs: &Series) -> Option<f64> {
+        let first = self.series.first()?;
+        let batches = theirs.name.find(BATCHES).map(|at| &theirs.name[at..]);
+        let ours = match batches {
+            Some(batches) => self.series(&format!("{}{batches}", first.name))?,
+            None => first,
+        };
+        let comparable = ours.figure == theirs.figure && ours.name != theirs.name;
+        comparable.then(|| median(&ratios(ours.main(), theirs.main())))
+    }
 }
 
 impl Series {
@@ -135,6 +148,14 @@ impl Results {
     }
 }
 
+/// How a contender that publishes in batches is called, behind its name.
+pub const BATCHES: &str = ", batches of 64";
+
+/// The ratio of two figures, round by round.
+pub fn ratios(ours: &[f64], theirs: &[f64]) -> Vec<f64> {
+    ours.iter().zip(theirs).map(|(a, b)| a / b).collect()
+}
+
 /// The middle of some values; the mean of the two in the middle.
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
@@ -143,5 +164,40 @@ pub fn median(values: &[f64]) -> f64 {
         0 => f64::NAN,
         n if n % 2 == 1 => sorted[n / 2],
         n => (sorted[n / 2 - 1] + sorted[n / 2]) / 2.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle() {
+        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert!(median(&[]).is_nan());
+    }
+
+    #[test]
+    fn batches_are_compared_with_batches() {
+        let series = |name: &str, value| Series {
+            name: name.into(),
+            contract: String::new(),
+            figure: "ns".into(),
+            rounds: [("ns".to_owned(), vec![value])].into(),
+        };
+        let record = Record {
+            case: String::new(),
+            about: String::new(),
+            quick: false,
+            series: vec![
+                series("ours", 8.0),
+                series("ours, batches of 64", 2.0),
+                series("theirs", 4.0),
+                series("theirs, batches of 64", 4.0),
+            ],
+        };
+        let ratios: Vec<_> = record.series.iter().map(|it| record.ratio(it)).collect();
+        assert_eq!(ratios, [None, None, Some(2.0), Some(0.5)]);
     }
 }

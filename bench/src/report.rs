@@ -1,20 +1,22 @@
 //! Tables of what was measured, as Markdown.
 
-use crate::bar::{BARS, Bar, Limit};
-use crate::record::{Record, Results, Series, median};
+use crate::bar::{BARS, Bar, Limit, US};
+use crate::case::MILLIONS;
+use crate::record::{Record, Results, median};
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
 
-/// Everything: the machine, the bars, each case.
+/// Everything: the machine, the bars, who is ahead, each case.
 pub fn report(results: &Results) -> String {
     let machine = &results.machine;
     let mut text = format!(
-        "Machine: {}, {} cores, {}, {}.\n\n{}\n",
+        "Machine: {}, {} cores, {}, {}.\n\n{}\n{}\n",
         machine.processor,
         machine.cores,
         machine.system,
         machine.compiler,
-        bars(results)
+        bars(results),
+        behind(results)
     );
     for record in &results.records {
         text += &format!("\n{}\n", table(record));
@@ -52,7 +54,7 @@ fn extremes(values: &[f64]) -> String {
     format!("{} to {}", digits(least), digits(most))
 }
 
-/// One case: each contender's medians, and the first one's ratio to it round by round.
+/// One case: each contender's medians, and the median of framebus's ratios to it, round by round.
 pub fn table(record: &Record) -> String {
     let Some(first) = record.series.first() else {
         return String::new();
@@ -78,7 +80,7 @@ pub fn table(record: &Record) -> String {
                 .map_or("-".into(), |it| digits(median(it)))
         };
         row.extend(others.iter().map(figure));
-        row.push(beside(first, series));
+        row.push(record.ratio(series).map_or(String::new(), digits));
         table.add_row(row);
     }
     right(&mut table, 2..);
@@ -88,13 +90,34 @@ pub fn table(record: &Record) -> String {
     format!("**{}**: {about}\n\n{table}\n", record.case)
 }
 
-/// The median of the ratios of one contender to another.
-fn beside(ours: &Series, theirs: &Series) -> String {
-    if ours.figure != theirs.figure || ours.name == theirs.name {
-        return String::new();
+/// Every peer that framebus is behind, case by case.
+pub fn behind(results: &Results) -> String {
+    let mut table = markdown(["case", "ahead of framebus, and by what factor"]);
+    for record in &results.records {
+        let mut ahead = Vec::new();
+        for series in record
+            .series
+            .iter()
+            .filter(|series| !series.contract.is_empty())
+        {
+            let Some(ratio) = record.ratio(series) else {
+                continue;
+            };
+            let factor = match series.figure.as_str() {
+                MILLIONS => 1.0 / ratio,
+                _ => ratio,
+            };
+            if factor > 1.0 && !series.name.starts_with(US) {
+                ahead.push((factor, format!("{} {}", series.name, digits(factor))));
+            }
+        }
+        ahead.sort_by(|a, b| b.0.total_cmp(&a.0));
+        if !ahead.is_empty() {
+            let ahead: Vec<_> = ahead.into_iter().map(|(_, text)| text).collect();
+            table.add_row([record.case.clone(), ahead.join("; ")]);
+        }
     }
-    let ratios = ours.main().iter().zip(theirs.main()).map(|(a, b)| a / b);
-    digits(median(&ratios.collect::<Vec<_>>()))
+    format!("{table}\n")
 }
 
 /// The bars, met or not.

@@ -1,7 +1,7 @@
 //! Parts of the work, each beside a measure of its own: passing over other runs' frames, bounding
 //! at several capacities, polling when nothing is there, and slow subscribers under each policy.
 
-use super::{Case, Contender, Figure, Scale};
+use super::{Case, Contender, Figure};
 use crate::case::single::ns_per_frame;
 use crate::peer::{self, Contract, Peer, Read, Shards, Tokio, Visit, event_bus, ring};
 use framebus::ring::{CLASS_BITS, Delivery, Route, Select, Start, TAG_BITS, TagFilter};
@@ -214,13 +214,12 @@ fn slow() -> Case {
         ("FailSubscriber", SubscriberOverflowPolicy::FailSubscriber),
     ];
     let policy = |(name, policy)| {
-        Contender::new(format!("framebus, {name}"), move |scale| {
+        Contender::new(format!("framebus, {name}"), move |_| {
             let bus = event_bus::open(1);
             let mut options = SubscriptionOptions::default();
             options.queue.overflow = policy;
             let mut stream = bus.subscribe_all_with_options(None, options).unwrap();
             let slow = Slow::run(
-                scale,
                 |frame| bus.publish(frame).unwrap(),
                 || match stream.next() {
                     Some(frame) => {
@@ -245,11 +244,10 @@ fn slow() -> Case {
             slow.figures()
         })
     };
-    let tokio = Contender::peer::<EventFrame, Tokio>(|scale| {
+    let tokio = Contender::peer::<EventFrame, Tokio>(|_| {
         let sender = tokio::sync::broadcast::Sender::new(peer::CAPACITY);
         let mut receiver = sender.subscribe();
         Slow::run(
-            scale,
             |frame| assert!(sender.send(frame).is_ok()),
             || match receiver.try_recv() {
                 Ok(_) => Taken {
@@ -299,13 +297,10 @@ impl Slow {
     const PUBLISHED: usize = 1_000;
     const TAKEN: usize = 10;
 
-    fn run(
-        scale: Scale,
-        mut publish: impl FnMut(EventFrame),
-        mut take: impl FnMut() -> Taken,
-    ) -> Self {
+    fn run(mut publish: impl FnMut(EventFrame), mut take: impl FnMut() -> Taken) -> Self {
         let mut slow = Slow::default();
-        for _ in 0..scale.of(200) {
+        // So often that the ring is lapped, however quick the look.
+        for _ in 0..200 {
             // Nine of ten are progress, one of a hundred ends something.
             let kind = |n| match (n % 100, n % 10) {
                 (99, _) => EventKind::RunCompleted,

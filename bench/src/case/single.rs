@@ -3,7 +3,7 @@
 use super::{Case, Contender, Figure, NS, Scale};
 use crate::payload::{Event300, Payload};
 use crate::peer::{self, CAPACITY, Contract, Peer, Publish, Read, Shards, Visit};
-use crate::record::median;
+use crate::record::{BATCHES, median};
 use framebus::EventFrame;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -166,7 +166,7 @@ fn round_trip_in_batches<T: Payload, P: Peer<T>>() -> Contender {
             }
         })
     };
-    Contender::peer::<T, P>(run).named(", batches of 64")
+    Contender::peer::<T, P>(run).named(BATCHES)
 }
 
 fn round_trips<T: Payload, P: Peer<T>>(

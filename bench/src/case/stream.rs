@@ -8,6 +8,7 @@ use super::{Case, Contender, Figure, MILLIONS, PUBLISH_NS, Scale};
 use crate::case::single::BATCH;
 use crate::payload::{Event300, Payload};
 use crate::peer::{self, CAPACITY, Peer, Publish, Read, Visit};
+use crate::record::BATCHES;
 use crossbeam_utils::{Backoff, CachePadded};
 use framebus::EventFrame;
 use hdrhistogram::Histogram;
@@ -68,7 +69,7 @@ fn case<T: Payload>(payload: &str, publishers: usize, subscribers: usize) -> Cas
                     stream::<T, P, _>(scale, [publishers, subscribers], BATCH, T::maker)
                 };
                 let contender = Contender::peer::<T, P>(run);
-                self.contenders.push(contender.named(", batches of 64"));
+                self.contenders.push(contender.named(BATCHES));
             }
         }
     }
