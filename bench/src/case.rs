@@ -15,7 +15,6 @@ pub use latency::{LINE, P50};
 pub use parts::FETCH_ADD;
 
 use crate::payload::Payload;
-pub use crate::peer::Contract;
 use crate::peer::Peer;
 use std::path::Path;
 
@@ -47,8 +46,8 @@ impl Scale {
 pub struct Contender {
     /// As it stands in the tables.
     pub name: String,
-    /// What differs in contract.
-    pub contract: &'static str,
+    /// What differs in contract; empty for what is no peer.
+    pub contract: String,
     /// Runs once; the first figure is the one that the case is about.
     pub run: Box<dyn FnMut(Scale) -> Vec<Figure>>,
 }
@@ -58,16 +57,19 @@ impl Contender {
     pub fn new(name: impl Into<String>, run: impl FnMut(Scale) -> Vec<Figure> + 'static) -> Self {
         Contender {
             name: name.into(),
-            contract: "",
+            contract: String::new(),
             run: Box::new(run),
         }
     }
 
     /// A peer.
     pub fn peer<T: Payload, P: Peer<T>>(run: impl FnMut(Scale) -> Vec<Figure> + 'static) -> Self {
-        let contract: Contract = P::CONTRACT;
+        let contract = P::CONTRACT.as_str();
         Contender {
-            contract: contract.as_str(),
+            contract: match P::MANY_PUBLISHERS {
+                true => contract.into(),
+                false => format!("{contract}, one producer"),
+            },
             ..Contender::new(P::NAME, run)
         }
     }

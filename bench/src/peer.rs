@@ -42,7 +42,7 @@ impl Contract {
     pub fn as_str(self) -> &'static str {
         match self {
             Contract::Overwrites => "overwrites",
-            Contract::Gates => "gates its producers",
+            Contract::Gates => "gates",
             Contract::PointToPoint => "point to point",
         }
     }

@@ -2,7 +2,7 @@
 //! colour for what differs in contract.
 
 use crate::bar::{BARS, Limit};
-use crate::case::Contract;
+use crate::peer::Contract;
 use crate::record::{Record, Results, median};
 use crate::report::digits;
 use anyhow::{Context, Result};
@@ -102,7 +102,7 @@ pub fn draw(results: &Results, folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn colour(name: &str, contract: &str) -> RGBColor {
-    let is = |of: Contract| of.as_str() == contract;
+    let is = |of: Contract| contract.starts_with(of.as_str());
     match contract {
         _ if name.starts_with("framebus") => OURS,
         _ if is(Contract::Overwrites) => RGBColor(25, 113, 194),

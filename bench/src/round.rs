@@ -13,7 +13,7 @@ pub fn run(case: &mut Case, rounds: usize, scale: Scale, progress: &ProgressBar)
         .iter()
         .map(|contender| Series {
             name: contender.name.clone(),
-            contract: contender.contract.into(),
+            contract: contender.contract.clone(),
             figure: String::new(),
             rounds: BTreeMap::new(),
         })
