@@ -44,12 +44,23 @@
 //! # The rooms
 //! The vocabulary (events, envelopes, cursors, filters, notices) is at the crate's root, and so is
 //! the bus. [`ring`] is the lock-free core, generic over its frames and usable alone.
+//!
+//! # Features
+//! - `serde` (default): `Serialize` and `Deserialize` for every data type.
+//! - `sse`: `sse`, the bus for browsers, as a route for axum.
+//! - `metrics`: `meter`, the bus's figures for the metrics facade.
+//! - `tracing`: subscriptions, losses to the rings and failures for the tracing facade, target
+//!   `framebus`; nothing for a frame.
 #![deny(unsafe_code)]
 
 mod bound;
 mod bus;
 mod event;
+#[cfg(feature = "metrics")]
+pub mod meter;
 pub mod ring;
+#[cfg(feature = "sse")]
+pub mod sse;
 #[allow(unsafe_code, reason = "wraps a cell")]
 mod sync;
 

@@ -14,7 +14,7 @@
 //! granted index** is finished (its stamp says so) and no pin covers it. The last granted index is
 //! - the place's index in the gate's lap, if its bit there is clear;
 //! - else what `granted` says: before a decision makes a place void whose bit was clear, the
-//!   opener raises `granted` to the index of the lap before. It does so by fetch-max, with a value
+//!   opener raises `granted` to the index of the lap before. It never lowers it, and with a value
 //!   that only depends on the gate's word, so late and losing openers do no harm: `granted` never
 //!   names an index that was not granted, and nothing newer can be granted while that one is
 //!   unfinished.
@@ -43,7 +43,7 @@ use super::geometry::{Geometry, MAX_INDEX};
 use super::pins::{self, PinTable};
 use super::slot::{Numbered, Slot, unused_slots, zeroed_words};
 use super::tag;
-use crate::sync::{AtomicU64, Ordering, fence};
+use crate::sync::{AtomicU64, Ordering, fence, raise};
 use crossbeam_utils::CachePadded;
 
 /// See the module.
@@ -66,6 +66,8 @@ struct Bounds {
     limit: AtomicU64,
     /// Not 0 once a place was made void: only then need readers look at gates.
     voids: AtomicU64,
+    /// How many indices were made void.
+    voided: AtomicU64,
 }
 
 /// What is to be seen at an index.
@@ -102,6 +104,7 @@ impl<T> Lane<T> {
                 horizon: AtomicU64::new(geometry.span()),
                 limit: AtomicU64::new(geometry.span()),
                 voids: AtomicU64::new(0),
+                voided: AtomicU64::new(0),
             }),
             gates: zeroed_words(geometry.gates()),
             granted: zeroed_words(places),
@@ -126,6 +129,12 @@ impl<T> Lane<T> {
     #[inline(always)]
     pub(crate) fn tail(&self) -> u64 {
         self.tail.load(Ordering::Relaxed)
+    }
+
+    /// How many indices were made void so far.
+    pub(crate) fn voided(&self) -> u64 {
+        // Relaxed: a figure.
+        self.bounds.voided.load(Ordering::Relaxed)
     }
 
     /// The lowest index that may not be overwritten yet without a look at the pins, as far as the
@@ -226,7 +235,7 @@ impl<T> Lane<T> {
     #[inline(never)]
     fn open(&self, index: u64, gate: u64, pins: &PinTable) -> u64 {
         let start = self.geometry.chunk_start(index);
-        // Acquire: PAIR: the fetch-max in `extend`. Reads that its scan saw ended happen before.
+        // Acquire: PAIR: `raise` in `extend`. Reads that its scan saw ended happen before.
         if self.bounds.limit.load(Ordering::Acquire) < start + self.geometry.chunk() {
             self.extend(start, pins);
             let now = self.gate_word(index);
@@ -256,7 +265,7 @@ impl<T> Lane<T> {
                 void |= self.gate_bit(index);
                 if was_open {
                     // Relaxed: the gate's release below carries it.
-                    self.granted[place].fetch_max(last_granted, Ordering::Relaxed);
+                    raise(&self.granted[place], last_granted, Ordering::Relaxed);
                 }
             }
         }
@@ -268,7 +277,14 @@ impl<T> Lane<T> {
         // Release: PAIR: `gate_word`. A failure acquires what the other opener decided.
         let gates = &self.gates[self.geometry.gate(start)];
         match gates.compare_exchange(gate, next, Ordering::Release, Ordering::Acquire) {
-            Ok(_) => next,
+            Ok(_) => {
+                if void != 0 {
+                    // Relaxed: a figure.
+                    let count = u64::from(void.count_ones());
+                    self.bounds.voided.fetch_add(count, Ordering::Relaxed);
+                }
+                next
+            }
             Err(now) => now,
         }
     }
@@ -277,11 +293,13 @@ impl<T> Lane<T> {
     /// it. The loop goes up by a chunk a turn, and only through chunks that pins stand in.
     fn extend(&self, start: u64, pins: &PinTable) {
         let end = start + self.geometry.chunk();
-        // Relaxed: a hint of how far to go.
-        let tail = self.geometry.chunk_start(self.tail.load(Ordering::Relaxed));
-        let target = tail.max(start) + self.geometry.chunk() + self.geometry.slack();
+        // Relaxed: a hint of how far to go. Claimed it is: the caller's own index is below.
+        let newest = self.tail.load(Ordering::Relaxed) - 1;
+        let target = self.geometry.chunk_start(newest.max(start))
+            + self.geometry.chunk()
+            + self.geometry.slack();
         // Relaxed: ordered by the fence. PAIR: `Lane::oldest` after a pin.
-        self.bounds.horizon.fetch_max(target, Ordering::Relaxed);
+        raise(&self.bounds.horizon, target, Ordering::Relaxed);
         // SeqCst: PAIR: the fence between a reader's pin and its look at the horizon.
         fence(Ordering::SeqCst);
         let ranges = || pins::ranges(pins, self.number);
@@ -295,7 +313,7 @@ impl<T> Lane<T> {
             };
             if free >= end {
                 // Release: PAIR: `open`.
-                self.bounds.limit.fetch_max(free, Ordering::Release);
+                raise(&self.bounds.limit, free, Ordering::Release);
                 return;
             }
             let mut gate = self.gate_word(free);

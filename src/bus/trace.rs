@@ -1,0 +1,49 @@
+//! What is said to `tracing`, with the feature of that name: who subscribes, who loses frames to the
+//! rings, who fails. Nothing is said for a frame, and nothing of an event's content.
+
+use crate::event::{EventCursor, EventStreamScope};
+use crate::ring::Gap;
+
+#[cfg(feature = "tracing")]
+macro_rules! say {
+    ($level:ident, $($said:tt)*) => {
+        tracing::event!(target: "framebus", tracing::Level::$level, $($said)*)
+    };
+}
+
+/// Without the feature: nothing, but the names are used.
+#[cfg(not(feature = "tracing"))]
+macro_rules! say {
+    ($level:ident, $($field:ident = % $value:expr,)* $text:literal) => {{
+        $(let _ = &$value;)*
+    }};
+}
+
+/// Somebody subscribed.
+pub(super) fn subscribed(scope: &EventStreamScope, after: u64) {
+    say!(DEBUG, scope = %scope, after = %after, "subscribed");
+}
+
+/// The rings overwrote frames before they were read.
+pub(super) fn lost(scope: &EventStreamScope, gap: &Gap) {
+    say!(
+        WARN,
+        scope = %scope,
+        frames = %gap.lost,
+        first = %gap.first,
+        last = %gap.last,
+        expired = %gap.expired,
+        terminals = %gap.terminals_lost,
+        "frames were overwritten before they were read"
+    );
+}
+
+/// A policy ended a stream.
+pub(super) fn failed(resume_from: &EventCursor) {
+    say!(
+        WARN,
+        scope = %resume_from.scope,
+        resume_after = %resume_from.event_seq,
+        "a stream failed: its queue was full"
+    );
+}
