@@ -28,17 +28,27 @@ pub const MILLIONS: &str = "M frames/s";
 /// What publishing one frame costs, in nanoseconds: the median over stretches of 256.
 pub const PUBLISH_NS: &str = "publish ns/frame";
 
-/// How much is measured.
-#[derive(Clone, Copy, Debug)]
-pub struct Scale {
-    /// For a first look: a quarter.
-    pub quick: bool,
-}
+/// How much is measured: all, or one of so many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scale(u64);
 
 impl Scale {
-    /// So many, or a quarter of it.
+    /// What figures are told of.
+    pub const FULL: Scale = Scale(1);
+    /// For a first look.
+    pub const QUICK: Scale = Scale(4);
+    /// To see that it runs.
+    #[cfg(test)]
+    pub const LEAST: Scale = Scale(100);
+
+    /// So many, or a part of it.
     pub fn of(self, count: u64) -> u64 {
-        if self.quick { count / 4 } else { count }
+        (count / self.0).max(1)
+    }
+
+    /// How often to run something that touches a part of the places, to touch all.
+    pub fn warm_up(self, parts: usize) -> usize {
+        if self.0 > Scale::QUICK.0 { 1 } else { parts }
     }
 }
 
@@ -100,4 +110,24 @@ pub fn all(recordings: &Path) -> Vec<Case> {
     cases.extend(backlog::cases());
     cases.extend(replay::cases(recordings));
     cases
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use indicatif::ProgressBar;
+
+    /// The cases check what arrives; this one, that each gives figures.
+    #[test]
+    fn every_case_runs() {
+        let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/data");
+        for mut case in all(&samples) {
+            let record = crate::round::run(&mut case, 1, Scale::LEAST, &ProgressBar::hidden());
+            for series in &record.series {
+                let figure = series.main()[0];
+                let sensible = figure.is_finite() && figure > 0.0;
+                assert!(sensible, "{}, {}: {figure}", record.case, series.name);
+            }
+        }
+    }
 }

@@ -1,11 +1,12 @@
 //! Measures framebus beside its peers.
 //!
-//! `cargo run --release -p framebus-bench -- all` measures every case, with progress, writes the
-//! results as JSON lines and ends with tables and the list of bars. `-- --help` has the rest.
+//! `cargo run --release -p framebus-bench -- all` measures every case, with progress, and writes
+//! what PERF.md shows: its tables, the plots, the results as JSON lines, all tables. With names of
+//! cases instead it measures those and prints their tables. `-- --help` has the rest.
 //!
 //! `case.rs` and its modules say what is measured, `peer.rs` and its modules beside whom, `round.rs`
-//! how the runs are interleaved, `record.rs` what is kept of them, `report.rs`, `bar.rs` and
-//! `plot.rs` what is told about it. `count.rs` counts instructions.
+//! how the runs are interleaved, `record.rs` what is kept of them, `report.rs`, `bar.rs`,
+//! `summary.rs` and `plot.rs` what is told about it. `count.rs` counts the peers' instructions.
 #![forbid(unsafe_code)]
 
 mod bar;
@@ -17,12 +18,14 @@ mod plot;
 mod record;
 mod report;
 mod round;
+mod summary;
 
 use anyhow::{Result, ensure};
 use case::Scale;
 use clap::{Args, Parser, Subcommand};
 use record::{Machine, Results};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 #[derive(Parser)]
 #[command(
@@ -40,8 +43,8 @@ struct Cli {
 struct Measure {
     /// `all`, or the beginning of a case's name: `stream`, `round-trip/u64`. `list` names them.
     cases: Vec<String>,
-    /// Interleaved rounds: a bar needs at least 9.
-    #[arg(long, default_value_t = 9)]
+    /// Interleaved rounds.
+    #[arg(long, default_value_t = ROUNDS)]
     rounds: usize,
     /// A quarter of the work, for a first look.
     #[arg(long)]
@@ -63,47 +66,35 @@ struct File {
     results: PathBuf,
 }
 
+/// Fewer rounds say too little for PERF.md.
+const ROUNDS: usize = 9;
+
 #[derive(Subcommand)]
 enum Command {
     /// Names the cases.
     List,
     /// Prints tables and bars of what was measured, as Markdown.
     Report(File),
-    /// Draws plots of what was measured.
-    Plot {
-        #[command(flatten)]
-        file: File,
-        /// Where to.
-        #[arg(long, default_value = "docs/perf")]
-        folder: PathBuf,
+    /// Writes what PERF.md shows, of what was measured.
+    Write(File),
+    /// Counts the instructions of each peer's round trip, under valgrind, or of one peer's without.
+    Count {
+        #[arg(hide = true)]
+        peer: Option<String>,
     },
-    /// Counts instructions and allocations a frame, under valgrind.
-    #[command(subcommand)]
-    Counts(Counts),
 }
 
-#[derive(Subcommand)]
-enum Counts {
-    /// Fails if something costs more than the baseline allows.
-    Check(Baseline),
-    /// Makes what is counted now the baseline.
-    Bless(Baseline),
-    /// Counts a round trip of each peer.
-    Peers,
-    /// Runs one job, which is what valgrind is given.
-    #[command(hide = true)]
-    Run { job: String },
+fn main() -> ExitCode {
+    match act(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
-#[derive(Args)]
-struct Baseline {
-    /// The baseline.
-    #[arg(long, default_value = "bench/instructions.json")]
-    baseline: PathBuf,
-}
-
-fn main() -> Result<()> {
-    let cli = Cli::parse();
+fn act(cli: Cli) -> Result<()> {
     match cli.command {
         Some(Command::List) => {
             for case in case::all(&samples()) {
@@ -111,22 +102,21 @@ fn main() -> Result<()> {
             }
         }
         Some(Command::Report(file)) => print!("{}", report::report(&Results::read(&file.results)?)),
-        Some(Command::Plot { file, folder }) => {
-            for path in plot::draw(&Results::read(&file.results)?, &folder)? {
-                println!("{}", path.display());
-            }
-        }
-        Some(Command::Counts(Counts::Check(at))) => print!("{}", count::check(&at.baseline)?),
-        Some(Command::Counts(Counts::Bless(at))) => count::bless(&at.baseline)?,
-        Some(Command::Counts(Counts::Peers)) => print!("{}", count::peers()?),
-        Some(Command::Counts(Counts::Run { job })) => count::run(&job)?,
+        Some(Command::Write(file)) => summary::write(&Results::read(&file.results)?, &project())?,
+        Some(Command::Count { peer: Some(peer) }) => count::run(&peer)?,
+        Some(Command::Count { peer: None }) => println!("{}", report::table(&count::peers()?)),
         None => measure(&cli.measure)?,
     }
     Ok(())
 }
 
+/// Where the project's files are.
+fn project() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
 fn samples() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/data")
+    project().join("examples/data")
 }
 
 fn measure(measure: &Measure) -> Result<()> {
@@ -152,8 +142,9 @@ fn measure(measure: &Measure) -> Result<()> {
         false => Results::default(),
     };
     results.machine = Machine::here();
-    let scale = Scale {
-        quick: measure.quick,
+    let scale = match measure.quick {
+        true => Scale::QUICK,
+        false => Scale::FULL,
     };
     let progress = round::progress(&cases, measure.rounds);
     let mut measured = Results {
@@ -170,5 +161,11 @@ fn measure(measure: &Measure) -> Result<()> {
     progress.finish_and_clear();
     println!("{}", report::bars(&measured));
     println!("Results: {}", path.display());
+    let all = measure.cases.iter().any(|wanted| wanted == "all");
+    if all && !measure.quick && measure.rounds >= ROUNDS && measure.only.is_empty() {
+        measured.put(count::peers()?);
+        measured.write(path)?;
+        summary::write(&measured, &project())?;
+    }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The peers: framebus and what else could carry a runtime's events, behind one small trait.
 //!
-//! Every peer is opened for so many publishers and subscribers and holds [`CAPACITY`] payloads. What
+//! Every peer is opened for so many publishers and subscribers and holds [`CAPACITY`] payloads, or so
+//! many a shard. What
 //! its contract does not have is not made up for it: a channel that is read by one subscriber
 //! becomes one channel a subscriber, and stands in the tables as that.
 
@@ -15,7 +16,7 @@ pub use broadcast::{AsyncBroadcast, Bus, Multiqueue, Tokio};
 pub use disruptor::{DisruptorMany, DisruptorOne};
 pub use event_bus::EventBus;
 pub use locked::{DequeInRwLock, VecInMutex};
-pub use queues::{Crossbeam, Crossfire, Flume, Kanal, Rtrb};
+pub use queues::{Crossbeam, Crossfire, CrossfireAsync, Flume, Kanal, Rtrb};
 pub use ring::Shards;
 
 use crate::payload::Payload;
@@ -58,6 +59,8 @@ pub trait Peer<T: Payload>: 'static {
     const MANY_PUBLISHERS: bool = true;
     /// Whether it has a call that publishes several at once.
     const BATCHES: bool = false;
+    /// How many payloads it holds: so many warm it up.
+    const HOLDS: usize = CAPACITY;
     /// Its publishing end.
     type Publisher: Publish<T>;
     /// Its reading end.

@@ -75,6 +75,9 @@ pub struct Machine {
     pub system: String,
     /// The compiler.
     pub compiler: String,
+    /// The day.
+    #[serde(default)]
+    pub date: String,
 }
 
 impl Machine {
@@ -94,14 +97,29 @@ impl Machine {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             system: format!("Linux {}", read("/proc/sys/kernel/osrelease").trim()),
             compiler: compiler.unwrap_or_default(),
+            date: jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(),
         }
+    }
+}
+
+impl Machine {
+    /// In a line.
+    pub fn told(&self) -> String {
+        let Machine {
+            processor,
+            cores,
+            system,
+            compiler,
+            date,
+        } = self;
+        format!("{processor}; {cores} cores; {system}; {compiler}; {date}")
     }
 }
 
 /// The results of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Results {
-    /// Where it was measured.
+    /// Where it was measured, and when.
     pub machine: Machine,
     /// What was measured.
     pub records: Vec<Record>,

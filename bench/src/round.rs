@@ -30,7 +30,11 @@ pub fn run(case: &mut Case, rounds: usize, scale: Scale, progress: &ProgressBar)
                 if place == 0 {
                     series.figure = figure.into();
                 }
-                series.rounds.entry(figure.into()).or_default().push(value);
+                series
+                    .rounds
+                    .entry(figure.into())
+                    .or_default()
+                    .push(rounded(value));
             }
             progress.inc(1);
         }
@@ -38,9 +42,14 @@ pub fn run(case: &mut Case, rounds: usize, scale: Scale, progress: &ProgressBar)
     Record {
         case: case.name.clone(),
         about: case.about.into(),
-        quick: scale.quick,
+        quick: scale != Scale::FULL,
         series,
     }
+}
+
+/// Four digits: more are noise.
+fn rounded(value: f64) -> f64 {
+    format!("{value:.3e}").parse().unwrap_or(value)
 }
 
 /// A bar over the runs of all these cases.

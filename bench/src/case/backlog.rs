@@ -1,12 +1,16 @@
 //! The job of the bus that this one replaces: subscribe to all with default options, and collect
-//! what is left of a backlog of 50,000 real events.
+//! what is left of a backlog of 50,000 real events. Both buses have their default settings; the other
+//! one keeps all that it gets, and its stream is what was there when it was made, so that it can take
+//! part in no stream and no round trip.
 
 use super::{Case, Contender, Scale};
 use crate::case::single::ns_per_frame;
-use crate::peer::event_bus;
 use agent_sdk_core as replaced;
-use framebus::{AgentEvent, AgentEventBus, EventEnvelope, EventFrame, EventKind};
+use framebus::{
+    AgentEvent, AgentEventBus, EventEnvelope, EventFrame, EventKind, InMemoryAgentEventBus,
+};
 use replaced::event_bus::AgentEventBus as _;
+pub use replaced::event_bus::InMemoryAgentEventBus as Replaced;
 use std::cell::OnceCell;
 use std::rc::Rc;
 use std::time::Instant;
@@ -54,7 +58,7 @@ pub fn cases() -> Vec<Case> {
     };
     let framebus_check = check(&one, &other);
     let framebus = Contender::new("framebus", move |scale| {
-        let bus = event_bus::open(1);
+        let bus = InMemoryAgentEventBus::default();
         for (run, kind) in backlog() {
             let envelope = EventEnvelope::new(run, "agent", kind);
             let event = AgentEvent::envelope_only(envelope);
@@ -71,7 +75,7 @@ pub fn cases() -> Vec<Case> {
     });
     let replaced_check = check(&other, &one);
     let replaced = Contender::new(REPLACED, move |scale| {
-        let bus = replaced::event_bus::InMemoryAgentEventBus::default();
+        let bus = Replaced::default();
         for (number, (run, kind)) in backlog().enumerate() {
             bus.publish(as_replaced(number, &run, kind)).unwrap();
         }
@@ -100,6 +104,11 @@ fn time(scale: Scale, subscribe: impl Fn() -> Got, check: &impl Fn(Got)) -> Vec<
         spent
     });
     ns_per_frame(times, BACKLOG)
+}
+
+/// A frame as the cases of one thread publish them.
+pub fn event_as_replaced(number: usize) -> replaced::event::EventFrame {
+    as_replaced(number, "run-0", EventKind::ModelStreamDelta)
 }
 
 /// The same event in the other bus's vocabulary, which has a field for each thing.

@@ -13,8 +13,8 @@
 use super::{Case, Contender, Figure, Scale};
 use crate::payload::Payload;
 use crate::peer::{
-    self, AsyncBroadcast, Await, Crossbeam, Crossfire, EventBus, Flume, Kanal, Peer, Publish, Read,
-    Tokio, Visit, Wait,
+    self, AsyncBroadcast, Await, Crossbeam, Crossfire, CrossfireAsync, EventBus, Flume, Kanal,
+    Multiqueue, Peer, Publish, Read, Tokio, Visit, Wait,
 };
 use crate::record::median;
 use crossbeam_utils::CachePadded;
@@ -61,6 +61,7 @@ pub fn cases() -> Vec<Case> {
                 blocking::<EventBus>(paced(30_000)),
                 blocking::<Tokio>(paced(30_000)),
                 blocking::<AsyncBroadcast>(paced(30_000)),
+                blocking::<Multiqueue>(paced(30_000)),
                 blocking::<Crossbeam>(paced(30_000)),
                 blocking::<Crossfire>(paced(30_000)),
                 blocking::<Flume>(paced(30_000)),
@@ -74,6 +75,7 @@ pub fn cases() -> Vec<Case> {
                 awaiting::<EventBus>(paced(30_000)),
                 awaiting::<Tokio>(paced(30_000)),
                 awaiting::<AsyncBroadcast>(paced(30_000)),
+                awaiting::<CrossfireAsync>(paced(30_000)),
                 awaiting::<Flume>(paced(30_000)),
                 awaiting::<Kanal>(paced(30_000)),
             ],
@@ -119,9 +121,20 @@ fn polling<T: Payload>(name: &str, pace: Pace) -> Case {
 
 fn poll(end: &mut impl Read, ages: &mut Ages) {
     while ages.wanted() {
-        if end.read(|stamp| ages.read(stamp)) == 0 {
-            spin_loop();
+        let mut spins = 0;
+        while end.read(|stamp| ages.read(stamp)) == 0 {
+            spin(&mut spins);
         }
+    }
+}
+
+/// Waits a moment. Where other programs want the processor it goes to them before the scheduler
+/// takes it; where none does, nothing of this is reached before there is a frame.
+fn spin(spins: &mut u32) {
+    *spins += 1;
+    match *spins % 10_000 {
+        0 => thread::yield_now(),
+        _ => spin_loop(),
     }
 }
 
@@ -236,8 +249,9 @@ fn line_transfer(scale: Scale) -> f64 {
     let stretches = scale.of(40);
     let last = 2 * stretches * STRETCH;
     let wait_for = |value| {
+        let mut spins = 0;
         while ball.load(Ordering::Acquire) != value {
-            spin_loop();
+            spin(&mut spins);
         }
     };
     thread::scope(|scope| {

@@ -1,6 +1,6 @@
 //! What a frame costs on one thread: to publish, to drain, and both in turn.
 
-use super::{Case, Contender, Figure, NS, Scale};
+use super::{Case, Contender, Figure, NS, Scale, backlog};
 use crate::payload::{Event300, Payload};
 use crate::peer::{self, CAPACITY, Contract, Peer, Publish, Read, Shards, Visit};
 use crate::record::{BATCHES, median};
@@ -22,16 +22,21 @@ pub fn cases() -> Vec<Case> {
     cases.extend(cases_with::<u64>("u64"));
     cases.extend(cases_with::<Arc<Event300>>("arc"));
     cases.extend(cases_with::<EventFrame>("event"));
-    // Runs in turn over several shards, a word each.
+    // Several shards, a word to each in turn; the bus that this one replaces, which only keeps.
     for case in &mut cases {
         type Make = fn() -> Contender;
-        let of: [Make; 2] = match case.name.as_str() {
-            "publish/u64" => [publish::<u64, Shards<16>>, publish::<u64, Shards<64>>],
-            "drain/u64" => [drain::<u64, Shards<16>>, drain::<u64, Shards<64>>],
-            "round-trip/u64" => [round_trip::<u64, Shards<16>>, round_trip::<u64, Shards<64>>],
+        let of: &[Make] = match case.name.as_str() {
+            "publish/u64" => &[publish::<u64, Shards<16>>, publish::<u64, Shards<64>>],
+            "drain/u64" => &[drain::<u64, Shards<16>>, drain::<u64, Shards<64>>],
+            "round-trip/u64" => &[
+                round_trip::<u64, Shards<16>>,
+                round_trip::<u64, Shards<16, 64>>,
+                round_trip::<u64, Shards<64>>,
+            ],
+            "publish/event" => &[publish_to_replaced],
             _ => continue,
         };
-        for (at, make) in of.into_iter().enumerate() {
+        for (at, make) in of.iter().enumerate() {
             case.contenders.insert(1 + at, make());
         }
     }
@@ -90,7 +95,7 @@ const STRETCHES: u64 = 20;
 
 /// Times `act` on bursts, and gives the median of the stretches: one in which another program
 /// took the processor does not count. Making payloads is not timed where it costs something.
-fn timed<T: Payload>(scale: Scale, mut act: impl FnMut(&mut Vec<T>)) -> Vec<Figure> {
+fn timed<T: Payload>(scale: Scale, holds: usize, mut act: impl FnMut(&mut Vec<T>)) -> Vec<Figure> {
     let mut make = T::maker(0);
     let mut items = Vec::with_capacity(BURST);
     let mut stretch = || {
@@ -108,8 +113,10 @@ fn timed<T: Payload>(scale: Scale, mut act: impl FnMut(&mut Vec<T>)) -> Vec<Figu
         }
         if T::CHEAP { begin.elapsed() } else { spent }
     };
-    // The first one touches every place.
-    stretch();
+    // The first ones touch every place.
+    for _ in 0..scale.warm_up(holds.div_ceil(CAPACITY)) {
+        stretch();
+    }
     ns_per_frame((0..scale.of(STRETCHES)).map(|_| stretch()), CAPACITY)
 }
 
@@ -124,9 +131,25 @@ fn publish<T: Payload, P: Peer<T>>() -> Contender {
         let (mut publishers, idle) = P::open(1, 1);
         let publisher = &mut publishers[0];
         let act = |items: &mut Vec<T>| items.drain(..).for_each(|item| publisher.publish(item));
-        let figures = timed(scale, act);
+        let figures = timed(scale, P::HOLDS, act);
         drop(idle);
         figures
+    })
+}
+
+/// It holds all that it ever got, so that each stretch begins with a new one.
+fn publish_to_replaced() -> Contender {
+    Contender::new(backlog::REPLACED, |scale| {
+        let stretch = |_| {
+            let bus = backlog::Replaced::default();
+            let events: Vec<_> = (0..CAPACITY).map(backlog::event_as_replaced).collect();
+            let begin = Instant::now();
+            events
+                .into_iter()
+                .for_each(|event| bus.publish(event).unwrap());
+            begin.elapsed()
+        };
+        ns_per_frame((0..scale.of(4)).map(stretch), CAPACITY)
     })
 }
 
@@ -143,8 +166,10 @@ fn drain<T: Payload, P: Peer<T>>() -> Contender {
             assert_eq!(drained, (BACKLOG, sum_below(BACKLOG)));
             spent
         };
-        // The first one warms up.
-        drain();
+        // The first ones touch every place.
+        for _ in 0..scale.warm_up(P::HOLDS.div_ceil(BACKLOG)) {
+            drain();
+        }
         ns_per_frame((0..scale.of(STRETCHES)).map(|_| drain()), BACKLOG)
     })
 }
@@ -175,7 +200,7 @@ fn round_trips<T: Payload, P: Peer<T>>(
 ) -> Vec<Figure> {
     let (mut publishers, mut subscribers) = P::open(1, 1);
     let (publisher, subscriber) = (&mut publishers[0], &mut subscribers[0]);
-    timed(scale, |items| {
+    timed(scale, P::HOLDS, |items| {
         publish(publisher, items);
         assert_eq!(tally(subscriber), (BURST, sum_below(BURST)));
     })

@@ -7,7 +7,7 @@
 use super::{Case, Contender, Figure, MILLIONS, PUBLISH_NS, Scale};
 use crate::case::single::BATCH;
 use crate::payload::{Event300, Payload};
-use crate::peer::{self, CAPACITY, Peer, Publish, Read, Visit};
+use crate::peer::{self, CAPACITY, Peer, Publish, Read, Shards, Visit};
 use crate::record::BATCHES;
 use crossbeam_utils::{Backoff, CachePadded};
 use framebus::EventFrame;
@@ -26,7 +26,10 @@ const STRETCH: u64 = 256;
 pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for (publishers, subscribers) in [(1, 1), (1, 4), (2, 1), (2, 2)] {
-        cases.push(case::<u64>("u64", publishers, subscribers));
+        let mut words = case::<u64>("u64", publishers, subscribers);
+        let sharded = of::<u64, Shards<16, 64>>(publishers, subscribers, 1);
+        words.contenders.insert(1, sharded);
+        cases.push(words);
         cases.push(case::<Arc<Event300>>("arc", publishers, subscribers));
         cases.push(case::<EventFrame>("event", publishers, subscribers));
     }
@@ -49,6 +52,12 @@ fn publish_to(subscribers: usize) -> Contender {
     Contender::new(format!("framebus, 1 to {subscribers}"), run)
 }
 
+fn of<T: Payload, P: Peer<T>>(publishers: usize, subscribers: usize, batch: usize) -> Contender {
+    Contender::peer::<T, P>(move |scale| {
+        stream::<T, P, _>(scale, [publishers, subscribers], batch, T::maker)
+    })
+}
+
 fn case<T: Payload>(payload: &str, publishers: usize, subscribers: usize) -> Case {
     struct All {
         publishers: usize,
@@ -61,15 +70,10 @@ fn case<T: Payload>(payload: &str, publishers: usize, subscribers: usize) -> Cas
             if publishers > 1 && !P::MANY_PUBLISHERS {
                 return;
             }
-            self.contenders.push(Contender::peer::<T, P>(move |scale| {
-                stream::<T, P, _>(scale, [publishers, subscribers], 1, T::maker)
-            }));
+            self.contenders.push(of::<T, P>(publishers, subscribers, 1));
             if P::BATCHES {
-                let run = move |scale| {
-                    stream::<T, P, _>(scale, [publishers, subscribers], BATCH, T::maker)
-                };
-                let contender = Contender::peer::<T, P>(run);
-                self.contenders.push(contender.named(BATCHES));
+                let batches = of::<T, P>(publishers, subscribers, BATCH);
+                self.contenders.push(batches.named(BATCHES));
             }
         }
     }
@@ -128,7 +132,7 @@ pub fn stream<T: Payload, P: Peer<T>, M: FnMut(u64) -> T + Send>(
     let counters = |n| (0..n).map(|_| CachePadded::default()).collect();
     let course = &Course {
         begin: Barrier::new(publishers + subscribers),
-        time: Duration::from_millis(scale.of(300)),
+        time: Duration::from_millis(scale.of(200)),
         sent: counters(publishers),
         read: counters(subscribers),
         over: AtomicBool::new(false),

@@ -173,6 +173,12 @@ impl<T: Payload> Read for m::BroadcastUniReceiver<T> {
     }
 }
 
+impl<T: Payload> Wait for m::BroadcastUniReceiver<T> {
+    fn wait(&mut self) -> u64 {
+        self.recv_view(T::word).unwrap_or_else(|_| unreachable!())
+    }
+}
+
 /// bus, a ring for one publisher.
 pub struct Bus;
 
@@ -207,11 +213,5 @@ impl<T: Payload> Read for bus::BusReader<T> {
             }
         }
         READ
-    }
-}
-
-impl<T: Payload> Wait for bus::BusReader<T> {
-    fn wait(&mut self) -> u64 {
-        self.recv().unwrap().word()
     }
 }

@@ -18,20 +18,31 @@ pub struct Held<L> {
 
 type Deque<T> = Arc<RwLock<Held<VecDeque<T>>>>;
 
+/// A publishing end; what its payloads displace is freed without the lock.
+#[derive(Clone)]
+pub struct Pushing<T> {
+    deque: Deque<T>,
+    displaced: Vec<T>,
+}
+
 impl<T: Payload> Peer<T> for DequeInRwLock {
     const NAME: &'static str = "RwLock<VecDeque>";
     const CONTRACT: Contract = Contract::Overwrites;
     const BATCHES: bool = true;
-    type Publisher = Deque<T>;
+    type Publisher = Pushing<T>;
     type Subscriber = Copying<T, Deque<T>>;
 
-    fn open(publishers: usize, subscribers: usize) -> Ends<Deque<T>, Copying<T, Deque<T>>> {
+    fn open(publishers: usize, subscribers: usize) -> Ends<Pushing<T>, Copying<T, Deque<T>>> {
         let deque = Arc::new(RwLock::new(Held {
             first: 0,
             items: VecDeque::with_capacity(CAPACITY),
         }));
         let subscribers = (0..subscribers).map(|_| Copying::new(&deque)).collect();
-        (vec![deque; publishers], subscribers)
+        let publisher = Pushing {
+            deque,
+            displaced: Vec::new(),
+        };
+        (vec![publisher; publishers], subscribers)
     }
 }
 
@@ -48,18 +59,22 @@ impl<T: Payload> Held<VecDeque<T>> {
     }
 }
 
-impl<T: Payload> Publish<T> for Deque<T> {
+impl<T: Payload> Publish<T> for Pushing<T> {
     #[inline]
     fn publish(&mut self, item: T) {
-        let displaced = self.write().push(item);
-        // Freed without the lock.
+        let displaced = self.deque.write().push(item);
         drop(displaced);
     }
 
     #[inline]
     fn publish_batch(&mut self, items: impl ExactSizeIterator<Item = T>) {
-        let mut held = self.write();
-        items.for_each(|item| drop(held.push(item)));
+        let mut held = self.deque.write();
+        for item in items {
+            let displaced = held.push(item);
+            self.displaced.extend(displaced);
+        }
+        drop(held);
+        self.displaced.clear();
     }
 }
 

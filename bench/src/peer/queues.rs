@@ -30,7 +30,7 @@ fn fan<S: Clone, R>(
     (vec![Fan(senders); publishers], receivers)
 }
 
-/// A channel whose ends are `Clone + Send` and have `try_send` and `try_recv`.
+/// A channel whose ends are `Clone + Send` and have `try_send`.
 macro_rules! channel {
     ($(#[$doc:meta])* $peer:ident, $name:literal, $open:expr, $sender:ty, $receiver:ty) => {
         $(#[$doc])*
@@ -46,7 +46,12 @@ macro_rules! channel {
                 fan(publishers, subscribers, || $open(CAPACITY))
             }
         }
+    };
+}
 
+/// Sends singly; refused is wrong.
+macro_rules! send {
+    ($sender:ty) => {
         impl<T: Payload> Publish<T> for Fan<$sender> {
             #[inline]
             fn publish(&mut self, item: T) {
@@ -55,6 +60,9 @@ macro_rules! channel {
         }
     };
 }
+send!(crossbeam_channel::Sender<T>);
+send!(crossfire::MTx<crossfire::mpsc::Array<T>>);
+send!(flume::Sender<T>);
 
 /// Reads one after another.
 macro_rules! read_singly {
@@ -106,6 +114,22 @@ channel!(
 );
 read_singly!(crossfire::Rx<crossfire::mpsc::Array<T>>);
 wait!(crossfire::Rx<crossfire::mpsc::Array<T>>);
+
+channel!(
+    /// The same with a receiver that is awaited.
+    CrossfireAsync,
+    "crossfire mpsc",
+    crossfire::mpsc::bounded_blocking_async,
+    crossfire::MTx<crossfire::mpsc::Array<T>>,
+    crossfire::AsyncRx<crossfire::mpsc::Array<T>>
+);
+read_singly!(crossfire::AsyncRx<crossfire::mpsc::Array<T>>);
+
+impl<T: Payload> Await for crossfire::AsyncRx<crossfire::mpsc::Array<T>> {
+    async fn next(&mut self) -> u64 {
+        self.recv().await.unwrap().word()
+    }
+}
 
 channel!(
     /// flume, drained.

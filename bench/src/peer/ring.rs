@@ -5,25 +5,25 @@ use crate::payload::Payload;
 use framebus::ring::{Delivery, Geometry, Ring, RingConfig, Route, Select, Start, Subscription};
 use std::ops::ControlFlow;
 
-/// How many payloads in a row go to one shard, as if they were of one run.
-const RUN: usize = 64;
+/// A ring of so many shards, each of which holds [`CAPACITY`]; a publisher goes to the next shard
+/// after so many payloads, as if they were of one run.
+pub struct Shards<const N: usize, const RUN: usize = 1>;
 
-/// A ring of so many shards.
-pub struct Shards<const N: usize>;
-
-impl<const N: usize, T: Payload> Peer<T> for Shards<N> {
-    const NAME: &'static str = match N {
-        1 => "framebus",
-        16 => "framebus, 16 shards",
-        64 => "framebus, 64 shards",
+impl<const N: usize, const RUN: usize, T: Payload> Peer<T> for Shards<N, RUN> {
+    const NAME: &'static str = match (N, RUN) {
+        (1, _) => "framebus",
+        (16, 1) => "framebus, 16 shards",
+        (16, 64) => "framebus, 16 shards, runs of 64",
+        (64, 1) => "framebus, 64 shards",
         _ => panic!("a name for each"),
     };
+    const HOLDS: usize = N * CAPACITY;
     const CONTRACT: Contract = Contract::Overwrites;
     const BATCHES: bool = true;
-    type Publisher = Publisher<T>;
+    type Publisher = Publisher<T, RUN>;
     type Subscriber = Subscriber<T>;
 
-    fn open(publishers: usize, subscribers: usize) -> Ends<Publisher<T>, Subscriber<T>> {
+    fn open(publishers: usize, subscribers: usize) -> Ends<Publisher<T, RUN>, Subscriber<T>> {
         let ring = open(N);
         let subscribe = |_| Subscriber {
             subscription: ring.subscribe(Select::All, None, Start::Oldest).unwrap(),
@@ -51,13 +51,13 @@ pub fn open<T>(shards: usize) -> Ring<T> {
     })
 }
 
-/// Publishes one run after another.
-pub struct Publisher<T> {
+/// Publishes to one shard after another.
+pub struct Publisher<T, const RUN: usize> {
     ring: Ring<T>,
     sent: usize,
 }
 
-impl<T: Payload> Publish<T> for Publisher<T> {
+impl<T: Payload, const RUN: usize> Publish<T> for Publisher<T, RUN> {
     #[inline]
     fn publish(&mut self, item: T) {
         let route = Route {
