@@ -1,6 +1,6 @@
 //! What has no peer beside it: making events, matching filters, subscribing.
 //!
-//! `cargo bench -p framebus-bench`. What is measured beside peers is in the crate's program.
+//! `cargo bench --bench parts`. What is measured beside peers is in the workspace's crate `bench`.
 
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 
