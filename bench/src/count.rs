@@ -3,6 +3,7 @@
 use crate::peer::{self, CAPACITY, Contract, Peer, Publish, Read, Visit};
 use crate::record::{Record, Series};
 use anyhow::{Result, ensure};
+use std::hint::black_box;
 
 /// Frames that are counted.
 const FRAMES: usize = 32 * 1_024;
@@ -65,7 +66,7 @@ impl Visit<u64> for OfPeer<'_> {
             for _ in 0..frames as u64 / BURST {
                 (0..BURST).for_each(|word| publisher.publish(word));
                 let mut sum = 0;
-                while subscriber.read(|word| sum += word) > 0 {}
+                while subscriber.read(|word| sum += black_box(word)) > 0 {}
                 assert_eq!(sum, BURST * (BURST - 1) / 2);
             }
         };

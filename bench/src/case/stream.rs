@@ -12,6 +12,7 @@ use crate::record::BATCHES;
 use crossbeam_utils::{Backoff, CachePadded};
 use framebus::EventFrame;
 use hdrhistogram::Histogram;
+use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
@@ -247,7 +248,7 @@ fn subscribe(course: &Course, at: usize, mut end: impl Read) -> Got {
     let backoff = Backoff::new();
     course.begin.wait();
     loop {
-        let count = end.read(|word| sum = sum.wrapping_add(word)) as u64;
+        let count = end.read(|word| sum = sum.wrapping_add(black_box(word))) as u64;
         read += count;
         if count > 0 {
             backoff.reset();
