@@ -242,7 +242,7 @@ impl Panel {
         for tick in ticks(low, high) {
             let at = x(tick);
             area.draw(&PathElement::new([(at, 36), (at, bottom)], GRID))?;
-            let label = tick.to_string();
+            let label = short(tick);
             area.draw(&Text::new(
                 label,
                 (at, bottom + 9),
@@ -293,14 +293,25 @@ fn extremes(values: impl Iterator<Item = f64>) -> (f64, f64) {
     })
 }
 
-/// 1, 2 and 5 of each decade within these powers of ten; only the decades where that is too many.
+/// A tick in a few characters.
+fn short(tick: f64) -> String {
+    match tick {
+        t if t >= 1e6 => format!("{}M", t / 1e6),
+        t if t >= 1e4 => format!("{}k", t / 1e3),
+        t => t.to_string(),
+    }
+}
+
+/// 1, 2 and 5 of each decade within these powers of ten; only the decades where that is too many, or
+/// every second one.
 fn ticks(low: f64, high: f64) -> Vec<f64> {
     let steps: &[f64] = if high - low > 2.5 {
         &[1.0]
     } else {
         &[1.0, 2.0, 5.0]
     };
-    let decades = low.floor() as i32..=high.ceil() as i32;
+    let every = if high - low > 5.0 { 2 } else { 1 };
+    let decades = (low.floor() as i32..=high.ceil() as i32).filter(|decade| decade % every == 0);
     let ticks = decades.flat_map(|decade| steps.iter().map(move |step| step * 10f64.powi(decade)));
     ticks
         .filter(|tick| (low..=high).contains(&tick.log10()))

@@ -36,7 +36,7 @@ pub fn write(results: &Results, project: &Path) -> Result<()> {
 fn blocks(results: &Results) -> Vec<(&'static str, String)> {
     let case = |name| results.case(name).map_or(String::new(), report::table);
     vec![
-        ("machine", results.machine.told()),
+        ("machine", machine(results)),
         ("bars", report::bars(results)),
         ("one-core", matrix(results, ONE_CORE)),
         ("streams", matrix(results, STREAMS)),
@@ -50,6 +50,15 @@ fn blocks(results: &Results) -> Vec<(&'static str, String)> {
         ("behind", report::behind(results)),
         ("counts", case(COUNTS)),
     ]
+}
+
+fn machine(results: &Results) -> String {
+    let quick = results.records.iter().any(|record| record.quick);
+    let provisional = match quick {
+        true => " **Some figures are of a quick look: provisional.**",
+        false => "",
+    };
+    format!("{}.{provisional}", results.machine.told())
 }
 
 /// Replaces what stands between the markers; each block has to have its place.

@@ -52,8 +52,8 @@ pub fn cases() -> Vec<Case> {
         frames,
     };
     let mut cases = vec![
-        polling::<u64>("latency/polling/u64", paced(60_000)),
-        polling::<EventFrame>("latency/polling/event", paced(60_000)),
+        polling::<u64>("latency/polling/u64", paced(40_000)),
+        polling::<EventFrame>("latency/polling/event", paced(40_000)),
         Case {
             name: "latency/blocking/event".into(),
             about: "age at reading, 100,000 frames/s, a subscriber that sleeps until there is one",

@@ -133,7 +133,7 @@ pub fn stream<T: Payload, P: Peer<T>, M: FnMut(u64) -> T + Send>(
     let counters = |n| (0..n).map(|_| CachePadded::default()).collect();
     let course = &Course {
         begin: Barrier::new(publishers + subscribers),
-        time: Duration::from_millis(scale.of(200)),
+        time: Duration::from_millis(scale.of(150)),
         sent: counters(publishers),
         read: counters(subscribers),
         over: AtomicBool::new(false),
