@@ -1,0 +1,169 @@
+//! Tables of what was measured, as Markdown.
+
+use crate::bar::{BARS, Bar, Limit, US};
+use crate::case::MILLIONS;
+use crate::record::{Record, Results, median};
+use comfy_table::presets::ASCII_MARKDOWN;
+use comfy_table::{CellAlignment, Table};
+
+/// Everything: the machine, the bars, who is ahead, each case.
+pub fn report(results: &Results) -> String {
+    let machine = &results.machine;
+    let mut text = format!(
+        "{}\n\n{}\n{}\n",
+        machine.told(),
+        bars(results),
+        behind(results)
+    );
+    for record in &results.records {
+        text += &format!("\n{}\n", table(record));
+    }
+    text
+}
+
+/// An empty table.
+pub fn markdown<const N: usize>(header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(ASCII_MARKDOWN).set_header(header);
+    table
+}
+
+fn right(table: &mut Table, columns: std::ops::RangeFrom<usize>) {
+    for column in table.column_iter_mut().skip(columns.start) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+}
+
+/// A number with about three digits.
+pub fn digits(value: f64) -> String {
+    match value.abs() {
+        v if !v.is_finite() => "-".into(),
+        v if v < 1.0 => format!("{value:.3}"),
+        v if v < 10.0 => format!("{value:.2}"),
+        v if v < 100.0 => format!("{value:.1}"),
+        _ => format!("{value:.0}"),
+    }
+}
+
+fn extremes(values: &[f64]) -> String {
+    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    format!("{} to {}", digits(least), digits(most))
+}
+
+/// One case: each contender's medians, and the median of framebus's ratios to it, round by round.
+pub fn table(record: &Record) -> String {
+    let Some(first) = record.series.first() else {
+        return String::new();
+    };
+    let main = first.figure.as_str();
+    let others: Vec<&String> = first.rounds.keys().filter(|name| *name != main).collect();
+    let mut header = vec!["who", "contract", main, "least to most"];
+    header.extend(others.iter().map(|name| name.as_str()));
+    let ratio = format!("{} beside it", first.name);
+    header.push(&ratio);
+    let mut table = Table::new();
+    table.load_preset(ASCII_MARKDOWN).set_header(header);
+    for series in &record.series {
+        let mut row = vec![
+            series.name.clone(),
+            series.contract.clone(),
+            digits(median(series.main())),
+            extremes(series.main()),
+        ];
+        let figure = |name: &&String| {
+            series
+                .rounds(name)
+                .map_or("-".into(), |it| digits(median(it)))
+        };
+        row.extend(others.iter().map(figure));
+        row.push(record.ratio(series).map_or(String::new(), digits));
+        table.add_row(row);
+    }
+    right(&mut table, 2..);
+    let rounds = first.main().len();
+    let quick = if record.quick { ", a quick look" } else { "" };
+    let about = format!("{} ({rounds} rounds{quick})", record.about);
+    format!("**{}**: {about}\n\n{table}\n", record.case)
+}
+
+/// Every peer that framebus is behind, case by case.
+pub fn behind(results: &Results) -> String {
+    let mut table = markdown(["case", "ahead of framebus, and by what factor"]);
+    for record in &results.records {
+        let mut ahead = Vec::new();
+        for series in record
+            .series
+            .iter()
+            .filter(|series| !series.contract.is_empty())
+        {
+            let Some(ratio) = record.ratio(series) else {
+                continue;
+            };
+            let factor = match series.figure.as_str() {
+                MILLIONS => 1.0 / ratio,
+                _ => ratio,
+            };
+            if factor > 1.0 && !series.name.starts_with(US) {
+                ahead.push((factor, format!("{} {}", series.name, digits(factor))));
+            }
+        }
+        ahead.sort_by(|a, b| b.0.total_cmp(&a.0));
+        if !ahead.is_empty() {
+            let ahead: Vec<_> = ahead.into_iter().map(|(_, text)| text).collect();
+            table.add_row([record.case.clone(), ahead.join("; ")]);
+        }
+    }
+    format!("{table}\n")
+}
+
+/// The bars, met or not; one of a quick look says so.
+pub fn bars(results: &Results) -> String {
+    let mut table = markdown([
+        "case",
+        "who",
+        "beside",
+        "figure",
+        "bar",
+        "median ratio",
+        "least to most",
+        "rounds kept",
+        "",
+    ]);
+    for bar in BARS {
+        let Some(verdict) = bar.verdict(results) else {
+            continue;
+        };
+        let Bar { figures, .. } = bar;
+        let mut limit = match bar.limit {
+            Limit::AtMost(limit) => format!("at most {limit}"),
+            Limit::AtLeast(limit) => format!("at least {limit}"),
+        };
+        if bar.in_rounds > 0 {
+            limit += &format!(", in {} of 9", bar.in_rounds);
+        }
+        let figure = match figures {
+            [a, b] if a == b => a.to_string(),
+            [a, b] => format!("{a} / {b}"),
+        };
+        table.add_row([
+            bar.case.into(),
+            bar.ours.into(),
+            bar.theirs.into(),
+            figure,
+            limit,
+            digits(median(&verdict.ratios)),
+            extremes(&verdict.ratios),
+            format!("{} of {}", verdict.kept, verdict.ratios.len()),
+            match (
+                verdict.met,
+                results.case(bar.case).is_some_and(|it| it.quick),
+            ) {
+                (true, false) => "met".into(),
+                (true, true) => "met, at a quick look".into(),
+                (false, _) => "**not met**".into(),
+            },
+        ]);
+    }
+    format!("{table}\n")
+}
