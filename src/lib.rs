@@ -46,6 +46,8 @@
 //! the bus. [`ring`] is the lock-free core, generic over its frames and usable alone.
 #![deny(unsafe_code)]
 
+#[cfg(feature = "archive")]
+pub mod archive;
 mod bound;
 mod bus;
 mod event;

@@ -350,6 +350,12 @@ impl BusBuilder {
         self
     }
 
+    /// How many frames the rings take at once for sure, whatever runs they are of.
+    #[cfg(feature = "archive")]
+    pub(crate) fn batch_limit(&self) -> usize {
+        self.ring_capacity.clamp(1, 1_024)
+    }
+
     /// The bus.
     ///
     /// # Errors

@@ -9,10 +9,12 @@ mod archive;
 mod memory;
 mod park;
 mod scope;
+mod source;
 mod stream;
 
 pub use archive::{EventArchive, InMemoryEventArchive};
 pub use memory::{BusBuilder, InMemoryAgentEventBus};
+pub use source::FrameSource;
 pub use stream::{AgentEventStream, BatchItem, FrameRef, RecvError, StreamEnd};
 
 use crate::event::{

@@ -6,6 +6,7 @@
 use super::memory::Shared;
 use super::park;
 use super::scope::Scope;
+use super::source::{FrameSource, Reading};
 use crate::bound::{BoundedQueue, Loss, Queued};
 use crate::event::{
     AgentError, BusEpoch, EventCursor, EventEnvelope, EventFrame, EventOverflowNotice,
@@ -28,8 +29,10 @@ type Event = triomphe::Arc<SealedEvent>;
 pub enum StreamEnd {
     /// The last handle of the bus is gone, and the stream drained.
     BusClosed,
-    /// The list that the stream was made from is used up.
+    /// The list, or the part of an archive, that the stream was made from is used up.
     ListEnded,
+    /// What the stream reads, such as an archive, could not be read further.
+    SourceFailed(AgentError),
     /// The policy [`FailSubscriber`](crate::SubscriberOverflowPolicy::FailSubscriber) ended it.
     Failed {
         /// Where to resume.
@@ -54,7 +57,7 @@ pub enum RecvError {
     Refused(AgentError),
 }
 
-/// A stream of frames: live from a bus, or a fixed list.
+/// A stream of frames: live from a bus, read from an archive, or a fixed list.
 ///
 /// As an iterator it never blocks: `None` says that it is caught up, and more may come later unless
 /// [`end`](Self::end) says otherwise. A clone is an independent stream at the same place.
@@ -67,6 +70,7 @@ pub struct AgentEventStream {
 enum Source {
     Live(Box<Live>),
     List(VecDeque<EventFrame>),
+    Read(Reading),
 }
 
 struct Live {
@@ -135,6 +139,13 @@ impl AgentEventStream {
     pub fn new(frames: impl IntoIterator<Item = EventFrame>) -> Self {
         AgentEventStream {
             source: Source::List(frames.into_iter().collect()),
+        }
+    }
+
+    /// A stream of what a source gives, until it ends or fails.
+    pub fn from_source(source: impl FrameSource + 'static) -> Self {
+        AgentEventStream {
+            source: Source::Read(Reading::new(Box::new(source))),
         }
     }
 
@@ -232,6 +243,7 @@ impl AgentEventStream {
     pub fn end(&mut self) -> Option<StreamEnd> {
         match &mut self.source {
             Source::List(frames) => frames.is_empty().then_some(StreamEnd::ListEnded),
+            Source::Read(reading) => reading.end().cloned(),
             Source::Live(live) => live.end(),
         }
     }
@@ -240,14 +252,15 @@ impl AgentEventStream {
     pub fn pending_overflow(&self) -> Option<&EventOverflowNotice> {
         match &self.source {
             Source::List(_) => None,
+            Source::Read(reading) => reading.pending_overflow(),
             Source::Live(live) => live.queue.pending_overflow(),
         }
     }
 
-    /// The position after the last frame given, to resume from. `None` for a list.
+    /// The position after the last frame given, to resume from. `None` unless the stream is live.
     pub fn cursor(&self) -> Option<&EventCursor> {
         match &self.source {
-            Source::List(_) => None,
+            Source::List(_) | Source::Read(_) => None,
             Source::Live(live) => Some(&live.position),
         }
     }
@@ -260,30 +273,31 @@ impl AgentEventStream {
     pub fn read_batch(&mut self, mut visit: impl FnMut(BatchItem<'_>) -> ControlFlow<()>) -> usize {
         match &mut self.source {
             Source::Live(live) => live.read_batch(visit),
-            Source::List(frames) => {
-                let mut count = 0;
-                while let Some(EventFrame {
-                    event,
-                    cursor,
-                    overflow,
-                    ..
-                }) = frames.pop_front()
-                {
-                    let (event, access) = event.into_parts();
-                    let shown = FrameRef {
-                        event: &event,
-                        access,
-                        scope: &cursor.scope,
-                    };
-                    count += 1 + usize::from(overflow.is_some());
-                    if show(shown, overflow, &mut visit).is_break() {
-                        break;
-                    }
-                }
-                count
-            }
+            Source::List(frames) => lend(|| frames.pop_front(), &mut visit),
+            Source::Read(reading) => lend(|| reading.next(), &mut visit),
         }
     }
+}
+
+/// Lends frames that `next` gives. Returns how many items it gave.
+fn lend(
+    mut next: impl FnMut() -> Option<EventFrame>,
+    visit: &mut impl FnMut(BatchItem<'_>) -> ControlFlow<()>,
+) -> usize {
+    let mut count = 0;
+    while let Some(frame) = next() {
+        let (event, access) = frame.event.into_parts();
+        let shown = FrameRef {
+            event: &event,
+            access,
+            scope: &frame.cursor.scope,
+        };
+        count += 1 + usize::from(frame.overflow.is_some());
+        if show(shown, frame.overflow, visit).is_break() {
+            break;
+        }
+    }
+    count
 }
 
 impl Live {
@@ -439,6 +453,7 @@ impl Iterator for AgentEventStream {
         match &mut self.source {
             Source::Live(live) => live.next(),
             Source::List(frames) => frames.pop_front(),
+            Source::Read(reading) => reading.next(),
         }
     }
 }
