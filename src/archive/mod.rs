@@ -45,14 +45,18 @@
 
 mod block;
 mod error;
+mod follow;
 mod journal;
+mod repair;
 mod replay;
 mod store;
 
+pub use self::follow::{Archiver, FollowOptions, FollowReport};
 pub use self::journal::{JournalOptions, JournalReceipt, Journaled, JournaledBus};
 
 use self::block::{BlockWriter, Entry};
 use self::error::{Doing, Stored};
+use self::repair::Progress;
 use self::replay::Replay;
 use self::store::{LostRange, Store, Writer, extent, identity, lock};
 use crate::bus::{AgentEventStream, EventArchive};
@@ -61,7 +65,7 @@ use crate::event::{
     EventFrame, JournalCursor, PrivacyClass, Timestamp,
 };
 use rusqlite::OptionalExtension;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -98,6 +102,22 @@ impl Default for ArchiveOptions {
     }
 }
 
+/// Frames that a follower lost to the rings before it could archive them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ArchiveGap {
+    /// The frames archived before it have positions below this.
+    pub before_position: u64,
+    /// The bus that the numbers count in.
+    pub bus_epoch: BusEpoch,
+    /// The numbers between which they are missing.
+    pub sequences: RangeInclusive<u64>,
+    /// How many frames are missing.
+    pub lost: u64,
+    /// Whether no terminal frame is among them.
+    pub terminal_preserved: bool,
+}
+
 /// An archive in a folder. Clones share it; it is closed with the last of them.
 #[derive(Clone, Debug)]
 pub struct Archive {
@@ -113,6 +133,7 @@ struct Shared {
     content_up_to: PrivacyClass,
     /// Whether a bus of this process has it as its journal.
     journaling: Mutex<bool>,
+    progress: Progress,
     /// Nobody, where it was opened for reading.
     writer: Option<Mutex<Writer>>,
 }
@@ -155,6 +176,7 @@ impl Archive {
                 journal_epoch,
                 content_up_to: keeps.min(PrivacyClass::Sensitive),
                 journaling: Mutex::default(),
+                progress: Progress::default(),
                 writer: writer.map(Mutex::new),
             }),
         })
@@ -163,6 +185,11 @@ impl Archive {
     /// Its name, which its cursors bear.
     pub fn id(&self) -> &ArchiveId {
         &self.shared.id
+    }
+
+    /// The epoch of the bus that has it as its journal, in every process.
+    pub fn journal_epoch(&self) -> BusEpoch {
+        self.shared.journal_epoch
     }
 
     /// The position before the first frame that is still held.
@@ -250,6 +277,29 @@ impl Archive {
             Some(cursor) => Ok(self.shared.at(cursor.position - 1)),
             None => self.end(),
         }
+    }
+
+    /// The gaps that followers recorded, oldest first.
+    ///
+    /// # Errors
+    /// If the archive can't be read.
+    pub fn gaps(&self) -> Result<Vec<ArchiveGap>, AgentError> {
+        let sql = "SELECT position, epoch, first_seq, last_seq, lost, terminal_preserved FROM gaps
+                   ORDER BY id";
+        self.shared.store.read(|db| {
+            let mut select = db.prepare_cached(sql).doing("reading gaps")?;
+            let gaps = select.query_map([], |row| {
+                let unsigned = |at: usize| row.get::<_, i64>(at).map(i64::cast_unsigned);
+                Ok(ArchiveGap {
+                    before_position: unsigned(0)?,
+                    bus_epoch: BusEpoch::from_bits(unsigned(1)?),
+                    sequences: unsigned(2)?..=unsigned(3)?,
+                    lost: unsigned(4)?,
+                    terminal_preserved: row.get(5)?,
+                })
+            });
+            gaps.and_then(Iterator::collect).doing("reading gaps")
+        })
     }
 
     /// The position that a frame's place in the journal stands for, where this archive is the journal.

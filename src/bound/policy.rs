@@ -83,6 +83,11 @@ impl BoundedQueue {
         &self.teller.scope
     }
 
+    /// The policy of the subscription.
+    pub(crate) fn policy(&self) -> SubscriberOverflowPolicy {
+        self.teller.policy
+    }
+
     /// Takes in the next frame of the scope. The event is shared only if it is kept.
     pub(crate) fn offer(&mut self, event: &Arc<SealedEvent>) {
         use SubscriberOverflowPolicy as Policy;

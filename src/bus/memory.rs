@@ -9,7 +9,7 @@ use crate::event::{
     SubscriptionOptions,
 };
 use crate::ring::{
-    Geometry, MAX_SEQUENCE, MAX_SHARDS, MAX_WINDOW, PublishError, Ring, RingConfig, Start,
+    Gap, Geometry, MAX_SEQUENCE, MAX_SHARDS, MAX_WINDOW, PublishError, Ring, RingConfig, Start,
     SubscribeError,
 };
 use std::hash::{BuildHasher, RandomState};
@@ -22,6 +22,8 @@ use triomphe::UniqueArc;
 pub(super) struct Shared {
     pub(super) ring: Ring<triomphe::Arc<SealedEvent>>,
     pub(super) epoch: BusEpoch,
+    /// The last number before the first one of these rings: that of the archive it was reopened from.
+    reopened_after: u64,
     closed: AtomicBool,
 }
 
@@ -149,10 +151,22 @@ impl InMemoryAgentEventBus {
                 "BackpressureCaller would let a subscriber hold up publishers; choose another policy",
             ));
         }
+        let mut unread = None;
         let start = match cursor {
             Some(cursor) => {
                 check_cursor(&cursor, &scope, shared.epoch)?;
-                Start::After(cursor.event_seq)
+                let first = cursor.event_seq + 1;
+                let last = shared.reopened_after;
+                if first <= last {
+                    unread = Some(Gap {
+                        first,
+                        last,
+                        lost: last - first + 1,
+                        expired: true,
+                        terminals_lost: true,
+                    });
+                }
+                Start::After(cursor.event_seq.max(last))
             }
             None if options.start == StreamStart::Latest => Start::Latest,
             None => Start::Oldest,
@@ -166,6 +180,7 @@ impl InMemoryAgentEventBus {
             subscription,
             scope,
             options,
+            unread,
         ))
     }
 }
@@ -405,6 +420,7 @@ impl BusBuilder {
         let shared = Shared {
             ring: Ring::new(&config),
             epoch,
+            reopened_after: self.after,
             closed: AtomicBool::new(false),
         };
         InMemoryAgentEventBus {

@@ -12,7 +12,7 @@ mod scope;
 mod source;
 mod stream;
 
-pub use archive::{EventArchive, InMemoryEventArchive};
+pub use archive::{EventArchive, InMemoryEventArchive, RepairArchive};
 pub use memory::{BusBuilder, InMemoryAgentEventBus};
 pub use source::FrameSource;
 pub use stream::{AgentEventStream, BatchItem, FrameRef, RecvError, StreamEnd};

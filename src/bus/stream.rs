@@ -3,6 +3,9 @@
 //! Each call takes in all that was published when it began, puts it through the queue and gives the
 //! queue's oldest frame. Waiting is lie down, take in again, sleep (see the ring's `wait.rs`).
 
+mod repair;
+
+use self::repair::Repair;
 use super::memory::Shared;
 use super::park;
 use super::scope::Scope;
@@ -83,6 +86,9 @@ struct Live {
     position: EventCursor,
     /// A publish that began earlier held back what came after it at the last take-in.
     held_back: bool,
+    /// What the bus, reopened since, had forgotten behind the cursor.
+    unread: Option<Gap>,
+    repair: Option<Box<Repair>>,
 }
 
 /// What the borrowed batch form gives.
@@ -154,10 +160,11 @@ impl AgentEventStream {
         subscription: Subscription<Event>,
         scope: Scope,
         options: SubscriptionOptions,
+        unread: Option<Gap>,
     ) -> Self {
         let position = EventCursor {
             scope: scope.of_cursors(),
-            event_seq: subscription.position(),
+            event_seq: unread.map_or(subscription.position(), |gap| gap.first - 1),
             bus_epoch: shared.epoch,
             journal_cursor: None,
         };
@@ -169,6 +176,8 @@ impl AgentEventStream {
             access: options.payload_access,
             position,
             held_back: false,
+            unread,
+            repair: None,
         };
         AgentEventStream {
             source: Source::Live(Box::new(live)),
@@ -236,6 +245,9 @@ impl AgentEventStream {
     fn rise(&mut self) {
         if let Source::Live(live) = &mut self.source {
             live.subscription.rise();
+            if let Some(repair) = &mut live.repair {
+                repair.waker = None;
+            }
         }
     }
 
@@ -253,7 +265,10 @@ impl AgentEventStream {
         match &self.source {
             Source::List(_) => None,
             Source::Read(reading) => reading.pending_overflow(),
-            Source::Live(live) => live.queue.pending_overflow(),
+            Source::Live(live) => {
+                let repair = live.repair.as_ref().and_then(|it| it.notice.as_deref());
+                repair.or(live.queue.pending_overflow())
+            }
         }
     }
 
@@ -272,6 +287,9 @@ impl AgentEventStream {
     /// Frames that [`next`](Iterator::next) had taken in come first.
     pub fn read_batch(&mut self, mut visit: impl FnMut(BatchItem<'_>) -> ControlFlow<()>) -> usize {
         match &mut self.source {
+            Source::Live(live) if live.repair.is_some() => {
+                lend(|| live.next_repaired(), &mut visit)
+            }
             Source::Live(live) => live.read_batch(visit),
             Source::List(frames) => lend(|| frames.pop_front(), &mut visit),
             Source::Read(reading) => lend(|| reading.next(), &mut visit),
@@ -303,6 +321,7 @@ fn lend(
 impl Live {
     /// Takes in all that was published when the call began.
     fn take_in(&mut self) {
+        self.tell_unread();
         let Live {
             subscription,
             scope,
@@ -325,7 +344,16 @@ impl Live {
         self.held_back = polled == Polled::Unfinished;
     }
 
+    fn tell_unread(&mut self) {
+        if let Some(gap) = self.unread.take() {
+            self.queue.lose(&loss(gap, self.shared.epoch));
+        }
+    }
+
     fn next(&mut self) -> Option<EventFrame> {
+        if self.repair.is_some() {
+            return self.next_repaired();
+        }
         self.take_in();
         let Queued { event, overflow } = self.queue.pop()?;
         self.moved_past(event.envelope());
@@ -354,11 +382,19 @@ impl Live {
             return None;
         }
         // Nothing is published any more: what this does not find is not there.
+        if self.repair.is_some() {
+            return self
+                .is_repaired_to_the_end()
+                .then_some(StreamEnd::BusClosed);
+        }
         self.take_in();
         (self.queue.len() == 0 && !self.held_back).then_some(StreamEnd::BusClosed)
     }
 
     fn lie_down(&mut self, any_key: bool, waker: &Waker) -> Result<(), AgentError> {
+        if let Some(repair) = &mut self.repair {
+            repair.waker = Some(waker.clone());
+        }
         let key = if any_key { ANY_KEY } else { self.scope.key() };
         self.subscription
             .lie_down(key, waker)
@@ -366,6 +402,7 @@ impl Live {
     }
 
     fn read_batch(&mut self, mut visit: impl FnMut(BatchItem<'_>) -> ControlFlow<()>) -> usize {
+        self.tell_unread();
         let mut count = 0;
         let mut visit = |item: BatchItem<'_>| {
             count += 1;
@@ -481,6 +518,8 @@ impl Clone for Live {
             access: self.access,
             position: self.position.clone(),
             held_back: self.held_back,
+            unread: self.unread,
+            repair: self.repair.clone(),
         }
     }
 }

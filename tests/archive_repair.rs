@@ -1,0 +1,357 @@
+//! Streams that repair their gaps from the archive, and archivers that follow a bus: exact, whatever
+//! the rings lose and however fast publishing goes on.
+
+mod common;
+
+use common::size;
+use framebus::archive::{
+    Archive, ArchiveOptions, Archiver, Durability, FollowOptions, JournalOptions, JournaledBus,
+};
+use framebus::*;
+use std::sync::Arc;
+use std::time::Duration;
+
+fn archive(folder: &tempfile::TempDir) -> Archive {
+    let options = ArchiveOptions {
+        durability: Durability::SystemCache,
+        ..ArchiveOptions::default()
+    };
+    Archive::open(folder.path(), options).unwrap()
+}
+
+/// Rings that forget at once.
+fn tiny() -> BusBuilder {
+    InMemoryAgentEventBus::builder()
+        .shards(size(2))
+        .ring_capacity(size(64))
+}
+
+fn journaled(archive: &Archive) -> JournaledBus {
+    JournaledBus::open(archive.clone(), tiny(), JournalOptions::default()).unwrap()
+}
+
+/// The frame number `n` of a thread: 10 runs, 4 agents, one end in 20.
+fn frame(thread: u64, n: u64) -> EventFrame {
+    let kind = match n % 20 {
+        19 => EventKind::RunCompleted,
+        0 => EventKind::RunStarted,
+        _ => EventKind::ModelStreamDelta,
+    };
+    let (run, agent) = (format!("run-{}", n % 10), format!("agent-{}", n % 4));
+    let envelope = EventEnvelope::new(run, agent, kind);
+    EventFrame::new(AgentEvent::with_redacted_summary(
+        envelope,
+        format!("{thread}/{n}"),
+    ))
+}
+
+/// One stream of each scope, from the beginning.
+fn of_every_scope(
+    bus: &dyn AgentEventBus,
+    epoch: BusEpoch,
+) -> Vec<(EventFilter, AgentEventStream)> {
+    let from = |scope| {
+        Some(EventCursor {
+            scope,
+            event_seq: 0,
+            bus_epoch: epoch,
+            journal_cursor: None,
+        })
+    };
+    let ends = EventFilter::terminal_run_events();
+    let compiled = ends.clone().compile().unwrap();
+    let (run, agent) = (RunId::new("run-3"), AgentId::new("agent-1"));
+    let of_run = from(EventStreamScope::Run(run.clone()));
+    let of_agent = from(EventStreamScope::Agent(agent.clone()));
+    let of_ends = from(compiled.cursor_scope());
+    vec![
+        (
+            EventFilter::default(),
+            bus.subscribe_all(from(EventStreamScope::All)).unwrap(),
+        ),
+        (
+            EventFilter::run(&run),
+            bus.subscribe_run(run, of_run).unwrap(),
+        ),
+        (
+            EventFilter::agent(&agent),
+            bus.subscribe_agent(agent, of_agent).unwrap(),
+        ),
+        (ends, bus.subscribe_filtered(compiled, of_ends).unwrap()),
+    ]
+}
+
+/// What an exact stream of this scope gives: numbers and texts, as the archive has them.
+fn expected(archive: &Archive, filter: EventFilter) -> Vec<(u64, String)> {
+    let start = archive.start().unwrap();
+    let filter = filter.compile().unwrap();
+    let frames = archive.replay_filtered_from_cursor(filter, start).unwrap();
+    frames.map(|frame| shown(&frame)).collect()
+}
+
+fn shown(frame: &EventFrame) -> (u64, String) {
+    let text = frame.event.redacted_summary().unwrap_or_default();
+    (frame.cursor.event_seq, text.to_owned())
+}
+
+/// A frame of a repaired stream: live, or from the archive and saying so; nothing was lost.
+fn check(frame: &EventFrame, scope: &EventStreamScope) {
+    let from_archive =
+        frame.event.envelope.delivery_semantics == EventDeliverySemantics::DerivedReplay;
+    assert_eq!(from_archive, frame.archive_cursor.is_some());
+    assert_eq!(&frame.cursor.scope, scope);
+    assert_eq!(frame.cursor.event_seq, frame.event.envelope.event_seq);
+    if let Some(notice) = &frame.overflow {
+        assert_eq!((notice.dropped_count, notice.terminal_preserved), (0, true));
+        assert!(notice.gap_end.event_seq < frame.cursor.event_seq);
+        assert!(notice.repair_from.is_some());
+    }
+}
+
+#[test]
+fn a_lapped_stream_gets_everything_and_is_told_what_was_repaired() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = archive(&folder);
+    let bus = journaled(&archive);
+    let epoch = archive.journal_epoch();
+    let streams = of_every_scope(&bus, epoch);
+    for group in 0..50 {
+        let frames = (group * 100..group * 100 + 100).map(|n| frame(0, n));
+        bus.publish_all(frames).unwrap();
+    }
+    for (filter, stream) in streams {
+        let scope = stream.cursor().unwrap().scope.clone();
+        let mut stream = stream.repaired_by(Arc::new(archive.clone())).unwrap();
+        let (mut seen, mut told, mut repaired) = (Vec::new(), 0, 0);
+        for frame in stream.by_ref() {
+            check(&frame, &scope);
+            repaired += u64::from(frame.archive_cursor.is_some());
+            if let Some(notice) = &frame.overflow {
+                let start = notice.gap_start.as_ref().unwrap().event_seq;
+                told += notice.gap_end.event_seq + 1 - start;
+            }
+            seen.push(shown(&frame));
+        }
+        assert!(repaired > 0, "{scope}");
+        assert_eq!(seen, expected(&archive, filter), "{scope}");
+        let rest = stream.pending_overflow();
+        assert_eq!(rest.map_or(0, |notice| notice.dropped_count), 0);
+        if scope == EventStreamScope::All {
+            assert_eq!(told, repaired, "each repaired frame is told of once");
+        }
+    }
+}
+
+#[test]
+fn repair_under_load_is_exact() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = archive(&folder);
+    let bus = journaled(&archive);
+    let streams = of_every_scope(&bus, archive.journal_epoch());
+    // All of them are lapped when they begin; how often later, the threads' pace decides.
+    for group in 0..30 {
+        let frames = (group * 200..group * 200 + 200).map(|n| frame(9, n));
+        bus.publish_all(frames).unwrap();
+    }
+    let seen: Vec<_> = std::thread::scope(|threads| {
+        let readers: Vec<_> = streams
+            .into_iter()
+            .map(|(filter, stream)| {
+                let repairing: Arc<Archive> = Arc::new(archive.clone());
+                threads.spawn(move || {
+                    let scope = stream.cursor().unwrap().scope.clone();
+                    let mut stream = stream.repaired_by(repairing).unwrap();
+                    let (mut seen, mut repaired) = (Vec::new(), 0);
+                    while let Ok(frame) = stream.recv() {
+                        check(&frame, &scope);
+                        repaired += u64::from(frame.archive_cursor.is_some());
+                        seen.push(shown(&frame));
+                    }
+                    assert_eq!(stream.end(), Some(StreamEnd::BusClosed));
+                    assert_eq!(stream.repair_error(), None);
+                    (filter, seen, repaired)
+                })
+            })
+            .collect();
+        let publishers: Vec<_> = (0..2)
+            .map(|thread| {
+                let bus = bus.clone();
+                threads.spawn(move || {
+                    for group in 0..150 {
+                        let frames = (group * 200..group * 200 + 200).map(|n| frame(thread, n));
+                        bus.publish_all(frames).unwrap();
+                    }
+                })
+            })
+            .collect();
+        publishers.into_iter().for_each(|it| it.join().unwrap());
+        drop(bus);
+        readers.into_iter().map(|it| it.join().unwrap()).collect()
+    });
+    for (filter, seen, repaired) in seen {
+        assert_eq!(seen, expected(&archive, filter));
+        assert!(repaired > 0);
+    }
+}
+
+#[test]
+fn a_cursor_of_an_earlier_process_goes_on_through_the_archive_into_the_live_frames() {
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let bus = journaled(&archive(&folder));
+        bus.publish_all((0..500).map(|n| frame(0, n))).unwrap();
+    }
+    let archive = archive(&folder);
+    let bus = journaled(&archive);
+    let streams = of_every_scope(&bus, archive.journal_epoch());
+    let untold = of_every_scope(&bus, archive.journal_epoch());
+    bus.publish_all((500..540).map(|n| frame(0, n))).unwrap();
+    for (filter, stream) in streams {
+        let stream = stream.repaired_by(Arc::new(archive.clone())).unwrap();
+        let seen: Vec<_> = stream.map(|frame| shown(&frame)).collect();
+        assert_eq!(seen, expected(&archive, filter));
+    }
+    // Without an archive the same is lost, and told.
+    for (_, mut stream) in untold {
+        let notice = stream.next().unwrap().overflow.unwrap();
+        assert_eq!(
+            (notice.gap_end.event_seq, notice.terminal_preserved),
+            (500, false)
+        );
+        assert_eq!(notice.gap_start.unwrap().event_seq, 1);
+    }
+}
+
+#[test]
+fn what_the_archive_lacks_is_told_where_it_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = archive(&folder);
+    let bus = tiny().build().unwrap();
+    let all = || bus.subscribe_all(None).unwrap();
+    let repaired =
+        |stream: AgentEventStream| stream.repaired_by(Arc::new(archive.clone())).unwrap();
+    let (mut stream, mut recorder) = (repaired(all()), repaired(all()));
+    let mut of_run = repaired(bus.subscribe_run(RunId::new("run-3"), None).unwrap());
+    for n in 0..1_000 {
+        bus.publish(frame(0, n)).unwrap();
+        let recorded: Vec<_> = recorder.by_ref().collect();
+        // Numbers 101 to 200 and 401 to 450 never get there.
+        let n = n + 1;
+        if !(101..=200).contains(&n) && !(401..=450).contains(&n) {
+            archive.append(&recorded).unwrap();
+        }
+    }
+    let (mut last, mut holes, mut count) = (0, Vec::new(), 0);
+    for frame in stream.by_ref() {
+        let number = frame.cursor.event_seq;
+        let told = frame.overflow.as_ref().map_or(0, |it| it.dropped_count);
+        assert_eq!(number, last + 1 + told, "told right where it is missing");
+        if told > 0 {
+            holes.push((last + 1, number - 1));
+        }
+        (last, count) = (number, count + 1 + told);
+    }
+    // The lane of terminal frames still had the ends among them.
+    assert_eq!((count, last), (1_000, 1_000));
+    let missing: u64 = holes.iter().map(|(first, last)| last + 1 - first).sum();
+    assert!((140..=150).contains(&missing), "{holes:?}");
+    let (mut seen, mut told) = (0, 0);
+    for frame in of_run.by_ref() {
+        seen += 1;
+        told += frame.overflow.map_or(0, |it| it.dropped_count);
+    }
+    assert_eq!(seen, 85, "15 of the run's 100 frames never got there");
+    assert!(told >= 15, "an upper bound: {told}");
+}
+
+#[test]
+fn an_archiver_follows_and_repairs_wait_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = archive(&folder);
+    let bus = InMemoryAgentEventBus::builder()
+        .shards(size(2))
+        .ring_capacity(size(4_096))
+        .build()
+        .unwrap();
+    let options = FollowOptions {
+        linger: Duration::from_millis(1),
+        group: size(1_000),
+    };
+    let archiver = Archiver::follow(&archive, &bus, options).unwrap();
+    let again = Archiver::follow(&archive, &bus, options).unwrap_err();
+    assert_eq!(again.kind(), AgentErrorKind::ContractViolation);
+    let stream = bus.subscribe_all(None).unwrap();
+    let mut stream = stream.repaired_by(Arc::new(archive.clone())).unwrap();
+    let reader = std::thread::spawn(move || {
+        let (mut last, mut count) = (0, 0);
+        while let Ok(frame) = stream.recv() {
+            assert!(frame.cursor.event_seq > last);
+            last = frame.cursor.event_seq;
+            count += 1 + frame.overflow.map_or(0, |notice| notice.dropped_count);
+        }
+        count + stream.pending_overflow().map_or(0, |it| it.dropped_count)
+    });
+    let total = 60_000;
+    for n in 0..total {
+        bus.publish(frame(0, n)).unwrap();
+    }
+    drop(bus);
+    let report = archiver.finish();
+    assert_eq!(report.error, None);
+    assert_eq!(report.frames + report.lost, total, "archived, or on record");
+    assert_eq!(archive.len().unwrap(), report.frames);
+    let recorded: u64 = archive.gaps().unwrap().iter().map(|gap| gap.lost).sum();
+    assert_eq!(recorded, report.lost);
+    assert_eq!(reader.join().unwrap(), total, "conservation");
+}
+
+#[test]
+fn a_lapped_archiver_records_its_gaps() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = archive(&folder);
+    let bus = tiny().build().unwrap();
+    bus.publish(frame(0, 0)).unwrap();
+    let mut first = bus.subscribe_all(None).unwrap();
+    archive.append(&[first.next().unwrap()]).unwrap();
+    (1..1_000).for_each(|n| bus.publish(frame(0, n)).unwrap());
+    // It resumes behind what the archive has, and finds most of it gone.
+    let archiver = Archiver::follow(&archive, &bus, FollowOptions::default()).unwrap();
+    drop(bus);
+    let report = archiver.finish();
+    assert!(report.lost > 500);
+    assert_eq!(1 + report.frames + report.lost, 1_000);
+    let gaps = archive.gaps().unwrap();
+    assert_eq!(gaps[0].sequences.start(), &2);
+    assert!(
+        gaps.iter()
+            .all(|gap| gap.terminal_preserved || gap.lost > 0)
+    );
+    assert_eq!(gaps.iter().map(|gap| gap.lost).sum::<u64>(), report.lost);
+}
+
+#[test]
+fn a_stopped_archiver_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = archive(&folder);
+    let bus = InMemoryAgentEventBus::default();
+    let mut archived = 0;
+    for round in 0..5_u64 {
+        let archiver = Archiver::follow(&archive, &bus, FollowOptions::default()).unwrap();
+        (0..100).for_each(|n| bus.publish(frame(round, n)).unwrap());
+        let report = archiver.stop();
+        assert_eq!((report.lost, report.error), (0, None));
+        archived += report.frames;
+    }
+    let archiver = Archiver::follow(&archive, &bus, FollowOptions::default()).unwrap();
+    drop(bus);
+    archived += archiver.finish().frames;
+    assert_eq!((archived, archive.len().unwrap()), (500, 500));
+}
+
+#[test]
+fn only_live_streams_can_be_repaired() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = AgentEventStream::new([frame(0, 1)]);
+    let error = list.repaired_by(Arc::new(archive(&folder))).unwrap_err();
+    assert_eq!(error.kind(), AgentErrorKind::ContractViolation);
+}
