@@ -464,6 +464,16 @@ impl BlockReader {
         })
     }
 
+    /// The runs that it has frames of.
+    pub(super) fn runs(&self) -> &[RunId] {
+        &self.runs
+    }
+
+    /// The agents that it has frames of.
+    pub(super) fn agents(&self) -> &[AgentId] {
+        &self.agents
+    }
+
     /// The position of its last frame, where that of its first is `first`.
     pub(super) fn last(&self, first: u64) -> u64 {
         first + u64::from(self.head.count) - 1

@@ -47,12 +47,16 @@ mod block;
 mod error;
 mod follow;
 mod journal;
+mod keep;
 mod repair;
 mod replay;
+mod runs;
 mod store;
 
 pub use self::follow::{Archiver, FollowOptions, FollowReport};
 pub use self::journal::{JournalOptions, JournalReceipt, Journaled, JournaledBus};
+pub use self::keep::{Compacted, Removed, Retention};
+pub use self::runs::ArchivedRun;
 
 use self::block::{BlockWriter, Entry};
 use self::error::{Doing, Stored};

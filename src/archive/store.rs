@@ -266,8 +266,9 @@ pub(super) fn put_block(
     )?;
     let mut known = db.prepare_cached(
         "INSERT INTO runs VALUES(?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE SET
-         first_time = min(first_time, ?3), last_time = max(last_time, ?4), last_position = ?5,
-         ended = coalesce(?6, ended)",
+         first_time = min(first_time, ?3), last_time = max(last_time, ?4),
+         ended = CASE WHEN ?5 >= last_position THEN coalesce(?6, ended) ELSE ended END,
+         last_position = max(last_position, ?5)",
     )?;
     let last = at + i64::from(head.count) - 1;
     for run in &block.runs {
