@@ -1,1 +1,1 @@
-
+//! The archive tool as a user runs it.

@@ -42,8 +42,8 @@ fn advice(code: Option<ErrorCode>) -> (AgentErrorKind, &'static str) {
     match code {
         Some(ErrorCode::DiskFull) => (
             AgentErrorKind::ArchiveFull,
-            "free some space, or remove old frames; nothing of this step was stored, and what was \
-             stored before is whole",
+            "free some space on it; nothing of this step was stored, and what was stored before is \
+             whole",
         ),
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => (
             AgentErrorKind::ArchiveReadOnly,

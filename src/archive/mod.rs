@@ -122,7 +122,7 @@ pub struct ArchiveGap {
     pub terminal_preserved: bool,
 }
 
-/// An archive in a folder. Clones share it; it is closed with the last of them.
+/// An archive in a folder. Clones share it, and so do its replays; it is closed with the last of them.
 #[derive(Clone, Debug)]
 pub struct Archive {
     shared: Arc<Shared>,

@@ -24,10 +24,13 @@ use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 const FILE: &str = "frames.sqlite";
 const LOCK: &str = "lock";
+
+/// Bytes of a page of the file.
+const PAGE: u64 = 8_192;
 
 /// Marks the file as an archive's: "fbus".
 const APPLICATION: i32 = 0x6662_7573;
@@ -123,7 +126,7 @@ impl Place {
             .optional()
             .doing("reading a block")?;
         match bytes {
-            Some(bytes) if xxh3_64(&bytes) == self.checksum => Ok(bytes),
+            Some(bytes) if checksum(self.first, &self.head, &bytes) == self.checksum => Ok(bytes),
             _ => Err(damaged(format!(
                 "the frames at positions {} to {} are not as they were written; restore the \
                  folder from a backup, or start behind them",
@@ -132,6 +135,22 @@ impl Place {
             ))),
         }
     }
+}
+
+/// Of a block's bytes, and of all that is known of it beside them.
+fn checksum(first: u64, head: &BlockHead, bytes: &[u8]) -> u64 {
+    let words = [
+        first,
+        head.epoch.bits(),
+        head.first_seq,
+        u64::from(head.count),
+        head.first_time.as_micros().cast_unsigned(),
+        head.min_time.as_micros().cast_unsigned(),
+        head.max_time.as_micros().cast_unsigned(),
+        head.kinds.bits() as u64,
+        (head.kinds.bits() >> 64) as u64,
+    ];
+    xxh3_64_with_seed(bytes, xxh3_64(words.map(u64::to_le_bytes).as_flattened()))
 }
 
 /// Frames that a follower lost, on their way to the store.
@@ -255,7 +274,7 @@ pub(super) fn put_block(
             head.kinds.bits() as i64,
             (head.kinds.bits() >> 64) as i64,
             bytes.len() as i64,
-            xxh3_64(bytes).cast_signed(),
+            checksum(first, head, bytes).cast_signed(),
         ])?;
     db.prepare_cached("INSERT INTO data VALUES(?, ?)")?
         .execute(params![at, bytes])?;
@@ -326,10 +345,13 @@ impl Store {
                 format!("{doing}: another writer has it; close it there, or open it for reading"),
             ));
         }
+        refuse_stump(folder, &doing)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         let mut db = connect(&folder.join(FILE), flags).doing(&doing)?;
-        db.execute_batch("PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL;")
-            .doing(&doing)?;
+        db.execute_batch(&format!(
+            "PRAGMA page_size = {PAGE}; PRAGMA auto_vacuum = INCREMENTAL;"
+        ))
+        .doing(&doing)?;
         migrate(&mut db, &doing)?;
         let synchronous = if every_group { "FULL" } else { "NORMAL" };
         db.execute_batch(&format!(
@@ -349,6 +371,7 @@ impl Store {
     pub(super) fn open_for_reading(folder: &Path) -> Stored<Self> {
         let doing = format!("opening the archive {}", folder.display());
         fs::metadata(folder.join(FILE)).doing(&doing)?;
+        refuse_stump(folder, &doing)?;
         let mut store = Store {
             folder: folder.to_owned(),
             immutable: false,
@@ -399,6 +422,18 @@ impl Store {
         }
         result
     }
+}
+
+/// SQLite takes a file of less than a page for a new one. It is one if it is empty, or if the log of
+/// its making is there to be undone.
+fn refuse_stump(folder: &Path, doing: &str) -> Stored<()> {
+    let length = fs::metadata(folder.join(FILE)).map_or(0, |file| file.len());
+    if (1..PAGE).contains(&length) && !folder.join(format!("{FILE}-journal")).exists() {
+        return Err(damaged(format!(
+            "{doing}: {FILE} was cut off after {length} bytes; restore the folder from a backup"
+        )));
+    }
+    Ok(())
 }
 
 /// What a poisoned lock guards is whole: a transaction that did not finish is rolled back.
