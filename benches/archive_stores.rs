@@ -31,7 +31,7 @@ struct Block {
 fn record(seq: u64, text: &str) -> Record<'_> {
     let mix = seq.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33;
     let run = seq / 20_000 * 50 + mix % 50;
-    let kind = if mix % 20 == 0 { 1 } else { 15 };
+    let kind = if mix.is_multiple_of(20) { 1 } else { 15 };
     let length = 40 + (mix % 160) as usize;
     (seq, seq as i64 * 37, run, run % 8, kind, &text[..length])
 }

@@ -48,10 +48,10 @@ pub struct JournalOptions {
 }
 
 impl Default for JournalOptions {
-    /// Groups of 8,192 frames, no lingering, 1,024 submissions waiting.
+    /// Groups of 8,192 frames, no lingering, 8,192 submissions waiting.
     fn default() -> Self {
         const GROUP: NonZeroUsize = NonZeroUsize::new(8_192).unwrap();
-        const WAITING: NonZeroUsize = NonZeroUsize::new(1_024).unwrap();
+        const WAITING: NonZeroUsize = NonZeroUsize::new(8_192).unwrap();
         JournalOptions {
             group: GROUP,
             linger: Duration::ZERO,

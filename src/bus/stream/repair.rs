@@ -91,7 +91,7 @@ impl AgentEventStream {
     ///
     /// Its policy drops nothing: it reads a little ahead and leaves the rest where it is. A consumer
     /// that is slower than the publishers for good reads all from the archive's disk. Where an
-    /// [`Archiver`](crate::archive::Archiver) of this process has not archived a gap yet, it waits for
+    /// archiver of this process has not archived a gap yet, it waits for
     /// it.
     ///
     /// # Errors
