@@ -151,6 +151,16 @@ fn replay(archive: &Archive, filter: EventFilter) -> Res<(u64, Duration)> {
     Ok((count, begin.elapsed()))
 }
 
+/// What the process holds in memory, in KiB, where the system says it.
+fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm
+        .split(' ')
+        .nth(1)
+        .and_then(|it| it.parse::<u64>().ok());
+    pages.unwrap_or(0) * 4
+}
+
 fn main() -> Res<()> {
     let trial = std::env::args().any(|argument| argument == "--test");
     let count = number("FRAMES", if trial { 20_000 } else { 1_000_000 });
@@ -210,11 +220,13 @@ fn main() -> Res<()> {
         ("one agent", EventFilter::agent("agent-3")),
         ("a kind that never was", rare),
     ] {
+        let before = resident();
         let (count, time) = replay(&archive, filter)?;
         println!(
-            "  replay of {name}: {count} frames in {:.1} ms, {:.0} frames/s",
+            "  replay of {name}: {count} frames in {:.1} ms, {:.0} frames/s, memory {:+} KiB",
             time.as_secs_f64() * 1e3,
-            count as f64 / time.as_secs_f64()
+            count as f64 / time.as_secs_f64(),
+            resident() as i64 - before as i64
         );
     }
     let begin = Instant::now();

@@ -11,12 +11,11 @@
 //! The form is postcard's: a header with the texts of runs and agents, then a record a frame.
 
 use super::error::damaged;
+use super::record::{Details, Header, Journal, Payload, Record};
 use crate::event::{
-    AgentError, AgentErrorKind, AgentEvent, AgentId, BusEpoch, EndpointKind, EntityKind, EntityRef,
-    EnvelopeDetails, EventDeliverySemantics, EventEnvelope, EventKind, EventPayload, EventView,
-    JournalCursor, KindSet, PayloadContent, PrivacyClass, RunId, Timestamp,
+    AgentError, AgentErrorKind, AgentEvent, AgentId, BusEpoch, EventDeliverySemantics,
+    EventEnvelope, EventKind, EventView, JournalCursor, KindSet, PrivacyClass, RunId, Timestamp,
 };
-use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
 /// The version of a block's form.
@@ -30,73 +29,6 @@ const BLOCK_BYTES: usize = 512 << 10;
 
 /// The most bytes that one frame can take.
 pub(super) const FRAME_BYTES: usize = 256 << 20;
-
-#[derive(Serialize, Deserialize)]
-struct Header<'a> {
-    #[serde(borrow)]
-    runs: Vec<&'a str>,
-    #[serde(borrow)]
-    agents: Vec<&'a str>,
-}
-
-/// A frame, but for its number and what stands in the header.
-#[derive(Serialize, Deserialize)]
-struct Record<'a> {
-    run: u32,
-    agent: u32,
-    /// Microseconds after the block's first frame.
-    after: i64,
-    schema_version: u16,
-    kind: EventKind,
-    semantics: EventDeliverySemantics,
-    privacy: PrivacyClass,
-    #[serde(borrow)]
-    journal: Journal<'a>,
-    #[serde(borrow)]
-    details: Option<Details<'a>>,
-    #[serde(borrow)]
-    payload: Payload<'a>,
-}
-
-/// Where a frame is in the host's journal.
-#[derive(Serialize, Deserialize)]
-enum Journal<'a> {
-    None,
-    /// In this archive: its own position.
-    Here,
-    Elsewhere(&'a str),
-}
-
-#[derive(Serialize, Deserialize)]
-struct Details<'a> {
-    #[serde(borrow)]
-    ids: [Option<&'a str>; 7],
-    subject: Option<(EntityKind, &'a str)>,
-    related: Vec<(EntityKind, &'a str)>,
-    tags: Vec<&'a str>,
-    correlation: Vec<(&'a str, &'a str)>,
-    source: Option<(EndpointKind, &'a str)>,
-    destination: Option<(EndpointKind, &'a str)>,
-}
-
-#[derive(Serialize, Deserialize)]
-enum Payload<'a> {
-    None,
-    Summary(&'a str, #[serde(borrow)] Vec<(EntityKind, &'a str)>),
-    Content {
-        media_type: &'a str,
-        #[serde(serialize_with = "as_bytes")]
-        bytes: &'a [u8],
-        summary: Option<&'a str>,
-        #[serde(borrow)]
-        references: Vec<(EntityKind, &'a str)>,
-    },
-}
-
-/// As one piece: serde would write a slice byte by byte, in the same form.
-fn as_bytes<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_bytes(bytes)
-}
 
 /// What a run did in a block.
 #[derive(Clone, Debug)]
@@ -324,104 +256,6 @@ fn index<T: Eq + std::hash::Hash>(known: &HashMap<T, u32>, id: &T) -> u32 {
     known.get(id).copied().unwrap_or(known.len() as u32)
 }
 
-fn pairs(references: &[EntityRef]) -> Vec<(EntityKind, &str)> {
-    references
-        .iter()
-        .map(|it| (it.kind, it.id.as_str()))
-        .collect()
-}
-
-fn references<R: FromIterator<EntityRef>>(pairs: &[(EntityKind, &str)]) -> R {
-    pairs.iter().map(|&pair| EntityRef::from(pair)).collect()
-}
-
-impl<'a> Payload<'a> {
-    fn of(event: EventView<'a>, keeps: PrivacyClass) -> Self {
-        let references = pairs(event.references());
-        let may_keep = event.envelope().privacy <= keeps;
-        match (event.content(), event.redacted_summary()) {
-            (Some(content), summary) if may_keep => Payload::Content {
-                media_type: &content.media_type,
-                bytes: &content.bytes,
-                summary,
-                references,
-            },
-            (_, None) if references.is_empty() => Payload::None,
-            (_, summary) => Payload::Summary(summary.unwrap_or_default(), references),
-        }
-    }
-
-    fn to_event(&self) -> EventPayload {
-        match self {
-            Payload::None => EventPayload::EnvelopeOnly,
-            Payload::Summary(text, pairs) => EventPayload::RedactedSummary {
-                text: (*text).into(),
-                references: references(pairs),
-            },
-            Payload::Content {
-                media_type,
-                bytes,
-                summary,
-                references: pairs,
-            } => EventPayload::Content(Box::new(PayloadContent {
-                media_type: (*media_type).into(),
-                bytes: (*bytes).into(),
-                summary: summary.map(Into::into),
-                references: references(pairs),
-            })),
-        }
-    }
-}
-
-impl<'a> Details<'a> {
-    fn of(details: &'a EnvelopeDetails) -> Self {
-        let entity = |it: &'a EntityRef| (it.kind, it.id.as_str());
-        Details {
-            ids: [
-                details.event_id.as_ref().map(|id| id.as_str()),
-                details.session_id.as_ref().map(|id| id.as_str()),
-                details.turn_id.as_ref().map(|id| id.as_str()),
-                details.message_id.as_ref().map(|id| id.as_str()),
-                details.trace_id.as_ref().map(|id| id.as_str()),
-                details.span_id.as_ref().map(|id| id.as_str()),
-                details.parent_event_id.as_ref().map(|id| id.as_str()),
-            ],
-            subject: details.subject.as_ref().map(entity),
-            related: pairs(&details.related),
-            tags: details.tags.iter().map(|tag| tag.as_str()).collect(),
-            correlation: details
-                .correlation
-                .iter()
-                .map(|pair| (pair.key.as_str(), pair.value.as_str()))
-                .collect(),
-            source: details.source.as_ref().map(|it| (it.kind, it.id.as_str())),
-            destination: details
-                .destination
-                .as_ref()
-                .map(|it| (it.kind, it.id.as_str())),
-        }
-    }
-
-    fn to_details(&self) -> EnvelopeDetails {
-        let [event, session, turn, message, trace, span, parent] = self.ids;
-        EnvelopeDetails {
-            event_id: event.map(Into::into),
-            session_id: session.map(Into::into),
-            turn_id: turn.map(Into::into),
-            message_id: message.map(Into::into),
-            trace_id: trace.map(Into::into),
-            span_id: span.map(Into::into),
-            parent_event_id: parent.map(Into::into),
-            subject: self.subject.map(Into::into),
-            related: references(&self.related),
-            tags: self.tags.iter().map(|&tag| tag.into()).collect(),
-            correlation: self.correlation.iter().map(|&pair| pair.into()).collect(),
-            source: self.source.map(Into::into),
-            destination: self.destination.map(Into::into),
-        }
-    }
-}
-
 /// Reads a block's frames, in order.
 #[derive(Clone, Debug)]
 pub(super) struct BlockReader {
@@ -550,4 +384,189 @@ impl BlockReader {
 
 fn broken(error: postcard::Error) -> AgentError {
     damaged(format!("a block cannot be read: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{EndpointKind, EntityKind, EventPayload, SharedEvent};
+    use xxhash_rust::xxh3::xxh3_64;
+
+    /// An event of every kind, with everything that an envelope and a payload can have, and without.
+    fn events() -> Vec<SharedEvent> {
+        use EndpointKind as Endpoint;
+        use EntityKind as Entity;
+        use EventDeliverySemantics as Semantics;
+        let entities = [
+            Entity::Run,
+            Entity::Turn,
+            Entity::Agent,
+            Entity::Session,
+            Entity::Message,
+            Entity::ModelAttempt,
+            Entity::ToolCall,
+            Entity::Approval,
+            Entity::Hook,
+            Entity::StreamRule,
+            Entity::Process,
+            Entity::Artifact,
+            Entity::Other,
+        ];
+        let endpoints = [
+            Endpoint::Runtime,
+            Endpoint::Host,
+            Endpoint::User,
+            Endpoint::Model,
+            Endpoint::Tool,
+            Endpoint::Agent,
+            Endpoint::Hook,
+            Endpoint::Extension,
+            Endpoint::Sandbox,
+            Endpoint::Telemetry,
+            Endpoint::Other,
+        ];
+        let semantics = [
+            Semantics::BestEffortLive,
+            Semantics::JournalBacked,
+            Semantics::DerivedReplay,
+            Semantics::DiagnosticOnly,
+        ];
+        let privacy = [
+            PrivacyClass::Metadata,
+            PrivacyClass::Content,
+            PrivacyClass::Sensitive,
+        ];
+        let (trace, span) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
+        let event = |(n, &kind): (usize, &EventKind)| {
+            let mut envelope = EventEnvelope::new(format!("run-{}", n % 3), "agent", kind)
+                .with_timestamp(Timestamp::from_micros(1_000_000 - n as i64 * 7))
+                .with_delivery_semantics(semantics[n % 4])
+                .with_privacy(privacy[n % 3]);
+            if n % 2 == 0 {
+                envelope = envelope
+                    .with_event_id("event")
+                    .with_session("session")
+                    .with_turn("turn")
+                    .with_message("message")
+                    .with_parent_event("parent")
+                    .with_subject((entities[n % 13], "subject"))
+                    .with_related((entities[(n + 5) % 13], "related"))
+                    .with_tag("tag")
+                    .with_correlation(("key", "value"))
+                    .with_source((endpoints[n % 11], "source"))
+                    .with_destination((endpoints[(n + 3) % 11], "destination"))
+                    .with_journal_cursor("elsewhere/1")
+                    .with_trace(trace, span)
+                    .expect("well-formed ids");
+            }
+            let mut event = match n % 5 {
+                0 => AgentEvent::envelope_only(envelope),
+                1 | 2 => AgentEvent::with_redacted_summary(envelope, "a summary"),
+                _ => AgentEvent::with_content(envelope, "text/plain", *b"content \xff"),
+            };
+            let about = || [(entities[n % 13], "about").into()].into();
+            match &mut event.payload {
+                EventPayload::RedactedSummary { references, .. } if n % 2 == 0 => {
+                    *references = about();
+                }
+                EventPayload::Content(content) if n % 2 == 0 => {
+                    content.summary = Some("in short".into());
+                    content.references = about();
+                }
+                _ => {}
+            }
+            event.into()
+        };
+        EventKind::ALL.iter().enumerate().map(event).collect()
+    }
+
+    fn block(events: &[SharedEvent]) -> Block {
+        let mut writer = BlockWriter::new(PrivacyClass::Sensitive);
+        for (event, sequence) in events.iter().zip(7..) {
+            let entry = Entry {
+                sequence,
+                epoch: BusEpoch::from_bits(5),
+                ..Entry::published(event.view())
+            };
+            writer.push(&entry).unwrap();
+        }
+        let mut blocks = writer.finish();
+        assert_eq!(blocks.len(), 1);
+        blocks.remove(0)
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let events = events();
+        let block = block(&events);
+        let mut reader = BlockReader::new(block.to_bytes().unwrap(), block.head).unwrap();
+        for (event, sequence) in events.iter().zip(7..) {
+            let mut expected = event.to_event();
+            expected.envelope.event_seq = sequence;
+            expected.envelope.bus_epoch = BusEpoch::from_bits(5);
+            let read = reader.next(0, KindSet::ALL, |_| true).unwrap().unwrap();
+            assert_eq!(read.event, expected);
+        }
+        assert!(reader.next(0, KindSet::ALL, |_| true).unwrap().is_none());
+    }
+
+    /// Archives are read by later versions: if this fails, the form has changed. Give it another
+    /// number, go on reading the earlier one, and pin both.
+    #[test]
+    fn the_bytes_are_pinned() {
+        let bytes = block(&events()).to_bytes().unwrap();
+        assert_eq!(
+            (bytes.len(), xxh3_64(&bytes)),
+            (13_207, 18_029_701_293_622_338_235)
+        );
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic() {
+        let block = block(&events());
+        let whole = block.to_bytes().unwrap();
+        for at in (0..whole.len()).step_by(29) {
+            for change in [0x01, 0x80, 0xff] {
+                let mut bytes = whole.clone();
+                bytes[at] ^= change;
+                let _ = drain(bytes, block.head);
+            }
+            assert!(
+                drain(whole[..at].to_vec(), block.head).is_err(),
+                "cut at {at}"
+            );
+        }
+    }
+
+    fn drain(bytes: Vec<u8>, head: BlockHead) -> Result<(), AgentError> {
+        let mut reader = BlockReader::new(bytes, head)?;
+        while reader.next(0, KindSet::ALL, |_| true)?.is_some() {}
+        Ok(())
+    }
+
+    #[test]
+    fn a_block_is_dense_and_of_one_bus() {
+        let events = events();
+        let mut writer = BlockWriter::new(PrivacyClass::Sensitive);
+        for (epoch, sequence) in [(1, 1), (1, 2), (1, 4), (2, 5), (2, 6), (1, 7)] {
+            let entry = Entry {
+                sequence,
+                epoch: BusEpoch::from_bits(epoch),
+                ..Entry::published(events[0].view())
+            };
+            writer.push(&entry).unwrap();
+        }
+        let heads: Vec<_> = writer
+            .finish()
+            .iter()
+            .map(|block| {
+                (
+                    block.head.epoch.bits(),
+                    block.head.first_seq,
+                    block.head.count,
+                )
+            })
+            .collect();
+        assert_eq!(heads, [(1, 1, 2), (1, 4, 1), (2, 5, 2), (1, 7, 1)]);
+    }
 }

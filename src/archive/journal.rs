@@ -139,7 +139,7 @@ struct Committer {
 
 impl JournaledBus {
     /// A bus with this archive as its journal. It goes on in the archive's epoch, behind the highest
-    /// number there: cursors of an earlier run are good for it.
+    /// number there, or that was shown: cursors of an earlier run are good for it.
     ///
     /// # Errors
     /// [`AgentErrorKind::ContractViolation`] if the archive is some bus's journal already,
@@ -151,10 +151,12 @@ impl JournaledBus {
         options: JournalOptions,
     ) -> Result<Self, AgentError> {
         let shared = &archive.shared;
-        shared.writer()?;
         let most = bus.batch_limit();
         let epoch = shared.journal_epoch;
-        let bus = bus.reopen(epoch, archive.last_sequence(epoch)?).build()?;
+        let last = archive
+            .last_sequence(epoch)?
+            .max(lock(shared.writer()?).shown());
+        let bus = bus.reopen(epoch, last).build()?;
         if std::mem::replace(&mut *lock(&shared.journaling), true) {
             return Err(AgentError::contract_violation(
                 "the archive is the journal of another bus of this process; clone that bus",
@@ -372,6 +374,11 @@ impl Journal {
 
     /// Fans out frames that could not be stored, and answers.
     fn diagnose(&self, job: Job, error: AgentError) {
+        let last = self.bus.last_sequence() + job.frames.len() as u64;
+        if let Ok(writer) = self.archive.shared.writer() {
+            // On a disk that takes not even this, a later process may give the numbers again.
+            let _ = lock(writer).note_shown(last);
+        }
         for frame in job.frames {
             let event = frame.event.with_envelope(|envelope| {
                 envelope.delivery_semantics = EventDeliverySemantics::DiagnosticOnly;

@@ -48,9 +48,11 @@ mod error;
 mod follow;
 mod journal;
 mod keep;
+mod record;
 mod repair;
 mod replay;
 mod runs;
+mod schema;
 mod store;
 
 pub use self::follow::{Archiver, FollowOptions, FollowReport};

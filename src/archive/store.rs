@@ -14,59 +14,23 @@
 
 use super::block::{Block, BlockHead};
 use super::error::{Doing, Stored, damaged};
+use super::schema::{FILE, VERSION, migrate, version};
 use crate::event::{
     AgentError, AgentErrorKind, ArchiveId, BusEpoch, EventOverflowNotice, KindSet, Timestamp,
 };
 use fs4::fs_std::FileExt;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, params};
 use std::fs::{self, File};
-use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-const FILE: &str = "frames.sqlite";
 const LOCK: &str = "lock";
 
 /// Bytes of a page of the file.
 const PAGE: u64 = 8_192;
-
-/// Marks the file as an archive's: "fbus".
-const APPLICATION: i32 = 0x6662_7573;
-
-/// What leads from each version of the schema to the next; the first makes an empty file one.
-///
-/// Never change one that was released: add another. The numbers of kinds in `kinds_lo` and `kinds_hi`
-/// are those of [`EventKind`](crate::EventKind); whoever renumbers them adds a step that drops the
-/// sets, and bumps the form of blocks.
-pub(super) const MIGRATIONS: [&str; 2] = [
-    "CREATE TABLE state(
-         one INTEGER PRIMARY KEY CHECK(one = 1), archive_id TEXT NOT NULL,
-         journal_epoch INTEGER NOT NULL, last_position INTEGER NOT NULL) STRICT;
-     CREATE TABLE epochs(epoch INTEGER PRIMARY KEY, last_seq INTEGER NOT NULL) STRICT;
-     CREATE TABLE blocks(
-         first INTEGER PRIMARY KEY, count INTEGER NOT NULL, epoch INTEGER NOT NULL,
-         first_seq INTEGER NOT NULL, first_time INTEGER NOT NULL, min_time INTEGER NOT NULL,
-         max_time INTEGER NOT NULL, kinds_lo INTEGER NOT NULL, kinds_hi INTEGER NOT NULL,
-         size INTEGER NOT NULL, checksum INTEGER NOT NULL) STRICT;
-     CREATE UNIQUE INDEX blocks_by_number ON blocks(epoch, first_seq);
-     CREATE TABLE data(first INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
-     CREATE TABLE block_runs(
-         hash INTEGER NOT NULL, first INTEGER NOT NULL, frames INTEGER NOT NULL,
-         PRIMARY KEY(hash, first)) STRICT, WITHOUT ROWID;
-     CREATE TABLE block_agents(
-         hash INTEGER NOT NULL, first INTEGER NOT NULL,
-         PRIMARY KEY(hash, first)) STRICT, WITHOUT ROWID;
-     CREATE TABLE runs(
-         hash INTEGER NOT NULL, name TEXT NOT NULL, first_time INTEGER NOT NULL,
-         last_time INTEGER NOT NULL, last_position INTEGER NOT NULL, ended TEXT,
-         PRIMARY KEY(hash, name)) STRICT, WITHOUT ROWID;",
-    "CREATE TABLE gaps(
-         id INTEGER PRIMARY KEY, position INTEGER NOT NULL, epoch INTEGER NOT NULL,
-         first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL, lost INTEGER NOT NULL,
-         terminal_preserved INTEGER NOT NULL, recorded_at INTEGER NOT NULL) STRICT;",
-];
 
 /// What is known of a block without its bytes.
 #[derive(Clone, Copy, Debug)]
@@ -179,10 +143,29 @@ impl LostRange {
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) db: Connection,
-    _lock: File,
+    /// Locked; holds the highest number that was shown on the journal's bus without being stored.
+    lock: File,
 }
 
 impl Writer {
+    /// Notes that numbers up to this one were shown, before they are: no later process may give them
+    /// to other frames. In place, so that it can be done on a full disk.
+    pub(super) fn note_shown(&mut self, number: u64) -> io::Result<()> {
+        self.lock.seek(SeekFrom::Start(0))?;
+        self.lock.write_all(format!("{number:020}\n").as_bytes())?;
+        self.lock.sync_data()
+    }
+
+    /// The highest number that was noted as shown.
+    pub(super) fn shown(&mut self) -> u64 {
+        let mut text = String::new();
+        let read = self
+            .lock
+            .seek(SeekFrom::Start(0))
+            .and_then(|_| (&self.lock).take(20).read_to_string(&mut text));
+        read.ok().and_then(|_| text.parse().ok()).unwrap_or(0)
+    }
+
     /// Stores blocks and gaps, durably as the mode says: all of it, or nothing. Gives the positions.
     pub(super) fn append(&mut self, blocks: &[Block], gaps: &[LostRange]) -> Stored<Range<u64>> {
         let doing = "appending to the archive";
@@ -336,6 +319,7 @@ impl Store {
         let lock = File::options()
             .create(true)
             .truncate(false)
+            .read(true)
             .write(true)
             .open(folder.join(LOCK))
             .doing(&doing)?;
@@ -364,7 +348,11 @@ impl Store {
             immutable: false,
             idle: Mutex::default(),
         };
-        Ok((store, Writer { db, _lock: lock }))
+        let mut writer = Writer { db, lock };
+        if writer.shown() == 0 {
+            writer.note_shown(0).doing(&doing)?;
+        }
+        Ok((store, writer))
     }
 
     /// Opens a folder for reading only, also while another process writes.
@@ -388,7 +376,7 @@ impl Store {
             }
             tried => tried?,
         };
-        if version < MIGRATIONS.len() {
+        if version < VERSION {
             return Err(AgentError::new(
                 AgentErrorKind::ArchiveVersion,
                 format!("{doing}: it is of version {version}; open it for writing once"),
@@ -455,62 +443,6 @@ fn immutable_uri(path: &Path) -> String {
         .replace('?', "%3f")
         .replace('#', "%23");
     format!("file:{escaped}?immutable=1")
-}
-
-/// The version of the schema; 0 for an empty file.
-fn version(db: &Connection, doing: &str) -> Stored<usize> {
-    let (application, version, tables): (i32, i64, i64) = db
-        .query_row(
-            "SELECT a.application_id, v.user_version, (SELECT count(*) FROM sqlite_schema)
-             FROM pragma_application_id a, pragma_user_version v",
-            [],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-        )
-        .doing(doing)?;
-    let refused = |message| Err(AgentError::new(AgentErrorKind::ArchiveVersion, message));
-    if application != APPLICATION && (tables > 0 || application != 0) {
-        return refused(format!(
-            "{doing}: {FILE} is no archive; choose another folder"
-        ));
-    }
-    match usize::try_from(version) {
-        Ok(version) if version <= MIGRATIONS.len() => Ok(version),
-        _ => refused(format!(
-            "{doing}: it is of version {version}, this program knows up to {}; use a later program",
-            MIGRATIONS.len()
-        )),
-    }
-}
-
-fn migrate(db: &mut Connection, doing: &str) -> Stored<()> {
-    let from = version(db, doing)?;
-    for (number, step) in (from + 1..).zip(&MIGRATIONS[from..]) {
-        let transaction = db.transaction().doing(doing)?;
-        transaction.execute_batch(step).doing(doing)?;
-        if number == 1 {
-            transaction
-                .execute(
-                    "INSERT INTO state VALUES(1, ?, ?, 0)",
-                    params![
-                        format!("arc-{:016x}", random(b"archive")),
-                        random(b"epoch").max(1).cast_signed()
-                    ],
-                )
-                .doing(doing)?;
-        }
-        transaction
-            .execute_batch(&format!(
-                "PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {number};"
-            ))
-            .doing(doing)?;
-        transaction.commit().doing(doing)?;
-    }
-    Ok(())
-}
-
-/// Two states of this kind never agree but by chance of 2^-64.
-fn random(what: &[u8]) -> u64 {
-    RandomState::new().hash_one((what, std::time::SystemTime::now()))
 }
 
 /// Who the archive is: its id, and the epoch of the bus that it is the journal of.
