@@ -43,7 +43,8 @@
 //!
 //! # The rooms
 //! The vocabulary (events, envelopes, cursors, filters, notices) is at the crate's root, and so is
-//! the bus. [`ring`] is the lock-free core, generic over its frames and usable alone.
+//! the bus. [`ring`] is the lock-free core, generic over its frames and usable alone. With the feature
+//! `archive`, the module of this name keeps frames on disk.
 #![deny(unsafe_code)]
 
 #[cfg(feature = "archive")]

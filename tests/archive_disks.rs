@@ -5,9 +5,12 @@
 mod common;
 
 use common::start;
-use framebus::archive::{Archive, ArchiveOptions, JournalOptions, JournaledBus};
+use framebus::archive::{
+    Archive, ArchiveOptions, Archiver, FollowOptions, JournalOptions, JournaledBus,
+};
 use framebus::*;
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
@@ -274,6 +277,32 @@ fn a_full_disk_is_said_and_nothing_stored_is_lost() {
     drop((bus, archive));
     let archive = open(&folder).unwrap();
     assert_eq!(archive.check().unwrap(), stored + 1);
+}
+
+#[test]
+fn an_archiver_on_a_full_disk_keeps_what_it_read_until_there_is_room() {
+    let Some(disk) = Disk::mount("3m") else {
+        return;
+    };
+    let archive = open(&disk.0.path().join("archive")).unwrap();
+    let ballast = disk.0.path().join("ballast");
+    // As much as there is room for.
+    let mut file = fs::File::create(&ballast).unwrap();
+    while file.write_all(&[1; 4_096]).is_ok() {}
+    let bus = InMemoryAgentEventBus::default();
+    (1..=1_000).for_each(|position| bus.publish(frame(position)).unwrap());
+    let report = Archiver::follow(&archive, &bus, FollowOptions::default())
+        .unwrap()
+        .stop();
+    assert_eq!(report.error.unwrap().kind(), AgentErrorKind::ArchiveFull);
+    assert_eq!((report.frames, archive.len().unwrap()), (0, 0));
+    // It goes on while the disk is full, and is done when there is room.
+    let archiver = Archiver::follow(&archive, &bus, FollowOptions::default()).unwrap();
+    fs::remove_file(&ballast).unwrap();
+    drop((bus, file));
+    let report = archiver.finish();
+    assert_eq!((report.frames, report.lost), (1_000, 0));
+    assert!(replay(&archive).all(|frame| is_itself(&frame)));
 }
 
 #[test]

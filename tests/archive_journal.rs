@@ -89,6 +89,7 @@ fn many_threads_share_groups_and_keep_their_own_order() {
         linger: Duration::from_micros(200),
         group: size(500),
         waiting: size(4),
+        ..JournalOptions::default()
     };
     let builder = InMemoryAgentEventBus::builder().ring_capacity(size(4_096));
     let bus = JournaledBus::open(archive.clone(), builder, journal).unwrap();

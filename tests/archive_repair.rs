@@ -349,6 +349,24 @@ fn a_stopped_archiver_goes_on_where_it_was() {
 }
 
 #[test]
+fn a_journaled_bus_repairs_all_its_streams_when_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = archive(&folder);
+    let options = JournalOptions {
+        repair: true,
+        ..JournalOptions::default()
+    };
+    let bus = JournaledBus::open(archive.clone(), tiny(), options).unwrap();
+    let host: Arc<dyn AgentEventBus> = Arc::new(bus);
+    let streams = of_every_scope(&*host, archive.journal_epoch());
+    (0..1_000).for_each(|n| host.publish(frame(0, n)).unwrap());
+    for (filter, stream) in streams {
+        let seen: Vec<_> = stream.map(|frame| shown(&frame)).collect();
+        assert_eq!(seen, expected(&archive, filter));
+    }
+}
+
+#[test]
 fn only_live_streams_can_be_repaired() {
     let folder = tempfile::tempdir().unwrap();
     let list = AgentEventStream::new([frame(0, 1)]);

@@ -147,7 +147,8 @@ impl Archiver {
         })
     }
 
-    /// Waits until the bus is closed and all of it is archived.
+    /// Waits until the bus is closed and all of it is archived. While the disk refuses frames, they are
+    /// tried again and again, until it takes them or the archiver is [stopped](Self::stop).
     pub fn finish(mut self) -> FollowReport {
         self.join()
     }

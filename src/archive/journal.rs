@@ -45,10 +45,13 @@ pub struct JournalOptions {
     /// How many submissions may wait for their group; [`submit`](JournaledBus::submit) waits for
     /// room.
     pub waiting: NonZeroUsize,
+    /// Whether each subscription is [repaired](AgentEventStream::repaired_by) from the journal: it
+    /// loses nothing then, whatever its policy.
+    pub repair: bool,
 }
 
 impl Default for JournalOptions {
-    /// Groups of 8,192 frames, no lingering, 8,192 submissions waiting.
+    /// Groups of 8,192 frames, no lingering, 8,192 submissions waiting, no repair.
     fn default() -> Self {
         const GROUP: NonZeroUsize = NonZeroUsize::new(8_192).unwrap();
         const WAITING: NonZeroUsize = NonZeroUsize::new(8_192).unwrap();
@@ -56,6 +59,7 @@ impl Default for JournalOptions {
             group: GROUP,
             linger: Duration::ZERO,
             waiting: WAITING,
+            repair: false,
         }
     }
 }
@@ -104,7 +108,8 @@ struct Job {
 /// last one finishes what was submitted.
 ///
 /// A published frame is [`JournalBacked`](EventDeliverySemantics::JournalBacked) and bears its place in
-/// the journal, which [`Archive::locate`] turns into a position. Subscribing is the live bus's.
+/// the journal, which [`Archive::locate`] turns into a position. Subscribing is the live bus's; with
+/// [`JournalOptions::repair`] its streams read from the journal what the rings lost.
 ///
 /// ```
 /// use framebus::{archive::*, *};
@@ -126,6 +131,8 @@ struct Job {
 #[derive(Clone, Debug)]
 pub struct JournaledBus {
     bus: InMemoryAgentEventBus,
+    /// What subscriptions are repaired from, if they are.
+    repair: Option<Arc<Archive>>,
     committer: Arc<Committer>,
 }
 
@@ -162,6 +169,7 @@ impl JournaledBus {
                 "the archive is the journal of another bus of this process; clone that bus",
             ));
         }
+        let repair = options.repair.then(|| Arc::new(archive.clone()));
         let (jobs, waiting) = mpsc::sync_channel(options.waiting.get());
         let journal = Journal {
             archive: archive.clone(),
@@ -187,6 +195,7 @@ impl JournaledBus {
         *lock(&committer.thread) = Some(thread);
         Ok(JournaledBus {
             bus,
+            repair,
             committer: Arc::new(committer),
         })
     }
@@ -212,6 +221,16 @@ impl JournaledBus {
             let _ = unsent.0.reply.send(Err(ended()));
         }
         JournalReceipt(receipt)
+    }
+
+    fn repaired(
+        &self,
+        stream: Result<AgentEventStream, AgentError>,
+    ) -> Result<AgentEventStream, AgentError> {
+        match &self.repair {
+            Some(archive) => stream?.repaired_by(archive.clone()),
+            None => stream,
+        }
     }
 
     /// Publishes frames under consecutive numbers, durably: all of them, or none.
@@ -438,7 +457,7 @@ impl AgentEventBus for JournaledBus {
         cursor: Option<EventCursor>,
         options: SubscriptionOptions,
     ) -> Result<AgentEventStream, AgentError> {
-        self.bus.subscribe_all_with_options(cursor, options)
+        self.repaired(self.bus.subscribe_all_with_options(cursor, options))
     }
 
     fn subscribe_run_with_options(
@@ -447,7 +466,8 @@ impl AgentEventBus for JournaledBus {
         cursor: Option<EventCursor>,
         options: SubscriptionOptions,
     ) -> Result<AgentEventStream, AgentError> {
-        self.bus.subscribe_run_with_options(run_id, cursor, options)
+        let stream = self.bus.subscribe_run_with_options(run_id, cursor, options);
+        self.repaired(stream)
     }
 
     fn subscribe_agent_with_options(
@@ -456,8 +476,10 @@ impl AgentEventBus for JournaledBus {
         cursor: Option<EventCursor>,
         options: SubscriptionOptions,
     ) -> Result<AgentEventStream, AgentError> {
-        self.bus
-            .subscribe_agent_with_options(agent_id, cursor, options)
+        let stream = self
+            .bus
+            .subscribe_agent_with_options(agent_id, cursor, options);
+        self.repaired(stream)
     }
 
     fn subscribe_filtered(
@@ -465,6 +487,6 @@ impl AgentEventBus for JournaledBus {
         filter: CompiledEventFilter,
         cursor: Option<EventCursor>,
     ) -> Result<AgentEventStream, AgentError> {
-        self.bus.subscribe_filtered(filter, cursor)
+        self.repaired(self.bus.subscribe_filtered(filter, cursor))
     }
 }

@@ -370,7 +370,7 @@ impl Store {
         let version = match tried {
             // A folder where nothing can be written has no room for readers' marks, and needs none
             // if no log waits to be taken in.
-            Err(_) if !log.is_ok_and(|log| log.len() > 0) => {
+            Err(error) if is_denied(&error) && !log.is_ok_and(|log| log.len() > 0) => {
                 store.immutable = true;
                 store.read(|db| version(db, &doing))?
             }
@@ -410,6 +410,14 @@ impl Store {
         }
         result
     }
+}
+
+/// Whether a file could not be opened or made.
+fn is_denied(error: &AgentError) -> bool {
+    matches!(
+        error.kind(),
+        AgentErrorKind::ArchiveUnavailable | AgentErrorKind::ArchiveReadOnly
+    )
 }
 
 /// SQLite takes a file of less than a page for a new one. It is one if it is empty, or if the log of

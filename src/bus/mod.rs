@@ -2,7 +2,8 @@
 //!
 //! It ties the vocabulary, the ring and the policies together: `memory.rs` routes frames into the
 //! ring and opens subscriptions, `stream.rs` reads a subscription through its policy, `park.rs` puts a
-//! thread to sleep until there is something, `archive.rs` is the bus's memory of what it forgot.
+//! thread to sleep until there is something, `archive.rs` is the bus's memory of what it forgot;
+//! `stream/repair.rs` fills a stream's gaps from it, `source.rs` is how a stream reads it.
 #![forbid(unsafe_code)]
 
 mod archive;

@@ -91,8 +91,7 @@ impl AgentEventStream {
     ///
     /// Its policy drops nothing: it reads a little ahead and leaves the rest where it is. A consumer
     /// that is slower than the publishers for good reads all from the archive's disk. Where an
-    /// archiver of this process has not archived a gap yet, it waits for
-    /// it.
+    /// archiver of this process has not archived a gap yet, it waits for it.
     ///
     /// # Errors
     /// [`AgentErrorKind::ContractViolation`](crate::AgentErrorKind::ContractViolation) if it is no
@@ -283,6 +282,7 @@ impl Repair {
         while let Some(hole) = mending.hole.take_if(|hole| hole.start < reached) {
             let behind = hole.end;
             self.lose(mending, hole, epoch, scope);
+            mending.next = behind;
             mending.hole = self.archive.next_hole(epoch, behind..numbers.end)?;
         }
         mending.next = reached + 1;
