@@ -7,6 +7,7 @@ use framebus::archive::{
     Archive, ArchiveOptions, Archiver, Durability, FollowOptions, JournalOptions, JournaledBus,
 };
 use framebus::*;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -113,20 +114,49 @@ fn one_by_one(frames: &Frames, count: u64) -> Res<f64> {
     Ok(count as f64 / begin.elapsed().as_secs_f64())
 }
 
-/// What a publish costs its thread while the bus is followed, or not: the time of each batch of 100,
-/// of which the middle one counts.
-fn publish_cost(frames: &Frames, count: u64, followed: bool) -> Res<(f64, u64)> {
+/// Who reads while it is measured what a publish costs.
+#[derive(Clone, Copy)]
+enum Reader {
+    Nobody,
+    /// A plain subscriber that looks at each frame and pauses as the archiver does.
+    Plain,
+    Archiver,
+}
+
+/// What a publish costs its thread at 100,000 frames a second: the time of each batch of 100, of which
+/// the middle one counts. And how many frames the archiver lost.
+fn publish_cost(frames: &Frames, count: u64, reader: Reader) -> Res<(f64, u64)> {
     let folder = folder()?;
     let archive = open(&folder, Durability::EachAppend)?;
     let bus = InMemoryAgentEventBus::default();
-    let archiver = match followed {
-        true => Some(Archiver::follow(&archive, &bus, FollowOptions::default())?),
-        false => None,
+    let options = FollowOptions::default();
+    let archiver = match reader {
+        Reader::Archiver => Some(Archiver::follow(&archive, &bus, options)?),
+        _ => None,
+    };
+    let plain = match reader {
+        Reader::Plain => {
+            let mut stream = bus.subscribe_all(None)?;
+            Some(std::thread::spawn(move || {
+                let mut sum = 0;
+                while stream.end().is_none() {
+                    while stream.read_batch(|item| {
+                        if let BatchItem::Frame(frame) = item {
+                            sum += frame.envelope().event_seq;
+                        }
+                        ControlFlow::Continue(())
+                    }) > 0
+                    {}
+                    std::thread::sleep(options.linger);
+                }
+                sum
+            }))
+        }
+        _ => None,
     };
     let mut times = Vec::new();
     let begin = Instant::now();
     for at in (0..count).step_by(100) {
-        // 100,000 frames a second: a busy runtime, and time for the archiver to keep up.
         let due = Duration::from_micros(at * 10);
         while begin.elapsed() < due {
             std::hint::spin_loop();
@@ -140,6 +170,7 @@ fn publish_cost(frames: &Frames, count: u64, followed: bool) -> Res<(f64, u64)> 
     }
     drop(bus);
     let lost = archiver.map_or(0, |archiver| archiver.finish().lost);
+    plain.map(|plain| plain.join().expect("it only adds up"));
     times.sort_unstable();
     Ok((times[times.len() / 2].as_nanos() as f64 / 100.0, lost))
 }
@@ -183,11 +214,15 @@ fn main() -> Res<()> {
     let rounds = number("ROUNDS", if trial { 1 } else { 5 });
     let paced = if trial { 10_000 } else { 300_000 };
     for _ in 0..rounds {
-        let (alone, _) = publish_cost(&frames, paced, false)?;
-        let (followed, lost) = publish_cost(&frames, paced, true)?;
+        let (alone, _) = publish_cost(&frames, paced, Reader::Nobody)?;
+        let (read, _) = publish_cost(&frames, paced, Reader::Plain)?;
+        let (followed, lost) = publish_cost(&frames, paced, Reader::Archiver)?;
+        let more = |cost: f64| (cost / alone - 1.0) * 100.0;
         println!(
-            "  alone {alone:.1} ns, followed {followed:.1} ns: {:+.1} %; {lost} frames lost",
-            (followed / alone - 1.0) * 100.0
+            "  unread {alone:.1} ns, read {read:.1} ns: {:+.1} %, archived {followed:.1} ns: \
+             {:+.1} %; {lost} frames lost",
+            more(read),
+            more(followed)
         );
     }
 

@@ -370,6 +370,53 @@ fn a_journaled_bus_repairs_all_its_streams_when_asked() {
 fn only_live_streams_can_be_repaired() {
     let folder = tempfile::tempdir().unwrap();
     let list = AgentEventStream::new([frame(0, 1)]);
-    let error = list.repaired_by(Arc::new(archive(&folder))).unwrap_err();
-    assert_eq!(error.kind(), AgentErrorKind::ContractViolation);
+    let archive = Arc::new(archive(&folder));
+    let bus = tiny().build().unwrap();
+    let fails = common::options(1, 1, SubscriberOverflowPolicy::FailSubscriber);
+    let mut failed = bus.subscribe_all_with_options(None, fails).unwrap();
+    bus.publish(frame(0, 1)).unwrap();
+    assert_eq!(failed.next(), None);
+    for stream in [list, failed] {
+        let error = stream.repaired_by(archive.clone()).unwrap_err();
+        assert_eq!(error.kind(), AgentErrorKind::ContractViolation);
+    }
+}
+
+#[test]
+fn a_cursor_of_the_future_is_refused_by_a_reopened_bus() {
+    let folder = tempfile::tempdir().unwrap();
+    journaled(&archive(&folder)).publish(frame(0, 1)).unwrap();
+    let archive = archive(&folder);
+    let bus = journaled(&archive);
+    for event_seq in [2, u64::MAX] {
+        let cursor = EventCursor {
+            scope: EventStreamScope::All,
+            event_seq,
+            bus_epoch: archive.journal_epoch(),
+            journal_cursor: None,
+        };
+        let error = bus.subscribe_all(Some(cursor)).unwrap_err();
+        assert_eq!(error.kind(), AgentErrorKind::CursorAhead);
+    }
+}
+
+#[test]
+fn a_repaired_stream_lends_batches() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = archive(&folder);
+    let bus = journaled(&archive);
+    let stream = bus.subscribe_all(None).unwrap();
+    let mut stream = stream.repaired_by(Arc::new(archive.clone())).unwrap();
+    bus.publish_all((0..1_000).map(|n| frame(0, n))).unwrap();
+    let (mut numbers, mut notices) = (Vec::new(), 0);
+    while stream.read_batch(|item| {
+        match item {
+            BatchItem::Frame(frame) => numbers.push(frame.envelope().event_seq),
+            BatchItem::Gap(notice) => notices += 1 + notice.dropped_count,
+        }
+        std::ops::ControlFlow::Continue(())
+    }) > 0
+    {}
+    assert_eq!(numbers, (1..=1_000).collect::<Vec<_>>());
+    assert!(notices > 0, "told of what was repaired");
 }

@@ -155,13 +155,12 @@ impl InMemoryAgentEventBus {
         let start = match cursor {
             Some(cursor) => {
                 check_cursor(&cursor, &scope, shared.epoch)?;
-                let first = cursor.event_seq + 1;
                 let last = shared.reopened_after;
-                if first <= last {
+                if cursor.event_seq < last {
                     unread = Some(Gap {
-                        first,
+                        first: cursor.event_seq + 1,
                         last,
-                        lost: last - first + 1,
+                        lost: last - cursor.event_seq,
                         expired: true,
                         terminals_lost: true,
                     });

@@ -288,7 +288,12 @@ impl AgentEventStream {
     pub fn read_batch(&mut self, mut visit: impl FnMut(BatchItem<'_>) -> ControlFlow<()>) -> usize {
         match &mut self.source {
             Source::Live(live) if live.repair.is_some() => {
-                lend(|| live.next_repaired(), &mut visit)
+                let mut left = repair::AHEAD;
+                let next = || {
+                    left = left.checked_sub(1)?;
+                    live.next_repaired()
+                };
+                lend(next, &mut visit)
             }
             Source::Live(live) => live.read_batch(visit),
             Source::List(frames) => lend(|| frames.pop_front(), &mut visit),

@@ -24,8 +24,8 @@ use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::task::Waker;
 
-/// How many frames it reads ahead.
-const AHEAD: usize = 256;
+/// How many frames it reads ahead, and lends in a batch.
+pub(super) const AHEAD: usize = 256;
 
 /// A gap that begins at most so many numbers behind the last one is reached by reading on.
 const NEAR: u64 = 4_096;
@@ -95,7 +95,7 @@ impl AgentEventStream {
     ///
     /// # Errors
     /// [`AgentErrorKind::ContractViolation`](crate::AgentErrorKind::ContractViolation) if it is no
-    /// live stream.
+    /// live stream, or has failed already.
     pub fn repaired_by(
         mut self,
         archive: Arc<dyn RepairArchive>,
@@ -105,6 +105,11 @@ impl AgentEventStream {
                 "only a live stream has gaps to repair; subscribe to a bus",
             ));
         };
+        if live.queue.failure().is_some() {
+            return Err(AgentError::contract_violation(
+                "the stream has failed; subscribe again where its end says",
+            ));
+        }
         live.repair = Some(Box::new(Repair {
             archive,
             filter: filter_of(&live.scope, live.access)?,
