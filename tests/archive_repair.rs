@@ -265,6 +265,43 @@ fn what_the_archive_lacks_is_told_where_it_is_missing() {
 }
 
 #[test]
+fn a_gap_is_repaired_around_its_holes() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = archive(&folder);
+    // Of an earlier process the archive has ten numbers but four; all are of one run.
+    for number in [1, 2, 3, 6, 7, 10] {
+        let mut event = frame(0, 3).event.to_event();
+        event.envelope.event_seq = number;
+        event.envelope.bus_epoch = archive.journal_epoch();
+        archive.append(&[event.into()]).unwrap();
+    }
+    let bus = journaled(&archive);
+    let streams = of_every_scope(&bus, archive.journal_epoch());
+    bus.publish(frame(0, 3)).unwrap();
+    for (_, stream) in streams.into_iter().take(2) {
+        let stream = stream.repaired_by(Arc::new(archive.clone())).unwrap();
+        let told = |frame: EventFrame| {
+            let notice = frame.overflow.map(|it| {
+                let start = it.gap_start.unwrap().event_seq;
+                (start, it.gap_end.event_seq, it.dropped_count)
+            });
+            (frame.cursor.event_seq, notice)
+        };
+        let seen: Vec<_> = stream.map(told).collect();
+        let expected = [
+            (1, None),
+            (2, None),
+            (3, None),
+            (6, Some((4, 5, 2))),
+            (7, None),
+            (10, Some((8, 9, 2))),
+            (11, Some((1, 10, 0))),
+        ];
+        assert_eq!(seen, expected);
+    }
+}
+
+#[test]
 fn an_archiver_follows_and_repairs_wait_for_it() {
     let folder = tempfile::tempdir().unwrap();
     let archive = archive(&folder);

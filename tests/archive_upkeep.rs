@@ -195,6 +195,23 @@ fn joining_blocks_changes_nothing_that_is_read() {
 }
 
 #[test]
+fn blocks_are_not_joined_over_missing_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = open(&folder);
+    for number in [1, 2, 4, 5, 7] {
+        let mut event = start("r").event.to_event();
+        (event.envelope.event_seq, event.envelope.bus_epoch) = (number, BusEpoch::from_bits(9));
+        archive.append(&[event.into()]).unwrap();
+    }
+    let done = archive.compact().unwrap();
+    assert_eq!((done.joined, done.into), (4, 2));
+    let numbers: Vec<_> = replay(&archive, 0)
+        .map(|frame| frame.cursor.event_seq)
+        .collect();
+    assert_eq!(numbers, [1, 2, 4, 5, 7]);
+}
+
+#[test]
 fn compaction_and_retention_run_beside_writers_and_readers() {
     let folder = tempfile::tempdir().unwrap();
     let archive = open(&folder);
