@@ -1,6 +1,6 @@
 //! A tool for archives: records runs, lists them, tails, exports and imports JSON lines, tidies up.
 //!
-//! `cargo run --release --features archive --example archive -- record /tmp/arc` records the sample
+//! `cargo run --release --features archive --example archive -- record my-archive` records the sample
 //! runs of the project; `-- --help` says what else it can do.
 
 #[path = "archive/import.rs"]
