@@ -43,8 +43,15 @@
 //!
 //! # The rooms
 //! The vocabulary (events, envelopes, cursors, filters, notices) is at the crate's root, and so is
-//! the bus. [`ring`] is the lock-free core, generic over its frames and usable alone. With the feature
-//! `archive`, the module of this name keeps frames on disk.
+//! the bus. [`ring`] is the lock-free core, generic over its frames and usable alone.
+//!
+//! # Features
+//! - `serde` (default): `Serialize` and `Deserialize` for every data type.
+//! - `archive`: `archive`, frames on disk: journaled, replayed, and the gaps of streams repaired.
+//! - `sse`: `sse`, the bus for browsers, as a route for axum.
+//! - `metrics`: `meter`, the bus's figures for the metrics facade.
+//! - `tracing`: subscriptions, losses to the rings and failures for the tracing facade, target
+//!   `framebus`; nothing for a frame.
 #![deny(unsafe_code)]
 
 #[cfg(feature = "archive")]
@@ -52,7 +59,11 @@ pub mod archive;
 mod bound;
 mod bus;
 mod event;
+#[cfg(feature = "metrics")]
+pub mod meter;
 pub mod ring;
+#[cfg(feature = "sse")]
+pub mod sse;
 #[allow(unsafe_code, reason = "wraps a cell")]
 mod sync;
 

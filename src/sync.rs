@@ -1,31 +1,38 @@
-//! The one place that knows whether the crate runs on real threads or inside the loom model
-//! checker. Everything else takes its atomics, cells, locks and fences from here.
+//! The one place that knows whether the crate runs on real threads, inside the loom model checker or
+//! under shuttle's random scheduler. Everything else takes its atomics, cells, locks and fences from
+//! here.
 //!
 //! [`UnsafeCell`] has loom's shape (`with` and `with_mut`), so that loom sees each access to a
-//! slot's body and reports a race on it. Fences are re-exported as they are: the proofs of pin
-//! against extend and of publish against park rest on them, and loom models them only as fences.
+//! slot's body and reports a race on it. The proofs of pin against extend and of publish against
+//! park rest on SeqCst fences, and loom models such proofs only with fences.
 
 #[cfg(loom)]
-pub(crate) use self::waker::AtomicWaker;
+pub(crate) use self::{fences::fence, waker::AtomicWaker};
 #[cfg(loom)]
 pub(crate) use loom::{
     cell::UnsafeCell,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
 #[cfg(not(loom))]
 pub(crate) use self::real::*;
+#[cfg(shuttle)]
+pub(crate) use shuttle::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
+};
+#[cfg(not(any(loom, shuttle)))]
+pub(crate) use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
+};
 
 #[cfg(not(loom))]
 mod real {
     pub(crate) use atomic_waker::AtomicWaker;
-    pub(crate) use std::sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence},
-    };
 
     /// `std::cell::UnsafeCell` with loom's two accessors.
     #[derive(Debug)]
@@ -33,6 +40,11 @@ mod real {
     pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
 
     impl<T> UnsafeCell<T> {
+        #[cfg(shuttle)]
+        pub(crate) fn new(value: T) -> Self {
+            UnsafeCell(std::cell::UnsafeCell::new(value))
+        }
+
         /// Calls `f` with a pointer for reading; the caller's `f` must see no concurrent writer.
         #[inline(always)]
         pub(crate) fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
@@ -44,6 +56,23 @@ mod real {
         pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
             f(self.0.get())
         }
+    }
+}
+
+#[cfg(loom)]
+mod fences {
+    use loom::sync::atomic::{AtomicUsize, Ordering};
+
+    loom::lazy_static! {
+        static ref FENCES: AtomicUsize = AtomicUsize::new(0);
+    }
+
+    /// loom's fence. loom switches threads at accesses only, and looks for other orders of accesses
+    /// to one and the same object; so each fence is also one to an object that all share. It is
+    /// relaxed and orders nothing.
+    pub(crate) fn fence(ordering: Ordering) {
+        FENCES.fetch_add(1, Ordering::Relaxed);
+        loom::sync::atomic::fence(ordering);
     }
 }
 

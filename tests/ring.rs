@@ -334,6 +334,48 @@ fn a_reader_asleep_in_its_batch_holds_up_nobody() {
 }
 
 #[test]
+fn a_frame_held_back_by_a_slower_publisher_is_not_taken_for_caught_up() {
+    let ring = small(1);
+    let mut all = ring.subscribe(Select::All, None, Start::Oldest).unwrap();
+    let mut shard = ring
+        .subscribe(Select::Shard(0), None, Start::Oldest)
+        .unwrap();
+    ring.publish_with(to(0), |_| {
+        ring.publish(to(0), 2).unwrap();
+        for subscription in [&mut all, &mut shard] {
+            let polled = subscription.poll(|_| panic!("the first comes first"));
+            assert_eq!(polled, Polled::Unfinished);
+        }
+        1
+    })
+    .unwrap();
+    assert_eq!(numbers(&drain(&mut all)), [1, 2]);
+    assert_eq!(numbers(&drain(&mut shard)), [1, 2]);
+}
+
+#[test]
+fn the_window_is_held_at_every_moment() {
+    for (places, chunk, slack) in [(2, 1, 0), (4, 1, 1), (8, 2, 2), (64, 8, 8), (256, 16, 32)] {
+        let lane = Geometry::exact(places, chunk, slack, 1);
+        let ring = Ring::new(&RingConfig {
+            shards: 1,
+            frames: lane,
+            terminals: lane,
+            after: 0,
+        });
+        for n in 1..=3 * places {
+            ring.publish(to(0), n).unwrap();
+            let mut held = ring.subscribe(Select::All, None, Start::Oldest).unwrap();
+            let first = numbers(&drain(&mut held))[0];
+            assert!(
+                n - first + 1 >= n.min(lane.window() as u64),
+                "{lane:?} at {n}"
+            );
+        }
+    }
+}
+
+#[test]
 fn all_slots_held_is_an_error_and_not_a_wait() {
     let lane = Geometry::exact(2, 1, 0, 2);
     let ring = Ring::new(&RingConfig {

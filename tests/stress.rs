@@ -1,144 +1,404 @@
-//! Real threads on tiny rings: three publishers lap three readers, over and over. Order and
-//! conservation are exact in every round.
+//! The bus under stress, on real threads: publishers beside subscribers of every scope and policy
+//! that read, stall, clone, leave, resume and come again, on rings of every size. What each
+//! stream said is checked against a record of what was published.
 //!
-//! `FRAMEBUS_STRESS_ROUNDS` says how many rounds; 24 by default, a few seconds.
+//! `FRAMEBUS_STRESS_SECONDS` says for how long; 5 by default. `FRAMEBUS_STRESS_SEED` repeats a round.
 
-use framebus::ring::{
-    Delivery, Geometry, Polled, Ring, RingConfig, Route, Select, Start, Subscription,
+mod support;
+
+use framebus::{
+    AgentEventStream, EventCursor, InMemoryAgentEventBus, RecvError, StreamEnd, StreamStart,
+    SubscriberOverflowPolicy as Policy, SubscriberQueueConfig, SubscriptionOptions,
 };
-use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use support::{KINDS, Left, Log, Published, Record, Scope, check_publishers};
 
-const FRAMES: u64 = 4_000;
-/// In the upper bits of each frame: what is read is a frame, whole.
-const MARK: u64 = 0xabcd << 40;
+const PUBLISHERS: usize = 3;
+const RUNS: u64 = 5;
+const AGENTS: u64 = 3;
 
-/// Places, chunk, slack, batch.
-const SIZES: [(u64, u64, u64, u64); 6] = [
-    (4, 2, 0, 1),
-    (4, 1, 0, 1),
-    (8, 2, 2, 1),
-    (16, 4, 4, 2),
-    (64, 8, 8, 4),
-    (256, 16, 32, 16),
-];
+/// Small numbers that look random: xorshift64*, Vigna 2016.
+struct Chance(u64);
 
-#[derive(Default)]
-struct Tally {
-    last: u64,
+impl Chance {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % end
+    }
+
+    /// Another source, of which nothing comes twice.
+    fn split(&mut self) -> Self {
+        Chance(self.below(1 << 31) << 32 | self.below(1 << 31) << 1 | 1)
+    }
+
+    fn pause(&mut self) {
+        match self.below(8) {
+            0 => std::thread::sleep(Duration::from_micros(self.below(800))),
+            1..4 => (0..self.below(2_000)).for_each(|_| std::hint::spin_loop()),
+            _ => std::thread::yield_now(),
+        }
+    }
+}
+
+/// A round's shape.
+struct Round {
+    bus_shards: usize,
+    capacity: usize,
+    frames: u64,
+    /// Publishers stay so near to the reader who writes the record that it loses nothing.
+    near: Option<u64>,
+}
+
+impl Round {
+    fn new(chance: &mut Chance) -> Self {
+        let frames = 300 + chance.below(3_000);
+        // Rings that nobody keeps up with; rings that the record's reader does; rings that hold all.
+        let (capacity, near) = match chance.below(3) {
+            0 => (1 + chance.below(12), None),
+            1 => {
+                // Places that a pin made void hold no frame: half of the ring is to spare.
+                let capacity = 3 * PUBLISHERS as u64 * MOST_AT_ONCE + chance.below(200);
+                (
+                    capacity,
+                    Some(capacity / 2 - PUBLISHERS as u64 * MOST_AT_ONCE),
+                )
+            }
+            _ => (3 * frames + 64, None),
+        };
+        Round {
+            bus_shards: 1 << chance.below(4),
+            capacity: capacity as usize,
+            frames,
+            near,
+        }
+    }
+}
+
+/// The most frames in a batch.
+const MOST_AT_ONCE: u64 = 6;
+
+#[derive(Default, Debug)]
+struct Sums {
+    rounds: u64,
+    published: u64,
+    refused: u64,
+    streams: u64,
     given: u64,
     lost: u64,
-}
-
-impl Tally {
-    fn take(&mut self, delivery: Delivery<'_, Box<u64>>) -> ControlFlow<()> {
-        match delivery {
-            Delivery::Frame(number, frame) => {
-                assert!(number > self.last, "{number} came after {}", self.last);
-                assert_eq!(**frame >> 40, MARK >> 40);
-                self.last = number;
-                self.given += 1;
-            }
-            Delivery::Gap(gap) => {
-                assert_eq!(gap.first, self.last + 1);
-                assert_eq!(gap.lost, gap.last - gap.first + 1);
-                self.last = gap.last;
-                self.lost += gap.lost;
-            }
-        }
-        // One reader in its stride leaves its batch early now and then.
-        match self.given % 97 {
-            0 => ControlFlow::Break(()),
-            _ => ControlFlow::Continue(()),
-        }
-    }
-}
-
-/// Reads until publishing is over and nothing is left.
-fn read(mut subscription: Subscription<Box<u64>>, by_batches: bool, over: &AtomicBool) -> Tally {
-    let mut tally = Tally::default();
-    loop {
-        let was_over = over.load(Ordering::Acquire);
-        let idle = by_batches && subscription.batch(|delivery| tally.take(delivery)) == 0;
-        let caught_up = (idle || !by_batches)
-            && subscription.poll(|delivery| tally.take(delivery)) == Polled::CaughtUp;
-        if caught_up && was_over {
-            return tally;
-        }
-    }
-}
-
-/// Publishes; returns how many frames the ring took. A tiny one may be held as a whole.
-fn publish(ring: &Ring<Box<u64>>, thread: u64) -> u64 {
-    let mut taken = 0;
-    for n in 0..FRAMES {
-        let shard = (thread + n / 5) as usize;
-        let route = Route {
-            shard,
-            terminal: n % 13 == 0,
-            tag: 0,
-        };
-        if n % 29 == 0 {
-            let other = Route {
-                terminal: !route.terminal,
-                ..route
-            };
-            let items = vec![(route, n), (other, n)];
-            let numbers = ring.publish_all_with(items, |_, n| Box::new(MARK | n));
-            taken += numbers.map_or(0, |numbers| numbers.end - numbers.start);
-        } else {
-            taken += u64::from(ring.publish(route, Box::new(MARK | n)).is_ok());
-        }
-    }
-    taken
+    resumed: u64,
+    failed: u64,
 }
 
 #[test]
-fn tiny_rings_are_lapped_and_everything_is_given_or_told() {
-    let rounds = std::env::var("FRAMEBUS_STRESS_ROUNDS").ok();
-    let rounds = rounds.map_or(24, |rounds| rounds.parse().expect("a number of rounds"));
-    let (mut given, mut lost) = (0, 0);
-    for round in 0..rounds {
-        let (places, chunk, slack, batch) = SIZES[round % SIZES.len()];
-        let lane = Geometry::exact(places, chunk, slack, batch);
-        let shards = 1 + round % 3;
-        let ring = Ring::new(&RingConfig {
-            shards,
-            frames: lane,
-            terminals: lane,
-            after: 0,
-        });
-        let over = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let readers: Vec<_> = [false, false, true]
-                .map(|by_batches| {
-                    let all = ring.subscribe(Select::All, None, Start::Oldest).unwrap();
-                    let over = &over;
-                    scope.spawn(move || read(all, by_batches, over))
-                })
-                .into();
-            let publishers: Vec<_> = (0..3)
-                .map(|thread| {
-                    scope.spawn({
-                        let ring = &ring;
-                        move || publish(ring, thread)
-                    })
-                })
-                .collect();
-            let published: u64 = publishers.into_iter().map(|it| it.join().unwrap()).sum();
-            over.store(true, Ordering::Release);
-            for reader in readers {
-                let tally = reader.join().unwrap();
-                assert_eq!(
-                    tally.given + tally.lost,
-                    published,
-                    "{:?}",
-                    SIZES[round % SIZES.len()]
-                );
-                (given, lost) = (given + tally.given, lost + tally.lost);
-            }
-        });
+fn every_stream_tells_the_truth() {
+    let number = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .map(|it| it.parse().expect("a number"))
+    };
+    let seconds = number("FRAMEBUS_STRESS_SECONDS").unwrap_or(5);
+    let fixed = number("FRAMEBUS_STRESS_SEED");
+    let until = Instant::now() + Duration::from_secs(seconds);
+    let mut sums = Sums::default();
+    while sums.rounds == 0 || Instant::now() < until {
+        let seed = fixed.unwrap_or(0x9e37_79b9_7f4a_7c15 ^ (sums.rounds << 20 | 1));
+        let shown = ShowSeed(seed);
+        round(&mut Chance(seed), &mut sums);
+        std::mem::forget(shown);
+        sums.rounds += 1;
+        if sums.rounds.is_multiple_of(200) {
+            println!("{sums:?}");
+        }
     }
-    println!("{given} frames given, {lost} told as lost, in {rounds} rounds");
-    assert!(given > 0 && lost > 0, "the readers were lapped, and read");
+    println!("{sums:?}");
+}
+
+/// Says how to repeat a round that failed.
+struct ShowSeed(u64);
+
+impl Drop for ShowSeed {
+    fn drop(&mut self) {
+        eprintln!("FRAMEBUS_STRESS_SEED={} repeats this round's shape", self.0);
+    }
+}
+
+fn round(chance: &mut Chance, sums: &mut Sums) {
+    let shape = Round::new(chance);
+    let size = |n| NonZeroUsize::new(n).expect("sizes are not zero");
+    let bus = InMemoryAgentEventBus::builder()
+        .shards(size(shape.bus_shards))
+        .ring_capacity(size(shape.capacity))
+        .build()
+        .unwrap();
+    let over = AtomicBool::new(false);
+    let recorded = AtomicU64::new(0);
+    let (mut logs, mut refused) = (Vec::new(), 0);
+    std::thread::scope(|scope| {
+        let (over, recorded, shape) = (&over, &recorded, &shape);
+        let options = SubscriptionOptions {
+            queue: WIDE,
+            ..Default::default()
+        };
+        let stream = Scope::All.subscribe(&bus, options, None);
+        let recorder = scope.spawn(move || record(stream, over, recorded));
+        let readers: Vec<_> = (0..2 + chance.below(5))
+            .map(|_| {
+                let (chance, bus) = (chance.split(), bus.clone());
+                scope.spawn(move || Reader::new(chance, bus).read(over))
+            })
+            .collect();
+        let publishers: Vec<_> = (0..PUBLISHERS)
+            .map(|at| {
+                let (chance, bus) = (chance.split(), bus.clone());
+                scope.spawn(move || publish(chance, &bus, at, shape, recorded))
+            })
+            .collect();
+        refused = publishers.into_iter().map(|it| it.join().unwrap()).sum();
+        over.store(true, Ordering::Release);
+        let published = bus.last_sequence();
+        // The last handles are the readers' own.
+        drop(bus);
+        logs.push((recorder.join().unwrap(), Left::Drained));
+        for reader in readers {
+            logs.extend(reader.join().unwrap());
+        }
+        sums.published += published;
+        let mut whole = Record::of_length(published, shape.capacity as u64 > published);
+        logs.iter().for_each(|(log, _)| log.teach(&mut whole));
+        assert!(whole.is_whole() || shape.near.is_none() && shape.capacity < 100);
+        assert_eq!(published + refused, PUBLISHERS as u64 * shape.frames);
+        check_publishers(&whole, |id| (id >> 40) as usize, PUBLISHERS);
+        for (log, left) in &logs {
+            let (given, lost) = log.check(&whole, *left);
+            sums.given += given;
+            sums.lost += lost;
+            sums.streams += 1;
+            sums.resumed += u64::from(*left == Left::Early);
+            sums.failed += u64::from(*left == Left::Failed);
+        }
+    });
+    sums.refused += refused;
+}
+
+/// Publishes a round's frames, one by one or in batches; how many the ring refused.
+fn publish(
+    mut chance: Chance,
+    bus: &InMemoryAgentEventBus,
+    at: usize,
+    shape: &Round,
+    recorded: &AtomicU64,
+) -> u64 {
+    let (mut next, mut refused) = (1, 0);
+    while next <= shape.frames {
+        while let Some(near) = shape.near
+            && bus
+                .last_sequence()
+                .saturating_sub(recorded.load(Ordering::Relaxed))
+                > near
+        {
+            std::thread::yield_now();
+        }
+        let count = match chance.below(6) {
+            0 => (1 + chance.below(MOST_AT_ONCE)).min(shape.frames + 1 - next),
+            _ => 1,
+        };
+        let frames = (next..next + count).map(|n| {
+            Published {
+                id: (at as u64) << 40 | n,
+                run: chance.below(RUNS) as u8,
+                agent: chance.below(AGENTS) as u8,
+                kind: KINDS[chance.below(KINDS.len() as u64) as usize],
+            }
+            .frame()
+        });
+        let frames: Vec<_> = frames.collect();
+        // Refused by a tiny ring whose slots are all held, or that is smaller than the batch.
+        let taken = match <[_; 1]>::try_from(frames) {
+            Ok([frame]) => bus.publish(frame),
+            Err(frames) => bus.publish_all(frames),
+        };
+        refused += if taken.is_err() { count } else { 0 };
+        next += count;
+        if chance.below(40) == 0 {
+            chance.pause();
+        }
+    }
+    refused
+}
+
+/// A queue that never has to drop anything.
+const WIDE: SubscriberQueueConfig = SubscriberQueueConfig {
+    capacity: NonZeroUsize::new(1 << 20).unwrap(),
+    terminal_reserve: NonZeroUsize::MIN,
+    overflow: Policy::DropNonTerminal,
+};
+
+/// Reads everything as fast as it can and says how far it is.
+fn record(mut stream: AgentEventStream, over: &AtomicBool, recorded: &AtomicU64) -> Log {
+    let mut log = Log::new(Scope::All, WIDE, &stream);
+    loop {
+        let was_over = over.load(Ordering::Acquire);
+        if log.batch(&mut stream, 64) > 0 {
+            let position = stream.cursor().map_or(0, |cursor| cursor.event_seq);
+            recorded.store(position, Ordering::Relaxed);
+        } else if was_over {
+            rest(&mut stream, &mut log);
+            return log;
+        } else {
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// Takes what is left, and what has no frame to ride on.
+fn rest(stream: &mut AgentEventStream, log: &mut Log) {
+    rest_of_frames(stream, log);
+    if let Some(notice) = stream.pending_overflow() {
+        log.lost(notice);
+    }
+}
+
+/// A subscriber that does what subscribers do, at random.
+struct Reader {
+    chance: Chance,
+    bus: Option<InMemoryAgentEventBus>,
+    scope: Scope,
+    options: SubscriptionOptions,
+    stream: AgentEventStream,
+    log: Log,
+    done: Vec<(Log, Left)>,
+}
+
+impl Reader {
+    fn new(mut chance: Chance, bus: InMemoryAgentEventBus) -> Self {
+        let mut some = |end| chance.below(end) as u8;
+        let scope = match some(6) {
+            0 | 1 => Scope::All,
+            2 => Scope::Run(some(RUNS)),
+            3 => Scope::Agent(some(AGENTS)),
+            4 => Scope::Ends,
+            _ => Scope::AgentInRuns(some(AGENTS), some(RUNS), some(RUNS)),
+        };
+        let policies = [
+            Policy::DropNonTerminal,
+            Policy::DropProgress,
+            Policy::SummarizeAndContinue,
+            Policy::FailSubscriber,
+        ];
+        let size = |n| NonZeroUsize::new(n as usize).expect("above 0");
+        let queue = match some(3) {
+            0 => WIDE,
+            // With room for some frame at least: one that always fails would never come to an end.
+            _ => SubscriberQueueConfig {
+                capacity: size(5 + chance.below(40)),
+                terminal_reserve: size(1 + chance.below(4)),
+                overflow: policies[chance.below(4) as usize],
+            },
+        };
+        let options = SubscriptionOptions {
+            queue,
+            start: match chance.below(2) {
+                0 => StreamStart::Latest,
+                _ => StreamStart::OldestHeld,
+            },
+            ..Default::default()
+        };
+        let stream = scope.subscribe(&bus, options, None);
+        Reader {
+            chance,
+            bus: Some(bus),
+            scope,
+            options,
+            log: Log::new(scope, queue, &stream),
+            stream,
+            done: Vec::new(),
+        }
+    }
+
+    /// Begins another stream, at a cursor or anew.
+    fn subscribe(&mut self, left: Left, cursor: Option<EventCursor>) {
+        let Some(bus) = &self.bus else { return };
+        self.stream = self.scope.subscribe(bus, self.options, cursor.clone());
+        let next = Log::new(self.scope, self.options.queue, &self.stream);
+        if let Some(cursor) = cursor {
+            assert_eq!(next.after, cursor.event_seq, "resumed where it was left");
+        }
+        self.done
+            .push((std::mem::replace(&mut self.log, next), left));
+    }
+
+    fn read(mut self, over: &AtomicBool) -> Vec<(Log, Left)> {
+        while !over.load(Ordering::Acquire) {
+            self.act();
+            self.resume_if_failed();
+        }
+        // All is published. What is left comes, and then the end, once the last handle is gone.
+        loop {
+            rest_of_frames(&mut self.stream, &mut self.log);
+            if !self.resume_if_failed() {
+                break;
+            }
+        }
+        self.bus = None;
+        match self.stream.recv() {
+            Err(RecvError::Ended(StreamEnd::BusClosed)) => {}
+            other => panic!("{other:?} behind the end"),
+        }
+        if let Some(notice) = self.stream.pending_overflow() {
+            self.log.lost(notice);
+        }
+        self.done.push((self.log, Left::Drained));
+        self.done
+    }
+
+    fn resume_if_failed(&mut self) -> bool {
+        match self.stream.end() {
+            Some(StreamEnd::Failed { resume_from, .. }) => {
+                self.subscribe(Left::Failed, Some(resume_from));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn act(&mut self) {
+        match self.chance.below(32) {
+            0..14 => {
+                for _ in 0..self.chance.below(20) {
+                    match self.stream.next() {
+                        Some(frame) => self.log.frame(&frame),
+                        None => break,
+                    };
+                }
+            }
+            14..20 => {
+                let most = 1 + self.chance.below(30) as usize;
+                self.log.batch(&mut self.stream, most);
+            }
+            20..24 => {
+                let patience = Duration::from_micros(self.chance.below(300));
+                if let Ok(frame) = self.stream.recv_timeout(patience) {
+                    self.log.frame(&frame);
+                }
+            }
+            24..29 => self.chance.pause(),
+            29 => self.stream = self.stream.clone(),
+            30 => {
+                let cursor = self.stream.cursor().cloned();
+                self.chance.pause();
+                self.subscribe(Left::Early, cursor);
+            }
+            _ => self.subscribe(Left::Early, None),
+        }
+    }
+}
+
+fn rest_of_frames(stream: &mut AgentEventStream, log: &mut Log) {
+    for frame in stream.by_ref() {
+        log.frame(&frame);
+    }
 }

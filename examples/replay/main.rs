@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 /// are named, with the line, and left out.
 #[derive(Parser, Debug)]
 #[command(version)]
-pub struct Options {
+struct Options {
     /// Recordings, or folders of them [default: the sample data of the project].
     paths: Vec<PathBuf>,
 
@@ -140,6 +140,11 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    let pace = player::Pace {
+        threads: options.threads,
+        speed: options.speed,
+        split_runs: options.split_runs,
+    };
     let over = AtomicBool::new(false);
     let (rows, published) = std::thread::scope(|scope| {
         let threads: Vec<_> = readers
@@ -147,7 +152,7 @@ fn main() -> ExitCode {
             .map(|reader| scope.spawn(|| reader.read(&play, &over)))
             .collect();
         let begin = Instant::now();
-        let published = player::publish(&bus, &play, &options, &playing);
+        let published = player::publish(&bus, &play, pace, &playing);
         let took = begin.elapsed();
         over.store(true, Ordering::Release);
         playing.finish_and_clear();

@@ -1,6 +1,5 @@
 //! Publishes recorded runs from several threads: at their own pace, scaled, or flat out.
 
-use crate::Options;
 use crate::trace::{self, Body, TraceRun};
 use framebus::{
     AgentError, AgentEvent, AgentId, EventEnvelope, EventFrame, EventKind, InMemoryAgentEventBus,
@@ -9,6 +8,7 @@ use framebus::{
 use indicatif::ProgressBar;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -186,19 +186,30 @@ impl Play {
     }
 }
 
+/// How a play is published.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// On how many threads.
+    pub threads: NonZeroUsize,
+    /// As a multiple of the recorded pace; 0 is flat out.
+    pub speed: f64,
+    /// Whether a run's frames are dealt out to all threads.
+    pub split_runs: bool,
+}
+
 /// Publishes the whole play. The first error ends it.
 pub fn publish(
     bus: &InMemoryAgentEventBus,
     play: &Play,
-    options: &Options,
+    pace: Pace,
     progress: &ProgressBar,
 ) -> Result<(), AgentError> {
-    let threads = options.threads.get();
+    let threads = pace.threads.get();
     std::thread::scope(|scope| {
         let publishers: Vec<_> = (0..threads)
             .map(|thread| {
                 // One run never is on two threads, unless that was asked for.
-                let lines = match options.split_runs {
+                let lines = match pace.split_runs {
                     true => (0..play.parts.len())
                         .map(|part| Line::new(part, thread, threads))
                         .collect(),
@@ -207,7 +218,7 @@ pub fn publish(
                         .map(|part| Line::new(part, 0, 1))
                         .collect(),
                 };
-                scope.spawn(move || match options.speed {
+                scope.spawn(move || match pace.speed {
                     0.0 => flat_out(bus, play, lines, progress),
                     speed => paced(bus, play, lines, speed, progress),
                 })

@@ -2,13 +2,26 @@
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test -p loom-tests --release` runs them; without the flag they are
 //! empty. `LOOM_MAX_PREEMPTIONS` sets how deep they look.
+//!
+//! Frames are boxed, so that a frame read while it is overwritten or dropped, dropped twice or
+//! leaked is an error by itself, beside what loom's cell tracks.
+//!
+//! The reader is a thread of its own and starts last: loom looks for schedules from the last
+//! access to each object, and finds a reader's loads beside a publisher's stores better than the
+//! other way round.
 #![cfg(loom)]
 
-use framebus::ring::{Delivery, Geometry, Ring, RingConfig, Route, Select, Start, Subscription};
+use framebus::ring::{
+    Delivery, Geometry, Polled, Ring, RingConfig, Route, Select, Start, Subscription,
+};
+use loom::thread::{self, JoinHandle};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
+
+/// The ring of the models.
+pub type Boxes = Ring<Box<u64>>;
 
 /// Runs a model over all schedules with at most `preemptions` preemptions, or as many as the
 /// variable `LOOM_MAX_PREEMPTIONS` says, and prints how many executions that were.
@@ -29,10 +42,14 @@ pub fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
 }
 
 /// A ring of one shard with lanes of the given places, chunks of `chunk`, no slack, pins of one.
-pub fn tiny(places: u64, chunk: u64) -> Ring<Box<u64>> {
-    let lane = Geometry::exact(places, chunk, 0, 1);
+pub fn tiny(places: u64, chunk: u64) -> Boxes {
+    shards(1, Geometry::exact(places, chunk, 0, 1))
+}
+
+/// A ring of so many shards whose lanes are all alike.
+pub fn shards(shards: usize, lane: Geometry) -> Boxes {
     Ring::new(&RingConfig {
-        shards: 1,
+        shards,
         frames: lane,
         terminals: lane,
         after: 0,
@@ -40,7 +57,7 @@ pub fn tiny(places: u64, chunk: u64) -> Ring<Box<u64>> {
 }
 
 /// A subscription to everything from the start.
-pub fn everything(ring: &Ring<Box<u64>>) -> Subscription<Box<u64>> {
+pub fn everything(ring: &Boxes) -> Subscription<Box<u64>> {
     ring.subscribe(Select::All, None, Start::Oldest).unwrap()
 }
 
@@ -58,6 +75,41 @@ pub const TERMINAL: Route = Route {
     tag: 0,
 };
 
+/// Publishes the values, and says how many the ring took: a tiny one may be held as a whole.
+pub fn publish(ring: &Boxes, route: Route, values: impl IntoIterator<Item = u64>) -> u64 {
+    values
+        .into_iter()
+        .filter(|&value| ring.publish(route, Box::new(value)).is_ok())
+        .count() as u64
+}
+
+/// A thread that publishes the values.
+pub fn publisher(ring: &Boxes, route: Route, values: std::ops::Range<u64>) -> JoinHandle<u64> {
+    let ring = ring.clone();
+    thread::spawn(move || publish(&ring, route, values))
+}
+
+/// A thread that polls `times` times.
+pub fn reader(
+    mut subscription: Subscription<Box<u64>>,
+    times: usize,
+) -> JoinHandle<(Subscription<Box<u64>>, Got)> {
+    thread::spawn(move || {
+        let mut got = Got::default();
+        for _ in 0..times {
+            got.poll(&mut subscription);
+        }
+        (subscription, got)
+    })
+}
+
+/// Everything that the reader got, after a last poll when all is still.
+pub fn rest((mut subscription, mut got): (Subscription<Box<u64>>, Got), published: u64) -> Got {
+    got.poll(&mut subscription);
+    got.complete(published);
+    got
+}
+
 /// What a reader got: the frames' numbers and values, and the number of frames it was told it lost.
 #[derive(Default, Debug)]
 pub struct Got {
@@ -73,18 +125,21 @@ pub struct Got {
 
 impl Got {
     /// Polls once.
-    pub fn poll(&mut self, subscription: &mut Subscription<Box<u64>>) {
-        subscription.poll(|delivery| {
-            match delivery {
-                Delivery::Frame(number, value) => self.frames.push((number, **value)),
-                Delivery::Gap(gap) => {
-                    self.lost += gap.lost;
-                    self.terminals_lost |= gap.terminals_lost;
-                    self.lost_no_terminals += if gap.terminals_lost { 0 } else { gap.lost };
-                }
+    pub fn poll(&mut self, subscription: &mut Subscription<Box<u64>>) -> Polled {
+        subscription.poll(|delivery| self.take(delivery))
+    }
+
+    /// Takes one delivery.
+    pub fn take(&mut self, delivery: Delivery<'_, Box<u64>>) -> ControlFlow<()> {
+        match delivery {
+            Delivery::Frame(number, value) => self.frames.push((number, **value)),
+            Delivery::Gap(gap) => {
+                self.lost += gap.lost;
+                self.terminals_lost |= gap.terminals_lost;
+                self.lost_no_terminals += if gap.terminals_lost { 0 } else { gap.lost };
             }
-            ControlFlow::Continue(())
-        });
+        }
+        ControlFlow::Continue(())
     }
 
     /// Checks that numbers rose and that nothing is missing or there twice of `published` frames.
@@ -103,5 +158,10 @@ impl Got {
     /// Whether the value arrived.
     pub fn has(&self, value: u64) -> bool {
         self.frames.iter().any(|frame| frame.1 == value)
+    }
+
+    /// The values, in order of arrival.
+    pub fn values(&self) -> Vec<u64> {
+        self.frames.iter().map(|frame| frame.1).collect()
     }
 }

@@ -24,17 +24,26 @@ pub(super) type Slot = Option<Box<EventOverflowNotice>>;
 pub(super) struct Teller {
     pub(super) policy: SubscriberOverflowPolicy,
     pub(super) scope: EventStreamScope,
+    /// How many frames were lost, by the number of the reason.
+    pub(super) lost: [u64; EventOverflowReason::ALL.len()],
 }
 
 impl Teller {
+    /// Counts lost frames.
+    pub(super) fn count(&mut self, frames: u64, reason: EventOverflowReason) {
+        let lost = &mut self.lost[reason as usize];
+        *lost = lost.saturating_add(frames);
+    }
+
     /// Adds a dropped frame to what `slot` tells of. A backlog drops many in a row, each behind the
     /// last: that is done in place.
     pub(super) fn add_drop(
-        &self,
+        &mut self,
         slot: &mut Slot,
         event: &SealedEvent,
         reason: EventOverflowReason,
     ) {
+        self.count(1, reason);
         let envelope = event.envelope();
         let preserved = !envelope.event_kind.is_terminal();
         if let Some(notice) = slot
@@ -81,7 +90,8 @@ impl Teller {
     }
 
     /// The notice of a loss in the rings. Nothing is known of the frames but their numbers.
-    pub(super) fn loss(&self, loss: &Loss) -> EventOverflowNotice {
+    pub(super) fn loss(&mut self, loss: &Loss) -> EventOverflowNotice {
+        self.count(loss.count, loss.reason);
         let cursor = |event_seq| EventCursor {
             scope: self.scope.clone(),
             event_seq,

@@ -24,6 +24,8 @@ use triomphe::Arc;
 pub(crate) struct Queued {
     pub(crate) event: Arc<SealedEvent>,
     pub(crate) overflow: Option<Box<EventOverflowNotice>>,
+    /// Whether it stands for others, which the notice counts, and not for itself.
+    pub(crate) summary: bool,
 }
 
 /// How a stream ended by [`SubscriberOverflowPolicy::FailSubscriber`].
@@ -67,6 +69,7 @@ impl BoundedQueue {
             teller: Teller {
                 policy: config.overflow,
                 scope: start.scope.clone(),
+                lost: Default::default(),
             },
             capacity,
             non_terminal_capacity: capacity - config.terminal_reserve.get().min(capacity),
@@ -81,11 +84,6 @@ impl BoundedQueue {
     /// The scope of the subscription.
     pub(crate) fn scope(&self) -> &EventStreamScope {
         &self.teller.scope
-    }
-
-    /// The policy of the subscription.
-    pub(crate) fn policy(&self) -> SubscriberOverflowPolicy {
-        self.teller.policy
     }
 
     /// Takes in the next frame of the scope. The event is shared only if it is kept.
@@ -155,10 +153,14 @@ impl BoundedQueue {
             event,
             notice: mut overflow,
             trailing,
-            ..
+            weight,
         } = self.queue.pop()?;
         append(&mut overflow, trailing);
-        Some(Queued { event, overflow })
+        Some(Queued {
+            event,
+            overflow,
+            summary: weight == 0,
+        })
     }
 
     /// How many frames are queued.
@@ -177,8 +179,13 @@ impl BoundedQueue {
     }
 
     /// The notice of a loss in the rings, for a reader that does without the queue.
-    pub(crate) fn tell(&self, loss: &Loss) -> EventOverflowNotice {
+    pub(crate) fn tell(&mut self, loss: &Loss) -> EventOverflowNotice {
         self.teller.loss(loss)
+    }
+
+    /// How many frames were lost so far, by the number of the reason.
+    pub(crate) fn lost(&self) -> &[u64; EventOverflowReason::ALL.len()] {
+        &self.teller.lost
     }
 
     /// Whether and how the stream failed. It ends after what is queued.
@@ -301,6 +308,7 @@ impl BoundedQueue {
         }
         let end = last.envelope().cursor(self.teller.scope.clone());
         let reason = EventOverflowReason::PolicyDroppedProgress;
+        self.teller.count(count, reason);
         let notice = self.teller.notice(count, first, end, true, reason);
         let notice = Some(Box::new(EventOverflowNotice {
             repair_from,

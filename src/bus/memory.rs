@@ -3,24 +3,26 @@
 use super::AgentEventBus;
 use super::scope::{self, Scope};
 use super::stream::AgentEventStream;
+use super::trace;
 use crate::event::{
     AgentError, AgentErrorKind, AgentId, BusEpoch, CompiledEventFilter, EventCursor, EventFrame,
     EventStreamScope, RunId, SealedEvent, StreamStart, SubscriberOverflowPolicy,
     SubscriptionOptions,
 };
 use crate::ring::{
-    Gap, Geometry, MAX_SEQUENCE, MAX_SHARDS, MAX_WINDOW, PublishError, Ring, RingConfig, Start,
-    SubscribeError,
+    Gap, Geometry, MAX_SEQUENCE, MAX_SHARDS, MAX_WINDOW, PublishError, Ring, RingConfig, RingStats,
+    Start, SubscribeError,
 };
+use crate::sync::{Arc, AtomicBool, Ordering};
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroUsize;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use triomphe::UniqueArc;
+
+pub(super) type Event = triomphe::Arc<SealedEvent>;
 
 /// What handles and streams share.
 pub(super) struct Shared {
-    pub(super) ring: Ring<triomphe::Arc<SealedEvent>>,
+    pub(super) ring: Ring<Event>,
     pub(super) epoch: BusEpoch,
     /// The last number before the first one of these rings: that of the archive it was reopened from.
     reopened_after: u64,
@@ -62,13 +64,21 @@ impl Drop for Handle {
 /// ```
 #[derive(Clone)]
 pub struct InMemoryAgentEventBus {
-    handle: Arc<Handle>,
+    /// The standard library's, also under loom, whose own has no weak form.
+    handle: std::sync::Arc<Handle>,
 }
 
 impl InMemoryAgentEventBus {
     /// Settings for a bus of another size.
     pub fn builder() -> BusBuilder {
         BusBuilder::default()
+    }
+
+    /// A handle that does not keep the bus open: for those who only read.
+    pub fn downgrade(&self) -> WeakEventBus {
+        WeakEventBus {
+            handle: std::sync::Arc::downgrade(&self.handle),
+        }
     }
 
     /// The bus that its numbers count in.
@@ -79,6 +89,11 @@ impl InMemoryAgentEventBus {
     /// The number of the last frame; the number before the first one if there is none.
     pub fn last_sequence(&self) -> u64 {
         self.shared().ring.next_sequence() - 1
+    }
+
+    /// What the bus holds and who waits, now. Slows no publisher; takes O(shards) steps.
+    pub fn stats(&self) -> RingStats {
+        self.shared().ring.stats()
     }
 
     fn shared(&self) -> &Arc<Shared> {
@@ -96,13 +111,13 @@ impl InMemoryAgentEventBus {
         let shared = self.shared();
         let event = frame.event.into_unique(frame.archive_cursor);
         let route = scope::route(event.envelope());
-        let key = scope::key(&event.envelope().run_id);
-        shared
+        let keys = scope::keys(event.envelope());
+        let published = shared
             .ring
-            .publish_with(route, |sequence| seal(event, sequence, shared.epoch))
-            .map_err(publish_error)?;
-        shared.ring.wake(route.shard, key);
-        Ok(())
+            .publish_with(route, |sequence| seal(event, sequence, shared.epoch));
+        // Also when it failed: it may have held back what came after it.
+        shared.ring.wake(route, keys);
+        published.map(drop).map_err(publish_error)
     }
 
     /// Publishes frames under consecutive numbers: no other publisher's frame falls between them.
@@ -125,17 +140,16 @@ impl InMemoryAgentEventBus {
             .collect();
         let mut keys: Vec<_> = items
             .iter()
-            .map(|(route, event)| (route.shard, scope::key(&event.envelope().run_id)))
+            .map(|(route, event)| (scope::keys(event.envelope()), *route))
             .collect();
-        shared
+        let published = shared
             .ring
-            .publish_all_with(items, |sequence, event| seal(event, sequence, shared.epoch))
-            .map_err(publish_error)?;
-        keys.sort_unstable();
+            .publish_all_with(items, |sequence, event| seal(event, sequence, shared.epoch));
+        keys.sort_unstable_by_key(|(keys, route)| (*keys, route.tag));
         keys.dedup();
         keys.into_iter()
-            .for_each(|(shard, key)| shared.ring.wake(shard, key));
-        Ok(())
+            .for_each(|(keys, route)| shared.ring.wake(route, keys));
+        published.map(drop).map_err(publish_error)
     }
 
     fn subscribe(
@@ -174,6 +188,7 @@ impl InMemoryAgentEventBus {
             .ring
             .subscribe(scope.select(), scope.tag_filter(), start)
             .map_err(subscribe_error)?;
+        trace::subscribed(&scope.of_cursors(), subscription.position());
         Ok(AgentEventStream::live(
             shared.clone(),
             subscription,
@@ -184,11 +199,36 @@ impl InMemoryAgentEventBus {
     }
 }
 
-fn seal(
-    mut event: UniqueArc<SealedEvent>,
-    sequence: u64,
-    epoch: BusEpoch,
-) -> triomphe::Arc<SealedEvent> {
+/// A handle that does not keep a bus open: streams end although it is there.
+///
+/// ```
+/// # use framebus::InMemoryAgentEventBus;
+/// let bus = InMemoryAgentEventBus::default();
+/// let weak = bus.downgrade();
+/// assert_eq!(weak.upgrade().unwrap().epoch(), bus.epoch());
+/// drop(bus);
+/// assert!(weak.upgrade().is_none());
+/// ```
+#[derive(Clone)]
+pub struct WeakEventBus {
+    handle: std::sync::Weak<Handle>,
+}
+
+impl WeakEventBus {
+    /// A handle that keeps the bus open; `None` once the last of them is gone.
+    pub fn upgrade(&self) -> Option<InMemoryAgentEventBus> {
+        let handle = self.handle.upgrade()?;
+        Some(InMemoryAgentEventBus { handle })
+    }
+}
+
+impl std::fmt::Debug for WeakEventBus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WeakEventBus").finish_non_exhaustive()
+    }
+}
+
+fn seal(mut event: UniqueArc<SealedEvent>, sequence: u64, epoch: BusEpoch) -> Event {
     event.seal(sequence, epoch);
     event.shareable()
 }
@@ -423,7 +463,7 @@ impl BusBuilder {
             closed: AtomicBool::new(false),
         };
         InMemoryAgentEventBus {
-            handle: Arc::new(Handle(Arc::new(shared))),
+            handle: std::sync::Arc::new(Handle(Arc::new(shared))),
         }
     }
 }

@@ -1,22 +1,31 @@
 //! The bus: what a runtime publishes to and subscribers read from.
 //!
 //! It ties the vocabulary, the ring and the policies together: `memory.rs` routes frames into the
-//! ring and opens subscriptions, `stream.rs` reads a subscription through its policy, `park.rs` puts a
-//! thread to sleep until there is something, `archive.rs` is the bus's memory of what it forgot;
-//! `stream/repair.rs` fills a stream's gaps from it, `source.rs` is how a stream reads it.
+//! ring and opens subscriptions, `scope.rs` knows where a frame goes and who reads it, `stream.rs`
+//! reads a subscription through its policy, `batch.rs` and `end.rs` have what it gives, `stats.rs`
+//! what became of it, `trace.rs` says so, `park.rs` puts a thread to sleep until there is something,
+//! `archive.rs` is the bus's memory of what it forgot; `stream/repair.rs` fills a stream's gaps from
+//! it, `source.rs` is how a stream reads it.
 #![forbid(unsafe_code)]
 
 mod archive;
+mod batch;
+mod end;
 mod memory;
 mod park;
 mod scope;
 mod source;
+mod stats;
 mod stream;
+mod trace;
 
 pub use archive::{EventArchive, InMemoryEventArchive, RepairArchive};
-pub use memory::{BusBuilder, InMemoryAgentEventBus};
+pub use batch::{BatchItem, FrameRef};
+pub use end::{RecvError, StreamEnd};
+pub use memory::{BusBuilder, InMemoryAgentEventBus, WeakEventBus};
 pub use source::FrameSource;
-pub use stream::{AgentEventStream, BatchItem, FrameRef, RecvError, StreamEnd};
+pub use stats::{DropCounts, StreamStats};
+pub use stream::AgentEventStream;
 
 use crate::event::{
     AgentError, AgentId, CompiledEventFilter, EventCursor, EventFrame, RunId, SubscriptionOptions,

@@ -21,9 +21,9 @@ thread_local! {
     static WAKER: Waker = Waker::from(Arc::new(Unpark(thread::current())));
 }
 
-/// The waker of the calling thread.
-pub(super) fn waker() -> Waker {
-    WAKER.with(Waker::clone)
+/// Lends the waker of the calling thread.
+pub(super) fn with_waker<R>(f: impl FnOnce(&Waker) -> R) -> R {
+    WAKER.with(f)
 }
 
 /// Sleeps until the thread's waker is woken, or the deadline; perhaps less. Whether the deadline

@@ -5,7 +5,7 @@
 //! the hash. A tag only sorts out: what it lets through is compared exactly.
 
 use crate::event::{
-    CompiledEventFilter, EventEnvelope, EventStreamScope, KindClass, KindSet, RunId,
+    AgentId, CompiledEventFilter, EventEnvelope, EventStreamScope, KindClass, KindSet, RunId,
 };
 use crate::ring::{ANY_KEY, CLASS_BITS, Route, Select, TAG_BITS, TagFilter};
 
@@ -21,8 +21,20 @@ fn shard(run_id: &RunId) -> usize {
 }
 
 /// The key by which those who wait for this run's frames are woken.
-pub(super) fn key(run_id: &RunId) -> u64 {
+fn run_key(run_id: &RunId) -> u64 {
     run_id.hash64()
+}
+
+/// The key by which those who wait for this agent's frames are woken. Turned about, so that a run
+/// and an agent of one name have two.
+fn agent_key(agent_id: &AgentId) -> u64 {
+    agent_id.hash64().rotate_left(32)
+}
+
+/// The keys by which those who wait for this frame are woken.
+#[inline]
+pub(super) fn keys(envelope: &EventEnvelope) -> [u64; 2] {
+    [run_key(&envelope.run_id), agent_key(&envelope.agent_id)]
 }
 
 /// Where a frame goes.
@@ -100,7 +112,22 @@ impl Scope {
 
     /// The key of those who may have published something for this scope.
     pub(super) fn key(&self) -> u64 {
-        self.only_run().map_or(ANY_KEY, key)
+        match (self.only_run(), self.only_agent()) {
+            (Some(run_id), _) => run_key(run_id),
+            (None, Some(agent_id)) => agent_key(agent_id),
+            (None, None) => ANY_KEY,
+        }
+    }
+
+    fn only_agent(&self) -> Option<&AgentId> {
+        match self {
+            Scope::Plain(EventStreamScope::Agent(agent_id)) => Some(agent_id),
+            Scope::Plain(_) => None,
+            Scope::Filtered(filter) => match filter.criteria().agent_ids.as_slice() {
+                [agent_id] => Some(agent_id),
+                _ => None,
+            },
+        }
     }
 
     fn only_run(&self) -> Option<&RunId> {

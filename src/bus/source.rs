@@ -1,6 +1,6 @@
 //! Streams that read from elsewhere than a bus: an archive on disk, a host's own store.
 
-use super::stream::StreamEnd;
+use super::end::StreamEnd;
 use crate::event::{AgentError, EventFrame, EventOverflowNotice};
 use std::fmt::Debug;
 

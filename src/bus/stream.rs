@@ -6,59 +6,30 @@
 mod repair;
 
 use self::repair::Repair;
-use super::memory::Shared;
+use super::batch::{BatchItem, FrameRef, frame, lend, show};
+use super::end::{RecvError, StreamEnd};
+use super::memory::{Event, Shared};
 use super::park;
 use super::scope::Scope;
 use super::source::{FrameSource, Reading};
+use super::stats::{Counts, StreamStats};
+use super::trace;
 use crate::bound::{BoundedQueue, Loss, Queued};
 use crate::event::{
     AgentError, BusEpoch, EventCursor, EventEnvelope, EventFrame, EventOverflowNotice,
-    EventOverflowReason, EventStreamScope, EventView, PayloadAccessMode, SealedEvent, SharedEvent,
-    SubscriptionOptions,
+    EventOverflowReason, PayloadAccessMode, SubscriptionOptions,
 };
-use crate::ring::{ANY_KEY, Delivery, Gap, Polled, Subscription};
+use crate::ring::{Delivery, Gap, Polled, Subscription};
+use crate::sync::Arc;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-type Event = triomphe::Arc<SealedEvent>;
-
-/// How a stream ended: nothing comes any more.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StreamEnd {
-    /// The last handle of the bus is gone, and the stream drained.
-    BusClosed,
-    /// The list, or the part of an archive, that the stream was made from is used up.
-    ListEnded,
-    /// What the stream reads, such as an archive, could not be read further.
-    SourceFailed(AgentError),
-    /// The policy [`FailSubscriber`](crate::SubscriberOverflowPolicy::FailSubscriber) ended it.
-    Failed {
-        /// Where to resume.
-        resume_from: EventCursor,
-        /// What was lost by then. Its last word on terminal frames may come later.
-        notice: Box<EventOverflowNotice>,
-    },
-}
-
-/// Why [`AgentEventStream::recv`] gave no frame.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RecvError {
-    /// The stream ended.
-    #[error("the stream ended: {0:?}")]
-    Ended(StreamEnd),
-    /// No frame came in time.
-    #[error("no frame came in time")]
-    Timeout,
-    /// The thread could not be put to sleep.
-    #[error(transparent)]
-    Refused(AgentError),
-}
+/// How often one looks, lying down, for what an unfinished publish holds back before one sleeps and
+/// is woken by any.
+const LOOKS: u32 = 4;
 
 /// A stream of frames: live from a bus, read from an archive, or a fixed list.
 ///
@@ -89,55 +60,7 @@ struct Live {
     /// What the bus, reopened since, had forgotten behind the cursor.
     unread: Option<Gap>,
     repair: Option<Box<Repair>>,
-}
-
-/// What the borrowed batch form gives.
-#[derive(Debug)]
-pub enum BatchItem<'a> {
-    /// A frame.
-    Frame(FrameRef<'a>),
-    /// Frames that were lost before the next one.
-    Gap(EventOverflowNotice),
-}
-
-/// A frame that is borrowed from the bus: nothing was copied or counted for it.
-#[derive(Clone, Copy, Debug)]
-pub struct FrameRef<'a> {
-    event: &'a Event,
-    access: PayloadAccessMode,
-    scope: &'a EventStreamScope,
-}
-
-impl FrameRef<'_> {
-    /// The envelope.
-    #[inline]
-    pub fn envelope(&self) -> &EventEnvelope {
-        self.event.envelope()
-    }
-
-    /// What may be seen of the event.
-    pub fn view(&self) -> EventView<'_> {
-        EventView::new(self.event, self.access)
-    }
-
-    /// The frame, to keep: one step of the event's reference count.
-    pub fn to_frame(&self) -> EventFrame {
-        frame(self.event.clone(), None, self.access, self.scope)
-    }
-}
-
-fn frame(
-    event: Event,
-    overflow: Option<Box<EventOverflowNotice>>,
-    access: PayloadAccessMode,
-    scope: &EventStreamScope,
-) -> EventFrame {
-    EventFrame {
-        cursor: event.envelope().cursor(scope.clone()),
-        archive_cursor: event.archive_cursor().cloned(),
-        event: SharedEvent::new(event, access),
-        overflow,
-    }
+    counts: Counts,
 }
 
 impl AgentEventStream {
@@ -178,6 +101,7 @@ impl AgentEventStream {
             held_back: false,
             unread,
             repair: None,
+            counts: Counts::default(),
         };
         AgentEventStream {
             source: Source::Live(Box::new(live)),
@@ -192,6 +116,17 @@ impl AgentEventStream {
         self.recv_until(None)
     }
 
+    /// Waits for the next frame, on any runtime.
+    ///
+    /// Cancel-safe: a future that is dropped has taken no frame, and is not woken any more.
+    ///
+    /// # Errors
+    /// [`RecvError::Ended`].
+    pub async fn recv_async(&mut self) -> Result<EventFrame, RecvError> {
+        let waiting = Waiting(self);
+        std::future::poll_fn(|context| waiting.0.poll_frame(context.waker())).await
+    }
+
     /// Waits for the next frame, at most so long.
     ///
     /// # Errors
@@ -203,10 +138,7 @@ impl AgentEventStream {
 
     fn recv_until(&mut self, deadline: Option<Instant>) -> Result<EventFrame, RecvError> {
         loop {
-            if let Some(frame) = self.next() {
-                return Ok(frame);
-            }
-            if let Poll::Ready(frame) = self.poll_frame(&park::waker()) {
+            if let Poll::Ready(frame) = park::with_waker(|waker| self.poll_frame(waker)) {
                 return frame;
             }
             let waited = park::park(deadline);
@@ -219,13 +151,9 @@ impl AgentEventStream {
 
     /// The next frame, or the end; else `waker` is woken when there may be one.
     fn poll_frame(&mut self, waker: &Waker) -> Poll<Result<EventFrame, RecvError>> {
-        let mut any_key = false;
+        // What holds a frame back may be any other; mostly it is over by the next look.
+        let (mut any, mut looks) = (false, 0);
         loop {
-            if let Source::Live(live) = &mut self.source
-                && let Err(error) = live.lie_down(any_key, waker)
-            {
-                return Poll::Ready(Err(RecvError::Refused(error)));
-            }
             if let Some(frame) = self.next() {
                 self.rise();
                 return Poll::Ready(Ok(frame));
@@ -234,11 +162,38 @@ impl AgentEventStream {
                 self.rise();
                 return Poll::Ready(Err(RecvError::Ended(end)));
             }
-            // What holds a frame back may be of any run.
-            match &self.source {
-                Source::Live(live) if live.held_back && !any_key => any_key = true,
-                _ => return Poll::Pending,
+            let Source::Live(live) = &mut self.source else {
+                return Poll::Pending;
+            };
+            // The first look was before it lay down.
+            if looks > 0 {
+                if live.waits_for_archive() {
+                    return Poll::Pending;
+                }
+                let behind = live.subscription.is_behind();
+                if behind == any || any && looks == LOOKS {
+                    return Poll::Pending;
+                }
+                any = behind;
             }
+            looks += 1;
+            live.counts.lay_down_at = live.shared.ring.next_sequence() - 1;
+            if let Err(error) = live.lie_down(any, waker) {
+                return Poll::Ready(Err(RecvError::Refused(error)));
+            }
+        }
+    }
+
+    /// What became of the subscription so far. For a list, only what is queued; for what is read from
+    /// an archive, nothing.
+    pub fn stats(&self) -> StreamStats {
+        match &self.source {
+            Source::Live(live) => live.stats(),
+            Source::List(frames) => StreamStats {
+                queued: frames.len() as u64,
+                ..StreamStats::default()
+            },
+            Source::Read(_) => StreamStats::default(),
         }
     }
 
@@ -272,6 +227,14 @@ impl AgentEventStream {
         }
     }
 
+    /// Takes what was lost and has no frame to ride on yet, to tell it now: it rides on none then.
+    pub fn take_pending_overflow(&mut self) -> Option<EventOverflowNotice> {
+        match &mut self.source {
+            Source::List(_) | Source::Read(_) => None,
+            Source::Live(live) => live.take_pending(),
+        }
+    }
+
     /// The position after the last frame given, to resume from. `None` unless the stream is live.
     pub fn cursor(&self) -> Option<&EventCursor> {
         match &self.source {
@@ -302,25 +265,13 @@ impl AgentEventStream {
     }
 }
 
-/// Lends frames that `next` gives. Returns how many items it gave.
-fn lend(
-    mut next: impl FnMut() -> Option<EventFrame>,
-    visit: &mut impl FnMut(BatchItem<'_>) -> ControlFlow<()>,
-) -> usize {
-    let mut count = 0;
-    while let Some(frame) = next() {
-        let (event, access) = frame.event.into_parts();
-        let shown = FrameRef {
-            event: &event,
-            access,
-            scope: &frame.cursor.scope,
-        };
-        count += 1 + usize::from(frame.overflow.is_some());
-        if show(shown, frame.overflow, visit).is_break() {
-            break;
-        }
+/// Who waits for a stream: when it is gone, nobody does.
+struct Waiting<'a>(&'a mut AgentEventStream);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.rise();
     }
-    count
 }
 
 impl Live {
@@ -334,6 +285,7 @@ impl Live {
             shared,
             ..
         } = self;
+        let failed = queue.failure().is_some();
         let polled = subscription.poll(|delivery| {
             match delivery {
                 Delivery::Frame(_, event) => {
@@ -341,16 +293,23 @@ impl Live {
                         queue.offer(event);
                     }
                 }
-                Delivery::Gap(gap) => queue.lose(&loss(gap, shared.epoch)),
+                Delivery::Gap(gap) => {
+                    trace::lost(queue.scope(), &gap);
+                    queue.lose(&loss(gap, shared.epoch));
+                }
             }
             ControlFlow::Continue(())
         });
         queue.settle();
         self.held_back = polled == Polled::Unfinished;
+        if !failed && let Some(failure) = queue.failure() {
+            trace::failed(&failure.resume_from);
+        }
     }
 
     fn tell_unread(&mut self) {
         if let Some(gap) = self.unread.take() {
+            trace::lost(self.queue.scope(), &gap);
             self.queue.lose(&loss(gap, self.shared.epoch));
         }
     }
@@ -360,16 +319,50 @@ impl Live {
             return self.next_repaired();
         }
         self.take_in();
-        let Queued { event, overflow } = self.queue.pop()?;
-        self.moved_past(event.envelope());
+        let Queued {
+            event, overflow, ..
+        } = self.pop()?;
         Some(frame(event, overflow, self.access, self.queue.scope()))
     }
 
-    fn moved_past(&mut self, envelope: &EventEnvelope) {
-        self.position.event_seq = envelope.event_seq;
-        self.position
-            .journal_cursor
-            .clone_from(&envelope.journal_cursor);
+    fn pop(&mut self) -> Option<Queued> {
+        let queued = self.queue.pop()?;
+        let envelope = queued.event.envelope();
+        move_past(&mut self.position, envelope);
+        self.counts.notices += u64::from(queued.overflow.is_some());
+        if !queued.summary {
+            self.counts.deliver(envelope);
+        }
+        Some(queued)
+    }
+
+    fn take_pending(&mut self) -> Option<EventOverflowNotice> {
+        let repair = self.repair.as_mut().and_then(|it| it.notice.take());
+        let notice = repair.map(|it| *it).or_else(|| self.queue.take_pending());
+        self.counts.notices += u64::from(notice.is_some());
+        notice
+    }
+
+    fn stats(&self) -> StreamStats {
+        let position = self.position.event_seq;
+        let ahead = self.repair.as_ref().map_or(0, |it| it.ahead.len());
+        let last = self.shared.ring.next_sequence() - 1;
+        let Counts {
+            lay_down_at,
+            delivered,
+            terminals,
+            notices,
+        } = self.counts;
+        StreamStats {
+            position,
+            lag: last.saturating_sub(position.max(lay_down_at)),
+            queued: (self.queue.len() + ahead) as u64,
+            delivered,
+            terminals,
+            dropped: (*self.queue.lost()).into(),
+            laps: self.subscription.laps(),
+            notices,
+        }
     }
 
     fn end(&mut self) -> Option<StreamEnd> {
@@ -396,11 +389,11 @@ impl Live {
         (self.queue.len() == 0 && !self.held_back).then_some(StreamEnd::BusClosed)
     }
 
-    fn lie_down(&mut self, any_key: bool, waker: &Waker) -> Result<(), AgentError> {
+    fn lie_down(&mut self, any: bool, waker: &Waker) -> Result<(), AgentError> {
         if let Some(repair) = &mut self.repair {
             repair.waker = Some(waker.clone());
         }
-        let key = if any_key { ANY_KEY } else { self.scope.key() };
+        let key = (!any).then(|| self.scope.key());
         self.subscription
             .lie_down(key, waker)
             .map_err(super::memory::subscribe_error)
@@ -413,8 +406,10 @@ impl Live {
             count += 1;
             visit(item)
         };
-        while let Some(Queued { event, overflow }) = self.queue.pop() {
-            self.moved_past(event.envelope());
+        while let Some(Queued {
+            event, overflow, ..
+        }) = self.pop()
+        {
             let shown = FrameRef {
                 event: &event,
                 access: self.access,
@@ -424,6 +419,11 @@ impl Live {
                 return count;
             }
         }
+        if let Some(notice) = self.take_pending()
+            && visit(BatchItem::Gap(notice)).is_break()
+        {
+            return count;
+        }
         let Live {
             subscription,
             scope,
@@ -431,23 +431,21 @@ impl Live {
             shared,
             access,
             position,
+            counts,
             ..
         } = self;
-        if let Some(notice) = queue.take_pending()
-            && visit(BatchItem::Gap(notice)).is_break()
-        {
-            return count;
-        }
         if queue.failure().is_some() {
             return count;
         }
         subscription.batch(|delivery| match delivery {
-            Delivery::Gap(gap) => visit(BatchItem::Gap(queue.tell(&loss(gap, shared.epoch)))),
+            Delivery::Gap(gap) => {
+                trace::lost(queue.scope(), &gap);
+                counts.notices += 1;
+                visit(BatchItem::Gap(queue.tell(&loss(gap, shared.epoch))))
+            }
             Delivery::Frame(_, event) if scope.matches(event.envelope()) => {
-                position.event_seq = event.envelope().event_seq;
-                position
-                    .journal_cursor
-                    .clone_from(&event.envelope().journal_cursor);
+                move_past(position, event.envelope());
+                counts.deliver(event.envelope());
                 visit(BatchItem::Frame(FrameRef {
                     event,
                     access: *access,
@@ -460,18 +458,9 @@ impl Live {
     }
 }
 
-/// Shows a frame that is out of its queue already, and before it the notice that rides on it: a
-/// break at the notice takes effect behind the frame.
-fn show(
-    frame: FrameRef<'_>,
-    overflow: Option<Box<EventOverflowNotice>>,
-    visit: &mut impl FnMut(BatchItem<'_>) -> ControlFlow<()>,
-) -> ControlFlow<()> {
-    let told = overflow.map_or(ControlFlow::Continue(()), |notice| {
-        visit(BatchItem::Gap(*notice))
-    });
-    visit(BatchItem::Frame(frame))?;
-    told
+fn move_past(position: &mut EventCursor, envelope: &EventEnvelope) {
+    position.event_seq = envelope.event_seq;
+    position.journal_cursor.clone_from(&envelope.journal_cursor);
 }
 
 fn loss(gap: Gap, epoch: BusEpoch) -> Loss {
@@ -525,6 +514,7 @@ impl Clone for Live {
             held_back: self.held_back,
             unread: self.unread,
             repair: self.repair.clone(),
+            counts: self.counts,
         }
     }
 }

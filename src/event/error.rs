@@ -43,6 +43,8 @@ pub enum AgentErrorKind {
     SequenceExhausted,
     /// More subscriptions than the bus can hold.
     TooManySubscriptions,
+    /// More labels for figures than the host allowed.
+    TooManyLabels,
     /// A name that is not in the vocabulary.
     UnknownName,
     /// A value that does not have the form that it must have.

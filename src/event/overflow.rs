@@ -90,6 +90,28 @@ pub enum EventOverflowReason {
     PolicyDroppedNonTerminal,
 }
 
+impl EventOverflowReason {
+    /// All reasons.
+    pub const ALL: [EventOverflowReason; 5] = [
+        EventOverflowReason::SubscriberQueueFull,
+        EventOverflowReason::SubscriberLagged,
+        EventOverflowReason::LiveBufferExpired,
+        EventOverflowReason::PolicyDroppedProgress,
+        EventOverflowReason::PolicyDroppedNonTerminal,
+    ];
+
+    /// The reason's name, as in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            EventOverflowReason::SubscriberQueueFull => "subscriber_queue_full",
+            EventOverflowReason::SubscriberLagged => "subscriber_lagged",
+            EventOverflowReason::LiveBufferExpired => "live_buffer_expired",
+            EventOverflowReason::PolicyDroppedProgress => "policy_dropped_progress",
+            EventOverflowReason::PolicyDroppedNonTerminal => "policy_dropped_non_terminal",
+        }
+    }
+}
+
 /// Tells a subscriber what it lost. Rides on the first frame behind the gap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -183,6 +205,15 @@ mod tests {
                     ..both.clone()
                 }
             );
+        }
+    }
+
+    #[test]
+    fn reasons_are_numbered_as_they_are_listed_and_named_as_in_json() {
+        for (number, reason) in EventOverflowReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, number);
+            #[cfg(feature = "serde")]
+            assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
         }
     }
 

@@ -4,19 +4,17 @@ use super::cursor::Cursor;
 use super::geometry::Geometry;
 use super::lane::Lane;
 use super::pins::{LANES, PinRow, PinTable};
-use super::wait::Waiters;
+use super::wait::{Place, Waiters};
 use super::{RingConfig, Route, SubscribeError};
-use crate::sync::{AtomicU64, Ordering, fence};
+use crate::sync::AtomicU64;
 use crossbeam_utils::CachePadded;
 
 /// See the module. Lane `l` of shard `s` is `lanes[s * LANES + l]`.
 pub(crate) struct Core<T> {
     pub(crate) lanes: Box<[Lane<T>]>,
     pub(crate) pins: Box<[PinTable]>,
-    /// Those who wait for one shard's frames, by shard.
-    pub(crate) waiters: Box<[Waiters]>,
-    /// Those who wait for any.
-    pub(crate) wide_waiters: Waiters,
+    /// Those who wait for frames.
+    pub(crate) waiters: Waiters,
     /// The number that the next frame will bear.
     pub(crate) next: CachePadded<AtomicU64>,
     /// The number that the first frame bore.
@@ -39,8 +37,7 @@ impl<T> Core<T> {
                 .map(|at| Lane::new(geometry(at % LANES), at % LANES))
                 .collect(),
             pins: (0..shards).map(|_| PinTable::new()).collect(),
-            waiters: (0..shards).map(|_| Waiters::new()).collect(),
-            wide_waiters: Waiters::new(),
+            waiters: Waiters::new(shards, config.frames.places() as u64),
             next: CachePadded::new(AtomicU64::new(first)),
             first,
         }
@@ -68,29 +65,19 @@ impl<T> Core<T> {
         self.pins[cursor.lane / LANES].row(cursor.row)
     }
 
-    /// Wakes who waits for a frame of this shard with this key that was published before.
+    /// Wakes who waits for a frame with this route and one of these keys that was published before.
     #[inline]
-    pub(crate) fn wake(&self, shard: usize, key: u64) {
-        // SeqCst: PAIR: the fence in `Waiters::lie_down`.
-        fence(Ordering::SeqCst);
-        self.waiters[shard & (self.shards() - 1)].wake(key);
-        self.wide_waiters.wake(key);
-    }
-
-    /// Wakes everybody.
-    pub(crate) fn wake_all(&self) {
-        // SeqCst: as in `wake`.
-        fence(Ordering::SeqCst);
-        let all = self.waiters.iter().chain([&self.wide_waiters]);
-        all.for_each(|waiters| waiters.wake(super::wait::ANY_KEY));
+    pub(crate) fn wake(&self, route: Route, keys: [u64; 2]) {
+        let shard = route.shard & (self.shards() - 1);
+        self.waiters.wake(shard, keys, route.tag);
     }
 
     /// Where the owner of these cursors waits.
-    pub(crate) fn waiters_of(&self, cursors: &[Cursor]) -> &Waiters {
+    pub(crate) fn place_of(&self, cursors: &[Cursor]) -> Place {
         let shard = |cursor: &Cursor| cursor.lane / LANES;
         match (cursors.first(), cursors.last()) {
-            (Some(first), Some(last)) if shard(first) == shard(last) => &self.waiters[shard(first)],
-            _ => &self.wide_waiters,
+            (Some(first), Some(last)) if shard(first) == shard(last) => Place::Shard(shard(first)),
+            _ => Place::Wide,
         }
     }
 

@@ -52,6 +52,8 @@ pub(crate) struct Cursor {
     /// Until this index is passed without a void one in the lap before it, a frame that this cursor
     /// was lapped at may still be unfinished, its number not taken; 0 if there is none.
     suspect_until: u64,
+    /// Such frames' numbers are below this, once all are taken.
+    suspect_below: u64,
 }
 
 impl Cursor {
@@ -69,6 +71,7 @@ impl Cursor {
             } else {
                 next + lane.geometry().span()
             },
+            suspect_below: 0,
         }
     }
 
@@ -87,17 +90,26 @@ impl Cursor {
         self.next
     }
 
-    /// Whether a number may yet be taken for a frame that this cursor lost.
+    /// Whether a frame that this cursor lost may yet get a number above `last`, or has one.
     ///
     /// A lap notices indices whose owners may be suspended still. Such an owner's place is void in
     /// every later lap until it is done, so a lap in which no place is void shows that none is left.
-    pub(crate) fn is_suspect(&self) -> bool {
-        self.next < self.suspect_until
+    pub(crate) fn is_suspect(&self, last: u64) -> bool {
+        self.suspect_until > 0 || last + 1 < self.suspect_below
+    }
+
+    /// When a lap without void places was passed, all lost frames have their numbers: below
+    /// `next_number`, which is loaded now.
+    pub(crate) fn settle(&mut self, next_number: impl FnOnce() -> u64) {
+        if self.suspect_until > 0 && self.next >= self.suspect_until {
+            self.suspect_until = 0;
+            self.suspect_below = next_number();
+        }
     }
 
     #[cold]
     fn pass_void<T>(&mut self, lane: &Lane<T>) {
-        if self.is_suspect() {
+        if self.suspect_until > 0 {
             self.suspect_until = self.next + 1 + lane.geometry().span();
         }
         self.next += 1;

@@ -66,6 +66,8 @@ struct Bounds {
     limit: AtomicU64,
     /// Not 0 once a place was made void: only then need readers look at gates.
     voids: AtomicU64,
+    /// How many indices were made void.
+    voided: AtomicU64,
 }
 
 /// What is to be seen at an index.
@@ -102,6 +104,7 @@ impl<T> Lane<T> {
                 horizon: AtomicU64::new(geometry.span()),
                 limit: AtomicU64::new(geometry.span()),
                 voids: AtomicU64::new(0),
+                voided: AtomicU64::new(0),
             }),
             gates: zeroed_words(geometry.gates()),
             granted: zeroed_words(places),
@@ -126,6 +129,12 @@ impl<T> Lane<T> {
     #[inline(always)]
     pub(crate) fn tail(&self) -> u64 {
         self.tail.load(Ordering::Relaxed)
+    }
+
+    /// How many indices were made void so far.
+    pub(crate) fn voided(&self) -> u64 {
+        // Relaxed: a figure.
+        self.bounds.voided.load(Ordering::Relaxed)
     }
 
     /// The lowest index that may not be overwritten yet without a look at the pins, as far as the
@@ -268,7 +277,14 @@ impl<T> Lane<T> {
         // Release: PAIR: `gate_word`. A failure acquires what the other opener decided.
         let gates = &self.gates[self.geometry.gate(start)];
         match gates.compare_exchange(gate, next, Ordering::Release, Ordering::Acquire) {
-            Ok(_) => next,
+            Ok(_) => {
+                if void != 0 {
+                    // Relaxed: a figure.
+                    let count = u64::from(void.count_ones());
+                    self.bounds.voided.fetch_add(count, Ordering::Relaxed);
+                }
+                next
+            }
             Err(now) => now,
         }
     }
@@ -277,9 +293,11 @@ impl<T> Lane<T> {
     /// it. The loop goes up by a chunk a turn, and only through chunks that pins stand in.
     fn extend(&self, start: u64, pins: &PinTable) {
         let end = start + self.geometry.chunk();
-        // Relaxed: a hint of how far to go.
-        let tail = self.geometry.chunk_start(self.tail.load(Ordering::Relaxed));
-        let target = tail.max(start) + self.geometry.chunk() + self.geometry.slack();
+        // Relaxed: a hint of how far to go. Claimed it is: the caller's own index is below.
+        let newest = self.tail.load(Ordering::Relaxed) - 1;
+        let target = self.geometry.chunk_start(newest.max(start))
+            + self.geometry.chunk()
+            + self.geometry.slack();
         // Relaxed: ordered by the fence. PAIR: `Lane::oldest` after a pin.
         self.bounds.horizon.fetch_max(target, Ordering::Relaxed);
         // SeqCst: PAIR: the fence between a reader's pin and its look at the horizon.

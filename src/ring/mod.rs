@@ -53,6 +53,7 @@ mod pins;
 mod publish;
 #[allow(unsafe_code, reason = "holds frames inline")]
 mod slot;
+mod stats;
 mod subscription;
 mod table;
 mod tag;
@@ -62,6 +63,7 @@ use self::core::Core;
 use crate::sync::{Arc, Ordering};
 
 pub use geometry::{Geometry, MAX_WINDOW};
+pub use stats::{LaneStats, RingStats, ShardStats};
 pub use subscription::{Delivery, Gap, Polled, Subscription};
 pub use tag::{CLASS_BITS, TAG_BITS, TagFilter};
 pub use wait::ANY_KEY;
@@ -248,17 +250,22 @@ impl<T> Ring<T> {
         self.core.publish_all(items, make)
     }
 
-    /// Wakes the subscriptions that [wait](Subscription::lie_down) for a frame of this shard with
-    /// this key; to be called after such a frame was published. With nobody waiting this is a fence
-    /// and three loads. No lock, in any case.
+    /// Wakes the subscriptions that [wait](Subscription::lie_down) for a frame with this route and
+    /// one of these keys (a frame that has a single one names it twice); to be called after such a frame was published, or failed to be. With nobody waiting this
+    /// is a fence and a load. No lock, in any case.
     #[inline]
-    pub fn wake(&self, shard: usize, key: u64) {
-        self.core.wake(shard, key);
+    pub fn wake(&self, route: Route, keys: [u64; 2]) {
+        self.core.wake(route, keys);
     }
 
     /// Wakes every subscription that waits.
     pub fn wake_all(&self) {
-        self.core.wake_all();
+        self.core.waiters.wake_all();
+    }
+
+    /// What the ring holds and who waits, now. Takes O(shards) steps and slows no publisher.
+    pub fn stats(&self) -> RingStats {
+        RingStats::of(self)
     }
 
     /// A new subscription. Takes O(frames held in the selected lanes) steps for

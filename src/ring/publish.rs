@@ -68,12 +68,9 @@ impl<T> Core<T> {
             let Some(claim) = block.claims.next() else {
                 continue;
             };
-            // Behind the first of a lane come only larger numbers of this batch, up to the end of
-            // the claims, and what others claimed meanwhile is covered by the first one's fence.
-            let fence = match std::mem::replace(&mut block.begun, true) {
-                false => block.fence(&claim),
-                true => claim.index() + 1,
-            };
+            // Frames with smaller numbers are those before it, and what the fence of the lane's
+            // first one covers. Each bears it: a reader may pass over the first.
+            let fence = block.fence(&claim).max(claim.index() + 1);
             let numbered = Numbered { sequence, fence };
             replaced.extend(claim.fill(numbered, route.tag, make(sequence, item)));
         }
@@ -100,7 +97,7 @@ impl<T> Core<T> {
             blocks.push(Block {
                 contiguous_end: contiguous_end(&claims),
                 claims: claims.into_iter(),
-                begun: false,
+                fence: None,
             });
         }
         Ok(blocks)
@@ -112,19 +109,22 @@ struct Block<'a, T> {
     claims: std::vec::IntoIter<Claim<'a, T>>,
     /// One above the last index if nobody else's lies between; else nothing is known.
     contiguous_end: Option<u64>,
-    begun: bool,
+    fence: Option<u64>,
 }
 
 impl<T> Block<'_, T> {
-    /// The fence of the lane's first frame of the batch: if the tail is still where the claims end,
-    /// nothing behind it can have a smaller number.
-    fn fence(&self, first: &Claim<'_, T>) -> u64 {
-        let tail = first.lane().tail();
-        if self.contiguous_end == Some(tail) {
-            first.index() + 1
-        } else {
-            tail.min(MAX_INDEX)
-        }
+    /// What others claimed below this may have smaller numbers than the batch. Found with the
+    /// first claim, after the numbers were taken: if the tail is still where the claims end,
+    /// there is nothing of others behind it.
+    fn fence(&mut self, claim: &Claim<'_, T>) -> u64 {
+        *self.fence.get_or_insert_with(|| {
+            let tail = claim.lane().tail();
+            if self.contiguous_end == Some(tail) {
+                claim.index() + 1
+            } else {
+                tail.min(MAX_INDEX)
+            }
+        })
     }
 }
 

@@ -170,7 +170,7 @@ impl<T> Drop for Slot<T> {
 /// `n` slots that were never used. On real threads the memory comes zeroed from the system and a
 /// page costs nothing until it is used.
 pub(crate) fn unused_slots<T>(n: usize) -> Box<[Slot<T>]> {
-    #[cfg(not(loom))]
+    #[cfg(not(any(loom, shuttle)))]
     {
         let mut slots: Vec<Slot<T>> = Vec::new();
         let layout = std::alloc::Layout::array::<Slot<T>>(n).unwrap_or_else(|_| {
@@ -191,7 +191,7 @@ pub(crate) fn unused_slots<T>(n: usize) -> Box<[Slot<T>]> {
         }
         slots.into_boxed_slice()
     }
-    #[cfg(loom)]
+    #[cfg(any(loom, shuttle))]
     (0..n)
         .map(|_| Slot {
             stamp: AtomicU64::new(0),
@@ -202,7 +202,7 @@ pub(crate) fn unused_slots<T>(n: usize) -> Box<[Slot<T>]> {
 
 /// `n` words of value 0, allocated like [`unused_slots`].
 pub(crate) fn zeroed_words(n: usize) -> Box<[AtomicU64]> {
-    #[cfg(not(loom))]
+    #[cfg(not(any(loom, shuttle)))]
     {
         const { assert!(align_of::<AtomicU64>() == align_of::<u64>()) };
         let words = Box::into_raw(vec![0u64; n].into_boxed_slice());
@@ -210,11 +210,11 @@ pub(crate) fn zeroed_words(n: usize) -> Box<[AtomicU64]> {
         // is the only owner.
         unsafe { Box::from_raw(words as *mut [AtomicU64]) }
     }
-    #[cfg(loom)]
+    #[cfg(any(loom, shuttle))]
     (0..n).map(|_| AtomicU64::new(0)).collect()
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
     use std::sync::Arc;

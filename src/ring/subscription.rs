@@ -9,18 +9,15 @@
 //!
 //! A lane with a claimed, unfinished index below its tail may still bring a lower number: the merge
 //! stops there and says so by giving nothing more. It never spins.
-//!
-//! # What was lost
-//! Each number is one frame, and each frame is in one lane. A subscription to everything
-//! therefore counts what it lost by numbers, exactly: a number that is missing below a proven one
-//! belonged to a lapped lane. A narrower one counts the indices that its lanes lost, which is an
-//! upper bound: they may have been other runs' frames, or void.
 
+mod loss;
 mod start;
 
+use self::loss::Owed;
 use super::core::Core;
 use super::cursor::{Cursor, Head};
 use super::tag::TagFilter;
+use super::wait::Seat;
 use crate::sync::{Arc, Ordering, fence};
 use std::ops::ControlFlow;
 use std::task::Waker;
@@ -38,6 +35,10 @@ pub enum Delivery<'a, T> {
 }
 
 /// Frames that the ring overwrote before the subscription read them.
+///
+/// For a subscription to everything, all between `first` and `last`. For a narrower one, where its loss
+/// was noticed: a frame whose publisher was suspended between claim and number while its lane went
+/// round is counted here, and may bear a higher number than `last`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
     /// The number after the last one that was given.
@@ -89,7 +90,7 @@ pub struct Subscription<T> {
     /// What was missing below this number was gone when the subscription was made.
     expired_below: u64,
     /// Where it waits, once it has.
-    seat: Option<usize>,
+    seat: Option<Seat>,
 }
 
 impl<T> Subscription<T> {
@@ -116,22 +117,32 @@ impl<T> Subscription<T> {
         self.last
     }
 
+    /// How often a lane was found lapped.
+    pub fn laps(&self) -> u64 {
+        self.laps
+    }
+
     /// Gives all that was published when the call began, pin by pin, until `visit` breaks.
     ///
     /// A publish that was unfinished when the call began may hold back what came after it; then the
     /// result is [`Polled::Unfinished`] and a later poll goes on there.
     pub fn poll(&mut self, mut visit: impl FnMut(Delivery<'_, T>) -> ControlFlow<()>) -> Polled {
-        if !self.approach() && !self.owes() {
-            return Polled::CaughtUp;
-        }
+        let wanted = self.approach() || self.owes();
         let owed = Owed {
-            lost: self.lost,
+            lost: self.may_have_lost(),
             laps: self.laps,
         };
         // Acquire: PAIR: the publishers' step of the number. Claims of all below happen before.
         let until = self.core.next.load(Ordering::Acquire);
         if until <= self.last + 1 {
             return Polled::CaughtUp;
+        }
+        if !wanted {
+            // What is claimed and not to be seen yet may hold back frames behind it.
+            return match self.is_behind() {
+                true => Polled::Unfinished,
+                false => Polled::CaughtUp,
+            };
         }
         self.know(until);
         let mut idle = 0;
@@ -198,38 +209,40 @@ impl<T> Subscription<T> {
     }
 
     /// Asks for `waker` to be woken, once, when something may have come: after a
-    /// [`Ring::wake`](super::Ring::wake) with this key, or any if it is [`ANY_KEY`](super::ANY_KEY).
-    /// A subscription to more than one shard is woken whatever the key. Poll again before sleeping,
-    /// and [`rise`](Self::rise) after. While a poll says [`Polled::Unfinished`], what it waits
-    /// for may bear any key.
+    /// [`Ring::wake`](super::Ring::wake) with this key, or any if it is [`ANY_KEY`](super::ANY_KEY), and
+    /// a tag that the subscription's filter lets through; with `None`, after any. Poll again before
+    /// sleeping, and [`rise`](Self::rise) after. While it [is behind](Self::is_behind), what it waits for may be
+    /// any frame.
     ///
     /// # Errors
     /// [`SubscribeError::TooMany`](super::SubscribeError::TooMany) when too many wait already.
-    pub fn lie_down(&mut self, key: u64, waker: &Waker) -> Result<(), super::SubscribeError> {
-        let waiters = self.core.waiters_of(&self.cursors);
-        let seat = match self.seat {
-            Some(seat) => seat,
-            None => *self
-                .seat
-                .insert(waiters.join().ok_or(super::SubscribeError::TooMany)?),
-        };
-        let wide = std::ptr::eq(waiters, &self.core.wide_waiters);
-        waiters.lie_down(seat, if wide { super::ANY_KEY } else { key }, waker);
-        Ok(())
+    pub fn lie_down(
+        &mut self,
+        key: Option<u64>,
+        waker: &Waker,
+    ) -> Result<(), super::SubscribeError> {
+        let place = self.core.place_of(&self.cursors);
+        let filter = self.filter.as_ref().filter(|_| key.is_some());
+        let key = key.unwrap_or(super::ANY_KEY);
+        let waiters = &self.core.waiters;
+        self.seat = waiters.lie_down(self.seat, place, key, filter, waker);
+        match self.seat {
+            Some(_) => Ok(()),
+            None => Err(super::SubscribeError::TooMany),
+        }
+    }
+
+    /// Whether something was claimed in its lanes that it has not passed: a frame to read, or a publish
+    /// that is unfinished and may hold back what comes after it. Looks at what publishers write for
+    /// each frame: to be asked before sleeping, not while keeping up.
+    pub fn is_behind(&self) -> bool {
+        let behind = |cursor: &Cursor| !cursor.is_past(self.core.lanes[cursor.lane].tail());
+        self.cursors.iter().any(behind)
     }
 
     /// Takes the wish to be woken back; whether it had been woken.
     pub fn rise(&mut self) -> bool {
-        let waiters = self.core.waiters_of(&self.cursors);
-        self.seat.is_some_and(|seat| waiters.rise(seat))
-    }
-
-    /// Whether a loss may have to be told although no frame follows it.
-    fn owes(&self) -> bool {
-        match self.everything {
-            true => self.cursors.iter().any(Cursor::is_suspect),
-            false => self.lost > 0,
-        }
+        self.seat.is_some_and(|seat| self.core.waiters.rise(seat))
     }
 
     /// Moves every cursor to what it needs a pin for; whether there is such a thing.
@@ -238,6 +251,8 @@ impl<T> Subscription<T> {
         let mut wanted = false;
         for cursor in &mut self.cursors {
             wanted |= cursor.approach(&self.core.lanes[cursor.lane], self.filter.as_ref());
+            // Acquire: PAIR: the publishers' step of the number. What they finished they numbered.
+            cursor.settle(|| self.core.next.load(Ordering::Acquire));
         }
         wanted
     }
@@ -385,65 +400,6 @@ impl<T> Subscription<T> {
         (0..self.cursors.len())
             .all(|at| self.heads[at] != u64::MAX || self.cursors[at].is_past(self.tails[at]))
     }
-
-    /// What was lost between the last frame and `number`, which is proven to be the next.
-    fn gap(&mut self, number: u64) -> Option<Gap> {
-        if !self.cursors.iter().any(|cursor| cursor.lapped) {
-            // What was not told of by now was void, and no frame.
-            self.lost = 0;
-        }
-        let between = number - self.last - 1;
-        let lost = if self.everything {
-            between
-        } else {
-            self.lost.min(between)
-        };
-        self.lost -= self.lost.min(lost);
-        (lost > 0).then(|| Gap {
-            first: self.last + 1,
-            last: number - 1,
-            lost,
-            expired: self.last + 1 < self.expired_below,
-            // A suspect cursor's loss may still be numbered: this gap may be that one.
-            terminals_lost: self.cursors.iter().any(|cursor| {
-                (cursor.lapped || cursor.is_suspect())
-                    && self.core.lanes[cursor.lane].number() == super::TERMINALS
-            }),
-        })
-    }
-
-    /// All below `until` was given. What was lost behind the last frame, and noticed before
-    /// `until` was loaded, is told now; what was noticed since may bear higher numbers.
-    fn tell_rest(
-        &mut self,
-        until: u64,
-        owed: Owed,
-        visit: &mut impl FnMut(Delivery<'_, T>) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
-        if until <= self.last + 1 || !self.everything && owed.lost == 0 {
-            return ControlFlow::Continue(());
-        }
-        let gap = self.gap(until);
-        if self.laps == owed.laps {
-            self.cursors
-                .iter_mut()
-                .for_each(|cursor| cursor.lapped = false);
-        }
-        match gap {
-            Some(gap) => {
-                self.last = gap.last;
-                visit(Delivery::Gap(gap))
-            }
-            None => ControlFlow::Continue(()),
-        }
-    }
-}
-
-/// What was known to be lost when a poll began.
-#[derive(Clone, Copy)]
-struct Owed {
-    lost: u64,
-    laps: u64,
 }
 
 enum Proof {
@@ -469,7 +425,7 @@ impl<T> Drop for Round<'_, T> {
 impl<T> Drop for Subscription<T> {
     fn drop(&mut self) {
         if let Some(seat) = self.seat {
-            self.core.waiters_of(&self.cursors).leave(seat);
+            self.core.waiters.leave(seat);
         }
         self.core.give_back(&self.cursors);
     }

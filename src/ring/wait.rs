@@ -1,143 +1,408 @@
 //! Waiting: how a reader that found nothing sleeps until there may be something.
 //!
-//! A publisher must not pay for sleepers that are not there: after its stamp it runs a fence and
-//! loads two counts, that of the sleepers who wait for anything and that of those whose key falls
-//! into the same bucket as its own. Only if one is above zero does it walk the sleepers, without a
-//! lock, and wake those that match, each once for each time that it slept.
+//! Who reads one shard sleeps there, in the **room** of its key; who reads several sleeps in the wide
+//! room. A publisher must not pay for sleepers that are not there: after its stamp it runs a fence
+//! and loads one word of its shard, the **watch**, which is 0 when nobody sleeps there and nobody
+//! ever slept wide. Else it walks the rooms of its two keys, that of any key and the wide one, without
+//! a lock, and wakes those whose key and filter match, each at most once for each time that it
+//! slept.
 //!
 //! # No lost wake-up
 //! ```text
 //! sleeper                               publisher
-//!   asleep := true, count += 1            stamp := done
+//!   asleep := true, watch += 1            stamp := done
 //!   fence(SeqCst)                         fence(SeqCst)
-//!   look again; sleep if nothing          load the counts; wake if there are any
+//!   look again; sleep if nothing          load the watch; walk if it is not 0
 //! ```
-//! If the sleeper's fence comes first, the publisher sees the count and the flag. If the
-//! publisher's comes first, the sleeper's second look sees the frame.
+//! If the sleeper's fence comes first, the publisher sees the watch, the seat in its room and the
+//! flag. If the publisher's comes first, the sleeper's second look sees the frame.
+//!
+//! A frame that was seen may still be held back by an unfinished one in front of it, of any key and
+//! tag. Who sleeps for its own frames only therefore has nothing unfinished in front of it: it
+//! asks `Subscription::is_behind` after it lay down, and else sleeps for any. That needs no more
+//! than the fences: if a publisher did not see the flag, the sleeper's look at the tails sees its
+//! claim, and with it every claim in front.
+//!
+//! # Rooms
+//! A room is a list of seats. Seats never move: one that was left stays in its room's list and is
+//! taken again by who comes there next, so a walker can't lose its way, and a shard has no more
+//! seats than there were sleepers at once in each of its rooms. A walker that stood at a seat
+//! while it changed hands may wake its new holder for nothing; that one looks again and sleeps.
 
-use super::table::Table;
-use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, AtomicWaker, Ordering, fence};
+use super::slot::zeroed_words;
+use super::table::{MAX_ROWS, Table};
+use super::tag::TagFilter;
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, AtomicWaker, Ordering, fence};
 use crossbeam_utils::CachePadded;
 use std::task::Waker;
-
-const BUCKETS: usize = 16;
 
 /// A key that matches every other one.
 pub const ANY_KEY: u64 = u64::MAX;
 
+/// The most rooms of a shard; a lane of 16 times as many places has them all.
+const MOST_ROOMS: usize = 4_096;
+
+/// The watch counts sleepers from its lowest bit, and wide seats in units of this.
+const WIDE: u64 = 1 << 32;
+
+/// Where a sleeper waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// For frames of this shard.
+    Shard(usize),
+    /// For frames of any.
+    Wide,
+}
+
+/// A place to sleep, taken until it is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seat {
+    place: Place,
+    /// Whose room it is in.
+    key: u64,
+    row: usize,
+    /// The key that is waited for, and whether tags are looked at.
+    wish: (u64, bool),
+}
+
+/// What is known of a seat and who has it: a cache line of its own.
+#[repr(align(64))]
 struct Sleeper {
-    key: AtomicU64,
+    taken: AtomicBool,
     asleep: AtomicBool,
+    /// One above the row of the room's next seat; 0 for none. Written once, before the seat is
+    /// reachable.
+    next: AtomicU32,
+    key: AtomicU64,
+    /// What tags it waits for: mask and value, and the classes' two halves.
+    tags: AtomicU64,
+    classes: [AtomicU64; 2],
     waker: AtomicWaker,
 }
+
+// Rows, and one above them, fit `next`.
+const _: () = assert!(MAX_ROWS < u32::MAX as usize);
 
 impl Default for Sleeper {
     fn default() -> Self {
         Sleeper {
-            key: AtomicU64::new(ANY_KEY),
+            taken: AtomicBool::new(true),
             asleep: AtomicBool::new(false),
+            next: AtomicU32::new(0),
+            key: AtomicU64::new(ANY_KEY),
+            tags: AtomicU64::new(0),
+            classes: [const { u64::MAX }; 2].map(AtomicU64::new),
             waker: AtomicWaker::new(),
         }
     }
 }
 
+impl Sleeper {
+    /// Says what is waited for. Relaxed: before the flag goes up, by its only thread.
+    fn want(&self, key: u64, filter: Option<&TagFilter>) {
+        let (tags, classes) = filter.map_or((0, u128::MAX), |filter| {
+            let tags = u64::from(filter.mask) << 32 | u64::from(filter.value);
+            (tags, filter.classes)
+        });
+        self.key.store(key, Ordering::Relaxed);
+        self.tags.store(tags, Ordering::Relaxed);
+        self.classes[0].store(classes as u64, Ordering::Relaxed);
+        self.classes[1].store((classes >> 64) as u64, Ordering::Relaxed);
+    }
+
+    /// Whether it waits for such a frame. Relaxed: the flag that was seen up carries it.
+    fn wants(&self, keys: [u64; 2], tag: u32) -> bool {
+        let own = self.key.load(Ordering::Relaxed);
+        let tags = self.tags.load(Ordering::Relaxed);
+        let [low, high] = [0, 1].map(|half| self.classes[half].load(Ordering::Relaxed));
+        let filter = TagFilter {
+            mask: (tags >> 32) as u32,
+            value: tags as u32,
+            classes: u128::from(high) << 64 | u128::from(low),
+        };
+        (own == ANY_KEY || keys.contains(&own)) && filter.matches(tag)
+    }
+}
+
 /// Those who wait for frames.
 pub(crate) struct Waiters {
-    sleepers: Table<CachePadded<Sleeper>>,
-    /// How many are asleep for any key, and for each bucket of keys.
-    any: CachePadded<AtomicUsize>,
-    buckets: CachePadded<[AtomicUsize; BUCKETS]>,
+    /// How many sleep in each shard; in units of [`WIDE`], how many wide seats are taken.
+    watches: Box<[CachePadded<AtomicU64>]>,
+    /// How many rooms a shard has for single keys; one more is for any.
+    rooms: usize,
+    /// The rooms, shard by shard: one above the row of the first seat.
+    heads: Box<[AtomicU64]>,
+    /// How many sleep wide.
+    wide_asleep: CachePadded<AtomicUsize>,
+    wide_room: AtomicU64,
+    seats: Table<Sleeper>,
+    /// How many seats nobody has: a hint whether it is worth to look for one.
+    free: AtomicUsize,
+    woken: CachePadded<AtomicU64>,
 }
 
 impl Waiters {
-    pub(crate) fn new() -> Self {
+    /// For so many shards, whose lanes have so many places.
+    pub(crate) fn new(shards: usize, places: u64) -> Self {
+        let rooms = (places as usize / 16).clamp(1, MOST_ROOMS);
         Waiters {
-            sleepers: Table::new(),
-            any: CachePadded::new(AtomicUsize::new(0)),
-            buckets: CachePadded::new(std::array::from_fn(|_| AtomicUsize::new(0))),
+            watches: (0..shards).map(|_| CachePadded::default()).collect(),
+            rooms,
+            heads: zeroed_words(shards * (rooms + 1)),
+            wide_asleep: CachePadded::new(AtomicUsize::new(0)),
+            wide_room: AtomicU64::new(0),
+            seats: Table::new(),
+            free: AtomicUsize::new(0),
+            woken: CachePadded::new(AtomicU64::new(0)),
         }
     }
 
-    fn count(&self, key: u64) -> &AtomicUsize {
-        if key == ANY_KEY {
-            &self.any
-        } else {
-            &self.buckets[key as usize % BUCKETS]
+    /// How many sleep now, and how often one was woken so far.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        // Relaxed: figures.
+        let narrow = |watch: &CachePadded<AtomicU64>| watch.load(Ordering::Relaxed) & (WIDE - 1);
+        let wide = self.wide_asleep.load(Ordering::Relaxed) as u64;
+        let parked = self.watches.iter().map(narrow).sum::<u64>() + wide;
+        (parked, self.woken.load(Ordering::Relaxed))
+    }
+
+    fn room(&self, place: Place, key: u64) -> &AtomicU64 {
+        let room = match key {
+            ANY_KEY => self.rooms,
+            key => key as usize % self.rooms,
+        };
+        match place {
+            Place::Wide => &self.wide_room,
+            Place::Shard(shard) => &self.heads[shard * (self.rooms + 1) + room],
         }
     }
 
-    /// A place to sleep; `None` when there are too many.
-    pub(crate) fn join(&self) -> Option<usize> {
-        self.sleepers.take()
+    /// The seats of a room.
+    fn seats(&self, room: &AtomicU64) -> impl Iterator<Item = (usize, &Sleeper)> {
+        // Acquire: PAIR: the exchange in `put_new`. What follows a seat was there before it was.
+        let mut next = room.load(Ordering::Acquire) as usize;
+        std::iter::from_fn(move || {
+            let row = next.checked_sub(1)?;
+            let sleeper = self.seats.row(row);
+            // Relaxed: written before the seat was reachable.
+            next = sleeper.next.load(Ordering::Relaxed) as usize;
+            Some((row, sleeper))
+        })
     }
 
-    /// Gives the place back.
-    pub(crate) fn leave(&self, seat: usize) {
+    /// A seat in the room of this key; `None` when there are too many.
+    fn join(&self, place: Place, key: u64) -> Option<Seat> {
+        let room = self.room(place, key);
+        let row = match self.take_free(room) {
+            Some(row) => row,
+            None => self.put_new(room)?,
+        };
+        if place == Place::Wide {
+            // Relaxed: ordered by the fence in `lie_down`.
+            for watch in &self.watches {
+                watch.fetch_add(WIDE, Ordering::Relaxed);
+            }
+        }
+        Some(Seat {
+            place,
+            key,
+            row,
+            wish: (key, false),
+        })
+    }
+
+    /// Takes a seat of the room that nobody has.
+    fn take_free(&self, room: &AtomicU64) -> Option<usize> {
+        // Relaxed: a hint.
+        if self.free.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let (row, _) = self.seats(room).find(|(_, sleeper)| {
+            // Acquire: PAIR: the store in `leave`. Relaxed: somebody else took it.
+            let (new, old) = (Ordering::Acquire, Ordering::Relaxed);
+            sleeper
+                .taken
+                .compare_exchange(false, true, new, old)
+                .is_ok()
+        })?;
+        self.free.fetch_sub(1, Ordering::Relaxed);
+        Some(row)
+    }
+
+    /// Puts a new seat into the room, and takes it.
+    fn put_new(&self, room: &AtomicU64) -> Option<usize> {
+        let row = self.seats.take()?;
+        // Relaxed: the exchange below finds out whether it is the newest.
+        let mut head = room.load(Ordering::Relaxed);
+        // Each further turn says that another seat was put into the room.
+        loop {
+            self.seats
+                .row(row)
+                .next
+                .store(head as u32, Ordering::Relaxed);
+            // Release: who sees the seat sees what follows it; Acquire: so does who sees this one.
+            // PAIR: `seats`.
+            let (new, old) = (Ordering::AcqRel, Ordering::Relaxed);
+            match room.compare_exchange(head, row as u64 + 1, new, old) {
+                Ok(_) => return Some(row),
+                Err(now) => head = now,
+            }
+        }
+    }
+
+    /// Gives a seat up.
+    pub(crate) fn leave(&self, seat: Seat) {
         self.rise(seat);
-        drop(self.sleepers.row(seat).waker.take());
-        self.sleepers.give_back(seat);
+        let sleeper = self.seats.row(seat.row);
+        drop(sleeper.waker.take());
+        if seat.place == Place::Wide {
+            for watch in &self.watches {
+                watch.fetch_sub(WIDE, Ordering::Relaxed);
+            }
+        }
+        // Counted before it can be taken. Relaxed: a hint.
+        self.free.fetch_add(1, Ordering::Relaxed);
+        // Release: PAIR: the exchange in `take_free`.
+        sleeper.taken.store(false, Ordering::Release);
     }
 
-    /// Lies down: `waker` will be woken once by a publish with `key` that the caller may not see when
-    /// it looks again right after this. If that look finds something, the caller rises.
-    pub(crate) fn lie_down(&self, seat: usize, key: u64, waker: &Waker) {
-        let sleeper = self.sleepers.row(seat);
-        // Relaxed: only this thread changes the key, while nobody can see the flag up.
-        if sleeper.key.load(Ordering::Relaxed) != key {
-            self.rise(seat);
-            sleeper.key.store(key, Ordering::Relaxed);
-        }
+    /// Lies down, in the seat given if it is one for this place and key: `waker` will be woken once
+    /// by a publish with this key and a tag that the filter lets through, which the caller may not
+    /// see when it looks again right after this. If that look finds something, the caller rises.
+    /// `None` when there are too many sleepers.
+    ///
+    /// The filter is there or not; it is the same one always.
+    pub(crate) fn lie_down(
+        &self,
+        seat: Option<Seat>,
+        place: Place,
+        key: u64,
+        filter: Option<&TagFilter>,
+        waker: &Waker,
+    ) -> Option<Seat> {
+        let wish = (key, filter.is_some());
+        // There is one wide room.
+        let room = if place == Place::Wide { ANY_KEY } else { key };
+        let mut seat = match seat {
+            Some(seat) if (seat.place, seat.key) == (place, room) => {
+                if seat.wish != wish {
+                    self.rise(seat);
+                }
+                seat
+            }
+            Some(seat) => {
+                self.leave(seat);
+                self.join(place, room)?
+            }
+            None => self.join(place, room)?,
+        };
+        seat.wish = wish;
+        let sleeper = self.seats.row(seat.row);
         sleeper.waker.register(waker);
         // Relaxed: only this thread raises the flag. A publisher that takes an older one down right
         // now wakes the waker just registered, or its frame is seen by the caller's next look.
         if !sleeper.asleep.load(Ordering::Relaxed) {
-            // Relaxed: ordered by the fence; counted before the flag can be taken down.
-            self.count(sleeper.key.load(Ordering::Relaxed))
-                .fetch_add(1, Ordering::Relaxed);
-            // Release: who sees the flag finds the key and the count. PAIR: `wake_matching`.
-            sleeper.asleep.store(true, Ordering::Release);
+            sleeper.want(key, filter);
+            // Counted before the flag can be taken down.
+            self.count(place, 1);
+            // Release: who sees the flag finds what is wanted and the count. PAIR: `walk`. A swap, as
+            // all changes of the flag: a publisher's that read an older one can't come after it.
+            sleeper.asleep.swap(true, Ordering::Release);
         }
         // SeqCst: PAIR: the fence in `wake`. See the module.
         fence(Ordering::SeqCst);
+        Some(seat)
     }
 
     /// Gets up, woken or not; whether it had been woken.
-    pub(crate) fn rise(&self, seat: usize) -> bool {
-        let sleeper = self.sleepers.row(seat);
-        // AcqRel: one of sleeper and publishers takes the flag down and with it the count.
-        if sleeper.asleep.swap(false, Ordering::AcqRel) {
-            self.count(sleeper.key.load(Ordering::Relaxed))
-                .fetch_sub(1, Ordering::Relaxed);
-            return false;
+    pub(crate) fn rise(&self, seat: Seat) -> bool {
+        let sleeper = self.seats.row(seat.row);
+        // Relaxed: only this thread raises the flag. AcqRel: one of sleeper and publishers takes it
+        // down and with it the count.
+        let asleep =
+            sleeper.asleep.load(Ordering::Relaxed) && sleeper.asleep.swap(false, Ordering::AcqRel);
+        if asleep {
+            self.count(seat.place, -1);
         }
-        true
+        !asleep
     }
 
-    /// Wakes who waits for a frame with `key`; [`ANY_KEY`] for all. The caller made the frame
-    /// visible and then ran a SeqCst fence, which pairs with the one in `lie_down`.
+    /// Counts a sleeper in or out. Relaxed: ordered by the fences.
+    fn count(&self, place: Place, by: i64) {
+        match place {
+            Place::Wide => self.wide_asleep.fetch_add(by as usize, Ordering::Relaxed) as u64,
+            // A sleeper is counted out only after it was counted in: nothing carries into WIDE.
+            Place::Shard(shard) => self.watches[shard].fetch_add(by as u64, Ordering::Relaxed),
+        };
+    }
+
+    /// Wakes who waits for a frame of this shard with one of these keys and this tag that was published
+    /// before.
     #[inline]
-    pub(crate) fn wake(&self, key: u64) {
+    pub(crate) fn wake(&self, shard: usize, keys: [u64; 2], tag: u32) {
+        // SeqCst: PAIR: the fence in `lie_down`. The frame is visible before it.
+        fence(Ordering::SeqCst);
         // Relaxed: ordered by the fences.
-        let asleep = self.any.load(Ordering::Relaxed) + self.count(key).load(Ordering::Relaxed);
-        if asleep > 0 || key == ANY_KEY {
-            self.wake_matching(key);
+        let watch = self.watches[shard].load(Ordering::Relaxed);
+        if watch != 0 {
+            self.wake_matching(shard, keys, tag, watch);
         }
     }
 
     #[cold]
-    fn wake_matching(&self, key: u64) {
-        for sleeper in self.sleepers.iter() {
-            // Acquire: PAIR: the store in `lie_down`. The fence makes a flag seen that must be.
-            if !sleeper.asleep.load(Ordering::Acquire) {
-                continue;
+    fn wake_matching(&self, shard: usize, keys: [u64; 2], tag: u32, watch: u64) {
+        let matching = |sleeper: &Sleeper| sleeper.wants(keys, tag);
+        let here = Place::Shard(shard);
+        if watch & (WIDE - 1) != 0 {
+            // A room that is walked twice wakes nobody twice.
+            for key in [keys[0], keys[1], ANY_KEY] {
+                self.walk(here, self.room(here, key), matching);
             }
-            let wanted = sleeper.key.load(Ordering::Relaxed);
-            let matches = wanted == key || wanted == ANY_KEY || key == ANY_KEY;
+        }
+        // Relaxed: as for the watch.
+        if self.wide_asleep.load(Ordering::Relaxed) > 0 {
+            self.walk(Place::Wide, &self.wide_room, matching);
+        }
+    }
+
+    /// Wakes everybody.
+    pub(crate) fn wake_all(&self) {
+        // SeqCst: as in `wake`.
+        fence(Ordering::SeqCst);
+        let shards = self.heads.chunks(self.rooms + 1).zip(&self.watches);
+        for (shard, (rooms, watch)) in shards.enumerate() {
+            // Relaxed: as in `wake`.
+            if watch.load(Ordering::Relaxed) & (WIDE - 1) != 0 {
+                let walk = |room| self.walk(Place::Shard(shard), room, |_| true);
+                rooms.iter().for_each(walk);
+            }
+        }
+        self.walk(Place::Wide, &self.wide_room, |_| true);
+    }
+
+    fn walk(&self, place: Place, room: &AtomicU64, matching: impl Fn(&Sleeper) -> bool) {
+        for (_, sleeper) in self.seats(room) {
+            // Acquire: PAIR: the store in `lie_down`. The fence makes a flag seen that must be.
             // AcqRel: as in `rise`.
-            if matches && sleeper.asleep.swap(false, Ordering::AcqRel) {
-                self.count(wanted).fetch_sub(1, Ordering::Relaxed);
+            if sleeper.asleep.load(Ordering::Acquire)
+                && matching(sleeper)
+                && sleeper.asleep.swap(false, Ordering::AcqRel)
+            {
+                self.count(place, -1);
+                // Relaxed: a figure.
+                self.woken.fetch_add(1, Ordering::Relaxed);
                 sleeper.waker.wake();
             }
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sleeper_takes_a_cache_line() {
+        assert_eq!(size_of::<Sleeper>(), 64);
     }
 }

@@ -10,13 +10,13 @@
 //! What the archive lacks is told as lost, on the first frame behind it. When a gap is closed, a notice
 //! with the numbers of the gap and a `dropped_count` of 0 rides on the next frame.
 
-use super::{AgentEventStream, Event, Live, Source, StreamEnd, frame};
+use super::{AgentEventStream, Event, Live, Source, StreamEnd, frame, loss, move_past, trace};
+use crate::bound::{BoundedQueue, Queued};
 use crate::bus::RepairArchive;
 use crate::bus::scope::Scope;
 use crate::event::{
-    AgentError, BusEpoch, CompiledEventFilter, EventCursor, EventFilter, EventFrame,
-    EventOverflowNotice, EventOverflowReason, EventStreamScope, JournalCursor, PayloadAccessMode,
-    SubscriberOverflowPolicy,
+    AgentError, BusEpoch, CompiledEventFilter, EventFilter, EventFrame, EventOverflowNotice,
+    EventStreamScope, JournalCursor, PayloadAccessMode,
 };
 use crate::ring::{Delivery, Gap, Polled};
 use std::collections::VecDeque;
@@ -35,8 +35,8 @@ pub(super) struct Repair {
     archive: Arc<dyn RepairArchive>,
     /// The scope, as the archive's replay takes it.
     filter: CompiledEventFilter,
-    policy: SubscriberOverflowPolicy,
-    ahead: VecDeque<Event>,
+    /// What was read from the rings and not given yet.
+    pub(super) ahead: VecDeque<Event>,
     gap: Option<Mending>,
     reader: Option<Reader>,
     /// What the next frame tells.
@@ -71,6 +71,12 @@ struct Reader {
     at: u64,
     /// It was opened for the gap that is being repaired.
     fresh: bool,
+}
+
+/// The stream that is repaired: its bus, and who counts and words its losses.
+struct Place<'a> {
+    epoch: BusEpoch,
+    queue: &'a mut BoundedQueue,
 }
 
 enum Step {
@@ -113,7 +119,6 @@ impl AgentEventStream {
         live.repair = Some(Box::new(Repair {
             archive,
             filter: filter_of(&live.scope, live.access)?,
-            policy: live.queue.policy(),
             ahead: VecDeque::new(),
             gap: None,
             reader: None,
@@ -150,35 +155,39 @@ impl Live {
     /// The next frame of a stream that repairs itself.
     pub(super) fn next_repaired(&mut self) -> Option<EventFrame> {
         // What its policy had let through before.
-        if let Some(queued) = self.queue.pop() {
-            self.moved_past(queued.event.envelope());
-            return Some(frame(
-                queued.event,
-                queued.overflow,
-                self.access,
-                self.queue.scope(),
-            ));
+        if let Some(Queued {
+            event, overflow, ..
+        }) = self.pop()
+        {
+            return Some(frame(event, overflow, self.access, self.queue.scope()));
         }
-        loop {
-            let (epoch, scope) = (self.shared.epoch, self.queue.scope());
+        let mut next = loop {
             let repair = self.repair.as_mut()?;
             if let Some(event) = repair.ahead.pop_front() {
-                let mut next = frame(event, None, self.access, scope);
-                next.overflow = repair.notice.take();
-                self.moved_past(&next.event.envelope);
-                return Some(next);
+                break frame(event, None, self.access, self.queue.scope());
             }
-            match repair.step(epoch, scope) {
-                Step::Frame(mut next) => {
-                    next.overflow = repair.notice.take();
-                    self.moved_past(&next.event.envelope);
-                    return Some(next);
-                }
+            let mut place = Place {
+                epoch: self.shared.epoch,
+                queue: &mut self.queue,
+            };
+            match repair.step(&mut place) {
+                Step::Frame(next) => break next,
                 Step::Wait => return None,
                 Step::Done if !self.read_ahead() => return None,
                 Step::Done => {}
             }
-        }
+        };
+        next.overflow = self.repair.as_mut()?.notice.take();
+        let envelope = &next.event.envelope;
+        move_past(&mut self.position, envelope);
+        self.counts.notices += u64::from(next.overflow.is_some());
+        self.counts.deliver(envelope);
+        Some(next)
+    }
+
+    /// Whether a gap is open, and so nothing to be had until the archive has more.
+    pub(super) fn waits_for_archive(&self) -> bool {
+        self.repair.as_ref().is_some_and(|it| it.gap.is_some())
     }
 
     /// Reads from the rings up to the next gap, or some frames; whether there was something.
@@ -236,11 +245,11 @@ impl Repair {
     /// The next frame of the gap that is being repaired, if there is one.
     ///
     /// The ring's frames that were read before the gap come out first: the gap is found behind them.
-    fn step(&mut self, epoch: BusEpoch, scope: &EventStreamScope) -> Step {
+    fn step(&mut self, place: &mut Place<'_>) -> Step {
         let Some(mut mending) = self.gap.take() else {
             return Step::Done;
         };
-        match self.mend(&mut mending, epoch, scope) {
+        match self.mend(&mut mending, place) {
             Ok(Step::Done) => {}
             Ok(step) => {
                 self.gap = Some(mending);
@@ -248,26 +257,27 @@ impl Repair {
             }
             Err(error) => {
                 // What was not read is lost to this stream, as without an archive.
-                self.lose(&mending, mending.next..mending.gap.last + 1, epoch, scope);
+                trace::unrepaired(place.queue.scope(), &error);
+                self.lose(&mending.gap, mending.next..mending.gap.last + 1, place);
                 (self.error, self.reader) = (Some(error), None);
             }
         }
         if mending.repaired {
-            let gap = mending.gap.first..mending.gap.last + 1;
-            let mut notice = self.notice_of(&mending.gap, gap, epoch, scope);
-            notice.terminal_preserved = true;
+            trace::repaired(place.queue.scope(), &mending.gap);
+            let gap = Gap {
+                lost: 0,
+                terminals_lost: false,
+                ..mending.gap
+            };
+            let mut notice = place.queue.tell(&loss(gap, place.epoch));
             notice.repair_from = mending.repair_from;
             self.tell(notice);
         }
         Step::Done
     }
 
-    fn mend(
-        &mut self,
-        mending: &mut Mending,
-        epoch: BusEpoch,
-        scope: &EventStreamScope,
-    ) -> Result<Step, AgentError> {
+    fn mend(&mut self, mending: &mut Mending, place: &mut Place<'_>) -> Result<Step, AgentError> {
+        let epoch = place.epoch;
         let numbers = mending.gap.first..mending.gap.last + 1;
         if !mending.settled {
             if !self
@@ -286,7 +296,7 @@ impl Repair {
         let reached = frame.as_ref().map_or(numbers.end, |it| it.cursor.event_seq);
         while let Some(hole) = mending.hole.take_if(|hole| hole.start < reached) {
             let behind = hole.end;
-            self.lose(mending, hole, epoch, scope);
+            self.lose(&mending.gap, hole, place);
             mending.next = behind;
             mending.hole = self.archive.next_hole(epoch, behind..numbers.end)?;
         }
@@ -298,7 +308,7 @@ impl Repair {
             mending.repaired = true;
             mending.repair_from.clone_from(&frame.cursor.journal_cursor);
         }
-        frame.cursor.scope = scope.clone();
+        frame.cursor.scope = place.queue.scope().clone();
         Ok(Step::Frame(frame))
     }
 
@@ -348,19 +358,18 @@ impl Repair {
     }
 
     /// Tells of numbers that stay lost.
-    fn lose(
-        &mut self,
-        mending: &Mending,
-        numbers: Range<u64>,
-        epoch: BusEpoch,
-        scope: &EventStreamScope,
-    ) {
+    fn lose(&mut self, gap: &Gap, numbers: Range<u64>, place: &mut Place<'_>) {
         if numbers.is_empty() {
             return;
         }
-        let count = (numbers.end - numbers.start).min(mending.gap.lost);
-        let mut notice = self.notice_of(&mending.gap, numbers, epoch, scope);
-        notice.dropped_count = count;
+        let gap = Gap {
+            first: numbers.start,
+            last: numbers.end - 1,
+            lost: (numbers.end - numbers.start).min(gap.lost),
+            ..*gap
+        };
+        trace::lost(place.queue.scope(), &gap);
+        let notice = place.queue.tell(&loss(gap, place.epoch));
         self.tell(notice);
     }
 
@@ -369,33 +378,6 @@ impl Repair {
         match &mut self.notice {
             Some(earlier) => earlier.merge(notice),
             None => self.notice = Some(Box::new(notice)),
-        }
-    }
-
-    fn notice_of(
-        &self,
-        gap: &Gap,
-        numbers: Range<u64>,
-        epoch: BusEpoch,
-        scope: &EventStreamScope,
-    ) -> EventOverflowNotice {
-        let cursor = |event_seq| EventCursor {
-            scope: scope.clone(),
-            event_seq,
-            bus_epoch: epoch,
-            journal_cursor: None,
-        };
-        EventOverflowNotice {
-            policy: self.policy,
-            dropped_count: 0,
-            gap_start: Some(cursor(numbers.start)),
-            gap_end: cursor(numbers.end - 1),
-            repair_from: None,
-            terminal_preserved: !gap.terminals_lost,
-            reason: match gap.expired {
-                true => EventOverflowReason::LiveBufferExpired,
-                false => EventOverflowReason::SubscriberLagged,
-            },
         }
     }
 }

@@ -50,11 +50,11 @@ impl<T> Subscription<T> {
         let probe = Cursor::new(&self.core.lanes[lane], lane, row, expired);
         let own = std::mem::replace(&mut self.cursors[at], probe);
         let filter = self.filter.take();
-        let last = std::mem::replace(&mut self.last, 0);
+        let (last, lost) = (std::mem::replace(&mut self.last, 0), self.lost);
         self.seek(at);
         self.cursors[at] = own;
         self.filter = filter;
-        self.last = last;
+        (self.last, self.lost) = (last, lost);
         (expired, self.heads[at].min(next))
     }
 
@@ -72,7 +72,8 @@ impl<T> Subscription<T> {
             cursor.pin(lane, row);
             // SeqCst: as in `pin`.
             fence(Ordering::SeqCst);
-            let lapped = cursor.check(lane, row).is_err();
+            let lapped = cursor.check(lane, row);
+            self.lost += lapped.err().unwrap_or(0);
             let before = cursor.next();
             let mut head = self.refresh(at);
             while let Head::Ready(number) = head
@@ -83,7 +84,7 @@ impl<T> Subscription<T> {
             }
             let cursor = &mut self.cursors[at];
             cursor.unpin(lane, row);
-            if head != Head::Beyond || !lapped && cursor.next() == before {
+            if head != Head::Beyond || lapped.is_ok() && cursor.next() == before {
                 return;
             }
         }

@@ -1,0 +1,219 @@
+//! The mutations: each weakens one step that a proof rests on.
+//!
+//! An edit is `context [[old =>> new]] context`. `$on` in `new` is the switch itself, for
+//! an edit that is no plain replacement.
+
+/// A weakening of the core.
+pub struct Mutation {
+    /// What it is called in reports.
+    pub name: &'static str,
+    /// What it takes away.
+    pub what: &'static str,
+    /// The model that is known to fail, `file::name`.
+    pub caught_by: &'static str,
+    /// Files and places.
+    pub edits: &'static [(&'static str, &'static str)],
+}
+
+/// All models, the cheapest first.
+pub const MODELS: &[&str] = &[
+    "order::two_shards_in_batches",
+    "overwrite::an_index_that_is_given_up",
+    "wait::a_park_against_a_publish",
+    "wait::a_wide_park_against_a_publish",
+    "wait::two_publishers_wake_once",
+    "wait::a_seat_changes_hands_beside_a_publish",
+    "wait::two_first_parks_in_one_room",
+    "wait::a_wish_widens_beside_a_publish",
+    "wait::a_frame_held_back_by_another_key",
+    "wait::others_sleep_on",
+    "terminal::a_lap_while_a_terminal_frame_is_published",
+    "overwrite::one_publisher_laps_a_reader_twice",
+    "subscribe::a_clone_beside_a_publisher",
+    "order::two_publishers_and_a_reader",
+    "overwrite::two_publishers_lap_a_reader_in_four_places",
+    "overwrite::a_claimer_that_comes_late_alone",
+    "overwrite::a_limit_raised_by_another",
+    "overwrite::two_extenders_at_once",
+    "order::two_shards_merged",
+    "bus::a_frame_held_back_by_another_run",
+    "bus::the_last_handle_ends_a_stream",
+    "terminal::terminal_frames_lap_a_reader",
+    "overwrite::two_publishers_lap_a_reader_in_chunks_of_two",
+    "order::a_batch_beside_a_publisher",
+    "order::a_batch_read_through_a_filter",
+    "subscribe::at_the_latest_beside_publishers",
+    "subscribe::at_a_cursor_beside_a_publisher",
+    "overwrite::a_reader_asleep_in_its_batch",
+    "order::one_after_another_in_two_lanes",
+    "terminal::a_lap_with_terminal_recovery",
+    "overwrite::a_claimer_that_comes_late_to_a_chunk",
+    "subscribe::at_a_cursor_that_expires",
+    "subscribe::a_drop_beside_a_publisher",
+    "overwrite::a_publisher_asleep_on_its_slot",
+    "overwrite::three_publishers_in_two_places",
+    "terminal::a_terminal_frame_numbered_late",
+];
+
+const SLOT: &str = "src/ring/slot.rs";
+const LANE: &str = "src/ring/lane.rs";
+const PINS: &str = "src/ring/pins.rs";
+const CURSOR: &str = "src/ring/cursor.rs";
+const MERGE: &str = "src/ring/subscription.rs";
+const LOSS: &str = "src/ring/subscription/loss.rs";
+const START: &str = "src/ring/subscription/start.rs";
+const PUBLISH: &str = "src/ring/publish.rs";
+const CORE: &str = "src/ring/core.rs";
+const WAIT: &str = "src/ring/wait.rs";
+const TABLE: &str = "src/ring/table.rs";
+const BUS: &str = "src/bus/memory.rs";
+
+macro_rules! mutations {
+    ($($name:literal: $what:literal, $by:literal, $(($file:ident, $edit:literal)),+;)*) => {
+        /// See the module.
+        pub const MUTATIONS: &[Mutation] = &[$(Mutation {
+            name: $name,
+            what: $what,
+            caught_by: $by,
+            edits: &[$(($file, $edit)),+],
+        }),*];
+    };
+}
+
+mutations! {
+    // A slot's stamp.
+    "stamp-store-relaxed": "the frame is published without release", "order::two_publishers_and_a_reader",
+        (SLOT, "Stamp::new(index, DONE).0, [[Ordering::Release =>> Ordering::Relaxed]]");
+    "stamp-load-relaxed": "the stamp is read without acquire", "order::two_publishers_and_a_reader",
+        (SLOT, "Stamp(self.stamp.load([[Ordering::Acquire =>> Ordering::Relaxed]]))");
+    "left-is-done": "an index that was left counts as a frame", "overwrite::an_index_that_is_given_up",
+        (LANE, "if [[stamp.is_done(index) =>> stamp.finished() == index + 1]] {");
+
+    // Gates.
+    "gate-store-relaxed": "the decision on a chunk is published without release", "overwrite::three_publishers_in_two_places",
+        (LANE, "gates.compare_exchange(gate, next, [[Ordering::Release =>> Ordering::Relaxed]], Ordering::Acquire)");
+    "gate-load-relaxed": "the decision is read without acquire", "overwrite::three_publishers_in_two_places",
+        (LANE, "self.gates[self.geometry.gate(index)].load([[Ordering::Acquire =>> Ordering::Relaxed]])");
+    "gate-failure-relaxed": "another opener's decision is taken over without acquire", "overwrite::three_publishers_in_two_places",
+        (LANE, "gates.compare_exchange(gate, next, Ordering::Release, [[Ordering::Acquire =>> Ordering::Relaxed]])");
+    "gate-store-blind": "an opener overwrites another's decision", "terminal::terminal_frames_lap_a_reader",
+        (LANE, "[[ =>> if $on { gates.store(next, Ordering::Release); return next; } ]] match gates.compare_exchange(gate");
+    "unfinished-is-free": "a slot whose owner is unfinished is granted again", "overwrite::two_publishers_lap_a_reader_in_four_places",
+        (LANE, "if [[self.slots[place].stamp().finished() != last_granted =>> self.slots[place].stamp().finished() > last_granted]] || pinned(index)");
+    "granted-not-raised": "a place is made void and its owner forgotten", "overwrite::a_reader_asleep_in_its_batch",
+        (LANE, "[[self.granted[place].fetch_max(last_granted, Ordering::Relaxed); =>> ]]");
+    "late-claim-not-left": "a late claimer does not give its granted slot up", "overwrite::a_claimer_that_comes_late_to_a_chunk",
+        (LANE, "[[drop(Claim { lane: self, index }); =>> ]]");
+    "late-claim-written": "a claimer of an earlier lap takes its index for granted", "overwrite::a_claimer_that_comes_late_alone",
+        (LANE, "[[self.arrive_late(index); return Ok(None); =>> return Ok(Some(Claim { lane: self, index }));]]");
+    "void-is-granted": "a void index is granted", "overwrite::a_reader_asleep_in_its_batch",
+        (LANE, "return Ok([[self.is_open(gate, index) =>> true]] .then(");
+    "voids-not-noted": "readers are not told that there are void places", "overwrite::two_publishers_lap_a_reader_in_four_places",
+        (LANE, "[[self.bounds.voids.store(1, Ordering::Relaxed); =>> ]]");
+
+    // Pins, horizon and limit.
+    "extender-without-fence": "an extender scans the pins without a fence", "overwrite::one_publisher_laps_a_reader_twice",
+        (LANE, "self.bounds.horizon.fetch_max(target, Ordering::Relaxed); // SeqCst: PAIR: the fence between a reader's pin and its look at the horizon. [[fence(Ordering::SeqCst); =>> ]]");
+    "reader-without-fence": "a reader checks the horizon without a fence", "overwrite::one_publisher_laps_a_reader_twice",
+        (MERGE, "// SeqCst: PAIR: the fence in `Lane::extend`, between horizon and pins. [[fence(Ordering::SeqCst); =>> ]]");
+    "seek-without-fence": "a new subscription checks the horizon without a fence", "subscribe::at_a_cursor_that_expires",
+        (START, "// SeqCst: as in `pin`. [[fence(Ordering::SeqCst); =>> ]]");
+    "horizon-raised-late": "the horizon is raised after the pins were scanned", "overwrite::one_publisher_laps_a_reader_twice",
+        (LANE, "[[self.bounds.horizon.fetch_max(target, Ordering::Relaxed); =>> ]] // SeqCst: PAIR: the fence between"),
+        (LANE, "// Release: PAIR: `open`. [[ =>> if $on { self.bounds.horizon.fetch_max(target, Ordering::Relaxed); } ]] self.bounds.limit.fetch_max(free, Ordering::Release);");
+    "reader-checks-limit": "a reader checks the limit and not the horizon", "overwrite::one_publisher_laps_a_reader_twice",
+        (LANE, "[[self.bounds.horizon.load(Ordering::Relaxed) =>> self.bounds.limit.load(Ordering::Relaxed)]] - self.geometry.span()");
+    "reader-checks-nothing": "a reader trusts every pin", "overwrite::one_publisher_laps_a_reader_twice",
+        (CURSOR, "if [[oldest <= self.pinned.start =>> true]] {");
+    "limit-store-relaxed": "the limit is raised without release", "overwrite::a_limit_raised_by_another",
+        (LANE, "self.bounds.limit.fetch_max(free, [[Ordering::Release =>> Ordering::Relaxed]])");
+    "limit-from-relaxed": "an extender goes on from another's limit without acquire", "overwrite::a_limit_raised_by_another",
+        (LANE, "let mut from = self.bounds.limit.load([[Ordering::Acquire =>> Ordering::Relaxed]])");
+    "pins-not-scanned": "the limit is raised whatever is pinned", "overwrite::one_publisher_laps_a_reader_twice",
+        (LANE, "Some(index) if [[index < target =>> false]] =>");
+    "pinned-not-void": "a chunk with a pin in it is opened as a whole", "overwrite::a_reader_asleep_in_its_batch",
+        (LANE, "ranges().any(|range| [[self.next_conflict(index, range) == index =>> false]])");
+    "pin-set-relaxed": "a pin is moved without release", "overwrite::one_publisher_laps_a_reader_twice",
+        (PINS, "self.0[lane].store(lowest << WIDTH_BITS | u64::from(width), [[Ordering::Release =>> Ordering::Relaxed]])");
+    "pin-clear-relaxed": "a pin is cleared without release", "overwrite::one_publisher_laps_a_reader_twice",
+        (PINS, "self.0[lane].store(IDLE, [[Ordering::Release =>> Ordering::Relaxed]])");
+    "pin-load-relaxed": "pins are scanned without acquire", "overwrite::one_publisher_laps_a_reader_twice",
+        (PINS, "row.0[lane].load([[Ordering::Acquire =>> Ordering::Relaxed]])");
+    "pin-cleared-early": "the pins are cleared before the merge", "overwrite::one_publisher_laps_a_reader_twice",
+        (MERGE, "let round = Round(self); [[ =>> if $on { drop(Round(&mut *round.0)); } ]] round.0.merge(until, visit)");
+    "pin-too-narrow": "a pin covers one index less than is read", "overwrite::one_publisher_laps_a_reader_twice",
+        (CURSOR, "row.set(lane.number(), [[lowest =>> lowest + 1]], count.trailing_zeros())");
+    "pins-of-new-rows-unseen": "a scan misses the row that was taken last", "overwrite::one_publisher_laps_a_reader_twice",
+        (TABLE, ".take([[used =>> used.saturating_sub(1)]])");
+
+    // The order.
+    "number-before-claim": "the number is taken before the index", "order::two_publishers_and_a_reader",
+        (PUBLISH, "[[let at = self.lane_of(route); =>> let early = if $on { self.next.fetch_add(1, Ordering::AcqRel) } else { 0 }; let at = self.lane_of(route);]]"),
+        (PUBLISH, "let sequence = self.next.fetch_add([[1 =>> 0]],"),
+        (PUBLISH, "[[ =>> let sequence = if $on { early } else { sequence }; ]] if sequence > MAX_SEQUENCE");
+    "number-acquire-only": "the number is taken without release", "order::two_publishers_and_a_reader",
+        (PUBLISH, "let sequence = self.next.fetch_add(1, [[Ordering::AcqRel =>> Ordering::Acquire]]);");
+    "number-release-only": "the number is taken without acquire", "order::two_publishers_and_a_reader",
+        (PUBLISH, "let sequence = self.next.fetch_add(1, [[Ordering::AcqRel =>> Ordering::Release]]);");
+    "batch-number-acquire-only": "a batch's numbers are taken without release", "order::a_batch_beside_a_publisher",
+        (PUBLISH, "self.next.fetch_add(count, [[Ordering::AcqRel =>> Ordering::Acquire]])");
+    "batch-number-release-only": "a batch's numbers are taken without acquire", "order::a_batch_beside_a_publisher",
+        (PUBLISH, "self.next.fetch_add(count, [[Ordering::AcqRel =>> Ordering::Release]])");
+    "no-fence": "a frame is offered without a look for smaller numbers", "order::two_publishers_and_a_reader",
+        (PUBLISH, "fence: [[lane.tail() =>> claim.index() + 1]],");
+    "batch-fence-once": "only a batch's first frame bears its fence", "order::a_batch_read_through_a_filter",
+        (PUBLISH, "let fence = [[block.fence(&claim).max(claim.index() + 1) =>> match block.fence.is_some() { true => claim.index() + 1, false => block.fence(&claim).max(claim.index() + 1) }]];");
+    "no-batch-fence": "so is a batch's first frame", "order::a_batch_beside_a_publisher",
+        (PUBLISH, "if self.contiguous_end == Some(tail) { claim.index() + 1 } else { [[tail.min(MAX_INDEX) =>> claim.index() + 1]] }");
+    "fence-ignored": "a reader does not scan up to the fence", "order::two_publishers_and_a_reader",
+        (CURSOR, "&& [[first.fence <= self.next =>> true]] {");
+    "until-relaxed": "the reader loads the next number without acquire", "order::two_shards_merged",
+        (MERGE, "let until = self.core.next.load([[Ordering::Acquire =>> Ordering::Relaxed]])");
+    "tails-before-number": "the reader loads the tails before the number", "order::two_shards_merged",
+        (MERGE, "[[ =>> if $on { self.know(0); } ]] let wanted = self.approach() || self.owes();"),
+        (MERGE, "[[self.know(until); =>> self.known_below = until;]] let mut idle");
+    "batch-tails-before-number": "a batch trusts tails of an earlier look", "order::two_shards_in_batches",
+        (MERGE, "let below = self.core.next.load(Ordering::Acquire); [[self.know(below); =>> self.known_below = below;]]");
+    "no-proof": "the lowest head is given without a look at the other lanes", "order::two_shards_merged",
+        (MERGE, "match [[self.prove_or_refresh(number, until) =>> Proof::Holds]] {");
+    "caught-up-too-early": "a poll that sees nothing says caught up, whatever is claimed", "wait::a_frame_held_back_by_another_key",
+        (MERGE, "!cursor.is_past([[self.core.lanes[cursor.lane].tail() =>> 0]])");
+
+    // What was lost.
+    "no-suspects": "a loss whose number is not taken yet is forgotten", "terminal::a_terminal_frame_numbered_late",
+        (CURSOR, "pub(crate) fn is_suspect(&self, last: u64) -> bool { [[self.suspect_until > 0 || last + 1 < self.suspect_below =>> false]] }");
+    "suspects-settled-early": "a lost frame is taken for passed once its index is", "terminal::a_terminal_frame_numbered_late",
+        (CURSOR, "self.suspect_below = [[next_number() =>> 0]];");
+    "lapped-frames-kept": "a lapped reader still offers what it had seen", "overwrite::one_publisher_laps_a_reader_twice",
+        (CURSOR, "[[self.waiting.retain(|seen| seen.index >= oldest); =>> ]]");
+
+    // Terminal frames.
+    "terminals-among-frames": "terminal frames go where ordinary ones overwrite them", "terminal::a_lap_while_a_terminal_frame_is_published",
+        (CORE, "+ if [[route.terminal =>> false]] {");
+    "lost-terminals-denied": "a lapped terminal lane is not told", "terminal::terminal_frames_lap_a_reader",
+        (LOSS, "[[(cursor.lapped || cursor.is_suspect(self.last)) =>> false]] && self.core.lanes");
+    "late-terminals-denied": "a terminal frame numbered after its loss was noticed is denied", "terminal::a_terminal_frame_numbered_late",
+        (LOSS, "[[(cursor.lapped || cursor.is_suspect(self.last)) =>> cursor.lapped]] && self.core.lanes");
+
+    // Sleeping.
+    "sleeper-without-fence": "a sleeper looks again without a fence", "wait::a_park_against_a_publish",
+        (WAIT, "// SeqCst: PAIR: the fence in `wake`. See the module. [[fence(Ordering::SeqCst); =>> ]]");
+    "waker-without-fence": "a publisher looks for sleepers without a fence", "wait::a_park_against_a_publish",
+        (WAIT, "[[fence(Ordering::SeqCst); =>> ]] // Relaxed: ordered by the fences. let watch");
+    "end-without-fence": "the bus ends without a fence", "bus::the_last_handle_ends_a_stream",
+        (WAIT, "// SeqCst: as in `wake`. [[fence(Ordering::SeqCst); =>> ]]");
+    "asleep-relaxed": "the sleeper's flag is raised without release", "wait::a_wish_widens_beside_a_publish",
+        (WAIT, "sleeper.asleep.swap(true, [[Ordering::Release =>> Ordering::Relaxed]])");
+    "uncounted": "a sleeper is not counted", "wait::a_park_against_a_publish",
+        (WAIT, "[[self.count(place, 1); =>> ]]");
+    "seat-without-release": "a new seat is put into its room without release", "wait::two_first_parks_in_one_room",
+        (WAIT, "let (new, old) = ([[Ordering::AcqRel =>> Ordering::Relaxed]], Ordering::Relaxed); match room");
+    "seat-stored": "a new seat is put into its room whatever was put there meanwhile", "wait::two_first_parks_in_one_room",
+        (WAIT, "[[ =>> if $on { room.store(row as u64 + 1, Ordering::Release); return Some(row); } ]] match room.compare_exchange(");
+    "end-unannounced": "nobody is woken when the last handle goes", "bus::the_last_handle_ends_a_stream",
+        (BUS, "[[self.0.ring.wake_all(); =>> ]]");
+    "closed-store-relaxed": "the end is stored without release", "bus::the_last_handle_ends_a_stream",
+        (BUS, "self.0.closed.store(true, [[Ordering::Release =>> Ordering::Relaxed]])");
+    "closed-load-relaxed": "the end is read without acquire", "bus::the_last_handle_ends_a_stream",
+        (BUS, "self.closed.load([[Ordering::Acquire =>> Ordering::Relaxed]])");
+}

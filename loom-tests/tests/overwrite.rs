@@ -1,0 +1,215 @@
+//! Models of overwriting: gates, pins, horizon and limit, void indices.
+#![cfg(loom)]
+
+use framebus::ring::{Delivery, Geometry, MAX_SEQUENCE, Ring, RingConfig, Select, Start};
+use loom::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+use loom_tests::{
+    Boxes, FRAME, Got, TERMINAL, check, everything, publish, publisher, reader, rest, shards, tiny,
+};
+
+/// Proves: one publisher laps a reader twice without overwriting what it reads, and what it lost is
+/// counted. Guards against: an extender that misses a pin, a reader that misses the horizon.
+#[test]
+fn one_publisher_laps_a_reader_twice() {
+    check(2, || {
+        let ring = tiny(2, 1);
+        let subscription = everything(&ring);
+        let reader = reader(subscription, 1);
+        let published = publish(&ring, FRAME, 0..4);
+        rest(reader.join().unwrap(), published);
+    });
+}
+
+/// Checks that no slot stayed with an owner that is gone: the lane holds all that it promises.
+fn all_places_come_back(ring: &Boxes, places: u64, chunk: u64) {
+    assert_eq!(publish(ring, FRAME, 0..2 * places), 2 * places);
+    let mut late = Got::default();
+    late.poll(&mut everything(ring));
+    let window = places - chunk + 1;
+    let expected: Vec<_> = (2 * places - window..2 * places).collect();
+    assert!(late.values().ends_with(&expected), "{late:?}");
+}
+
+/// Proves: publishers that lap a reader neither wait for it nor overwrite what it reads. Guards
+/// against: two owners of a slot, a slot of a suspended owner granted again, a loss untold.
+fn two_publishers_lap_a_reader(places: u64, chunk: u64, own: u64, preemptions: usize) {
+    check(preemptions, move || {
+        let ring = tiny(places, chunk);
+        let subscription = everything(&ring);
+        let second = publisher(&ring, FRAME, own..own + own - 1);
+        let reader = reader(subscription, 1);
+        let published = publish(&ring, FRAME, 0..own) + second.join().unwrap();
+        rest(reader.join().unwrap(), published);
+        all_places_come_back(&ring, places, chunk);
+    });
+}
+
+#[test]
+fn two_publishers_lap_a_reader_in_four_places() {
+    two_publishers_lap_a_reader(4, 1, 3, 1);
+}
+
+#[test]
+fn two_publishers_lap_a_reader_in_chunks_of_two() {
+    two_publishers_lap_a_reader(4, 2, 3, 1);
+}
+
+/// Proves: three publishers in two places, none ever waiting: slots of suspended owners are void
+/// for the others, lap after lap, and come back. Guards against: two owners of one slot.
+#[test]
+fn three_publishers_in_two_places() {
+    check(1, || {
+        let ring = tiny(2, 1);
+        let subscription = everything(&ring);
+        let others = [publisher(&ring, FRAME, 0..1), publisher(&ring, FRAME, 1..2)];
+        let own = publish(&ring, FRAME, 2..4);
+        let published = others.into_iter().map(|it| it.join().unwrap()).sum::<u64>() + own;
+        rest((subscription, Got::default()), published);
+    });
+}
+
+/// Proves: a publisher that was suspended between its claim and its look at the gate, for a lap, finds
+/// out whether the index had been granted to it. Guards against: a slot with two owners, and one
+/// that nobody gives up.
+fn a_claimer_that_comes_late(places: u64, chunk: u64) {
+    check(2, move || {
+        let ring = tiny(places, chunk);
+        let subscription = everything(&ring);
+        let late = publisher(&ring, FRAME, 10..11);
+        let published = publish(&ring, FRAME, 0..places + 1) + late.join().unwrap();
+        rest((subscription, Got::default()), published);
+        all_places_come_back(&ring, places, chunk);
+    });
+}
+
+#[test]
+fn a_claimer_that_comes_late_alone() {
+    a_claimer_that_comes_late(2, 1);
+}
+
+#[test]
+fn a_claimer_that_comes_late_to_a_chunk() {
+    a_claimer_that_comes_late(4, 2);
+}
+
+/// Proves: two publishers that extend at once make one decision, beside the limit's slack. Guards
+/// against: two decisions on a chunk, a limit raised over a chunk that was not looked at.
+#[test]
+fn two_extenders_at_once() {
+    check(1, || {
+        let ring = shards(1, Geometry::exact(4, 1, 1, 1));
+        let subscription = everything(&ring);
+        assert_eq!(publish(&ring, FRAME, 0..3), 3);
+        let second = publisher(&ring, FRAME, 3..5);
+        let reader = reader(subscription, 1);
+        let published = 3 + publish(&ring, FRAME, 5..7) + second.join().unwrap();
+        rest(reader.join().unwrap(), published);
+    });
+}
+
+/// Proves: who finds the limit raised by another, who looked at the pins, may overwrite what a reader
+/// was done with by then. Guards against: a limit that does not carry on what its extender saw.
+#[test]
+fn a_limit_raised_by_another() {
+    check(2, || {
+        let ring = tiny(2, 1);
+        // One lane has all that matters here, and fewer steps.
+        let select = Select::Terminals;
+        let mut subscription = ring.subscribe(select, None, Start::Oldest).unwrap();
+        assert_eq!(publish(&ring, TERMINAL, 0..2), 2);
+        // Relaxed: the reader is done by then, but only its pin says so to publishers.
+        let done = Arc::new(AtomicBool::new(false));
+        let reader = {
+            let done = done.clone();
+            thread::spawn(move || {
+                let mut got = Got::default();
+                subscription.batch(|delivery| got.take(delivery));
+                done.store(true, Ordering::Relaxed);
+                got
+            })
+        };
+        while !done.load(Ordering::Relaxed) {
+            thread::yield_now();
+        }
+        let second = publisher(&ring, TERMINAL, 2..3);
+        publish(&ring, TERMINAL, 3..4);
+        second.join().unwrap();
+        assert_eq!(reader.join().unwrap().frames[0], (1, 0));
+    });
+}
+
+/// Proves: while a reader sleeps in its batch, two publishers lap the ring without waiting for it,
+/// extend at once, and leave the frame that it holds alone. Guards against: pinned places not made
+/// void, or void only to one of the extenders.
+#[test]
+fn a_reader_asleep_in_its_batch() {
+    check(2, || {
+        let ring = tiny(4, 1);
+        let mut subscription = everything(&ring);
+        let mut published = publish(&ring, FRAME, [7]);
+        let mut got = Got::default();
+        subscription.batch(|delivery| {
+            let others = [10..13, 20..23].map(|values| publisher(&ring, FRAME, values));
+            published += others.into_iter().map(|it| it.join().unwrap()).sum::<u64>();
+            // Each saw the other's frames or took its slots for unfinished ones; now all are seen.
+            assert_eq!(publish(&ring, FRAME, 30..34), 4);
+            assert!(matches!(delivery, Delivery::Frame(1, value) if **value == 7));
+            got.take(delivery)
+        });
+        rest((subscription, got), published + 4);
+    });
+}
+
+/// Proves: while a publisher sleeps between its number and its stamp, another laps the ring and
+/// does not wait for it; the slot is its own until it is done, and comes back after that. Guards
+/// against: a slot of a suspended owner granted again, a void place that stays void for ever.
+#[test]
+fn a_publisher_asleep_on_its_slot() {
+    check(1, || {
+        let ring = tiny(2, 1);
+        let subscription = everything(&ring);
+        let mut published = 1;
+        ring.publish_with(FRAME, |_| {
+            let other = publisher(&ring, FRAME, 10..13);
+            let reader = reader(everything(&ring), 1);
+            // Refused only while the reader holds the other slot.
+            published += other.join().unwrap();
+            reader.join().unwrap();
+            Box::new(0)
+        })
+        .unwrap();
+        let got = rest((subscription, Got::default()), published);
+        assert!(got.values().contains(&0) || got.lost > 0);
+        all_places_come_back(&ring, 2, 1);
+    });
+}
+
+/// Proves: an index that its claimer gives up is passed over. Guards against: reading what was never
+/// written there.
+#[test]
+fn an_index_that_is_given_up() {
+    check(2, || {
+        let lane = Geometry::exact(4, 1, 0, 1);
+        let ring = Ring::new(&RingConfig {
+            shards: 1,
+            frames: lane,
+            terminals: lane,
+            after: MAX_SEQUENCE - 1,
+        });
+        let subscription = everything(&ring);
+        let second = publisher(&ring, FRAME, 0..1);
+        let reader = reader(subscription, 1);
+        // One of the two gets the last number.
+        let published = publish(&ring, FRAME, [1]) + second.join().unwrap();
+        assert_eq!(published, 1);
+        let (mut subscription, mut got) = reader.join().unwrap();
+        got.poll(&mut subscription);
+        assert_eq!((got.frames.len(), got.frames[0].0), (1, MAX_SEQUENCE));
+    });
+}

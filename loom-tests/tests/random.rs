@@ -1,0 +1,183 @@
+//! Schedules drawn at random, on sizes that loom can't reach: shuttle runs the ring's threads one at a
+//! time and switches where its probabilistic scheduler says (PCT: Burckhardt and others, 2010), as if
+//! all accesses were sequentially consistent. It says nothing of weak orderings; loom does.
+//!
+//! `RUSTFLAGS="--cfg shuttle" cargo test -p loom-tests --release --test random`;
+//! `SHUTTLE_SCHEDULES` says how many schedules each test draws, 300 by default. A failure prints the
+//! schedule, which `shuttle::replay` repeats.
+#![cfg(shuttle)]
+
+use framebus::ring::{
+    CLASS_BITS, Delivery, Geometry, Polled, Ring, RingConfig, Route, Select, Start, Subscription,
+    TagFilter,
+};
+use shuttle::thread;
+use std::ops::ControlFlow;
+
+const PUBLISHERS: u64 = 4;
+const FRAMES: u64 = 40;
+
+fn schedules() -> usize {
+    let chosen = std::env::var("SHUTTLE_SCHEDULES").ok();
+    chosen.map_or(300, |it| it.parse().expect("a number of schedules"))
+}
+
+fn ring(shards: usize, places: u64, chunk: u64, slack: u64, batch: u64) -> Ring<Box<u64>> {
+    let lane = Geometry::exact(places, chunk, slack, batch);
+    Ring::new(&RingConfig {
+        shards,
+        frames: lane,
+        terminals: lane,
+        after: 0,
+    })
+}
+
+/// Publishes a thread's frames, in batches now and then; how many the ring took, and how many of
+/// them are of tag 1.
+fn publish(ring: &Ring<Box<u64>>, thread: u64) -> (u64, u64) {
+    let (mut taken, mut tagged) = (0, 0);
+    for n in 0..FRAMES {
+        let tag = n % 2;
+        let route = Route {
+            shard: (thread + n / 3) as usize,
+            terminal: n % 5 == 0,
+            tag: (tag as u32) << CLASS_BITS,
+        };
+        if n % 7 == 0 {
+            let other = Route {
+                tag: (1 - tag as u32) << CLASS_BITS,
+                ..route
+            };
+            let items = vec![(route, n), (other, n)];
+            if ring.publish_all_with(items, |_, n| Box::new(n)).is_ok() {
+                (taken, tagged) = (taken + 2, tagged + 1);
+            }
+        } else if ring.publish(route, Box::new(n)).is_ok() {
+            (taken, tagged) = (taken + 1, tagged + tag);
+        }
+    }
+    (taken, tagged)
+}
+
+#[derive(Default, Debug)]
+struct Tally {
+    last: u64,
+    given: u64,
+    lost: u64,
+}
+
+impl Tally {
+    fn take(&mut self, delivery: Delivery<'_, Box<u64>>) -> ControlFlow<()> {
+        match delivery {
+            Delivery::Frame(number, value) => {
+                assert!(number > self.last, "{number} after {}", self.last);
+                assert!(**value < FRAMES);
+                self.last = number;
+                self.given += 1;
+            }
+            Delivery::Gap(gap) => {
+                assert!(gap.first == self.last + 1 && gap.lost > 0, "{gap:?}");
+                self.last = gap.last;
+                self.lost += gap.lost;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Polls `times` times by turns in both ways; then the rest is for when all is still.
+fn read(
+    mut subscription: Subscription<Box<u64>>,
+    times: usize,
+) -> thread::JoinHandle<(Subscription<Box<u64>>, Tally)> {
+    thread::spawn(move || {
+        let mut tally = Tally::default();
+        for time in 0..times {
+            if time % 2 == 0 {
+                subscription.poll(|delivery| tally.take(delivery));
+            } else {
+                subscription.batch(|delivery| tally.take(delivery));
+            }
+            thread::yield_now();
+        }
+        (subscription, tally)
+    })
+}
+
+fn rest((mut subscription, mut tally): (Subscription<Box<u64>>, Tally)) -> Tally {
+    while subscription.poll(|delivery| tally.take(delivery)) != Polled::CaughtUp {}
+    tally
+}
+
+/// Four publishers, a reader of everything and one through a filter: order, and counts that add up.
+fn run(shards: usize, places: u64, chunk: u64, slack: u64, batch: u64) {
+    let ring = ring(shards, places, chunk, slack, batch);
+    let all = ring.subscribe(Select::All, None, Start::Oldest).unwrap();
+    let filter = TagFilter {
+        mask: 1 << CLASS_BITS,
+        value: 1 << CLASS_BITS,
+        classes: !0,
+    };
+    let some = ring
+        .subscribe(Select::All, Some(filter), Start::Oldest)
+        .unwrap();
+    let publishers: Vec<_> = (0..PUBLISHERS)
+        .map(|thread| {
+            let ring = ring.clone();
+            thread::spawn(move || publish(&ring, thread))
+        })
+        .collect();
+    let readers = (read(all, 30), read(some, 30));
+    let (mut taken, mut tagged) = (0, 0);
+    for publisher in publishers {
+        let (one, of_it) = publisher.join().unwrap();
+        (taken, tagged) = (taken + one, tagged + of_it);
+    }
+    let all = rest(readers.0.join().unwrap());
+    assert_eq!(all.given + all.lost, taken, "{all:?}");
+    let some = rest(readers.1.join().unwrap());
+    assert!(some.given + some.lost >= tagged, "{some:?} of {tagged}");
+    assert_eq!(ring.next_sequence(), taken + 1);
+}
+
+#[test]
+fn tiny_lanes_lapped() {
+    shuttle::check_pct(|| run(1, 4, 2, 0, 1), schedules(), 3);
+}
+
+#[test]
+fn chunks_and_slack() {
+    shuttle::check_pct(|| run(1, 16, 4, 4, 2), schedules(), 4);
+}
+
+#[test]
+fn shards_merged() {
+    shuttle::check_pct(|| run(2, 8, 2, 2, 2), schedules(), 4);
+}
+
+#[test]
+fn switched_anywhere() {
+    shuttle::check_random(|| run(2, 8, 2, 2, 2), schedules());
+}
+
+#[test]
+fn nothing_lost_where_all_fits() {
+    shuttle::check_pct(
+        || {
+            let ring = ring(2, 256, 16, 32, 16);
+            let all = ring.subscribe(Select::All, None, Start::Oldest).unwrap();
+            let publishers: Vec<_> = (0..PUBLISHERS)
+                .map(|thread| {
+                    let ring = ring.clone();
+                    thread::spawn(move || publish(&ring, thread).0)
+                })
+                .collect();
+            let reader = read(all, 20);
+            let taken: u64 = publishers.into_iter().map(|it| it.join().unwrap()).sum();
+            let tally = rest(reader.join().unwrap());
+            assert_eq!((tally.given, tally.lost), (taken, 0));
+        },
+        schedules(),
+        3,
+    );
+}

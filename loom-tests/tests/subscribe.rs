@@ -1,0 +1,122 @@
+//! Models of subscriptions that come, go and are copied while frames are published.
+#![cfg(loom)]
+
+use framebus::ring::{Select, Start, Subscription};
+use loom::thread;
+use loom_tests::{Boxes, FRAME, Got, TERMINAL, check, everything, publish, publisher, rest, tiny};
+
+/// A thread that subscribes and polls once; also says where the subscription started.
+fn subscriber(
+    ring: &Boxes,
+    start: Start,
+) -> thread::JoinHandle<(u64, Subscription<Box<u64>>, Got)> {
+    let ring = ring.clone();
+    thread::spawn(move || {
+        let mut subscription = ring.subscribe(Select::All, None, start).unwrap();
+        let position = subscription.position();
+        let mut got = Got::default();
+        got.poll(&mut subscription);
+        (position, subscription, got)
+    })
+}
+
+/// Proves: a subscription made at a cursor while frames are published starts exactly behind it.
+/// Guards against: a frame skipped or given twice around the start.
+#[test]
+fn at_a_cursor_beside_a_publisher() {
+    check(3, || {
+        let ring = tiny(4, 1);
+        assert_eq!(publish(&ring, FRAME, 1..3), 2);
+        let second = publisher(&ring, FRAME, 3..5);
+        let third = subscriber(&ring, Start::After(1));
+        second.join().unwrap();
+        let (position, subscription, got) = third.join().unwrap();
+        assert_eq!(position, 1);
+        let got = rest((subscription, got), 3);
+        assert_eq!(got.frames, [(2, 2), (3, 3), (4, 4)]);
+    });
+}
+
+/// Proves: the same when the ring is lapped meanwhile: what had expired and what is lost later add
+/// up to what was published behind the cursor. Guards against: an expiry counted twice or not.
+#[test]
+fn at_a_cursor_that_expires() {
+    check(1, || {
+        let ring = tiny(2, 1);
+        assert_eq!(publish(&ring, FRAME, 1..3), 2);
+        let second = publisher(&ring, FRAME, 3..6);
+        let third = subscriber(&ring, Start::After(1));
+        let published = 1 + second.join().unwrap();
+        let (_, subscription, got) = third.join().unwrap();
+        let got = rest((subscription, got), published);
+        assert!(
+            got.frames
+                .iter()
+                .all(|&(number, value)| number == value && number > 1)
+        );
+    });
+}
+
+/// Proves: a subscription that starts at the latest frame misses nothing behind the number that it
+/// names as its position, in either lane. Guards against: a start between claim and number.
+#[test]
+fn at_the_latest_beside_publishers() {
+    check(1, || {
+        let ring = tiny(4, 1);
+        let second = publisher(&ring, TERMINAL, 10..11);
+        let third = subscriber(&ring, Start::Latest);
+        let published = publish(&ring, FRAME, 0..2) + second.join().unwrap();
+        let (position, subscription, got) = third.join().unwrap();
+        rest((subscription, got), published - position);
+    });
+}
+
+/// Proves: a copy of a subscription is at the same place and independent from there on. Guards
+/// against: a copy that shares a pin with the original, or forgets a loss that was not told yet.
+#[test]
+fn a_clone_beside_a_publisher() {
+    check(1, || {
+        let ring = tiny(2, 1);
+        let mut subscription = everything(&ring);
+        let second = publisher(&ring, FRAME, 0..4);
+        let third = thread::spawn(move || {
+            let mut got = Got::default();
+            got.poll(&mut subscription);
+            let mut clone = subscription.try_clone().unwrap();
+            let before = got.frames.len() as u64 + got.lost;
+            let mut again = Got::default();
+            again.poll(&mut clone);
+            (subscription, got, clone, again, before)
+        });
+        let published = second.join().unwrap();
+        let (subscription, got, clone, again, before) = third.join().unwrap();
+        rest((subscription, got), published);
+        rest((clone, again), published - before);
+    });
+}
+
+/// Proves: a subscription that goes while publishers look at its pins, and another that gets its
+/// row, disturb nothing. Guards against: a row given back with its pin set, or read by two.
+#[test]
+fn a_drop_beside_a_publisher() {
+    check(1, || {
+        let ring = tiny(2, 1);
+        let mut subscription = everything(&ring);
+        let second = publisher(&ring, FRAME, 0..4);
+        let third = {
+            let ring = ring.clone();
+            thread::spawn(move || {
+                Got::default().poll(&mut subscription);
+                drop(subscription);
+                let mut next = everything(&ring);
+                let from = next.position();
+                let mut got = Got::default();
+                got.poll(&mut next);
+                (next, got, from)
+            })
+        };
+        let published = second.join().unwrap();
+        let (next, got, from) = third.join().unwrap();
+        rest((next, got), published - from);
+    });
+}

@@ -1,0 +1,68 @@
+//! Models of the terminal rule: a terminal frame is delivered, or its loss is told as such.
+#![cfg(loom)]
+
+use loom_tests::{FRAME, TERMINAL, check, everything, publish, publisher, reader, rest, tiny};
+
+/// Proves: when terminal frames themselves lap the reader, each gap says so: also one that is told
+/// late, for a publisher that was suspended for the lap. Guards against: a terminal frame neither
+/// delivered nor told.
+#[test]
+fn terminal_frames_lap_a_reader() {
+    check(1, || {
+        let ring = tiny(4, 2);
+        let subscription = everything(&ring);
+        let second = publisher(&ring, TERMINAL, 3..5);
+        let reader = reader(subscription, 1);
+        let published = publish(&ring, TERMINAL, 0..3) + second.join().unwrap();
+        let got = rest(reader.join().unwrap(), published);
+        assert_eq!(got.lost_no_terminals, 0, "{got:?}");
+    });
+}
+
+/// Proves: while ordinary frames lap the reader, the terminal frame arrives, in its place in the
+/// order. Guards against: a terminal overwritten by the flood, or overtaken, or given twice.
+#[test]
+fn a_lap_with_terminal_recovery() {
+    check(2, || {
+        let ring = tiny(2, 1);
+        let subscription = everything(&ring);
+        let reader = reader(subscription, 1);
+        let mut published = publish(&ring, FRAME, 0..2);
+        let number = ring.publish(TERMINAL, Box::new(100)).unwrap();
+        published += publish(&ring, FRAME, 2..4) + 1;
+        let got = rest(reader.join().unwrap(), published);
+        assert!(got.frames.contains(&(number, 100)), "terminal: {got:?}");
+        assert!(!got.terminals_lost);
+    });
+}
+
+/// Proves: the same with the terminal frame's publisher suspended at any step of its own.
+#[test]
+fn a_lap_while_a_terminal_frame_is_published() {
+    check(1, || {
+        let ring = tiny(2, 1);
+        let subscription = everything(&ring);
+        let flood = publisher(&ring, FRAME, 0..3);
+        let reader = reader(subscription, 1);
+        let number = ring.publish(TERMINAL, Box::new(100)).unwrap();
+        let published = flood.join().unwrap() + 1;
+        let got = rest(reader.join().unwrap(), published);
+        assert!(got.frames.contains(&(number, 100)), "terminal: {got:?}");
+        assert!(!got.terminals_lost);
+    });
+}
+
+/// Proves: the same for a terminal frame whose publisher was suspended between its claim and its
+/// number for a whole lap, and that is numbered when its loss was noticed long ago.
+#[test]
+fn a_terminal_frame_numbered_late() {
+    check(1, || {
+        let ring = tiny(2, 1);
+        let subscription = everything(&ring);
+        let late = publisher(&ring, TERMINAL, 10..11);
+        let reader = reader(subscription, 1);
+        let published = publish(&ring, TERMINAL, 0..3) + late.join().unwrap();
+        let got = rest(reader.join().unwrap(), published);
+        assert_eq!(got.lost_no_terminals, 0, "{got:?}");
+    });
+}

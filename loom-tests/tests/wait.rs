@@ -1,0 +1,232 @@
+//! Models of waiting: a publish against a park. The reader looks once after it lay down; when that
+//! look finds nothing, it must have been woken by the time all is still.
+#![cfg(loom)]
+
+use framebus::ring::{
+    ANY_KEY, Geometry, Ring, RingConfig, Route, Select, Start, Subscription, TagFilter,
+};
+use loom::thread::{self, JoinHandle};
+use loom_tests::{FRAME, Got, check, everything, tiny};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Wake, Waker};
+
+type Boxes = Ring<Box<u64>>;
+
+/// Counts how often it was woken. Not a part of the model: looked at when all is still.
+#[derive(Default)]
+struct Bell(AtomicUsize);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Bell {
+    fn rung(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+fn shard(ring: &Boxes, filter: Option<TagFilter>) -> Subscription<Box<u64>> {
+    ring.subscribe(Select::Shard(0), filter, Start::Oldest)
+        .unwrap()
+}
+
+/// What a reader thread hands back: it must live until all is still, for its seat.
+type Read = (Subscription<Box<u64>>, Got);
+
+/// A thread that lies down and looks once.
+fn sleeper(
+    mut subscription: Subscription<Box<u64>>,
+    key: Option<u64>,
+    bell: &Arc<Bell>,
+) -> JoinHandle<Read> {
+    let waker = Waker::from(bell.clone());
+    thread::spawn(move || {
+        let mut got = Got::default();
+        subscription.lie_down(key, &waker).unwrap();
+        got.poll(&mut subscription);
+        (subscription, got)
+    })
+}
+
+fn publisher(ring: &Boxes, route: Route, key: u64) -> JoinHandle<()> {
+    let ring = ring.clone();
+    thread::spawn(move || publish(&ring, route, key))
+}
+
+fn publish(ring: &Boxes, route: Route, key: u64) {
+    ring.publish(route, Box::new(key)).unwrap();
+    ring.wake(route, [key, key]);
+}
+
+/// Proves: a frame is seen, or its reader is woken, once. Guards against: no fence on either side,
+/// a flag raised before it is counted.
+#[test]
+fn a_park_against_a_publish() {
+    for key in [Some(7), Some(ANY_KEY), None] {
+        check(3, move || {
+            let (ring, bell) = (tiny(2, 1), Arc::new(Bell::default()));
+            let reader = sleeper(shard(&ring, None), key, &bell);
+            publish(&ring, FRAME, 7);
+            let (_subscription, got) = reader.join().unwrap();
+            assert!(got.has(7) || bell.rung() == 1, "asleep for ever: {got:?}");
+            assert!(bell.rung() <= 1);
+        });
+    }
+}
+
+/// Proves: the same for a reader of two shards, whose first park is beside the publish. Guards
+/// against: a wide seat that a shard's watch does not show.
+#[test]
+fn a_wide_park_against_a_publish() {
+    for key in [Some(7), Some(ANY_KEY), None] {
+        check(3, move || {
+            let lane = Geometry::exact(2, 1, 0, 1);
+            let ring = Ring::new(&RingConfig {
+                shards: 2,
+                frames: lane,
+                terminals: lane,
+                after: 0,
+            });
+            let bell = Arc::new(Bell::default());
+            let reader = sleeper(everything(&ring), key, &bell);
+            publish(&ring, Route { shard: 1, ..FRAME }, 7);
+            let (_subscription, got) = reader.join().unwrap();
+            assert!(got.has(7) || bell.rung() == 1, "asleep for ever: {got:?}");
+            assert!(bell.rung() <= 1);
+        });
+    }
+}
+
+/// Proves: two publishers wake a sleeper once for one park. Guards against: a flag that both take down.
+#[test]
+fn two_publishers_wake_once() {
+    check(2, || {
+        let (ring, bell) = (tiny(4, 1), Arc::new(Bell::default()));
+        let reader = sleeper(shard(&ring, None), Some(7), &bell);
+        let second = publisher(&ring, FRAME, 7);
+        publish(&ring, FRAME, 7);
+        second.join().unwrap();
+        let (_subscription, got) = reader.join().unwrap();
+        assert!(
+            got.frames.len() == 2 || bell.rung() == 1,
+            "asleep for ever: {got:?}"
+        );
+        assert!(bell.rung() <= 1);
+    });
+}
+
+/// Proves: who takes a seat that another just left, with another key, is woken for its own.
+/// Guards against: a walker that takes the new holder's wishes for the old one's and passes on.
+#[test]
+fn a_seat_changes_hands_beside_a_publish() {
+    check(2, || {
+        let (ring, bell) = (tiny(2, 1), Arc::new(Bell::default()));
+        let (mut first, mut second) = (shard(&ring, None), shard(&ring, None));
+        let waker = Waker::from(bell.clone());
+        first.lie_down(Some(1), Waker::noop()).unwrap();
+        let reader = thread::spawn(move || {
+            drop(first);
+            let mut got = Got::default();
+            second.lie_down(Some(7), &waker).unwrap();
+            got.poll(&mut second);
+            (second, got)
+        });
+        publish(&ring, FRAME, 7);
+        let (_subscription, got) = reader.join().unwrap();
+        assert!(got.has(7) || bell.rung() == 1, "asleep for ever: {got:?}");
+    });
+}
+
+/// Proves: two who park in one room for the first time are both found. Guards against: a seat lost
+/// when two are put into a list at once.
+#[test]
+fn two_first_parks_in_one_room() {
+    check(2, || {
+        let ring = tiny(2, 1);
+        let bells = [(); 2].map(|()| Arc::new(Bell::default()));
+        let readers = [0, 1].map(|at| sleeper(shard(&ring, None), Some(7), &bells[at]));
+        publish(&ring, FRAME, 7);
+        for (reader, bell) in readers.into_iter().zip(bells) {
+            let (_subscription, got) = reader.join().unwrap();
+            assert!(got.has(7) || bell.rung() == 1, "asleep for ever: {got:?}");
+        }
+    });
+}
+
+/// Proves: a sleeper that turns from its own frames to any is woken by any, unless the publish was
+/// over before: then nothing is unfinished any more when it looks. Guards against: a wish that
+/// changes while the flag is up.
+#[test]
+fn a_wish_widens_beside_a_publish() {
+    check(3, || {
+        let (ring, bell) = (tiny(2, 1), Arc::new(Bell::default()));
+        let filter = TagFilter {
+            mask: 0,
+            value: 0,
+            classes: 1 << 1,
+        };
+        let (mut narrow, all) = (shard(&ring, Some(filter)), shard(&ring, None));
+        let waker = Waker::from(bell.clone());
+        let reader = thread::spawn(move || {
+            narrow.lie_down(Some(ANY_KEY), &waker).unwrap();
+            narrow.lie_down(None, &waker).unwrap();
+            let mut got = Got::default();
+            let mut all = all;
+            got.poll(&mut all);
+            (narrow, got)
+        });
+        // Of class 0, which the filter does not let through: to be woken for, not to be read.
+        publish(&ring, FRAME, 7);
+        let (mut narrow, got) = reader.join().unwrap();
+        assert!(got.has(7) || bell.rung() > 0, "asleep for ever");
+        assert!(narrow.rise() || bell.rung() == 0, "woken, and still asleep");
+    });
+}
+
+/// Proves: a frame that an unfinished one of another key holds back is not slept through. Guards
+/// against: a sleeper for its own frames only, while what is in front of them is unfinished.
+#[test]
+fn a_frame_held_back_by_another_key() {
+    check(3, || {
+        let (ring, bell) = (tiny(4, 1), Arc::new(Bell::default()));
+        let mut subscription = shard(&ring, None);
+        let waker = Waker::from(bell.clone());
+        let reader = thread::spawn(move || {
+            let mut got = Got::default();
+            subscription.lie_down(Some(7), &waker).unwrap();
+            got.poll(&mut subscription);
+            if !got.has(7) && subscription.is_behind() {
+                subscription.lie_down(None, &waker).unwrap();
+                got.poll(&mut subscription);
+            }
+            (subscription, got)
+        });
+        let other = publisher(&ring, FRAME, 8);
+        publish(&ring, FRAME, 7);
+        other.join().unwrap();
+        let (_subscription, got) = reader.join().unwrap();
+        assert!(got.has(7) || bell.rung() > 0, "asleep for ever: {got:?}");
+    });
+}
+
+/// Proves: nobody is woken for another key, or for a tag that its filter keeps out.
+#[test]
+fn others_sleep_on() {
+    check(3, || {
+        let (ring, bell) = (tiny(4, 1), Arc::new(Bell::default()));
+        let filter = TagFilter {
+            mask: 0,
+            value: 0,
+            classes: 1 << 1,
+        };
+        let other_key = sleeper(shard(&ring, None), Some(8), &bell);
+        let other_class = sleeper(shard(&ring, Some(filter)), Some(7), &bell);
+        publish(&ring, FRAME, 7);
+        let _seats = [other_key, other_class].map(|it| it.join().unwrap());
+        assert_eq!(bell.rung(), 0);
+    });
+}

@@ -1,0 +1,86 @@
+//! What became of a subscription, as numbers.
+
+use crate::event::{EventEnvelope, EventOverflowReason};
+
+/// What became of a subscription so far; see
+/// [`AgentEventStream::stats`](super::AgentEventStream::stats). A clone of a stream begins with the
+/// counts of its original, as with its place.
+///
+/// ```
+/// # use framebus::*;
+/// let bus = InMemoryAgentEventBus::default();
+/// let mut stream = bus.subscribe_all(None)?;
+/// let frame = |kind| EventFrame::new(AgentEvent::envelope_only(EventEnvelope::new("r", "a", kind)));
+/// (0..100).try_for_each(|_| bus.publish(frame(EventKind::ModelStreamDelta)))?;
+/// assert_eq!(stream.stats().lag, 100);
+/// // The default queue has room for 63 of them.
+/// assert_eq!(stream.by_ref().count(), 63);
+/// let stats = stream.stats();
+/// assert_eq!((stats.delivered, stats.dropped.total(), stats.notices), (63, 37, 1));
+/// assert_eq!(stats.dropped.of(EventOverflowReason::PolicyDroppedNonTerminal), 37);
+/// # Ok::<(), AgentError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StreamStats {
+    /// The number of the last frame given; where it began, before the first.
+    pub position: u64,
+    /// How many numbers were given out since that frame, or since it last lay down to wait: at most
+    /// so many frames wait for it in the rings, fewer if its scope is narrow.
+    pub lag: u64,
+    /// How many frames are in its queue.
+    pub queued: u64,
+    /// How many frames were given as themselves: all but summaries.
+    pub delivered: u64,
+    /// How many of them were terminal.
+    pub terminals: u64,
+    /// How many frames it lost.
+    pub dropped: DropCounts,
+    /// How often a lane of the rings was found overwritten before it was read.
+    pub laps: u64,
+    /// How many notices were given.
+    pub notices: u64,
+}
+
+/// What a stream counts itself; the rest of its figures is found where it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    /// The last number that was given out when it last lay down.
+    pub(super) lay_down_at: u64,
+    pub(super) delivered: u64,
+    pub(super) terminals: u64,
+    pub(super) notices: u64,
+}
+
+impl Counts {
+    #[inline]
+    pub(super) fn deliver(&mut self, envelope: &EventEnvelope) {
+        self.delivered += 1;
+        self.terminals += u64::from(envelope.event_kind.is_terminal());
+    }
+}
+
+/// How many frames were lost, by reason. A notice that stands for several gaps names one reason;
+/// here each frame counts under its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DropCounts([u64; EventOverflowReason::ALL.len()]);
+
+impl DropCounts {
+    /// How many for this reason.
+    pub fn of(&self, reason: EventOverflowReason) -> u64 {
+        self.0[reason as usize]
+    }
+
+    /// How many in all.
+    pub fn total(&self) -> u64 {
+        self.0
+            .iter()
+            .fold(0, |sum, &count| sum.saturating_add(count))
+    }
+}
+
+impl From<[u64; EventOverflowReason::ALL.len()]> for DropCounts {
+    fn from(counts: [u64; EventOverflowReason::ALL.len()]) -> Self {
+        DropCounts(counts)
+    }
+}

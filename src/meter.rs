@@ -1,0 +1,219 @@
+//! Figures for the `metrics` facade, recorded when the host asks: nothing is counted for them on the
+//! way of a frame.
+//!
+//! A host calls [`BusMeter::record`] at its pace, each second or at each scrape, and each reader its
+//! own [`SubscriptionMeter::record`] now and then.
+//!
+//! | name | type | labels | |
+//! | --- | --- | --- | --- |
+//! | `framebus_published_total` | counter | `bus` | frames published |
+//! | `framebus_woken_total` | counter | `bus` | sleeping subscriptions that a publisher woke |
+//! | `framebus_voids_total` | counter | `bus` | places passed over because somebody held them |
+//! | `framebus_wraps_total` | counter | `bus`, `lane` | how often lanes went round: `frames`, `terminals` |
+//! | `framebus_sequence` | gauge | `bus` | the number of the last frame |
+//! | `framebus_oldest_sequence` | gauge | `bus` | the number of the oldest frame held |
+//! | `framebus_parked` | gauge | `bus` | subscriptions asleep |
+//! | `framebus_lane_fill` | gauge | `bus`, `lane` | how full the fullest shard's lane is, 0 to 1 |
+//! | `framebus_subscription_delivered_total` | counter | `bus`, `subscription` | frames given as themselves |
+//! | `framebus_subscription_terminals_total` | counter | `bus`, `subscription` | terminal ones of them |
+//! | `framebus_subscription_dropped_total` | counter | `bus`, `subscription`, `reason` | frames lost |
+//! | `framebus_subscription_laps_total` | counter | `bus`, `subscription` | lanes found overwritten |
+//! | `framebus_subscription_notices_total` | counter | `bus`, `subscription` | notices given |
+//! | `framebus_subscription_lag` | gauge | `bus`, `subscription` | numbers behind, at most |
+//! | `framebus_subscription_queued` | gauge | `bus`, `subscription` | frames in its queue |
+//!
+//! The label `bus` and those of subscriptions are the host's words, and as many as
+//! [`BusMeter::max_subscriptions`] says: a recorder keeps every label that it ever saw.
+#![forbid(unsafe_code)]
+
+use crate::bus::{InMemoryAgentEventBus, StreamStats, WeakEventBus};
+use crate::event::{AgentError, AgentErrorKind, EventOverflowReason};
+use crate::ring::{LaneStats, RingStats, ShardStats};
+use metrics::{Counter, Gauge, counter, gauge};
+use std::collections::HashSet;
+
+/// Records what a bus is doing. See the [module](self).
+///
+/// ```
+/// use framebus::InMemoryAgentEventBus;
+/// use framebus::meter::BusMeter;
+///
+/// let bus = InMemoryAgentEventBus::default();
+/// let mut meter = BusMeter::new(&bus, "main");
+/// let stream = bus.subscribe_all(None)?;
+/// let mut ui = meter.subscription("ui")?;
+/// // Now and then:
+/// meter.record();
+/// ui.record(&stream.stats());
+/// # use framebus::AgentEventBus;
+/// # Ok::<(), framebus::AgentError>(())
+/// ```
+pub struct BusMeter {
+    bus: WeakEventBus,
+    name: String,
+    max_subscriptions: usize,
+    labels: HashSet<String>,
+    published: Counter,
+    woken: Counter,
+    voids: Counter,
+    sequence: Gauge,
+    oldest: Gauge,
+    parked: Gauge,
+    lanes: [LaneMeter; 2],
+}
+
+struct LaneMeter {
+    of: fn(&ShardStats) -> &LaneStats,
+    wraps: Counter,
+    fill: Gauge,
+}
+
+impl BusMeter {
+    /// A meter for a bus, under the host's name for it. Does not keep the bus open.
+    pub fn new(bus: &InMemoryAgentEventBus, name: impl Into<String>) -> Self {
+        let name: String = name.into();
+        let lane = |lane: &'static str, of| LaneMeter {
+            of,
+            wraps: counter!("framebus_wraps_total", "bus" => name.clone(), "lane" => lane),
+            fill: gauge!("framebus_lane_fill", "bus" => name.clone(), "lane" => lane),
+        };
+        BusMeter {
+            bus: bus.downgrade(),
+            max_subscriptions: 100,
+            labels: HashSet::new(),
+            published: counter!("framebus_published_total", "bus" => name.clone()),
+            woken: counter!("framebus_woken_total", "bus" => name.clone()),
+            voids: counter!("framebus_voids_total", "bus" => name.clone()),
+            sequence: gauge!("framebus_sequence", "bus" => name.clone()),
+            oldest: gauge!("framebus_oldest_sequence", "bus" => name.clone()),
+            parked: gauge!("framebus_parked", "bus" => name.clone()),
+            lanes: [
+                lane("frames", |shard| &shard.frames),
+                lane("terminals", |shard| &shard.terminals),
+            ],
+            name,
+        }
+    }
+
+    /// How many different labels subscriptions can have: 100 by default.
+    pub fn max_subscriptions(mut self, labels: usize) -> Self {
+        self.max_subscriptions = labels;
+        self
+    }
+
+    /// A meter for one subscription, under the host's name for it. Subscriptions that share a label,
+    /// at once or one after the other, add up; the gauges are those of the last one recorded.
+    ///
+    /// # Errors
+    /// [`AgentErrorKind::TooManyLabels`] for one label more than
+    /// [`max_subscriptions`](Self::max_subscriptions).
+    pub fn subscription(
+        &mut self,
+        label: impl Into<String>,
+    ) -> Result<SubscriptionMeter, AgentError> {
+        let label: String = label.into();
+        if !self.labels.contains(&label) {
+            if self.labels.len() >= self.max_subscriptions {
+                let message = format!(
+                    "{label:?} is one more than the {} labels that are allowed; let several \
+                     subscriptions share one",
+                    self.max_subscriptions
+                );
+                return Err(AgentError::new(AgentErrorKind::TooManyLabels, message));
+            }
+            self.labels.insert(label.clone());
+        }
+        Ok(SubscriptionMeter::new(&self.name, &label))
+    }
+
+    /// Records what the bus is doing now; whether it is still open.
+    pub fn record(&self) -> bool {
+        let Some(bus) = self.bus.upgrade() else {
+            return false;
+        };
+        let stats: RingStats = bus.stats();
+        self.published.absolute(stats.published);
+        self.woken.absolute(stats.woken);
+        self.sequence.set(stats.last_sequence as f64);
+        self.oldest.set(stats.oldest_sequence.unwrap_or(0) as f64);
+        self.parked.set(stats.parked as f64);
+        let mut voids = 0;
+        for lane in &self.lanes {
+            let shards = || stats.shards.iter().map(lane.of);
+            voids += shards().map(|it| it.voids).sum::<u64>();
+            lane.wraps.absolute(shards().map(|it| it.wraps).sum());
+            lane.fill
+                .set(shards().map(LaneStats::fill).fold(0.0, f64::max));
+        }
+        self.voids.absolute(voids);
+        true
+    }
+}
+
+impl std::fmt::Debug for BusMeter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BusMeter")
+            .field("name", &self.name)
+            .field("labels", &self.labels)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Records what becomes of one subscription.
+pub struct SubscriptionMeter {
+    /// What was recorded last: counters go up by the difference.
+    last: StreamStats,
+    delivered: Counter,
+    terminals: Counter,
+    dropped: [Counter; EventOverflowReason::ALL.len()],
+    laps: Counter,
+    notices: Counter,
+    lag: Gauge,
+    queued: Gauge,
+}
+
+impl SubscriptionMeter {
+    fn new(bus: &str, label: &str) -> Self {
+        let labels = || [("bus", bus.to_owned()), ("subscription", label.to_owned())];
+        SubscriptionMeter {
+            last: StreamStats::default(),
+            delivered: counter!("framebus_subscription_delivered_total", &labels()),
+            terminals: counter!("framebus_subscription_terminals_total", &labels()),
+            dropped: EventOverflowReason::ALL.map(|reason| {
+                let [bus, subscription] = labels();
+                let labels = [bus, subscription, ("reason", reason.as_str().to_owned())];
+                counter!("framebus_subscription_dropped_total", &labels)
+            }),
+            laps: counter!("framebus_subscription_laps_total", &labels()),
+            notices: counter!("framebus_subscription_notices_total", &labels()),
+            lag: gauge!("framebus_subscription_lag", &labels()),
+            queued: gauge!("framebus_subscription_queued", &labels()),
+        }
+    }
+
+    /// Records what became of the stream since it was last recorded here.
+    pub fn record(&mut self, stats: &StreamStats) {
+        let last = self.last;
+        let add = |counter: &Counter, now: u64, before: u64| {
+            counter.increment(now.saturating_sub(before));
+        };
+        add(&self.delivered, stats.delivered, last.delivered);
+        add(&self.terminals, stats.terminals, last.terminals);
+        for (counter, reason) in self.dropped.iter().zip(EventOverflowReason::ALL) {
+            add(counter, stats.dropped.of(reason), last.dropped.of(reason));
+        }
+        add(&self.laps, stats.laps, last.laps);
+        add(&self.notices, stats.notices, last.notices);
+        self.lag.set(stats.lag as f64);
+        self.queued.set(stats.queued as f64);
+        self.last = *stats;
+    }
+}
+
+impl std::fmt::Debug for SubscriptionMeter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SubscriptionMeter")
+            .field("last", &self.last)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,112 @@
+//! One client's connection: its subscription as a stream of messages.
+//!
+//! It is polled when the connection takes more, and holds nothing back itself: what is not sent yet
+//! is in the subscription's queue, or still in the rings.
+
+use super::request::Position;
+use crate::bus::{AgentEventStream, StreamEnd};
+use crate::event::{EventFrame, EventOverflowNotice, FilterFingerprint};
+use axum::Error;
+use axum::response::sse::Event;
+use futures_core::Stream;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+
+pub(super) struct Connection {
+    stream: AgentEventStream,
+    filter: FilterFingerprint,
+    next: Next,
+    /// Free for another client when this one is gone.
+    _place: OwnedSemaphorePermit,
+}
+
+/// What comes next.
+enum Next {
+    /// How long to wait before reconnecting.
+    Hello(Duration),
+    Frames,
+    Nothing,
+}
+
+/// The data of the message `end`.
+#[derive(serde::Serialize)]
+struct End<'a> {
+    reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notice: Option<&'a EventOverflowNotice>,
+}
+
+impl Connection {
+    pub(super) fn new(
+        stream: AgentEventStream,
+        filter: FilterFingerprint,
+        retry: Duration,
+        place: OwnedSemaphorePermit,
+    ) -> Self {
+        Connection {
+            stream,
+            filter,
+            next: Next::Hello(retry),
+            _place: place,
+        }
+    }
+
+    fn id(&self, cursor: &crate::event::EventCursor) -> String {
+        Position::of(cursor, self.filter).to_string()
+    }
+
+    fn frame(&self, frame: &EventFrame) -> Result<Event, Error> {
+        Event::default().id(self.id(&frame.cursor)).json_data(frame)
+    }
+
+    fn gap(&self, notice: &EventOverflowNotice) -> Result<Event, Error> {
+        let id = self.id(&notice.gap_end);
+        Event::default().event("gap").id(id).json_data(notice)
+    }
+
+    fn end(&mut self) -> Result<Event, Error> {
+        let event = Event::default().event("end");
+        let end = |reason, notice| End { reason, notice };
+        match self.stream.end() {
+            Some(StreamEnd::Failed {
+                resume_from,
+                notice,
+            }) => event
+                .id(self.id(&resume_from))
+                .json_data(end("failed", Some(&notice))),
+            Some(_) => event.json_data(end("bus_closed", None)),
+            // It could not be put to sleep: too many subscriptions wait already.
+            None => event.json_data(end("refused", None)),
+        }
+    }
+}
+
+impl Stream for Connection {
+    type Item = Result<Event, Error>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        match this.next {
+            Next::Hello(retry) => {
+                this.next = Next::Frames;
+                return Poll::Ready(Some(Ok(Event::default().retry(retry))));
+            }
+            Next::Frames => {}
+            Next::Nothing => return Poll::Ready(None),
+        }
+        match Pin::new(&mut this.stream).poll_next(context) {
+            Poll::Ready(Some(frame)) => Poll::Ready(Some(this.frame(&frame))),
+            // What no frame will tell any more is told before the end, then the end is found again.
+            ended_or_caught_up => match this.stream.take_pending_overflow() {
+                Some(notice) => Poll::Ready(Some(this.gap(&notice))),
+                None if ended_or_caught_up.is_pending() => Poll::Pending,
+                None => {
+                    this.next = Next::Nothing;
+                    Poll::Ready(Some(this.end()))
+                }
+            },
+        }
+    }
+}

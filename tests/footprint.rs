@@ -1,0 +1,119 @@
+//! What subscriptions take, and that nothing is left of them.
+//!
+//! `FRAMEBUS_CHURN=1000000 cargo test --release --test footprint -- --nocapture` makes and drops a
+//! million of them; without the variable fewer. The figures are printed.
+
+mod common;
+
+use common::{delta, size};
+use framebus::*;
+use futures_core::Stream;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::pin::Pin;
+use std::task::{Context, Waker};
+
+struct Counting;
+
+thread_local! {
+    /// What this thread took and did not give back: all here happens on the test's own thread.
+    static HELD: Cell<isize> = const { Cell::new(0) };
+}
+
+fn count(bytes: isize) {
+    let _ = HELD.try_with(|held| held.set(held.get() + bytes));
+}
+
+// SAFETY: all is handed on to the system's allocator, which is told the same sizes.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as isize);
+        // SAFETY: the caller's contract is the system's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as isize);
+        // SAFETY: the caller's contract is the system's.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count(-(layout.size() as isize));
+        // SAFETY: the caller's contract is the system's.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn held() -> isize {
+    HELD.get()
+}
+
+fn bus() -> InMemoryAgentEventBus {
+    let builder = InMemoryAgentEventBus::builder().shards(size(64));
+    builder.build().unwrap()
+}
+
+fn park(stream: &mut AgentEventStream) {
+    let mut context = Context::from_waker(Waker::noop());
+    while Pin::new(&mut *stream).poll_next(&mut context).is_ready() {}
+}
+
+/// The bytes that each of `count` sleeping subscriptions takes.
+fn each(
+    count: usize,
+    subscribe: impl Fn(&InMemoryAgentEventBus, usize) -> AgentEventStream,
+) -> isize {
+    let bus = bus();
+    let mut streams = Vec::with_capacity(count);
+    let before = held();
+    for n in 0..count {
+        let mut stream = subscribe(&bus, n);
+        park(&mut stream);
+        streams.push(stream);
+    }
+    (held() - before) / count as isize
+}
+
+#[test]
+fn an_idle_subscription_to_a_run_takes_less_than_two_kib() {
+    let run = each(10_000, |bus, n| {
+        bus.subscribe_run(RunId::new(format!("run-{n}")), None)
+            .unwrap()
+    });
+    let all = each(100, |bus, _| bus.subscribe_all(None).unwrap());
+    println!("asleep, 64 shards: {run} bytes a subscription to a run, {all} to all");
+    assert!(run < 2_048, "{run}");
+}
+
+#[test]
+fn nothing_is_left_of_subscriptions_that_came_and_went() {
+    let rounds: usize = std::env::var("FRAMEBUS_CHURN").map_or(50_000, |n| n.parse().unwrap());
+    let bus = bus();
+    (0..200).for_each(|n| bus.publish(delta(&format!("run-{n}"))).unwrap());
+    let round = |n: usize, asleep: bool| {
+        let mut stream = match n % 50 {
+            0 => bus.subscribe_all(None),
+            _ => bus.subscribe_run(RunId::new(format!("run-{}", n % 997)), None),
+        }
+        .unwrap();
+        if asleep {
+            park(&mut stream);
+        }
+    };
+    for asleep in [false, true] {
+        // Every seat that is needed was taken once.
+        (0..50_000).for_each(|n| round(n, asleep));
+        let before = held();
+        let begin = std::time::Instant::now();
+        (0..rounds).for_each(|n| round(n, asleep));
+        // Before anything is said, which takes memory too.
+        let (left, took) = (held() - before, begin.elapsed() / rounds as u32);
+        println!("{rounds} came and went, asleep: {asleep}: {left} bytes more, {took:?} each");
+        assert_eq!(left, 0);
+        assert_eq!(bus.stats().parked, 0);
+    }
+}

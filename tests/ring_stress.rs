@@ -1,0 +1,144 @@
+//! Real threads on tiny rings: three publishers lap three readers, over and over. Order and
+//! conservation are exact in every round.
+//!
+//! `FRAMEBUS_STRESS_ROUNDS` says how many rounds; 24 by default, a few seconds.
+
+use framebus::ring::{
+    Delivery, Geometry, Polled, Ring, RingConfig, Route, Select, Start, Subscription,
+};
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const FRAMES: u64 = if cfg!(miri) { 100 } else { 4_000 };
+/// In the upper bits of each frame: what is read is a frame, whole.
+const MARK: u64 = 0xabcd << 40;
+
+/// Places, chunk, slack, batch.
+const SIZES: [(u64, u64, u64, u64); 6] = [
+    (4, 2, 0, 1),
+    (4, 1, 0, 1),
+    (8, 2, 2, 1),
+    (16, 4, 4, 2),
+    (64, 8, 8, 4),
+    (256, 16, 32, 16),
+];
+
+#[derive(Default)]
+struct Tally {
+    last: u64,
+    given: u64,
+    lost: u64,
+}
+
+impl Tally {
+    fn take(&mut self, delivery: Delivery<'_, Box<u64>>) -> ControlFlow<()> {
+        match delivery {
+            Delivery::Frame(number, frame) => {
+                assert!(number > self.last, "{number} came after {}", self.last);
+                assert_eq!(**frame >> 40, MARK >> 40);
+                self.last = number;
+                self.given += 1;
+            }
+            Delivery::Gap(gap) => {
+                assert_eq!(gap.first, self.last + 1);
+                assert_eq!(gap.lost, gap.last - gap.first + 1);
+                self.last = gap.last;
+                self.lost += gap.lost;
+            }
+        }
+        // One reader in its stride leaves its batch early now and then.
+        match self.given % 97 {
+            0 => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+/// Reads until publishing is over and nothing is left.
+fn read(mut subscription: Subscription<Box<u64>>, by_batches: bool, over: &AtomicBool) -> Tally {
+    let mut tally = Tally::default();
+    loop {
+        let was_over = over.load(Ordering::Acquire);
+        let idle = by_batches && subscription.batch(|delivery| tally.take(delivery)) == 0;
+        let caught_up = (idle || !by_batches)
+            && subscription.poll(|delivery| tally.take(delivery)) == Polled::CaughtUp;
+        if caught_up && was_over {
+            return tally;
+        }
+    }
+}
+
+/// Publishes; returns how many frames the ring took. A tiny one may be held as a whole.
+fn publish(ring: &Ring<Box<u64>>, thread: u64) -> u64 {
+    let mut taken = 0;
+    for n in 0..FRAMES {
+        let shard = (thread + n / 5) as usize;
+        let route = Route {
+            shard,
+            terminal: n % 13 == 0,
+            tag: 0,
+        };
+        if n % 29 == 0 {
+            let other = Route {
+                terminal: !route.terminal,
+                ..route
+            };
+            let items = vec![(route, n), (other, n)];
+            let numbers = ring.publish_all_with(items, |_, n| Box::new(MARK | n));
+            taken += numbers.map_or(0, |numbers| numbers.end - numbers.start);
+        } else {
+            taken += u64::from(ring.publish(route, Box::new(MARK | n)).is_ok());
+        }
+    }
+    taken
+}
+
+#[test]
+fn tiny_rings_are_lapped_and_everything_is_given_or_told() {
+    let rounds = std::env::var("FRAMEBUS_STRESS_ROUNDS").ok();
+    let rounds = rounds.map_or(24, |rounds| rounds.parse().expect("a number of rounds"));
+    let (mut given, mut lost) = (0, 0);
+    for round in 0..rounds {
+        let (places, chunk, slack, batch) = SIZES[round % SIZES.len()];
+        let lane = Geometry::exact(places, chunk, slack, batch);
+        let shards = 1 + round % 3;
+        let ring = Ring::new(&RingConfig {
+            shards,
+            frames: lane,
+            terminals: lane,
+            after: 0,
+        });
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let readers: Vec<_> = [false, false, true]
+                .map(|by_batches| {
+                    let all = ring.subscribe(Select::All, None, Start::Oldest).unwrap();
+                    let over = &over;
+                    scope.spawn(move || read(all, by_batches, over))
+                })
+                .into();
+            let publishers: Vec<_> = (0..3)
+                .map(|thread| {
+                    scope.spawn({
+                        let ring = &ring;
+                        move || publish(ring, thread)
+                    })
+                })
+                .collect();
+            let published: u64 = publishers.into_iter().map(|it| it.join().unwrap()).sum();
+            over.store(true, Ordering::Release);
+            for reader in readers {
+                let tally = reader.join().unwrap();
+                assert_eq!(
+                    tally.given + tally.lost,
+                    published,
+                    "{:?}",
+                    SIZES[round % SIZES.len()]
+                );
+                (given, lost) = (given + tally.given, lost + tally.lost);
+            }
+        });
+    }
+    println!("{given} frames given, {lost} told as lost, in {rounds} rounds");
+    assert!(given > 0 && lost > 0, "the readers were lapped, and read");
+}

@@ -1,0 +1,417 @@
+//! What was published, what a stream gave, and whether the one can be of the other: the checks of
+//! whole histories, used by the stress test and the property test of histories.
+//!
+//! The checks know nothing of rings, lanes or queues. They are the promises: order, each frame once,
+//! nothing lost untold, each loss told before the next frame, terminal frames delivered or told as
+//! lost, counts that add up, a resumed stream that goes on where the last one stopped.
+#![allow(dead_code, reason = "each test that includes this uses its own part")]
+
+use framebus::{
+    AgentEvent, AgentEventBus, AgentEventStream, BatchItem, EventCursor, EventEnvelope,
+    EventFilter, EventFrame, EventKind, EventOverflowNotice, EventStreamScope,
+    InMemoryAgentEventBus, SubscriberQueueConfig, SubscriptionOptions, Timestamp,
+};
+use std::ops::ControlFlow;
+
+/// The kinds that are published: progress, ordinary and terminal ones.
+pub const KINDS: [EventKind; 6] = [
+    EventKind::ModelStreamDelta,
+    EventKind::ModelStreamDelta,
+    EventKind::ToolStarted,
+    EventKind::ToolRequested,
+    EventKind::RunCompleted,
+    EventKind::ToolFailed,
+];
+
+/// An event, in few bits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Published {
+    /// Unique, and rising for each publisher.
+    pub id: u64,
+    pub run: u8,
+    pub agent: u8,
+    pub kind: EventKind,
+}
+
+impl Published {
+    /// The frame to publish. The id travels as the time of the event.
+    pub fn frame(self) -> EventFrame {
+        let envelope = EventEnvelope::new(run(self.run), agent(self.agent), self.kind)
+            .with_timestamp(Timestamp::from_micros(self.id as i64));
+        EventFrame::new(AgentEvent::envelope_only(envelope))
+    }
+
+    fn of(envelope: &EventEnvelope) -> Self {
+        let number = |text: &str| text[1..].parse().expect("a name of this test");
+        Published {
+            id: envelope.timestamp.as_micros() as u64,
+            run: number(envelope.run_id.as_str()),
+            agent: number(envelope.agent_id.as_str()),
+            kind: envelope.event_kind,
+        }
+    }
+}
+
+pub fn run(number: u8) -> String {
+    format!("r{number}")
+}
+
+pub fn agent(number: u8) -> String {
+    format!("a{number}")
+}
+
+/// What a subscription asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    All,
+    Run(u8),
+    Agent(u8),
+    /// A filter: the ends of runs.
+    Ends,
+    /// A filter: an agent, in either of two runs.
+    AgentInRuns(u8, u8, u8),
+}
+
+impl Scope {
+    pub fn matches(self, event: Published) -> bool {
+        match self {
+            Scope::All => true,
+            Scope::Run(run) => event.run == run,
+            Scope::Agent(agent) => event.agent == agent,
+            Scope::Ends => event.kind == EventKind::RunCompleted,
+            Scope::AgentInRuns(agent, first, second) => {
+                event.agent == agent && (event.run == first || event.run == second)
+            }
+        }
+    }
+
+    /// A stream of this scope, from its own cursor or none.
+    pub fn subscribe(
+        self,
+        bus: &InMemoryAgentEventBus,
+        options: SubscriptionOptions,
+        cursor: Option<EventCursor>,
+    ) -> AgentEventStream {
+        let stream = match (self, self.filter()) {
+            (Scope::Run(number), _) => {
+                bus.subscribe_run_with_options(run(number).into(), cursor, options)
+            }
+            (Scope::Agent(number), _) => {
+                bus.subscribe_agent_with_options(agent(number).into(), cursor, options)
+            }
+            (_, Some(mut filter)) => {
+                filter.queue = options.queue;
+                bus.subscribe_filtered(filter.compile().expect("a filter"), cursor)
+            }
+            _ => bus.subscribe_all_with_options(cursor, options),
+        };
+        stream.expect("its own cursor, of its own scope")
+    }
+
+    fn filter(self) -> Option<EventFilter> {
+        match self {
+            Scope::Ends => Some(EventFilter::terminal_run_events()),
+            Scope::AgentInRuns(agent_number, first, second) => Some(EventFilter {
+                run_ids: vec![run(first).into(), run(second).into()],
+                ..EventFilter::agent(agent(agent_number))
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// What was published, by number. A number that nobody saw is unknown.
+pub struct Record {
+    frames: Vec<Option<Published>>,
+    /// The rings held all of it, at any time.
+    all_held: bool,
+}
+
+impl Record {
+    /// Of so many frames, none known yet, on rings that hold all of them, or not.
+    pub fn of_length(frames: u64, all_held: bool) -> Self {
+        Record {
+            frames: vec![None; frames as usize],
+            all_held,
+        }
+    }
+
+    pub fn push(&mut self, event: Published) {
+        self.frames.push(Some(event));
+    }
+
+    pub fn len(&self) -> u64 {
+        self.frames.len() as u64
+    }
+
+    /// Learns that this event has this number. All who saw it must agree.
+    pub fn learn(&mut self, number: u64, event: Published) {
+        let known = &mut self.frames[number as usize - 1];
+        assert!(
+            known.is_none_or(|known| known == event),
+            "two frames numbered {number}"
+        );
+        *known = Some(event);
+    }
+
+    pub fn known(&self) -> impl Iterator<Item = (u64, Published)> {
+        (1..)
+            .zip(&self.frames)
+            .filter_map(|(number, event)| Some((number, (*event)?)))
+    }
+
+    pub fn is_whole(&self) -> bool {
+        self.frames.iter().all(Option::is_some)
+    }
+
+    /// The event of a number.
+    pub fn event(&self, number: u64) -> Published {
+        self.frames[number as usize - 1].expect("a known one")
+    }
+
+    /// The known events behind `after`, up to `to`, that are of a scope.
+    fn matching(
+        &self,
+        scope: Scope,
+        after: u64,
+        to: u64,
+    ) -> impl Iterator<Item = (u64, Published)> {
+        (after + 1..)
+            .zip(&self.frames[after as usize..to.max(after) as usize])
+            .filter_map(move |(number, event)| Some((number, (*event)?)))
+            .filter(move |it| scope.matches(it.1))
+    }
+}
+
+/// What a stream said, in order.
+#[derive(Clone, Debug)]
+pub enum Said {
+    Frame {
+        number: u64,
+        event: Published,
+        /// It stands for others, which its notice counts.
+        summary: bool,
+    },
+    Lost {
+        count: u64,
+        first: u64,
+        last: u64,
+        terminal_preserved: bool,
+    },
+}
+
+impl Said {
+    /// The number of a frame, and whether it stands for itself.
+    pub fn shown(&self) -> Option<(u64, bool)> {
+        match *self {
+            Said::Frame {
+                number, summary, ..
+            } => Some((number, !summary)),
+            Said::Lost { .. } => None,
+        }
+    }
+}
+
+/// How a stream was left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// It gave all that there was.
+    Drained,
+    /// Its reader went away; another went on at its cursor.
+    Early,
+    /// Its policy ended it.
+    Failed,
+}
+
+/// The life of one stream.
+#[derive(Clone, Debug)]
+pub struct Log {
+    pub scope: Scope,
+    /// How it reads, for who looks into a failure.
+    pub queue: SubscriberQueueConfig,
+    /// It gives what comes behind this number.
+    pub after: u64,
+    pub said: Vec<Said>,
+}
+
+impl Log {
+    pub fn new(scope: Scope, queue: SubscriberQueueConfig, stream: &AgentEventStream) -> Self {
+        let cursor = stream.cursor().expect("a live stream");
+        Log {
+            scope,
+            queue,
+            after: cursor.event_seq,
+            said: Vec::new(),
+        }
+    }
+
+    /// Takes down a frame that the stream gave; its number, and whether it stands for itself.
+    pub fn frame(&mut self, frame: &EventFrame) -> (u64, bool) {
+        if let Some(notice) = &frame.overflow {
+            self.lost(notice);
+        }
+        let envelope = &frame.event.envelope;
+        assert_eq!(frame.cursor.event_seq, envelope.event_seq);
+        match &frame.cursor.scope {
+            EventStreamScope::All => assert_eq!(self.scope, Scope::All),
+            EventStreamScope::Run(id) => assert_eq!(*id, envelope.run_id),
+            EventStreamScope::Agent(id) => assert_eq!(*id, envelope.agent_id),
+            EventStreamScope::Filter { .. } => assert!(self.scope.filter().is_some()),
+        }
+        let summary = frame.event.redacted_summary().is_some();
+        self.envelope(envelope, summary);
+        (envelope.event_seq, !summary)
+    }
+
+    fn envelope(&mut self, envelope: &EventEnvelope, summary: bool) {
+        self.said.push(Said::Frame {
+            number: envelope.event_seq,
+            event: Published::of(envelope),
+            summary,
+        });
+    }
+
+    /// Takes down a notice.
+    pub fn lost(&mut self, notice: &EventOverflowNotice) {
+        let start = notice.gap_start.as_ref();
+        self.said.push(Said::Lost {
+            count: notice.dropped_count,
+            first: start.map_or(0, |cursor| cursor.event_seq),
+            last: notice.gap_end.event_seq,
+            terminal_preserved: notice.terminal_preserved,
+        });
+    }
+
+    /// Reads a borrowed batch of at most `most` items.
+    pub fn batch(&mut self, stream: &mut AgentEventStream, most: usize) -> usize {
+        let mut left = most;
+        stream.read_batch(|item| {
+            match item {
+                BatchItem::Frame(frame) => {
+                    let summary = frame.view().redacted_summary().is_some();
+                    self.envelope(frame.envelope(), summary);
+                }
+                BatchItem::Gap(notice) => self.lost(&notice),
+            }
+            // A frame comes behind its notice, whatever this says to the notice.
+            left = left.saturating_sub(1);
+            match left {
+                0 => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        })
+    }
+
+    pub fn teach(&self, record: &mut Record) {
+        for said in &self.said {
+            if let Said::Frame { number, event, .. } = *said {
+                record.learn(number, event);
+            }
+        }
+    }
+
+    /// Checks the log against what was published; the frames given and the frames told as lost.
+    pub fn check(&self, record: &Record, left: Left) -> (u64, u64) {
+        let (mut as_themselves, mut lost, mut missing) = (0, 0, 0);
+        let mut told: Vec<(u64, u64, bool)> = Vec::new();
+        let mut last = self.after;
+        for said in &self.said {
+            match *said {
+                Said::Lost {
+                    count,
+                    first,
+                    last,
+                    terminal_preserved,
+                } => {
+                    assert!(count > 0 && first <= last, "a notice of nothing: {said:?}");
+                    lost += count;
+                    told.push((first, last, terminal_preserved));
+                }
+                Said::Frame {
+                    number,
+                    event,
+                    summary,
+                } => {
+                    assert!(number > last, "{number} after {last}: {self:?}");
+                    assert!(self.scope.matches(event), "not asked for: {event:?}");
+                    assert_eq!(record.frames[number as usize - 1], Some(event));
+                    as_themselves += u64::from(!summary);
+                    // Whoever saves the cursor here has been told of all that is missing below it.
+                    self.check_told(record, last, number - 1, &told);
+                    missing += record.matching(self.scope, last, number - 1).count() as u64;
+                    missing += u64::from(summary);
+                    assert!(
+                        lost + self.late(record, told.len()) >= missing,
+                        "at {number}: {missing} are missing, {lost} told: {self:?}"
+                    );
+                    last = number;
+                }
+            }
+        }
+        if left == Left::Drained {
+            self.check_told(record, last, record.len(), &told);
+            let published = self.matching_count(record);
+            let accounted = as_themselves + lost;
+            let exact = self.scope == Scope::All;
+            assert!(
+                accounted + self.late(record, told.len()) >= published
+                    && (!exact || accounted == published),
+                "{as_themselves} given, {lost} told as lost, of {published}: {self:?}"
+            );
+            assert!(
+                accounted <= record.len() - self.after,
+                "more than all: {self:?}"
+            );
+        }
+        (as_themselves, lost)
+    }
+
+    /// How many frames may be missing from the counts, or from the range, of so many notices.
+    ///
+    /// None for a reader of everything, and none if the rings held everything. Else a publisher
+    /// that is suspended between claim and number while its lane goes round loses a frame whose
+    /// number a narrower scope can't place: behind the notice that counts it, or behind the start.
+    fn late(&self, record: &Record, notices: usize) -> u64 {
+        match self.scope == Scope::All || record.all_held {
+            true => 0,
+            false => 1 + notices as u64,
+        }
+    }
+
+    fn matching_count(&self, record: &Record) -> u64 {
+        match self.scope {
+            // Also those that nobody saw.
+            Scope::All => record.len() - self.after,
+            scope => record.matching(scope, self.after, record.len()).count() as u64,
+        }
+    }
+
+    /// Checks that what is missing between two numbers was told, and terminal frames as such.
+    fn check_told(&self, record: &Record, after: u64, to: u64, told: &[(u64, u64, bool)]) {
+        for (number, event) in record.matching(self.scope, after, to) {
+            let mut notices = told
+                .iter()
+                .rev()
+                .filter(|it| it.0 <= number && number <= it.1);
+            let fine = match event.kind.is_terminal() {
+                true => notices.any(|notice| !notice.2),
+                false => notices.next().is_some(),
+            };
+            let fine = fine || self.late(record, 0) > 0;
+            assert!(
+                fine,
+                "{number}, {event:?}, is missing and nobody said so: {self:?}"
+            );
+        }
+    }
+}
+
+/// Checks what holds for all publishers: each event once, and each one's own in its order.
+pub fn check_publishers(record: &Record, publisher_of: impl Fn(u64) -> usize, publishers: usize) {
+    let mut newest = vec![0; publishers];
+    for (number, event) in record.known() {
+        let newest = &mut newest[publisher_of(event.id)];
+        assert!(event.id > *newest, "{number}: {event:?} after {newest}");
+        *newest = event.id;
+    }
+}

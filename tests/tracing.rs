@@ -1,0 +1,97 @@
+//! What is said to the tracing facade, and what is not.
+
+mod common;
+
+use common::{delta, options, size, start};
+use framebus::*;
+use std::fmt::Write;
+use std::sync::{Arc, Mutex};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Metadata, Subscriber, span};
+
+/// Keeps what is said to it, a line an event.
+#[derive(Clone, Default)]
+struct Listener(Arc<Mutex<Vec<String>>>);
+
+struct Line(String);
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        write!(self.0, " {}={value:?}", field.name()).unwrap();
+    }
+}
+
+impl Subscriber for Listener {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        panic!("there are no spans")
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = Line(format!(
+            "{} {}",
+            event.metadata().level(),
+            event.metadata().target()
+        ));
+        event.record(&mut line);
+        self.0.lock().unwrap().push(line.0);
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[test]
+fn subscriptions_losses_and_failures_are_said_and_frames_are_not() {
+    let listener = Listener::default();
+    let said = || std::mem::take(&mut *listener.0.lock().unwrap());
+    tracing::subscriber::with_default(listener.clone(), || {
+        let builder = InMemoryAgentEventBus::builder().shards(size(1));
+        let bus = builder.ring_capacity(size(64)).build().unwrap();
+        let wide = options(4_096, 1, SubscriberOverflowPolicy::DropNonTerminal);
+        let mut stream = bus.subscribe_all_with_options(None, wide).unwrap();
+        assert_eq!(
+            said(),
+            ["DEBUG framebus message=subscribed scope=all after=0"]
+        );
+        (0..50).for_each(|_| bus.publish(delta("r")).unwrap());
+        assert_eq!(stream.by_ref().count(), 50);
+        assert_eq!(said(), [""; 0], "nothing for a frame");
+        (0..1_000).for_each(|_| bus.publish(delta("r")).unwrap());
+        assert!(stream.by_ref().count() < 1_000);
+        let lost = said();
+        assert_eq!(lost.len(), 1, "{lost:?}");
+        assert!(
+            lost[0].starts_with("WARN framebus message=frames were overwritten"),
+            "{lost:?}"
+        );
+        assert!(
+            lost[0].contains("scope=all") && lost[0].contains("first=51"),
+            "{lost:?}"
+        );
+
+        let fail = options(4, 1, SubscriberOverflowPolicy::FailSubscriber);
+        let mut failing = bus
+            .subscribe_run_with_options("other".into(), None, fail)
+            .unwrap();
+        said();
+        (0..10).for_each(|_| bus.publish(start("other")).unwrap());
+        assert_eq!(failing.by_ref().count(), 3);
+        assert!(failing.next().is_none());
+        let failed = said();
+        assert_eq!(failed.len(), 1, "once: {failed:?}");
+        assert!(
+            failed[0].contains("a stream failed") && failed[0].contains("scope=run other"),
+            "{failed:?}"
+        );
+        assert!(failed[0].contains("resume_after=1053"), "{failed:?}");
+    });
+}

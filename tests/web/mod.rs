@@ -1,0 +1,159 @@
+//! A server for tests, and a client that reads Server-Sent Events off a plain connection.
+#![allow(dead_code, reason = "each test program uses some of it")]
+
+pub mod browser;
+pub mod proxy;
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+/// Longer than anything here takes: a test that gets there has failed.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Serves until it is dropped.
+pub struct Server {
+    pub address: SocketAddr,
+    runtime: Option<Runtime>,
+}
+
+impl Server {
+    pub fn start(router: axum::Router) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        runtime.spawn(async { axum::serve(listener, router).await });
+        Server {
+            address,
+            runtime: Some(runtime),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Waits for something to become so.
+pub fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !so() {
+        assert!(begin.elapsed() < PATIENCE, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// An answer: its head was read, its body was not.
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    body: BufReader<TcpStream>,
+}
+
+/// Asks for a path. HTTP/1.0, so that the body is not in chunks.
+pub fn connect(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let mut connection = TcpStream::connect(address).unwrap();
+    connection.set_read_timeout(Some(PATIENCE)).unwrap();
+    let headers: String = headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
+    write!(
+        connection,
+        "GET {path} HTTP/1.0\r\nHost: test\r\n{headers}\r\n"
+    )
+    .unwrap();
+    let mut body = BufReader::new(connection);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert!(body.read_line(&mut head).unwrap() > 0, "{head}");
+    }
+    Answer {
+        status: head.split(' ').nth(1).unwrap().parse().unwrap(),
+        head,
+        body,
+    }
+}
+
+impl Answer {
+    pub fn text(mut self) -> String {
+        let mut text = String::new();
+        self.body.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    pub fn messages(self) -> Messages {
+        assert_eq!(self.status, 200, "{}", self.head);
+        Messages { body: self.body }
+    }
+}
+
+/// What stands between two empty lines.
+#[derive(Clone, Debug, Default)]
+pub struct Message {
+    pub event: Option<String>,
+    pub id: Option<String>,
+    pub retry: Option<u64>,
+    pub data: String,
+    comment: bool,
+}
+
+impl Message {
+    pub fn is_comment(&self) -> bool {
+        self.comment
+    }
+
+    pub fn frame(&self) -> Value {
+        serde_json::from_str(&self.data).unwrap()
+    }
+
+    pub fn sequence(&self) -> u64 {
+        self.frame()["cursor"]["event_seq"].as_u64().unwrap()
+    }
+}
+
+/// The messages of a connection, until it ends.
+pub struct Messages {
+    body: BufReader<TcpStream>,
+}
+
+impl Messages {
+    /// Only frames.
+    pub fn frames(self) -> impl Iterator<Item = Message> {
+        self.filter(|it| it.event.is_none() && !it.data.is_empty())
+    }
+}
+
+impl Iterator for Messages {
+    type Item = Message;
+
+    fn next(&mut self) -> Option<Message> {
+        let mut message = Message::default();
+        loop {
+            let mut line = String::new();
+            if self.body.read_line(&mut line).unwrap() == 0 {
+                return None;
+            }
+            let line = line.trim_end_matches('\n');
+            match line
+                .split_once(':')
+                .map(|(name, value)| (name, value.trim_start()))
+            {
+                None if line.is_empty() => return Some(message),
+                Some(("event", value)) => message.event = Some(value.to_owned()),
+                Some(("id", value)) => message.id = Some(value.to_owned()),
+                Some(("retry", value)) => message.retry = value.parse().ok(),
+                Some(("data", value)) => message.data.push_str(value),
+                Some(("", _)) => message.comment = true,
+                _ => panic!("not a line of an event stream: {line:?}"),
+            }
+        }
+    }
+}
