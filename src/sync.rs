@@ -30,6 +30,16 @@ pub(crate) use std::sync::{
     atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
 };
 
+/// Makes `word` at least `to`; `order` is that of the store, if there is one.
+///
+/// By compare-exchange, since LLVM's ThreadSanitizer does not see an atomic maximum at all and then
+/// reports what it orders. Where nothing is stored, another thread's store is at least as high: who
+/// reads an older value comes before that store, and so before this load.
+pub(crate) fn raise(word: &AtomicU64, to: u64, order: Ordering) {
+    // Relaxed: the value is only compared. The error says that nothing was to be raised.
+    let _ = word.fetch_update(order, Ordering::Relaxed, |now| (now < to).then_some(to));
+}
+
 #[cfg(not(loom))]
 mod real {
     pub(crate) use atomic_waker::AtomicWaker;

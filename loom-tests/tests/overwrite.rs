@@ -115,10 +115,9 @@ fn two_extenders_at_once() {
 
 /// Proves: who finds the limit raised by another, who looked at the pins, may overwrite what a reader
 /// was done with by then. Guards against: a limit that does not carry on what its extender saw.
-#[test]
-fn a_limit_raised_by_another() {
-    check(2, || {
-        let ring = tiny(2, 1);
+fn a_limit_raised_by_another(slack: u64, batches: u64) {
+    check(2, move || {
+        let ring = shards(1, Geometry::exact(2, 1, slack, 1));
         // One lane has all that matters here, and fewer steps.
         let select = Select::Terminals;
         let mut subscription = ring.subscribe(select, None, Start::Oldest).unwrap();
@@ -129,7 +128,9 @@ fn a_limit_raised_by_another() {
             let done = done.clone();
             thread::spawn(move || {
                 let mut got = Got::default();
-                subscription.batch(|delivery| got.take(delivery));
+                for _ in 0..batches {
+                    subscription.batch(|delivery| got.take(delivery));
+                }
                 done.store(true, Ordering::Relaxed);
                 got
             })
@@ -140,8 +141,20 @@ fn a_limit_raised_by_another() {
         let second = publisher(&ring, TERMINAL, 2..3);
         publish(&ring, TERMINAL, 3..4);
         second.join().unwrap();
-        assert_eq!(reader.join().unwrap().frames[0], (1, 0));
+        assert_eq!(reader.join().unwrap().values(), [0, 1][..batches as usize]);
     });
+}
+
+/// The other raised it to where this one goes on from with a look of its own.
+#[test]
+fn a_limit_raised_by_another_to_extend() {
+    a_limit_raised_by_another(0, 1);
+}
+
+/// The other raised it far enough: this one does not look at the pins at all.
+#[test]
+fn a_limit_raised_by_another_far_enough() {
+    a_limit_raised_by_another(1, 2);
 }
 
 /// Proves: while a reader sleeps in its batch, two publishers lap the ring without waiting for it,

@@ -14,7 +14,7 @@
 //! granted index** is finished (its stamp says so) and no pin covers it. The last granted index is
 //! - the place's index in the gate's lap, if its bit there is clear;
 //! - else what `granted` says: before a decision makes a place void whose bit was clear, the
-//!   opener raises `granted` to the index of the lap before. It does so by fetch-max, with a value
+//!   opener raises `granted` to the index of the lap before. It never lowers it, and with a value
 //!   that only depends on the gate's word, so late and losing openers do no harm: `granted` never
 //!   names an index that was not granted, and nothing newer can be granted while that one is
 //!   unfinished.
@@ -43,7 +43,7 @@ use super::geometry::{Geometry, MAX_INDEX};
 use super::pins::{self, PinTable};
 use super::slot::{Numbered, Slot, unused_slots, zeroed_words};
 use super::tag;
-use crate::sync::{AtomicU64, Ordering, fence};
+use crate::sync::{AtomicU64, Ordering, fence, raise};
 use crossbeam_utils::CachePadded;
 
 /// See the module.
@@ -235,7 +235,7 @@ impl<T> Lane<T> {
     #[inline(never)]
     fn open(&self, index: u64, gate: u64, pins: &PinTable) -> u64 {
         let start = self.geometry.chunk_start(index);
-        // Acquire: PAIR: the fetch-max in `extend`. Reads that its scan saw ended happen before.
+        // Acquire: PAIR: `raise` in `extend`. Reads that its scan saw ended happen before.
         if self.bounds.limit.load(Ordering::Acquire) < start + self.geometry.chunk() {
             self.extend(start, pins);
             let now = self.gate_word(index);
@@ -265,7 +265,7 @@ impl<T> Lane<T> {
                 void |= self.gate_bit(index);
                 if was_open {
                     // Relaxed: the gate's release below carries it.
-                    self.granted[place].fetch_max(last_granted, Ordering::Relaxed);
+                    raise(&self.granted[place], last_granted, Ordering::Relaxed);
                 }
             }
         }
@@ -299,7 +299,7 @@ impl<T> Lane<T> {
             + self.geometry.chunk()
             + self.geometry.slack();
         // Relaxed: ordered by the fence. PAIR: `Lane::oldest` after a pin.
-        self.bounds.horizon.fetch_max(target, Ordering::Relaxed);
+        raise(&self.bounds.horizon, target, Ordering::Relaxed);
         // SeqCst: PAIR: the fence between a reader's pin and its look at the horizon.
         fence(Ordering::SeqCst);
         let ranges = || pins::ranges(pins, self.number);
@@ -313,7 +313,7 @@ impl<T> Lane<T> {
             };
             if free >= end {
                 // Release: PAIR: `open`.
-                self.bounds.limit.fetch_max(free, Ordering::Release);
+                raise(&self.bounds.limit, free, Ordering::Release);
                 return;
             }
             let mut gate = self.gate_word(free);

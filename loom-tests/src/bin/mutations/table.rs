@@ -33,7 +33,7 @@ pub const MODELS: &[&str] = &[
     "order::two_publishers_and_a_reader",
     "overwrite::two_publishers_lap_a_reader_in_four_places",
     "overwrite::a_claimer_that_comes_late_alone",
-    "overwrite::a_limit_raised_by_another",
+    "overwrite::a_limit_raised_by_another_to_extend",
     "overwrite::two_extenders_at_once",
     "order::two_shards_merged",
     "bus::a_frame_held_back_by_another_run",
@@ -101,7 +101,7 @@ mutations! {
     "unfinished-is-free": "a slot whose owner is unfinished is granted again", "overwrite::two_publishers_lap_a_reader_in_four_places",
         (LANE, "if [[self.slots[place].stamp().finished() != last_granted =>> self.slots[place].stamp().finished() > last_granted]] || pinned(index)");
     "granted-not-raised": "a place is made void and its owner forgotten", "overwrite::a_reader_asleep_in_its_batch",
-        (LANE, "[[self.granted[place].fetch_max(last_granted, Ordering::Relaxed); =>> ]]");
+        (LANE, "[[raise(&self.granted[place], last_granted, Ordering::Relaxed); =>> ]]");
     "late-claim-not-left": "a late claimer does not give its granted slot up", "overwrite::a_claimer_that_comes_late_to_a_chunk",
         (LANE, "[[drop(Claim { lane: self, index }); =>> ]]");
     "late-claim-written": "a claimer of an earlier lap takes its index for granted", "overwrite::a_claimer_that_comes_late_alone",
@@ -113,21 +113,23 @@ mutations! {
 
     // Pins, horizon and limit.
     "extender-without-fence": "an extender scans the pins without a fence", "overwrite::one_publisher_laps_a_reader_twice",
-        (LANE, "self.bounds.horizon.fetch_max(target, Ordering::Relaxed); // SeqCst: PAIR: the fence between a reader's pin and its look at the horizon. [[fence(Ordering::SeqCst); =>> ]]");
+        (LANE, "raise(&self.bounds.horizon, target, Ordering::Relaxed); // SeqCst: PAIR: the fence between a reader's pin and its look at the horizon. [[fence(Ordering::SeqCst); =>> ]]");
     "reader-without-fence": "a reader checks the horizon without a fence", "overwrite::one_publisher_laps_a_reader_twice",
         (MERGE, "// SeqCst: PAIR: the fence in `Lane::extend`, between horizon and pins. [[fence(Ordering::SeqCst); =>> ]]");
     "seek-without-fence": "a new subscription checks the horizon without a fence", "subscribe::at_a_cursor_that_expires",
         (START, "// SeqCst: as in `pin`. [[fence(Ordering::SeqCst); =>> ]]");
     "horizon-raised-late": "the horizon is raised after the pins were scanned", "overwrite::one_publisher_laps_a_reader_twice",
-        (LANE, "[[self.bounds.horizon.fetch_max(target, Ordering::Relaxed); =>> ]] // SeqCst: PAIR: the fence between"),
-        (LANE, "// Release: PAIR: `open`. [[ =>> if $on { self.bounds.horizon.fetch_max(target, Ordering::Relaxed); } ]] self.bounds.limit.fetch_max(free, Ordering::Release);");
+        (LANE, "[[raise(&self.bounds.horizon, target, Ordering::Relaxed); =>> ]] // SeqCst: PAIR: the fence between"),
+        (LANE, "// Release: PAIR: `open`. [[ =>> if $on { raise(&self.bounds.horizon, target, Ordering::Relaxed); } ]] raise(&self.bounds.limit, free, Ordering::Release);");
     "reader-checks-limit": "a reader checks the limit and not the horizon", "overwrite::one_publisher_laps_a_reader_twice",
         (LANE, "[[self.bounds.horizon.load(Ordering::Relaxed) =>> self.bounds.limit.load(Ordering::Relaxed)]] - self.geometry.span()");
     "reader-checks-nothing": "a reader trusts every pin", "overwrite::one_publisher_laps_a_reader_twice",
         (CURSOR, "if [[oldest <= self.pinned.start =>> true]] {");
-    "limit-store-relaxed": "the limit is raised without release", "overwrite::a_limit_raised_by_another",
-        (LANE, "self.bounds.limit.fetch_max(free, [[Ordering::Release =>> Ordering::Relaxed]])");
-    "limit-from-relaxed": "an extender goes on from another's limit without acquire", "overwrite::a_limit_raised_by_another",
+    "limit-store-relaxed": "the limit is raised without release", "overwrite::a_limit_raised_by_another_far_enough",
+        (LANE, "raise(&self.bounds.limit, free, [[Ordering::Release =>> Ordering::Relaxed]])");
+    "limit-load-relaxed": "a claimer goes by another's limit without acquire", "overwrite::a_limit_raised_by_another_far_enough",
+        (LANE, "if self.bounds.limit.load([[Ordering::Acquire =>> Ordering::Relaxed]]) < start");
+    "limit-from-relaxed": "an extender goes on from another's limit without acquire", "overwrite::a_limit_raised_by_another_to_extend",
         (LANE, "let mut from = self.bounds.limit.load([[Ordering::Acquire =>> Ordering::Relaxed]])");
     "pins-not-scanned": "the limit is raised whatever is pinned", "overwrite::one_publisher_laps_a_reader_twice",
         (LANE, "Some(index) if [[index < target =>> false]] =>");
