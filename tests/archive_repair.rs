@@ -8,7 +8,11 @@ use framebus::archive::{
     Archive, ArchiveOptions, Archiver, Durability, FollowOptions, JournalOptions, JournaledBus,
 };
 use framebus::*;
+use futures_core::Stream;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 fn archive(folder: &tempfile::TempDir) -> Archive {
@@ -456,4 +460,58 @@ fn a_repaired_stream_lends_batches() {
     {}
     assert_eq!(numbers, (1..=1_000).collect::<Vec<_>>());
     assert!(notices > 0, "told of what was repaired");
+}
+
+#[test]
+fn a_repaired_stream_counts_what_it_gives_and_what_stays_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = archive(&folder);
+    let bus = tiny().build().unwrap();
+    let stream = || bus.subscribe_all(None).unwrap();
+    let (mut recorder, stream) = (stream(), stream());
+    let mut stream = stream.repaired_by(Arc::new(archive.clone())).unwrap();
+    for n in 0..1_000 {
+        bus.publish(frame(0, n)).unwrap();
+        let recorded: Vec<_> = recorder.by_ref().collect();
+        // Numbers 101 to 110 never get there.
+        if !(101..=110).contains(&(n + 1)) {
+            archive.append(&recorded).unwrap();
+        }
+    }
+    assert_eq!(stream.stats().lag, 1_000);
+    let (mut terminals, mut notices) = (0, 0);
+    for frame in stream.by_ref() {
+        terminals += u64::from(frame.event.envelope.event_kind.is_terminal());
+        notices += u64::from(frame.overflow.is_some());
+    }
+    let stats = stream.stats();
+    assert_eq!((stats.delivered, stats.dropped.total()), (990, 10));
+    assert_eq!((stats.terminals, stats.notices), (terminals, notices));
+    assert_eq!((stats.position, stats.lag, stats.queued), (1_000, 0, 0));
+    assert!(stats.laps > 0);
+}
+
+#[test]
+fn a_repaired_stream_is_woken_by_its_own_frames_only() {
+    struct Count(AtomicU64);
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let archive: Arc<Archive> = Arc::new(archive(&folder));
+    let bus = tiny().build().unwrap();
+    let of = |run: &str| common::delta(run);
+    let count = Arc::new(Count(AtomicU64::new(0)));
+    let waker = Waker::from(count.clone());
+    let mut context = Context::from_waker(&waker);
+    let stream = bus.subscribe_run("mine".into(), None).unwrap();
+    let mut stream = stream.repaired_by(archive).unwrap();
+    assert!(Pin::new(&mut stream).poll_next(&mut context).is_pending());
+    (0..20).for_each(|_| bus.publish(of("other")).unwrap());
+    assert_eq!(count.0.load(Ordering::Relaxed), 0);
+    bus.publish(of("mine")).unwrap();
+    assert_eq!(count.0.load(Ordering::Relaxed), 1);
+    assert!(Pin::new(&mut stream).poll_next(&mut context).is_ready());
 }

@@ -2,7 +2,7 @@
 
 use super::AgentEventBus;
 use super::scope::{self, Scope};
-use super::stream::AgentEventStream;
+use super::stream::{AgentEventStream, Live};
 use super::trace;
 use crate::event::{
     AgentError, AgentErrorKind, AgentId, BusEpoch, CompiledEventFilter, EventCursor, EventFrame,
@@ -189,13 +189,8 @@ impl InMemoryAgentEventBus {
             .subscribe(scope.select(), scope.tag_filter(), start)
             .map_err(subscribe_error)?;
         trace::subscribed(&scope.of_cursors(), subscription.position());
-        Ok(AgentEventStream::live(
-            shared.clone(),
-            subscription,
-            scope,
-            options,
-            unread,
-        ))
+        let live = Live::new(shared.clone(), subscription, scope, options, unread);
+        Ok(AgentEventStream::live(live))
     }
 }
 

@@ -1,26 +1,18 @@
-//! A stream: a subscription read through its policy.
+//! A stream, as its holder has it: live from a bus, read from elsewhere, or a list.
 //!
-//! Each call takes in all that was published when it began, puts it through the queue and gives the
-//! queue's oldest frame. Waiting is lie down, take in again, sleep (see the ring's `wait.rs`).
+//! Waiting is lie down, look again, sleep (see the ring's `wait.rs`).
 
+mod live;
 mod repair;
 
-use self::repair::Repair;
-use super::batch::{BatchItem, FrameRef, frame, lend, show};
+pub(super) use self::live::Live;
+
+use super::batch::{BatchItem, lend};
 use super::end::{RecvError, StreamEnd};
-use super::memory::{Event, Shared};
 use super::park;
-use super::scope::Scope;
 use super::source::{FrameSource, Reading};
-use super::stats::{Counts, StreamStats};
-use super::trace;
-use crate::bound::{BoundedQueue, Loss, Queued};
-use crate::event::{
-    AgentError, BusEpoch, EventCursor, EventEnvelope, EventFrame, EventOverflowNotice,
-    EventOverflowReason, PayloadAccessMode, SubscriptionOptions,
-};
-use crate::ring::{Delivery, Gap, Polled, Subscription};
-use crate::sync::Arc;
+use super::stats::StreamStats;
+use crate::event::{EventCursor, EventFrame, EventOverflowNotice};
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::pin::Pin;
@@ -47,22 +39,6 @@ enum Source {
     Read(Reading),
 }
 
-struct Live {
-    shared: Arc<Shared>,
-    subscription: Subscription<Event>,
-    scope: Scope,
-    queue: BoundedQueue,
-    access: PayloadAccessMode,
-    /// The position after the last frame given.
-    position: EventCursor,
-    /// A publish that began earlier held back what came after it at the last take-in.
-    held_back: bool,
-    /// What the bus, reopened since, had forgotten behind the cursor.
-    unread: Option<Gap>,
-    repair: Option<Box<Repair>>,
-    counts: Counts,
-}
-
 impl AgentEventStream {
     /// A stream of a fixed list of frames.
     pub fn new(frames: impl IntoIterator<Item = EventFrame>) -> Self {
@@ -78,31 +54,7 @@ impl AgentEventStream {
         }
     }
 
-    pub(super) fn live(
-        shared: Arc<Shared>,
-        subscription: Subscription<Event>,
-        scope: Scope,
-        options: SubscriptionOptions,
-        unread: Option<Gap>,
-    ) -> Self {
-        let position = EventCursor {
-            scope: scope.of_cursors(),
-            event_seq: unread.map_or(subscription.position(), |gap| gap.first - 1),
-            bus_epoch: shared.epoch,
-            journal_cursor: None,
-        };
-        let live = Live {
-            shared,
-            subscription,
-            scope,
-            queue: BoundedQueue::new(options.queue, position.clone()),
-            access: options.payload_access,
-            position,
-            held_back: false,
-            unread,
-            repair: None,
-            counts: Counts::default(),
-        };
+    pub(super) fn live(live: Live) -> Self {
         AgentEventStream {
             source: Source::Live(Box::new(live)),
         }
@@ -177,7 +129,6 @@ impl AgentEventStream {
                 any = behind;
             }
             looks += 1;
-            live.counts.lay_down_at = live.shared.ring.next_sequence() - 1;
             if let Err(error) = live.lie_down(any, waker) {
                 return Poll::Ready(Err(RecvError::Refused(error)));
             }
@@ -199,10 +150,7 @@ impl AgentEventStream {
 
     fn rise(&mut self) {
         if let Source::Live(live) = &mut self.source {
-            live.subscription.rise();
-            if let Some(repair) = &mut live.repair {
-                repair.waker = None;
-            }
+            live.rise();
         }
     }
 
@@ -220,10 +168,7 @@ impl AgentEventStream {
         match &self.source {
             Source::List(_) => None,
             Source::Read(reading) => reading.pending_overflow(),
-            Source::Live(live) => {
-                let repair = live.repair.as_ref().and_then(|it| it.notice.as_deref());
-                repair.or(live.queue.pending_overflow())
-            }
+            Source::Live(live) => live.pending_overflow(),
         }
     }
 
@@ -274,209 +219,6 @@ impl Drop for Waiting<'_> {
     }
 }
 
-impl Live {
-    /// Takes in all that was published when the call began.
-    fn take_in(&mut self) {
-        self.tell_unread();
-        let Live {
-            subscription,
-            scope,
-            queue,
-            shared,
-            ..
-        } = self;
-        let failed = queue.failure().is_some();
-        let polled = subscription.poll(|delivery| {
-            match delivery {
-                Delivery::Frame(_, event) => {
-                    if scope.matches(event.envelope()) {
-                        queue.offer(event);
-                    }
-                }
-                Delivery::Gap(gap) => {
-                    trace::lost(queue.scope(), &gap);
-                    queue.lose(&loss(gap, shared.epoch));
-                }
-            }
-            ControlFlow::Continue(())
-        });
-        queue.settle();
-        self.held_back = polled == Polled::Unfinished;
-        if !failed && let Some(failure) = queue.failure() {
-            trace::failed(&failure.resume_from);
-        }
-    }
-
-    fn tell_unread(&mut self) {
-        if let Some(gap) = self.unread.take() {
-            trace::lost(self.queue.scope(), &gap);
-            self.queue.lose(&loss(gap, self.shared.epoch));
-        }
-    }
-
-    fn next(&mut self) -> Option<EventFrame> {
-        if self.repair.is_some() {
-            return self.next_repaired();
-        }
-        self.take_in();
-        let Queued {
-            event, overflow, ..
-        } = self.pop()?;
-        Some(frame(event, overflow, self.access, self.queue.scope()))
-    }
-
-    fn pop(&mut self) -> Option<Queued> {
-        let queued = self.queue.pop()?;
-        let envelope = queued.event.envelope();
-        move_past(&mut self.position, envelope);
-        self.counts.notices += u64::from(queued.overflow.is_some());
-        if !queued.summary {
-            self.counts.deliver(envelope);
-        }
-        Some(queued)
-    }
-
-    fn take_pending(&mut self) -> Option<EventOverflowNotice> {
-        let repair = self.repair.as_mut().and_then(|it| it.notice.take());
-        let notice = repair.map(|it| *it).or_else(|| self.queue.take_pending());
-        self.counts.notices += u64::from(notice.is_some());
-        notice
-    }
-
-    fn stats(&self) -> StreamStats {
-        let position = self.position.event_seq;
-        let ahead = self.repair.as_ref().map_or(0, |it| it.ahead.len());
-        let last = self.shared.ring.next_sequence() - 1;
-        let Counts {
-            lay_down_at,
-            delivered,
-            terminals,
-            notices,
-        } = self.counts;
-        StreamStats {
-            position,
-            lag: last.saturating_sub(position.max(lay_down_at)),
-            queued: (self.queue.len() + ahead) as u64,
-            delivered,
-            terminals,
-            dropped: (*self.queue.lost()).into(),
-            laps: self.subscription.laps(),
-            notices,
-        }
-    }
-
-    fn end(&mut self) -> Option<StreamEnd> {
-        if self.queue.len() > 0 {
-            return None;
-        }
-        if let Some(failure) = self.queue.failure() {
-            let notice = Box::new(failure.notice.clone());
-            return Some(StreamEnd::Failed {
-                resume_from: failure.resume_from.clone(),
-                notice,
-            });
-        }
-        if !self.shared.is_closed() {
-            return None;
-        }
-        // Nothing is published any more: what this does not find is not there.
-        if self.repair.is_some() {
-            return self
-                .is_repaired_to_the_end()
-                .then_some(StreamEnd::BusClosed);
-        }
-        self.take_in();
-        (self.queue.len() == 0 && !self.held_back).then_some(StreamEnd::BusClosed)
-    }
-
-    fn lie_down(&mut self, any: bool, waker: &Waker) -> Result<(), AgentError> {
-        if let Some(repair) = &mut self.repair {
-            repair.waker = Some(waker.clone());
-        }
-        let key = (!any).then(|| self.scope.key());
-        self.subscription
-            .lie_down(key, waker)
-            .map_err(super::memory::subscribe_error)
-    }
-
-    fn read_batch(&mut self, mut visit: impl FnMut(BatchItem<'_>) -> ControlFlow<()>) -> usize {
-        self.tell_unread();
-        let mut count = 0;
-        let mut visit = |item: BatchItem<'_>| {
-            count += 1;
-            visit(item)
-        };
-        while let Some(Queued {
-            event, overflow, ..
-        }) = self.pop()
-        {
-            let shown = FrameRef {
-                event: &event,
-                access: self.access,
-                scope: self.queue.scope(),
-            };
-            if show(shown, overflow, &mut visit).is_break() {
-                return count;
-            }
-        }
-        if let Some(notice) = self.take_pending()
-            && visit(BatchItem::Gap(notice)).is_break()
-        {
-            return count;
-        }
-        let Live {
-            subscription,
-            scope,
-            queue,
-            shared,
-            access,
-            position,
-            counts,
-            ..
-        } = self;
-        if queue.failure().is_some() {
-            return count;
-        }
-        subscription.batch(|delivery| match delivery {
-            Delivery::Gap(gap) => {
-                trace::lost(queue.scope(), &gap);
-                counts.notices += 1;
-                visit(BatchItem::Gap(queue.tell(&loss(gap, shared.epoch))))
-            }
-            Delivery::Frame(_, event) if scope.matches(event.envelope()) => {
-                move_past(position, event.envelope());
-                counts.deliver(event.envelope());
-                visit(BatchItem::Frame(FrameRef {
-                    event,
-                    access: *access,
-                    scope: queue.scope(),
-                }))
-            }
-            Delivery::Frame(..) => ControlFlow::Continue(()),
-        });
-        count
-    }
-}
-
-fn move_past(position: &mut EventCursor, envelope: &EventEnvelope) {
-    position.event_seq = envelope.event_seq;
-    position.journal_cursor.clone_from(&envelope.journal_cursor);
-}
-
-fn loss(gap: Gap, epoch: BusEpoch) -> Loss {
-    Loss {
-        count: gap.lost,
-        first_seq: gap.first,
-        last_seq: gap.last,
-        epoch,
-        terminal_preserved: !gap.terminals_lost,
-        reason: match gap.expired {
-            true => EventOverflowReason::LiveBufferExpired,
-            false => EventOverflowReason::SubscriberLagged,
-        },
-    }
-}
-
 impl Iterator for AgentEventStream {
     type Item = EventFrame;
 
@@ -496,35 +238,5 @@ impl futures_core::Stream for AgentEventStream {
     /// Cancel-safe: a dropped future has taken nothing.
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<EventFrame>> {
         self.get_mut().poll_frame(context.waker()).map(Result::ok)
-    }
-}
-
-impl Clone for Live {
-    /// # Panics
-    /// If some 2^30 subscriptions to one shard are alive.
-    fn clone(&self) -> Self {
-        let subscription = self.subscription.try_clone();
-        Live {
-            shared: self.shared.clone(),
-            subscription: subscription.expect("fewer than 2^30 subscriptions are alive"),
-            scope: self.scope.clone(),
-            queue: self.queue.clone(),
-            access: self.access,
-            position: self.position.clone(),
-            held_back: self.held_back,
-            unread: self.unread,
-            repair: self.repair.clone(),
-            counts: self.counts,
-        }
-    }
-}
-
-impl std::fmt::Debug for Live {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Live")
-            .field("scope", &self.position.scope)
-            .field("position", &self.position.event_seq)
-            .field("queued", &self.queue.len())
-            .finish_non_exhaustive()
     }
 }

@@ -10,10 +10,15 @@
 //! What the archive lacks is told as lost, on the first frame behind it. When a gap is closed, a notice
 //! with the numbers of the gap and a `dropped_count` of 0 rides on the next frame.
 
-use super::{AgentEventStream, Event, Live, Source, StreamEnd, frame, loss, move_past, trace};
+use super::live::{Live, loss, move_past};
+use super::{AgentEventStream, Source};
 use crate::bound::{BoundedQueue, Queued};
-use crate::bus::RepairArchive;
+use crate::bus::archive::RepairArchive;
+use crate::bus::batch::frame;
+use crate::bus::end::StreamEnd;
+use crate::bus::memory::Event;
 use crate::bus::scope::Scope;
+use crate::bus::trace;
 use crate::event::{
     AgentError, BusEpoch, CompiledEventFilter, EventFilter, EventFrame, EventOverflowNotice,
     EventStreamScope, JournalCursor, PayloadAccessMode,
