@@ -52,7 +52,10 @@ pub fn import(folder: &Path, input: &Path, skip_damaged: bool, from_line: u64) -
         }
         let parsed = match cut_off {
             true => Err(format!("the line is longer than {MAX_LINE} bytes")),
-            false => serde_json::from_slice::<EventFrame>(&line).map_err(|error| error.to_string()),
+            false => serde_json::from_slice::<EventFrame>(line.trim_ascii_end()).map_err(|error| {
+                // It is line 1 of its own text; which it is of the file is said before.
+                error.to_string().replace("at line 1 column", "at column")
+            }),
         };
         match parsed {
             Ok(frame) => group.push((number, frame)),
@@ -97,7 +100,7 @@ fn append(
     mut damaged: impl FnMut(u64, String) -> Outcome,
 ) -> Result<u64, Failure> {
     let (numbers, frames): (Vec<_>, Vec<_>) = group.drain(..).unzip();
-    let is_the_line_s = |error: &AgentError| {
+    let blames_the_line = |error: &AgentError| {
         matches!(
             error.kind(),
             AgentErrorKind::ArchiveOrder | AgentErrorKind::InvalidValue
@@ -105,14 +108,14 @@ fn append(
     };
     match archive.append(&frames) {
         Ok(positions) => return Ok(positions.end - positions.start),
-        Err(error) if !is_the_line_s(&error) => return Err(error.into()),
+        Err(error) if !blames_the_line(&error) => return Err(error.into()),
         Err(_) => {}
     }
     let mut count = 0;
     for (number, frame) in numbers.into_iter().zip(frames) {
         match archive.append(&[frame]) {
             Ok(_) => count += 1,
-            Err(error) if is_the_line_s(&error) => damaged(number, error.to_string())?,
+            Err(error) if blames_the_line(&error) => damaged(number, error.to_string())?,
             Err(error) => return Err(error.into()),
         }
     }

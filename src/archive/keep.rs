@@ -287,7 +287,7 @@ fn remove(writer: &mut Writer, old: &[Place]) -> Stored<()> {
 }
 
 /// Deletes a block and all that it is found by; with `behind` also the runs that have no frame there
-/// or later.
+/// or later, and the agents that have none at all.
 fn forget(
     transaction: &Transaction<'_>,
     place: &Place,
@@ -303,23 +303,31 @@ fn forget(
     match readable {
         Ok(reader) => {
             for run in reader.runs() {
-                let hash = run.hash64().cast_signed();
                 delete(
-                    "DELETE FROM block_runs WHERE hash = ? AND first = ?",
-                    params![hash, first],
+                    "DELETE FROM block_runs
+                     WHERE run = (SELECT id FROM runs WHERE name = ?) AND first = ?",
+                    params![run.as_str(), first],
                 )?;
                 if let Some(behind) = behind {
                     delete(
-                        "DELETE FROM runs WHERE hash = ? AND name = ? AND last_position < ?",
-                        params![hash, run.as_str(), behind.cast_signed()],
+                        "DELETE FROM runs WHERE name = ? AND last_position < ?",
+                        params![run.as_str(), behind.cast_signed()],
                     )?;
                 }
             }
             for agent in reader.agents() {
                 delete(
-                    "DELETE FROM block_agents WHERE hash = ? AND first = ?",
-                    params![agent.hash64().cast_signed(), first],
+                    "DELETE FROM block_agents
+                     WHERE agent = (SELECT id FROM agents WHERE name = ?) AND first = ?",
+                    params![agent.as_str(), first],
                 )?;
+                if behind.is_some() {
+                    delete(
+                        "DELETE FROM agents WHERE name = ? AND NOT EXISTS
+                         (SELECT 1 FROM block_agents WHERE agent = agents.id)",
+                        params![agent.as_str()],
+                    )?;
+                }
             }
         }
         // It can't say what it is found by: a look at all entries.

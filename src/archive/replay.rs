@@ -12,8 +12,9 @@ use super::error::{Doing, Stored};
 use super::store::{Place, extent};
 use crate::bus::FrameSource;
 use crate::event::{
-    AgentError, ArchiveCursor, BusEpoch, CompiledEventFilter, EventCursor, EventDeliverySemantics,
-    EventFrame, EventOverflowNotice, EventOverflowReason, KindSet, SharedEvent,
+    AgentError, AgentId, ArchiveCursor, BusEpoch, CompiledEventFilter, EventCursor,
+    EventDeliverySemantics, EventFrame, EventOverflowNotice, EventOverflowReason, KindSet, RunId,
+    SharedEvent,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use std::ops::ControlFlow;
@@ -21,6 +22,12 @@ use std::sync::Arc;
 
 /// With more runs or agents than this in a filter, every block's frames are compared.
 const MOST_LOOKUPS: usize = 64;
+
+/// The first block of a run, or of an agent, from a position on.
+const NEXT_OF_RUN: &str = "SELECT min(first) FROM block_runs
+    WHERE run = (SELECT id FROM runs WHERE name = ?) AND first >= ?";
+const NEXT_OF_AGENT: &str = "SELECT min(first) FROM block_agents
+    WHERE agent = (SELECT id FROM agents WHERE name = ?) AND first >= ?";
 
 #[derive(Clone, Debug)]
 pub(super) struct Replay {
@@ -173,16 +180,16 @@ impl FrameSource for Replay {
 /// The first block with a frame behind `after` that the indexes don't rule out.
 fn next_place(db: &Connection, filter: &CompiledEventFilter, after: u64) -> Stored<Option<Place>> {
     let criteria = filter.criteria();
-    let runs: Vec<_> = criteria.run_ids.iter().map(|id| id.hash64()).collect();
-    let agents: Vec<_> = criteria.agent_ids.iter().map(|id| id.hash64()).collect();
+    let runs: Vec<_> = criteria.run_ids.iter().map(RunId::as_str).collect();
+    let agents: Vec<_> = criteria.agent_ids.iter().map(AgentId::as_str).collect();
     let Some(mut from) = block_of(db, after)? else {
         return Ok(None);
     };
     loop {
         let mut at = from;
-        for (table, hashes) in [("block_runs", &runs), ("block_agents", &agents)] {
-            if (1..=MOST_LOOKUPS).contains(&hashes.len()) {
-                match next_with(db, table, hashes, at)? {
+        for (next_of, names) in [(NEXT_OF_RUN, &runs), (NEXT_OF_AGENT, &agents)] {
+            if (1..=MOST_LOOKUPS).contains(&names.len()) {
+                match next_with(db, next_of, names, at)? {
                     Some(first) => at = first,
                     None => return Ok(None),
                 }
@@ -217,16 +224,13 @@ fn block_of(db: &Connection, after: u64) -> Stored<Option<u64>> {
     Ok(first.map(i64::cast_unsigned))
 }
 
-/// The first block from `from` on that has a frame of any of these ids.
-fn next_with(db: &Connection, table: &str, hashes: &[u64], from: u64) -> Stored<Option<u64>> {
-    let sql = format!("SELECT min(first) FROM {table} WHERE hash = ? AND first >= ?");
-    let mut select = db.prepare_cached(&sql).doing("reading an index")?;
+/// The first block from `from` on that has a frame of any of these runs, or agents.
+fn next_with(db: &Connection, next_of: &str, names: &[&str], from: u64) -> Stored<Option<u64>> {
+    let mut select = db.prepare_cached(next_of).doing("reading an index")?;
     let mut lowest: Option<i64> = None;
-    for hash in hashes {
+    for name in names {
         let first: Option<i64> = select
-            .query_row(params![hash.cast_signed(), from.cast_signed()], |row| {
-                row.get(0)
-            })
+            .query_row(params![name, from.cast_signed()], |row| row.get(0))
             .doing("reading an index")?;
         lowest = lowest.into_iter().chain(first).min();
     }

@@ -33,7 +33,7 @@ impl Archive {
     /// If the archive can't be read.
     pub fn runs(&self, after: u64, most: usize) -> Result<Vec<ArchivedRun>, AgentError> {
         let sql = "SELECT name, first_time, last_time, last_position, ended,
-                       (SELECT sum(frames) FROM block_runs WHERE block_runs.hash = runs.hash)
+                       (SELECT sum(frames) FROM block_runs WHERE run = runs.id)
                    FROM runs WHERE last_position > ?1 AND last_position <= coalesce(
                        (SELECT last_position FROM runs WHERE last_position > ?1
                         ORDER BY last_position LIMIT 1 OFFSET ?2), 9223372036854775807)

@@ -28,16 +28,16 @@ const MIGRATIONS: [&str; 2] = [
          size INTEGER NOT NULL, checksum INTEGER NOT NULL) STRICT;
      CREATE UNIQUE INDEX blocks_by_number ON blocks(epoch, first_seq);
      CREATE TABLE data(first INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
-     CREATE TABLE block_runs(
-         hash INTEGER NOT NULL, first INTEGER NOT NULL, frames INTEGER NOT NULL,
-         PRIMARY KEY(hash, first)) STRICT, WITHOUT ROWID;
-     CREATE TABLE block_agents(
-         hash INTEGER NOT NULL, first INTEGER NOT NULL,
-         PRIMARY KEY(hash, first)) STRICT, WITHOUT ROWID;
      CREATE TABLE runs(
-         hash INTEGER NOT NULL, name TEXT NOT NULL, first_time INTEGER NOT NULL,
-         last_time INTEGER NOT NULL, last_position INTEGER NOT NULL, ended TEXT,
-         PRIMARY KEY(hash, name)) STRICT, WITHOUT ROWID;",
+         id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, first_time INTEGER NOT NULL,
+         last_time INTEGER NOT NULL, last_position INTEGER NOT NULL, ended TEXT) STRICT;
+     CREATE TABLE agents(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+     CREATE TABLE block_runs(
+         run INTEGER NOT NULL, first INTEGER NOT NULL, frames INTEGER NOT NULL,
+         PRIMARY KEY(run, first)) STRICT, WITHOUT ROWID;
+     CREATE TABLE block_agents(
+         agent INTEGER NOT NULL, first INTEGER NOT NULL,
+         PRIMARY KEY(agent, first)) STRICT, WITHOUT ROWID;",
     "CREATE TABLE gaps(
          id INTEGER PRIMARY KEY, position INTEGER NOT NULL, epoch INTEGER NOT NULL,
          first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL, lost INTEGER NOT NULL,

@@ -10,7 +10,9 @@
 //! - **S4 order**: in an epoch, numbers rise with positions. What would break it is refused.
 //! - Only a prefix of the positions is ever removed.
 //!
-//! A block's bytes stand apart from what it is found by, so that a search reads no frames.
+//! A block's bytes stand apart from what it is found by, so that a search reads no frames. Runs and
+//! agents are numbered as they come: those at work together are neighbours in the indexes, so that a
+//! step writes few pages. By a hash, each of its runs would be on a page of its own.
 
 use super::block::{Block, BlockHead};
 use super::error::{Doing, Stored, damaged};
@@ -31,6 +33,9 @@ const LOCK: &str = "lock";
 
 /// Bytes of a page of the file.
 const PAGE: u64 = 8_192;
+
+/// KiB of pages that the writer keeps, so that what it finds blocks by is not read again and again.
+const WRITER_CACHE: u32 = 32 << 10;
 
 /// What is known of a block without its bytes.
 #[derive(Clone, Copy, Debug)]
@@ -261,33 +266,31 @@ pub(super) fn put_block(
         ])?;
     db.prepare_cached("INSERT INTO data VALUES(?, ?)")?
         .execute(params![at, bytes])?;
-    // Two ids may share a hash: the index only sorts out.
-    let mut runs = db.prepare_cached(
-        "INSERT INTO block_runs VALUES(?1, ?2, ?3)
-         ON CONFLICT DO UPDATE SET frames = frames + ?3",
-    )?;
     let mut known = db.prepare_cached(
-        "INSERT INTO runs VALUES(?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE SET
-         first_time = min(first_time, ?3), last_time = max(last_time, ?4),
-         ended = CASE WHEN ?5 >= last_position THEN coalesce(?6, ended) ELSE ended END,
-         last_position = max(last_position, ?5)",
+        "INSERT INTO runs VALUES(NULL, ?1, ?2, ?3, ?4, ?5) ON CONFLICT(name) DO UPDATE SET
+         first_time = min(first_time, ?2), last_time = max(last_time, ?3),
+         ended = CASE WHEN ?4 >= last_position THEN coalesce(?5, ended) ELSE ended END,
+         last_position = max(last_position, ?4) RETURNING id",
     )?;
+    let mut runs = db.prepare_cached("INSERT INTO block_runs VALUES(?, ?, ?)")?;
     let last = at + i64::from(head.count) - 1;
     for run in &block.runs {
-        let hash = run.id.hash64().cast_signed();
-        runs.execute(params![hash, at, run.frames])?;
-        known.execute(params![
-            hash,
+        let values = params![
             run.id.as_str(),
             run.first_time.as_micros(),
             run.last_time.as_micros(),
             last,
             run.ended.map(|kind| kind.as_str()),
-        ])?;
+        ];
+        let id: i64 = known.query_row(values, |row| row.get(0))?;
+        runs.execute(params![id, at, run.frames])?;
     }
-    let mut agents = db.prepare_cached("INSERT OR IGNORE INTO block_agents VALUES(?, ?)")?;
+    let mut known = db.prepare_cached("INSERT OR IGNORE INTO agents VALUES(NULL, ?)")?;
+    let mut agents =
+        db.prepare_cached("INSERT INTO block_agents SELECT id, ?2 FROM agents WHERE name = ?1")?;
     for agent in &block.agents {
-        agents.execute(params![agent.hash64().cast_signed(), at])?;
+        known.execute([agent.as_str()])?;
+        agents.execute(params![agent.as_str(), at])?;
     }
     db.prepare_cached(
         "INSERT INTO epochs VALUES(?1, ?2) ON CONFLICT DO UPDATE SET last_seq = max(last_seq, ?2)",
@@ -339,7 +342,7 @@ impl Store {
         migrate(&mut db, &doing)?;
         let synchronous = if every_group { "FULL" } else { "NORMAL" };
         db.execute_batch(&format!(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous};
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; PRAGMA cache_size = -{WRITER_CACHE};
              PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 67108864;"
         ))
         .doing(&doing)?;
