@@ -150,6 +150,39 @@ fn space_is_given_back() {
 }
 
 #[test]
+fn nothing_is_left_of_frames_that_were_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = open(&folder);
+    let bus = journaled(&archive);
+    for n in 0..3_000 {
+        let kind = EventKind::RunCompleted;
+        let envelope = EventEnvelope::new(format!("run-{n}"), format!("agent-{}", n % 900), kind);
+        bus.submit([EventFrame::new(AgentEvent::envelope_only(envelope))]);
+    }
+    bus.publish(start("last")).unwrap();
+    let nothing = Retention {
+        max_frames: Some(0),
+        ..Retention::default()
+    };
+    assert_eq!(archive.retain(&nothing).unwrap().frames, 3_001);
+    assert_eq!(archive.runs(0, 10).unwrap(), []);
+    let db = rusqlite::Connection::open(folder.path().join("frames.sqlite")).unwrap();
+    for table in [
+        "blocks",
+        "data",
+        "runs",
+        "agents",
+        "block_runs",
+        "block_agents",
+    ] {
+        let count = db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| {
+            row.get::<_, i64>(0)
+        });
+        assert_eq!(count.unwrap(), 0, "{table}");
+    }
+}
+
+#[test]
 fn joining_blocks_changes_nothing_that_is_read() {
     let folder = tempfile::tempdir().unwrap();
     let archive = open(&folder);

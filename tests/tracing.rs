@@ -99,10 +99,14 @@ fn subscriptions_losses_and_failures_are_said_and_frames_are_not() {
 #[cfg(feature = "archive")]
 #[test]
 fn repairs_are_said_and_what_stays_lost() {
-    use framebus::archive::{Archive, ArchiveOptions};
+    use framebus::archive::{Archive, ArchiveOptions, Durability};
 
     let folder = tempfile::tempdir().unwrap();
-    let archive = Archive::open(folder.path(), ArchiveOptions::default()).unwrap();
+    let cached = ArchiveOptions {
+        durability: Durability::SystemCache,
+        ..ArchiveOptions::default()
+    };
+    let archive = Archive::open(folder.path(), cached).unwrap();
     let builder = InMemoryAgentEventBus::builder().shards(size(1));
     let bus = builder.ring_capacity(size(64)).build().unwrap();
     let wide = options(4_096, 1, SubscriberOverflowPolicy::DropNonTerminal);
