@@ -1,7 +1,8 @@
 //! The archive at work: journal first from two threads, following a bus, replaying, opening.
 //!
 //! `cargo bench --features archive --bench archive`; `FRAMES` says how many are archived and replayed
-//! (1,000,000 by default), `ARCHIVE_DIR` on which disk, `ROUNDS` how often publishing is compared.
+//! (1,000,000 by default), `JOURNAL` how many of them journal first, `ROUNDS` how often publishing is
+//! compared, `ARCHIVE_DIR` on which disk.
 
 use framebus::archive::{
     Archive, ArchiveOptions, Archiver, Durability, FollowOptions, JournalOptions, JournaledBus,
@@ -197,17 +198,18 @@ fn main() -> Res<()> {
     let count = number("FRAMES", if trial { 20_000 } else { 1_000_000 });
     let frames = Frames::new(count);
 
-    println!("journal first, 2 threads, {count} frames");
+    let journal = number("JOURNAL", count);
+    println!("journal first, 2 threads, {journal} frames");
     for (batch, durability) in [
         (500, Durability::EachAppend),
         (1_000, Durability::EachAppend),
         (4_000, Durability::EachAppend),
         (1_000, Durability::SystemCache),
     ] {
-        let rate = journal_first(&frames, count, batch, durability)?;
+        let rate = journal_first(&frames, journal, batch, durability)?;
         println!("  batches of {batch}, {durability:?}: {rate:.0} frames/s");
     }
-    let rate = one_by_one(&frames, count)?;
+    let rate = one_by_one(&frames, journal)?;
     println!("  handed in one by one, EachAppend: {rate:.0} frames/s");
 
     println!("publishing 100,000 frames/s, median cost of a publish");

@@ -460,6 +460,7 @@ fn a_repaired_stream_lends_batches() {
     {}
     assert_eq!(numbers, (1..=1_000).collect::<Vec<_>>());
     assert!(notices > 0, "told of what was repaired");
+    assert_eq!(stream.pending_overflow(), None);
 }
 
 #[test]
@@ -514,4 +515,27 @@ fn a_repaired_stream_is_woken_by_its_own_frames_only() {
     bus.publish(of("mine")).unwrap();
     assert_eq!(count.0.load(Ordering::Relaxed), 1);
     assert!(Pin::new(&mut stream).poll_next(&mut context).is_ready());
+}
+
+#[test]
+fn a_repair_with_nothing_behind_it_is_told_in_a_batch() {
+    let folder = tempfile::tempdir().unwrap();
+    let earlier = journaled(&archive(&folder));
+    earlier.publish_all((0..10).map(|n| frame(0, n))).unwrap();
+    drop(earlier);
+    let archive = archive(&folder);
+    let bus = journaled(&archive);
+    let (_, stream) = of_every_scope(&bus, archive.journal_epoch()).remove(0);
+    let mut stream = stream.repaired_by(Arc::new(archive)).unwrap();
+    let mut seen = Vec::new();
+    while stream.read_batch(|item| {
+        seen.push(match item {
+            BatchItem::Frame(frame) => frame.envelope().event_seq,
+            BatchItem::Gap(notice) => 100 + notice.dropped_count,
+        });
+        std::ops::ControlFlow::Continue(())
+    }) > 0
+    {}
+    assert_eq!(seen, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 100]);
+    assert_eq!(stream.stats().notices, 1);
 }

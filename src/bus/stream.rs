@@ -201,7 +201,15 @@ impl AgentEventStream {
                     left = left.checked_sub(1)?;
                     live.next_repaired()
                 };
-                lend(next, &mut visit)
+                let count = lend(next, &mut visit);
+                match (count == 0).then(|| live.take_pending()).flatten() {
+                    // No frame came that it could ride on.
+                    Some(notice) => {
+                        let _ = visit(BatchItem::Gap(notice));
+                        1
+                    }
+                    None => count,
+                }
             }
             Source::Live(live) => live.read_batch(visit),
             Source::List(frames) => lend(|| frames.pop_front(), &mut visit),
