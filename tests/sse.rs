@@ -382,6 +382,7 @@ fn a_client_of_a_journaled_bus_gets_what_the_rings_had_lost() {
         .filter(|count| !count.is_null())
         .collect();
     assert_eq!(notices, [0], "one gap, told as repaired");
+    assert_eq!(bus.stats().last_sequence, 2_001);
     drop(bus);
     assert_eq!(connect(server.address, "/events", &[]).status, 503);
 }

@@ -20,6 +20,7 @@ use crate::event::{
     AgentError, AgentErrorKind, AgentId, ArchiveCursor, CompiledEventFilter, EventCursor,
     EventDeliverySemantics, EventFilter, EventFrame, JournalCursor, RunId, SubscriptionOptions,
 };
+use crate::ring::RingStats;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
@@ -203,6 +204,12 @@ impl JournaledBus {
     /// The journal.
     pub fn archive(&self) -> &Archive {
         &self.committer.archive
+    }
+
+    /// What the live bus holds and who waits, now; see
+    /// [`InMemoryAgentEventBus::stats`](crate::InMemoryAgentEventBus::stats).
+    pub fn stats(&self) -> RingStats {
+        self.bus.stats()
     }
 
     /// Hands in frames without waiting for the disk; waits only while too many submissions do. They
