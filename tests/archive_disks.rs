@@ -84,6 +84,19 @@ fn a_second_writer_is_refused_and_readers_are_not() {
 }
 
 #[test]
+fn it_is_opened_again_while_other_processes_are_started() {
+    let folder = tempfile::tempdir().unwrap();
+    std::thread::scope(|threads| {
+        // Between its fork and its exec, each has a copy of the lock's file.
+        let start = || (0..100).all(|_| Command::new("true").status().unwrap().success());
+        let starting: Vec<_> = (0..8).map(|_| threads.spawn(start)).collect();
+        while !starting.iter().all(|it| it.is_finished()) {
+            drop(open(folder.path()).unwrap());
+        }
+    });
+}
+
+#[test]
 fn what_is_no_archive_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let missing = Archive::open_for_reading(folder.path()).unwrap_err();

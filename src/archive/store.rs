@@ -144,30 +144,43 @@ impl LostRange {
     }
 }
 
-/// The one that writes.
+/// The folder's lock. It is given back by name: a process that is just being started may still have a
+/// copy of the file, which would hold it.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // If it can't be, closing the file does it.
+        let _ = FileExt::unlock(&self.0);
+    }
+}
+
+/// The one that writes. The database is closed before the lock is given back.
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) db: Connection,
-    /// Locked; holds the highest number that was shown on the journal's bus without being stored.
-    lock: File,
+    /// Holds the highest number that was shown on the journal's bus without being stored.
+    lock: Lock,
 }
 
 impl Writer {
     /// Notes that numbers up to this one were shown, before they are: no later process may give them
     /// to other frames. In place, so that it can be done on a full disk.
     pub(super) fn note_shown(&mut self, number: u64) -> io::Result<()> {
-        self.lock.seek(SeekFrom::Start(0))?;
-        self.lock.write_all(format!("{number:020}\n").as_bytes())?;
-        self.lock.sync_data()
+        let file = &mut self.lock.0;
+        file.seek(SeekFrom::Start(0))?;
+        file.write_all(format!("{number:020}\n").as_bytes())?;
+        file.sync_data()
     }
 
     /// The highest number that was noted as shown.
     pub(super) fn shown(&mut self) -> u64 {
         let mut text = String::new();
-        let read = self
-            .lock
+        let file = &mut self.lock.0;
+        let read = file
             .seek(SeekFrom::Start(0))
-            .and_then(|_| (&self.lock).take(20).read_to_string(&mut text));
+            .and_then(|_| file.take(20).read_to_string(&mut text));
         read.ok().and_then(|_| text.parse().ok()).unwrap_or(0)
     }
 
@@ -332,6 +345,7 @@ impl Store {
                 format!("{doing}: another writer has it; close it there, or open it for reading"),
             ));
         }
+        let lock = Lock(lock);
         refuse_stump(folder, &doing)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         let mut db = connect(&folder.join(FILE), flags).doing(&doing)?;
