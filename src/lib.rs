@@ -47,12 +47,15 @@
 //!
 //! # Features
 //! - `serde` (default): `Serialize` and `Deserialize` for every data type.
+//! - `archive`: `archive`, frames on disk: journaled, replayed, and the gaps of streams repaired.
 //! - `sse`: `sse`, the bus for browsers, as a route for axum.
 //! - `metrics`: `meter`, the bus's figures for the metrics facade.
 //! - `tracing`: subscriptions, losses to the rings and failures for the tracing facade, target
 //!   `framebus`; nothing for a frame.
 #![deny(unsafe_code)]
 
+#[cfg(feature = "archive")]
+pub mod archive;
 mod bound;
 mod bus;
 mod event;

@@ -26,7 +26,7 @@
 //! [`BusMeter::max_subscriptions`] says: a recorder keeps every label that it ever saw.
 #![forbid(unsafe_code)]
 
-use crate::bus::{InMemoryAgentEventBus, StreamStats, WeakEventBus};
+use crate::bus::{InMemoryAgentEventBus, StreamStats};
 use crate::event::{AgentError, AgentErrorKind, EventOverflowReason};
 use crate::ring::{LaneStats, RingStats, ShardStats};
 use metrics::{Counter, Gauge, counter, gauge};
@@ -49,7 +49,7 @@ use std::collections::HashSet;
 /// # Ok::<(), framebus::AgentError>(())
 /// ```
 pub struct BusMeter {
-    bus: WeakEventBus,
+    stats: Box<dyn Fn() -> Option<RingStats> + Send + Sync>,
     name: String,
     max_subscriptions: usize,
     labels: HashSet<String>,
@@ -71,6 +71,16 @@ struct LaneMeter {
 impl BusMeter {
     /// A meter for a bus, under the host's name for it. Does not keep the bus open.
     pub fn new(bus: &InMemoryAgentEventBus, name: impl Into<String>) -> Self {
+        let bus = bus.downgrade();
+        Self::of(move || Some(bus.upgrade()?.stats()), name)
+    }
+
+    /// A meter for a bus of another making, such as a journaled one, that says itself what it is
+    /// doing; `None` once it is closed. If `stats` holds the bus, the meter keeps that open.
+    pub fn of(
+        stats: impl Fn() -> Option<RingStats> + Send + Sync + 'static,
+        name: impl Into<String>,
+    ) -> Self {
         let name: String = name.into();
         let lane = |lane: &'static str, of| LaneMeter {
             of,
@@ -78,7 +88,7 @@ impl BusMeter {
             fill: gauge!("framebus_lane_fill", "bus" => name.clone(), "lane" => lane),
         };
         BusMeter {
-            bus: bus.downgrade(),
+            stats: Box::new(stats),
             max_subscriptions: 100,
             labels: HashSet::new(),
             published: counter!("framebus_published_total", "bus" => name.clone()),
@@ -128,10 +138,9 @@ impl BusMeter {
 
     /// Records what the bus is doing now; whether it is still open.
     pub fn record(&self) -> bool {
-        let Some(bus) = self.bus.upgrade() else {
+        let Some(stats) = (self.stats)() else {
             return false;
         };
-        let stats: RingStats = bus.stats();
         self.published.absolute(stats.published);
         self.woken.absolute(stats.woken);
         self.sequence.set(stats.last_sequence as f64);

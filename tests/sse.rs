@@ -344,3 +344,45 @@ fn a_client_that_fails_is_told_where_to_resume() {
     let next = again.messages().frames().next().unwrap();
     assert!(next.frame()["overflow"]["dropped_count"].as_u64().unwrap() > 0);
 }
+
+#[cfg(feature = "archive")]
+#[test]
+fn a_client_of_a_journaled_bus_gets_what_the_rings_had_lost() {
+    use framebus::archive::{Archive, ArchiveOptions, JournalOptions, JournaledBus};
+    use std::sync::Arc;
+
+    let folder = tempfile::tempdir().unwrap();
+    let archive = Archive::open(folder.path(), ArchiveOptions::default()).unwrap();
+    let options = JournalOptions {
+        repair: true,
+        ..JournalOptions::default()
+    };
+    let builder = InMemoryAgentEventBus::builder().shards(size(1));
+    let bus = JournaledBus::open(archive, builder.ring_capacity(size(64)), options).unwrap();
+    let bus = Arc::new(bus);
+    let weak = Arc::downgrade(&bus);
+    let feed = EventFeed::of(
+        move |filter, cursor| Some(weak.upgrade()?.subscribe_filtered(filter, cursor)),
+        |_| FeedGrant::to(EventFilter::default()),
+    );
+    let server = Server::start(feed.into_router());
+    bus.publish(start("a")).unwrap();
+    let mut first = connect(server.address, "/events", &[]).messages().frames();
+    let id = first.next().unwrap().id.unwrap();
+    drop(first);
+    bus.publish_all((0..2_000).map(|_| delta("a"))).unwrap();
+    let back = connect(server.address, "/events", &[("Last-Event-ID", &id)]);
+    let mut messages = back.messages().frames();
+    let seen: Vec<_> = messages.by_ref().take(2_000).collect();
+    let numbers: Vec<_> = seen.iter().map(Message::sequence).collect();
+    assert_eq!(numbers, (2..=2_001).collect::<Vec<_>>());
+    let notices: Vec<_> = seen
+        .iter()
+        .map(|it| it.frame()["overflow"]["dropped_count"].clone())
+        .filter(|count| !count.is_null())
+        .collect();
+    assert_eq!(notices, [0], "one gap, told as repaired");
+    assert_eq!(bus.stats().last_sequence, 2_001);
+    drop(bus);
+    assert_eq!(connect(server.address, "/events", &[]).status, 503);
+}

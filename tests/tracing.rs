@@ -95,3 +95,42 @@ fn subscriptions_losses_and_failures_are_said_and_frames_are_not() {
         assert!(failed[0].contains("resume_after=1053"), "{failed:?}");
     });
 }
+
+#[cfg(feature = "archive")]
+#[test]
+fn repairs_are_said_and_what_stays_lost() {
+    use framebus::archive::{Archive, ArchiveOptions, Durability};
+
+    let folder = tempfile::tempdir().unwrap();
+    let cached = ArchiveOptions {
+        durability: Durability::SystemCache,
+        ..ArchiveOptions::default()
+    };
+    let archive = Archive::open(folder.path(), cached).unwrap();
+    let builder = InMemoryAgentEventBus::builder().shards(size(1));
+    let bus = builder.ring_capacity(size(64)).build().unwrap();
+    let wide = options(4_096, 1, SubscriberOverflowPolicy::DropNonTerminal);
+    let mut recorder = bus.subscribe_all_with_options(None, wide).unwrap();
+    let stream = bus.subscribe_all(None).unwrap();
+    let mut stream = stream.repaired_by(Arc::new(archive.clone())).unwrap();
+    for number in 1..=1_000 {
+        bus.publish(delta("r")).unwrap();
+        let recorded: Vec<_> = recorder.by_ref().collect();
+        if number != 7 {
+            archive.append(&recorded).unwrap();
+        }
+    }
+    let listener = Listener::default();
+    let count = tracing::subscriber::with_default(listener.clone(), || stream.by_ref().count());
+    assert_eq!(count, 999);
+    let said = std::mem::take(&mut *listener.0.lock().unwrap());
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(
+        said[0].starts_with("WARN") && said[0].contains("frames=1 first=7 last=7"),
+        "{said:?}"
+    );
+    assert!(
+        said[1].starts_with("DEBUG framebus message=a gap was repaired"),
+        "{said:?}"
+    );
+}

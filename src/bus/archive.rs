@@ -2,10 +2,12 @@
 
 use super::AgentEventStream;
 use crate::event::{
-    AgentError, AgentErrorKind, ArchiveCursor, ArchiveId, CompiledEventFilter,
+    AgentError, AgentErrorKind, ArchiveCursor, ArchiveId, BusEpoch, CompiledEventFilter,
     EventDeliverySemantics, EventFrame, SharedEvent,
 };
+use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::task::Waker;
 
 /// Reads archived frames.
 pub trait EventArchive: Send + Sync {
@@ -20,6 +22,31 @@ pub trait EventArchive: Send + Sync {
         filter: CompiledEventFilter,
         cursor: ArchiveCursor,
     ) -> Result<AgentEventStream, AgentError>;
+}
+
+/// An archive that knows the frames of a bus by their numbers, and so can repair the gaps of its
+/// streams: see [`AgentEventStream::repaired_by`].
+pub trait RepairArchive: EventArchive {
+    /// The position before the first frame of this bus that bears this number or a higher one; the
+    /// end if there is none.
+    ///
+    /// # Errors
+    /// If the archive can't be read.
+    fn before_sequence(&self, epoch: BusEpoch, sequence: u64) -> Result<ArchiveCursor, AgentError>;
+
+    /// The first unbroken range of these numbers of which it has no frame.
+    ///
+    /// # Errors
+    /// If the archive can't be read.
+    fn next_hole(
+        &self,
+        epoch: BusEpoch,
+        numbers: Range<u64>,
+    ) -> Result<Option<Range<u64>>, AgentError>;
+
+    /// Whether it has what it will have of this bus, up to this number. If not, `waker` is woken when
+    /// that may have changed.
+    fn is_settled(&self, epoch: BusEpoch, number: u64, waker: Option<&Waker>) -> bool;
 }
 
 /// An archive in memory, for tests and small hosts: it keeps every frame that it is given, in the

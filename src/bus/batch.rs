@@ -70,3 +70,24 @@ pub(super) fn show(
     visit(BatchItem::Frame(frame))?;
     told
 }
+
+/// Lends frames that `next` gives. Returns how many items it gave.
+pub(super) fn lend(
+    mut next: impl FnMut() -> Option<EventFrame>,
+    visit: &mut impl FnMut(BatchItem<'_>) -> ControlFlow<()>,
+) -> usize {
+    let mut count = 0;
+    while let Some(frame) = next() {
+        let (event, access) = frame.event.into_parts();
+        let shown = FrameRef {
+            event: &event,
+            access,
+            scope: &frame.cursor.scope,
+        };
+        count += 1 + usize::from(frame.overflow.is_some());
+        if show(shown, frame.overflow, visit).is_break() {
+            break;
+        }
+    }
+    count
+}

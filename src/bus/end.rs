@@ -8,8 +8,10 @@ use crate::event::{AgentError, EventCursor, EventOverflowNotice};
 pub enum StreamEnd {
     /// The last handle of the bus is gone, and the stream drained.
     BusClosed,
-    /// The list that the stream was made from is used up.
+    /// The list, or the part of an archive, that the stream was made from is used up.
     ListEnded,
+    /// What the stream reads, such as an archive, could not be read further.
+    SourceFailed(AgentError),
     /// The policy [`FailSubscriber`](crate::SubscriberOverflowPolicy::FailSubscriber) ended it.
     Failed {
         /// Where to resume.

@@ -2,7 +2,7 @@
 
 use super::AgentEventBus;
 use super::scope::{self, Scope};
-use super::stream::AgentEventStream;
+use super::stream::{AgentEventStream, Live};
 use super::trace;
 use crate::event::{
     AgentError, AgentErrorKind, AgentId, BusEpoch, CompiledEventFilter, EventCursor, EventFrame,
@@ -10,7 +10,7 @@ use crate::event::{
     SubscriptionOptions,
 };
 use crate::ring::{
-    Geometry, MAX_SEQUENCE, MAX_SHARDS, MAX_WINDOW, PublishError, Ring, RingConfig, RingStats,
+    Gap, Geometry, MAX_SEQUENCE, MAX_SHARDS, MAX_WINDOW, PublishError, Ring, RingConfig, RingStats,
     Start, SubscribeError,
 };
 use crate::sync::{Arc, AtomicBool, Ordering};
@@ -24,6 +24,8 @@ pub(super) type Event = triomphe::Arc<SealedEvent>;
 pub(super) struct Shared {
     pub(super) ring: Ring<Event>,
     pub(super) epoch: BusEpoch,
+    /// The last number before the first one of these rings: that of the archive it was reopened from.
+    reopened_after: u64,
     closed: AtomicBool,
 }
 
@@ -163,10 +165,21 @@ impl InMemoryAgentEventBus {
                 "BackpressureCaller would let a subscriber hold up publishers; choose another policy",
             ));
         }
+        let mut unread = None;
         let start = match cursor {
             Some(cursor) => {
                 check_cursor(&cursor, &scope, shared.epoch)?;
-                Start::After(cursor.event_seq)
+                let last = shared.reopened_after;
+                if cursor.event_seq < last {
+                    unread = Some(Gap {
+                        first: cursor.event_seq + 1,
+                        last,
+                        lost: last - cursor.event_seq,
+                        expired: true,
+                        terminals_lost: true,
+                    });
+                }
+                Start::After(cursor.event_seq.max(last))
             }
             None if options.start == StreamStart::Latest => Start::Latest,
             None => Start::Oldest,
@@ -176,12 +189,8 @@ impl InMemoryAgentEventBus {
             .subscribe(scope.select(), scope.tag_filter(), start)
             .map_err(subscribe_error)?;
         trace::subscribed(&scope.of_cursors(), subscription.position());
-        Ok(AgentEventStream::live(
-            shared.clone(),
-            subscription,
-            scope,
-            options,
-        ))
+        let live = Live::new(shared.clone(), subscription, scope, options, unread);
+        Ok(AgentEventStream::live(live))
     }
 }
 
@@ -390,6 +399,12 @@ impl BusBuilder {
         self
     }
 
+    /// How many frames the rings take at once for sure, whatever runs they are of.
+    #[cfg(feature = "archive")]
+    pub(crate) fn batch_limit(&self) -> usize {
+        self.ring_capacity.clamp(1, 1_024)
+    }
+
     /// The bus.
     ///
     /// # Errors
@@ -439,6 +454,7 @@ impl BusBuilder {
         let shared = Shared {
             ring: Ring::new(&config),
             epoch,
+            reopened_after: self.after,
             closed: AtomicBool::new(false),
         };
         InMemoryAgentEventBus {

@@ -1,10 +1,11 @@
 //! The bus: what a runtime publishes to and subscribers read from.
 //!
 //! It ties the vocabulary, the ring and the policies together: `memory.rs` routes frames into the
-//! ring and opens subscriptions, `scope.rs` knows where a frame goes and who reads it, `stream.rs`
-//! reads a subscription through its policy, `batch.rs` and `end.rs` have what it gives, `stats.rs`
-//! what became of it, `trace.rs` says so, `park.rs` puts a thread to sleep until there is something,
-//! `archive.rs` is the bus's memory of what it forgot.
+//! ring and opens subscriptions, `scope.rs` knows where a frame goes and who reads it, `stream.rs` is
+//! what a reader holds and `stream/live.rs` reads a subscription through its policy, `batch.rs` and
+//! `end.rs` have what it gives, `stats.rs` what became of it, `trace.rs` says so, `park.rs` puts a
+//! thread to sleep until there is something, `archive.rs` is the bus's memory of what it forgot:
+//! `stream/repair.rs` fills a stream's gaps from it, `source.rs` is how a stream reads it.
 #![forbid(unsafe_code)]
 
 mod archive;
@@ -13,14 +14,16 @@ mod end;
 mod memory;
 mod park;
 mod scope;
+mod source;
 mod stats;
 mod stream;
 mod trace;
 
-pub use archive::{EventArchive, InMemoryEventArchive};
+pub use archive::{EventArchive, InMemoryEventArchive, RepairArchive};
 pub use batch::{BatchItem, FrameRef};
 pub use end::{RecvError, StreamEnd};
 pub use memory::{BusBuilder, InMemoryAgentEventBus, WeakEventBus};
+pub use source::FrameSource;
 pub use stats::{DropCounts, StreamStats};
 pub use stream::AgentEventStream;
 

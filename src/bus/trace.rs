@@ -1,7 +1,7 @@
 //! What is said to `tracing`, with the feature of that name: who subscribes, who loses frames to the
 //! rings, who fails. Nothing is said for a frame, and nothing of an event's content.
 
-use crate::event::{EventCursor, EventStreamScope};
+use crate::event::{AgentError, EventCursor, EventStreamScope};
 use crate::ring::Gap;
 
 #[cfg(feature = "tracing")]
@@ -35,6 +35,27 @@ pub(super) fn lost(scope: &EventStreamScope, gap: &Gap) {
         expired = %gap.expired,
         terminals = %gap.terminals_lost,
         "frames were overwritten before they were read"
+    );
+}
+
+/// A gap was filled from an archive.
+pub(super) fn repaired(scope: &EventStreamScope, gap: &Gap) {
+    say!(
+        DEBUG,
+        scope = %scope,
+        first = %gap.first,
+        last = %gap.last,
+        "a gap was repaired from the archive"
+    );
+}
+
+/// An archive that was to fill a gap failed.
+pub(super) fn unrepaired(scope: &EventStreamScope, error: &AgentError) {
+    say!(
+        WARN,
+        scope = %scope,
+        error = %error,
+        "a gap could not be repaired from the archive"
     );
 }
 

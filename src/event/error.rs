@@ -17,6 +17,20 @@ pub enum AgentErrorKind {
     CursorAhead,
     /// A cursor that does not belong to this archive, or lies beyond its end.
     ArchiveCursor,
+    /// An archive that could not be opened, read or written.
+    ArchiveUnavailable,
+    /// The archive's disk is full. What was stored before is whole.
+    ArchiveFull,
+    /// The archive is open for writing elsewhere.
+    ArchiveInUse,
+    /// The archive's folder, or its opening, lets nothing be written.
+    ArchiveReadOnly,
+    /// What the archive's files hold is not what was written.
+    ArchiveDamaged,
+    /// The folder's archive is of a later version, or no archive.
+    ArchiveVersion,
+    /// A frame whose number is not above those that the archive has of its bus.
+    ArchiveOrder,
     /// An overflow policy that a live subscription can't have.
     InvalidOverflowPolicy,
     /// A filter that can't match, or is too large.

@@ -238,6 +238,18 @@ impl SharedEvent {
         }
     }
 
+    /// The same event with its envelope changed: in its own allocation if nobody else has it.
+    #[cfg(feature = "archive")]
+    pub(crate) fn with_envelope(self, change: impl FnOnce(&mut EventEnvelope)) -> Self {
+        let access = self.access;
+        let mut unique = self.into_unique(None);
+        change(&mut unique.head.envelope);
+        SharedEvent {
+            sealed: unique.shareable(),
+            access,
+        }
+    }
+
     fn copy(&self, archive_cursor: Option<ArchiveCursor>) -> UniqueArc<SealedEvent> {
         // A right to see everything covers what it must hide from its holder, too.
         let payload = match self.access {

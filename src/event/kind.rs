@@ -359,6 +359,11 @@ impl KindSet {
             .filter(move |&kind| self.contains(kind))
     }
 
+    /// The set with these bits; bits of no kind are left out.
+    pub const fn from_bits(bits: u128) -> Self {
+        KindSet(bits & KindSet::ALL.0)
+    }
+
     /// A bit for each kind, at its number.
     pub const fn bits(self) -> u128 {
         self.0

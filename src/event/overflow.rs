@@ -118,7 +118,7 @@ impl EventOverflowReason {
 pub struct EventOverflowNotice {
     /// The subscription's policy.
     pub policy: SubscriberOverflowPolicy,
-    /// How many frames are gone.
+    /// How many frames are gone; 0 where the gap was repaired from an archive.
     pub dropped_count: u64,
     /// The first of them, if known.
     #[cfg_attr(

@@ -38,6 +38,30 @@
 //! what was not granted, 409 for a position of other parameters, or ahead of the bus, 410 for one
 //! of another bus, 503 when there are too many clients or the bus is closed.
 //!
+//! # Over a journal
+//! [`EventFeed::of`] serves streams of another making, such as those of a journaled bus, which read
+//! what the rings lost from its journal:
+//!
+//! ```
+//! # #[cfg(feature = "archive")] {
+//! use framebus::archive::JournaledBus;
+//! use framebus::sse::{EventFeed, FeedGrant};
+//! use framebus::{AgentEventBus, EventFilter};
+//! use std::sync::{Arc, Weak};
+//!
+//! fn feed(bus: &Arc<JournaledBus>) -> EventFeed {
+//!     let bus: Weak<JournaledBus> = Arc::downgrade(bus);
+//!     EventFeed::of(
+//!         move |filter, cursor| Some(bus.upgrade()?.subscribe_filtered(filter, cursor)),
+//!         |_| FeedGrant::to(EventFilter::default()),
+//!     )
+//! }
+//! # }
+//! ```
+//!
+//! A gap that was repaired is told with a `dropped_count` of 0. The archive is read on the server's
+//! thread, a block of about a thousand frames at a time.
+//!
 //! # Slow clients
 //! A client is read for when its connection takes more. Meanwhile the rings hold its frames, and
 //! its queue's policy decides what it loses, as for any subscription: it slows nobody.
@@ -50,8 +74,8 @@ mod request;
 
 pub use grant::FeedGrant;
 
-use crate::bus::{AgentEventBus, InMemoryAgentEventBus, WeakEventBus};
-use crate::event::SubscriberQueueConfig;
+use crate::bus::{AgentEventBus, AgentEventStream, InMemoryAgentEventBus};
+use crate::event::{AgentError, CompiledEventFilter, EventCursor, SubscriberQueueConfig};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
@@ -67,9 +91,14 @@ use tokio::sync::Semaphore;
 
 type Access = dyn Fn(&Parts) -> FeedGrant + Send + Sync;
 
+/// Makes a client's stream; `None` once the bus is closed.
+type Subscribe = dyn Fn(CompiledEventFilter, Option<EventCursor>) -> Option<Result<AgentEventStream, AgentError>>
+    + Send
+    + Sync;
+
 /// A bus's frames for the web. See the [module](self).
 pub struct EventFeed {
-    bus: WeakEventBus,
+    subscribe: Box<Subscribe>,
     access: Box<Access>,
     queue: SubscriberQueueConfig,
     heartbeat: Duration,
@@ -85,9 +114,27 @@ impl EventFeed {
         bus: &InMemoryAgentEventBus,
         access: impl Fn(&Parts) -> FeedGrant + Send + Sync + 'static,
     ) -> Self {
+        let bus = bus.downgrade();
+        let subscribe =
+            move |filter, cursor| Some(bus.upgrade()?.subscribe_filtered(filter, cursor));
+        Self::of(subscribe, access)
+    }
+
+    /// A feed of streams that `subscribe` makes, for the filter and from the cursor of a request;
+    /// `None` says that the bus is closed. If it holds the bus, the feed keeps that open.
+    pub fn of(
+        subscribe: impl Fn(
+            CompiledEventFilter,
+            Option<EventCursor>,
+        ) -> Option<Result<AgentEventStream, AgentError>>
+        + Send
+        + Sync
+        + 'static,
+        access: impl Fn(&Parts) -> FeedGrant + Send + Sync + 'static,
+    ) -> Self {
         const CAPACITY: NonZeroUsize = NonZeroUsize::new(1_024).unwrap();
         EventFeed {
-            bus: bus.downgrade(),
+            subscribe: Box::new(subscribe),
             access: Box::new(access),
             queue: SubscriberQueueConfig {
                 capacity: CAPACITY,
@@ -166,13 +213,12 @@ async fn events(
     let filter = filter.compile()?;
     let place = feed.places.clone().try_acquire_owned();
     let place = place.map_err(|_| Refusal::TooManyClients)?;
-    let bus = feed.settings.bus.upgrade().ok_or(Refusal::BusClosed)?;
     let cursor = wish
         .after
         .map(|position| position.cursor(&filter))
         .transpose()?;
     let fingerprint = filter.fingerprint();
-    let stream = bus.subscribe_filtered(filter, cursor)?;
+    let stream = (feed.settings.subscribe)(filter, cursor).ok_or(Refusal::BusClosed)??;
     let connection = Connection::new(stream, fingerprint, feed.settings.retry, place);
     let keep_alive = KeepAlive::new().interval(feed.settings.heartbeat);
     Ok(Sse::new(connection).keep_alive(keep_alive))

@@ -1,0 +1,70 @@
+//! What went wrong with the store, as the bus's errors.
+
+use crate::event::{AgentError, AgentErrorKind};
+use rusqlite::ErrorCode;
+use std::io;
+
+/// A result of the store; the error says what it is to the caller.
+pub(super) type Stored<T> = Result<T, AgentError>;
+
+/// What was being done, for messages.
+pub(super) trait Doing<T> {
+    /// The error says that it came while `doing` this.
+    fn doing(self, doing: &str) -> Stored<T>;
+}
+
+impl<T> Doing<T> for rusqlite::Result<T> {
+    fn doing(self, doing: &str) -> Stored<T> {
+        self.map_err(|error| {
+            let (kind, help) = advice(error.sqlite_error_code());
+            AgentError::new(kind, format!("{doing}: {error}; {help}"))
+        })
+    }
+}
+
+impl<T> Doing<T> for io::Result<T> {
+    fn doing(self, doing: &str) -> Stored<T> {
+        self.map_err(|error| {
+            let code = match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorCode::DiskFull,
+                io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+                    ErrorCode::ReadOnly
+                }
+                _ => ErrorCode::SystemIoFailure,
+            };
+            let (kind, help) = advice(Some(code));
+            AgentError::new(kind, format!("{doing}: {error}; {help}"))
+        })
+    }
+}
+
+fn advice(code: Option<ErrorCode>) -> (AgentErrorKind, &'static str) {
+    match code {
+        Some(ErrorCode::DiskFull) => (
+            AgentErrorKind::ArchiveFull,
+            "free some space on it; nothing of this step was stored, and what was stored before is \
+             whole",
+        ),
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => (
+            AgentErrorKind::ArchiveReadOnly,
+            "make the folder writable, or open the archive for reading",
+        ),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (
+            AgentErrorKind::ArchiveInUse,
+            "another process holds it; close it there",
+        ),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => (
+            AgentErrorKind::ArchiveDamaged,
+            "restore the folder from a backup, or export what can still be read",
+        ),
+        _ => (
+            AgentErrorKind::ArchiveUnavailable,
+            "check that the folder is there and can be read and written",
+        ),
+    }
+}
+
+/// The archive can't be what it says.
+pub(super) fn damaged(message: impl Into<std::borrow::Cow<'static, str>>) -> AgentError {
+    AgentError::new(AgentErrorKind::ArchiveDamaged, message)
+}

@@ -1,0 +1,338 @@
+//! Follow mode: a subscriber like any other that archives all of a bus, on a thread of its own.
+//!
+//! Publishers notice it as little as any reader: it borrows frames in batches and puts them into blocks
+//! where they are, without counting references. It lies down to be woken only after a pause that
+//! brought nothing, so under load nobody wakes it. When the rings lap it, the gap goes into the archive
+//! with its numbers, in the same transaction as the frames behind it.
+
+use super::block::{Block, BlockWriter, Entry};
+use super::error::Stored;
+use super::store::{LostRange, lock};
+use super::{Archive, Shared};
+use crate::bus::{AgentEventBus, AgentEventStream, BatchItem, InMemoryAgentEventBus};
+use crate::event::{
+    AgentError, AgentErrorKind, BusEpoch, EventCursor, EventStreamScope, SubscriberOverflowPolicy,
+    SubscriberQueueConfig, SubscriptionOptions,
+};
+use futures_core::Stream;
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, JoinHandle, Thread};
+use std::time::Duration;
+
+/// How long it waits before it tries again to write what the disk refused.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// How an [`Archiver`] gathers what it writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FollowOptions {
+    /// How long it pauses between groups: frames are durable so much later, plus the time of an
+    /// `fsync`. The rings must hold what is published meanwhile.
+    pub linger: Duration,
+    /// The most frames of a group.
+    pub group: NonZeroUsize,
+}
+
+impl Default for FollowOptions {
+    /// 5 ms, 8,192 frames.
+    fn default() -> Self {
+        const GROUP: NonZeroUsize = NonZeroUsize::new(8_192).unwrap();
+        FollowOptions {
+            linger: Duration::from_millis(5),
+            group: GROUP,
+        }
+    }
+}
+
+/// What an [`Archiver`] did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FollowReport {
+    /// Frames that it archived.
+    pub frames: u64,
+    /// Frames that it lost: each is in a gap that the archive has on record.
+    pub lost: u64,
+    /// Why it ended before the bus did, if not by [`stop`](Archiver::stop); else the last trouble
+    /// that the disk made, which is over.
+    pub error: Option<AgentError>,
+}
+
+/// Archives all of a bus in the background, until the bus is closed or it is stopped.
+///
+/// ```
+/// use framebus::{archive::*, *};
+///
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let folder = folder.path();
+/// let archive = Archive::open(folder, ArchiveOptions::default())?;
+/// let bus = InMemoryAgentEventBus::default();
+/// let archiver = Archiver::follow(&archive, &bus, FollowOptions::default())?;
+/// let envelope = EventEnvelope::new("run-1", "planner", EventKind::RunStarted);
+/// bus.publish(EventFrame::new(AgentEvent::envelope_only(envelope)))?;
+/// drop(bus);
+/// let report = archiver.finish();
+/// assert_eq!((report.frames, report.lost, archive.len()?), (1, 0, 1));
+/// # Ok::<(), AgentError>(())
+/// ```
+#[derive(Debug)]
+pub struct Archiver {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<FollowReport>>,
+}
+
+impl Archiver {
+    /// Follows a bus from where the archive has it to, or from the oldest frame held.
+    ///
+    /// # Errors
+    /// [`AgentErrorKind::ContractViolation`] if another archiver follows the bus into this archive,
+    /// [`AgentErrorKind::ArchiveReadOnly`], [`AgentErrorKind::CursorAhead`] if the archive has later
+    /// frames of the bus than the bus itself, or if the archive can't be read.
+    pub fn follow(
+        archive: &Archive,
+        bus: &InMemoryAgentEventBus,
+        options: FollowOptions,
+    ) -> Result<Self, AgentError> {
+        let shared = archive.shared.clone();
+        shared.writer()?;
+        let epoch = bus.epoch();
+        let last = archive.last_sequence(epoch)?;
+        let cursor = (last > 0).then_some(EventCursor {
+            scope: EventStreamScope::All,
+            event_seq: last,
+            bus_epoch: epoch,
+            journal_cursor: None,
+        });
+        // Room for all that the rings hold: what its queue takes in is never dropped.
+        let queue = SubscriberQueueConfig {
+            capacity: NonZeroUsize::MAX,
+            terminal_reserve: NonZeroUsize::MIN,
+            overflow: SubscriberOverflowPolicy::DropNonTerminal,
+        };
+        let subscription = SubscriptionOptions {
+            queue,
+            ..SubscriptionOptions::default()
+        };
+        let stream = bus.subscribe_all_with_options(cursor, subscription)?;
+        if !shared.progress.begin(epoch, last) {
+            return Err(AgentError::contract_violation(
+                "an archiver follows this bus into this archive already; keep that one",
+            ));
+        }
+        let stop = Arc::new(AtomicBool::new(false));
+        let follower = Follower {
+            blocks: shared.block_writer(),
+            gaps: Vec::new(),
+            report: FollowReport::default(),
+            stop: stop.clone(),
+            following: Following { shared, epoch },
+            options,
+            stream,
+        };
+        let thread = thread::Builder::new()
+            .name("framebus-archiver".to_owned())
+            .spawn(move || follower.run())
+            .map_err(|error| {
+                AgentError::new(
+                    AgentErrorKind::ArchiveUnavailable,
+                    format!("the archiver's thread could not be started: {error}"),
+                )
+            })?;
+        Ok(Archiver {
+            stop,
+            thread: Some(thread),
+        })
+    }
+
+    /// Waits until the bus is closed and all of it is archived. While the disk refuses frames, they are
+    /// tried again and again, until it takes them or the archiver is [stopped](Self::stop).
+    pub fn finish(mut self) -> FollowReport {
+        self.join()
+    }
+
+    /// Ends it once what it has read is durable. What it had not read by then is not archived.
+    pub fn stop(mut self) -> FollowReport {
+        self.halt();
+        self.join()
+    }
+
+    fn halt(&self) {
+        // Release: PAIR: the follower's look at it. All before the stop is visible to it.
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
+    }
+
+    fn join(&mut self) -> FollowReport {
+        let report = self.thread.take().map(JoinHandle::join);
+        report.and_then(Result::ok).unwrap_or_else(|| FollowReport {
+            error: Some(AgentError::contract_violation(
+                "the archiver's thread panicked; that is a defect of this library",
+            )),
+            ..FollowReport::default()
+        })
+    }
+}
+
+impl Drop for Archiver {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            self.halt();
+            self.join();
+        }
+    }
+}
+
+/// That a bus is being followed; the end of it is told however it comes.
+struct Following {
+    shared: Arc<Shared>,
+    epoch: BusEpoch,
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.shared.progress.left(self.epoch);
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// What the archiver's thread has.
+struct Follower {
+    stream: AgentEventStream,
+    blocks: BlockWriter,
+    gaps: Vec<LostRange>,
+    options: FollowOptions,
+    report: FollowReport,
+    stop: Arc<AtomicBool>,
+    following: Following,
+}
+
+impl Follower {
+    fn run(mut self) -> FollowReport {
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut context = Context::from_waker(&waker);
+        loop {
+            let count = self.gather();
+            if let Err(error) = self.write() {
+                self.report.error = Some(error);
+                return self.report;
+            }
+            if self.is_stopped() {
+                return self.report;
+            }
+            if count >= self.options.group.get() {
+                continue;
+            }
+            if count > 0 {
+                thread::park_timeout(self.options.linger);
+                continue;
+            }
+            match Pin::new(&mut self.stream).poll_next(&mut context) {
+                Poll::Ready(Some(frame)) => {
+                    self.gaps
+                        .extend(frame.overflow.as_deref().map(LostRange::of));
+                    self.take(&Entry::published(frame.event.view()));
+                    thread::park_timeout(self.options.linger);
+                }
+                Poll::Ready(None) => return self.report,
+                Poll::Pending => thread::park(),
+            }
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        // Acquire: PAIR: the store in `Archiver::halt`.
+        self.stop.load(Ordering::Acquire)
+    }
+
+    /// Reads what is there, up to a group; gives how many items it was.
+    fn gather(&mut self) -> usize {
+        let mut count = 0;
+        while count < self.options.group.get() {
+            let Follower {
+                stream,
+                blocks,
+                gaps,
+                report,
+                ..
+            } = self;
+            let read = stream.read_batch(|item| {
+                match item {
+                    BatchItem::Frame(frame) => {
+                        let entry = Entry::published(frame.view());
+                        put(blocks, gaps, report, &entry);
+                    }
+                    BatchItem::Gap(notice) => gaps.push(LostRange::of(&notice)),
+                }
+                ControlFlow::Continue(())
+            });
+            if read == 0 {
+                break;
+            }
+            count += read;
+        }
+        count
+    }
+
+    fn take(&mut self, entry: &Entry<'_>) {
+        put(&mut self.blocks, &mut self.gaps, &mut self.report, entry);
+    }
+
+    /// Writes what was gathered. While the disk refuses it, nothing more is read: what the rings lose
+    /// meanwhile is the next gap.
+    fn write(&mut self) -> Stored<()> {
+        let blocks: Vec<Block> = self.blocks.finish();
+        let Following { shared, epoch } = &self.following;
+        if !blocks.is_empty() || !self.gaps.is_empty() {
+            loop {
+                let written = lock(shared.writer()?).append(&blocks, &self.gaps);
+                match written {
+                    Ok(positions) => {
+                        self.report.frames += positions.end - positions.start;
+                        break;
+                    }
+                    Err(error) if error.kind() == AgentErrorKind::ArchiveOrder => {
+                        return Err(error);
+                    }
+                    Err(error) if self.is_stopped() => return Err(error),
+                    Err(error) => self.report.error = Some(error),
+                }
+                thread::park_timeout(RETRY);
+            }
+        }
+        let read = self.stream.cursor().map_or(0, |cursor| cursor.event_seq);
+        let told = self.gaps.last().map_or(0, |gap| gap.numbers.end - 1);
+        shared.progress.reached(*epoch, read.max(told));
+        self.report.lost += self.gaps.drain(..).map(|gap| gap.lost).sum::<u64>();
+        Ok(())
+    }
+}
+
+/// Puts a frame into the blocks; one that is too large to be stored is a gap.
+fn put(
+    blocks: &mut BlockWriter,
+    gaps: &mut Vec<LostRange>,
+    report: &mut FollowReport,
+    entry: &Entry<'_>,
+) {
+    if let Err(error) = blocks.push(entry) {
+        gaps.push(LostRange {
+            epoch: entry.epoch,
+            numbers: entry.sequence..entry.sequence + 1,
+            lost: 1,
+            terminal_preserved: !entry.event.envelope().event_kind.is_terminal(),
+        });
+        report.error = Some(error);
+    }
+}

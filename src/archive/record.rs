@@ -1,0 +1,175 @@
+//! A frame in bytes: what postcard writes of it, borrowed from the event or from the bytes.
+//!
+//! Names of kinds and classes are written as their numbers. The test of the pinned bytes in `block.rs`
+//! fails when one of them, or the form, changes: then the form's version must, too.
+
+use crate::event::{
+    EndpointKind, EntityKind, EntityRef, EnvelopeDetails, EventDeliverySemantics, EventKind,
+    EventPayload, EventView, PayloadContent, PrivacyClass,
+};
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Header<'a> {
+    #[serde(borrow)]
+    pub(super) runs: Vec<&'a str>,
+    #[serde(borrow)]
+    pub(super) agents: Vec<&'a str>,
+}
+
+/// A frame, but for its number and what stands in the header.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Record<'a> {
+    pub(super) run: u32,
+    pub(super) agent: u32,
+    /// Microseconds after the block's first frame.
+    pub(super) after: i64,
+    pub(super) schema_version: u16,
+    pub(super) kind: EventKind,
+    pub(super) semantics: EventDeliverySemantics,
+    pub(super) privacy: PrivacyClass,
+    #[serde(borrow)]
+    pub(super) journal: Journal<'a>,
+    #[serde(borrow)]
+    pub(super) details: Option<Details<'a>>,
+    #[serde(borrow)]
+    pub(super) payload: Payload<'a>,
+}
+
+/// Where a frame is in the host's journal.
+#[derive(Serialize, Deserialize)]
+pub(super) enum Journal<'a> {
+    None,
+    /// In this archive: its own position.
+    Here,
+    Elsewhere(&'a str),
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Details<'a> {
+    #[serde(borrow)]
+    ids: [Option<&'a str>; 7],
+    subject: Option<(EntityKind, &'a str)>,
+    related: Vec<(EntityKind, &'a str)>,
+    tags: Vec<&'a str>,
+    correlation: Vec<(&'a str, &'a str)>,
+    source: Option<(EndpointKind, &'a str)>,
+    destination: Option<(EndpointKind, &'a str)>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) enum Payload<'a> {
+    None,
+    Summary(&'a str, #[serde(borrow)] Vec<(EntityKind, &'a str)>),
+    Content {
+        media_type: &'a str,
+        #[serde(serialize_with = "as_bytes")]
+        bytes: &'a [u8],
+        summary: Option<&'a str>,
+        #[serde(borrow)]
+        references: Vec<(EntityKind, &'a str)>,
+    },
+}
+
+/// As one piece: serde would write a slice byte by byte, in the same form.
+fn as_bytes<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bytes(bytes)
+}
+
+fn pairs(references: &[EntityRef]) -> Vec<(EntityKind, &str)> {
+    references
+        .iter()
+        .map(|it| (it.kind, it.id.as_str()))
+        .collect()
+}
+
+fn references<R: FromIterator<EntityRef>>(pairs: &[(EntityKind, &str)]) -> R {
+    pairs.iter().map(|&pair| EntityRef::from(pair)).collect()
+}
+
+impl<'a> Payload<'a> {
+    pub(super) fn of(event: EventView<'a>, keeps: PrivacyClass) -> Self {
+        let references = pairs(event.references());
+        let may_keep = event.envelope().privacy <= keeps;
+        match (event.content(), event.redacted_summary()) {
+            (Some(content), summary) if may_keep => Payload::Content {
+                media_type: &content.media_type,
+                bytes: &content.bytes,
+                summary,
+                references,
+            },
+            (_, None) if references.is_empty() => Payload::None,
+            (_, summary) => Payload::Summary(summary.unwrap_or_default(), references),
+        }
+    }
+
+    pub(super) fn to_event(&self) -> EventPayload {
+        match self {
+            Payload::None => EventPayload::EnvelopeOnly,
+            Payload::Summary(text, pairs) => EventPayload::RedactedSummary {
+                text: (*text).into(),
+                references: references(pairs),
+            },
+            Payload::Content {
+                media_type,
+                bytes,
+                summary,
+                references: pairs,
+            } => EventPayload::Content(Box::new(PayloadContent {
+                media_type: (*media_type).into(),
+                bytes: (*bytes).into(),
+                summary: summary.map(Into::into),
+                references: references(pairs),
+            })),
+        }
+    }
+}
+
+impl<'a> Details<'a> {
+    pub(super) fn of(details: &'a EnvelopeDetails) -> Self {
+        let entity = |it: &'a EntityRef| (it.kind, it.id.as_str());
+        Details {
+            ids: [
+                details.event_id.as_ref().map(|id| id.as_str()),
+                details.session_id.as_ref().map(|id| id.as_str()),
+                details.turn_id.as_ref().map(|id| id.as_str()),
+                details.message_id.as_ref().map(|id| id.as_str()),
+                details.trace_id.as_ref().map(|id| id.as_str()),
+                details.span_id.as_ref().map(|id| id.as_str()),
+                details.parent_event_id.as_ref().map(|id| id.as_str()),
+            ],
+            subject: details.subject.as_ref().map(entity),
+            related: pairs(&details.related),
+            tags: details.tags.iter().map(|tag| tag.as_str()).collect(),
+            correlation: details
+                .correlation
+                .iter()
+                .map(|pair| (pair.key.as_str(), pair.value.as_str()))
+                .collect(),
+            source: details.source.as_ref().map(|it| (it.kind, it.id.as_str())),
+            destination: details
+                .destination
+                .as_ref()
+                .map(|it| (it.kind, it.id.as_str())),
+        }
+    }
+
+    pub(super) fn to_details(&self) -> EnvelopeDetails {
+        let [event, session, turn, message, trace, span, parent] = self.ids;
+        EnvelopeDetails {
+            event_id: event.map(Into::into),
+            session_id: session.map(Into::into),
+            turn_id: turn.map(Into::into),
+            message_id: message.map(Into::into),
+            trace_id: trace.map(Into::into),
+            span_id: span.map(Into::into),
+            parent_event_id: parent.map(Into::into),
+            subject: self.subject.map(Into::into),
+            related: references(&self.related),
+            tags: self.tags.iter().map(|&tag| tag.into()).collect(),
+            correlation: self.correlation.iter().map(|&pair| pair.into()).collect(),
+            source: self.source.map(Into::into),
+            destination: self.destination.map(Into::into),
+        }
+    }
+}

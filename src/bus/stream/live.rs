@@ -1,0 +1,315 @@
+//! A subscription read through its policy: the live source of a stream.
+//!
+//! Each call takes in all that was published when it began, puts it through the queue and gives the
+//! queue's oldest frame. With a repair, the queue is passed by: see `repair.rs`.
+
+use super::repair::Repair;
+use crate::bound::{BoundedQueue, Loss, Queued};
+use crate::bus::batch::{BatchItem, FrameRef, frame, show};
+use crate::bus::end::StreamEnd;
+use crate::bus::memory::{Event, Shared, subscribe_error};
+use crate::bus::scope::Scope;
+use crate::bus::stats::{Counts, StreamStats};
+use crate::bus::trace;
+use crate::event::{
+    AgentError, BusEpoch, EventCursor, EventEnvelope, EventFrame, EventOverflowNotice,
+    EventOverflowReason, PayloadAccessMode, SubscriptionOptions,
+};
+use crate::ring::{Delivery, Gap, Polled, Subscription};
+use crate::sync::Arc;
+use std::ops::ControlFlow;
+use std::task::Waker;
+
+/// See the module above.
+pub(in crate::bus) struct Live {
+    pub(super) shared: Arc<Shared>,
+    pub(super) subscription: Subscription<Event>,
+    pub(super) scope: Scope,
+    pub(super) queue: BoundedQueue,
+    pub(super) access: PayloadAccessMode,
+    /// The position after the last frame given.
+    pub(super) position: EventCursor,
+    /// A publish that began earlier held back what came after it at the last take-in.
+    pub(super) held_back: bool,
+    /// What the bus, reopened since, had forgotten behind the cursor.
+    pub(super) unread: Option<Gap>,
+    pub(super) repair: Option<Box<Repair>>,
+    pub(super) counts: Counts,
+}
+
+impl Live {
+    /// A subscription that nothing was read of yet.
+    pub(in crate::bus) fn new(
+        shared: Arc<Shared>,
+        subscription: Subscription<Event>,
+        scope: Scope,
+        options: SubscriptionOptions,
+        unread: Option<Gap>,
+    ) -> Self {
+        let position = EventCursor {
+            scope: scope.of_cursors(),
+            event_seq: unread.map_or(subscription.position(), |gap| gap.first - 1),
+            bus_epoch: shared.epoch,
+            journal_cursor: None,
+        };
+        Live {
+            shared,
+            subscription,
+            scope,
+            queue: BoundedQueue::new(options.queue, position.clone()),
+            access: options.payload_access,
+            position,
+            held_back: false,
+            unread,
+            repair: None,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Takes in all that was published when the call began.
+    fn take_in(&mut self) {
+        self.tell_unread();
+        let Live {
+            subscription,
+            scope,
+            queue,
+            shared,
+            ..
+        } = self;
+        let failed = queue.failure().is_some();
+        let polled = subscription.poll(|delivery| {
+            match delivery {
+                Delivery::Frame(_, event) => {
+                    if scope.matches(event.envelope()) {
+                        queue.offer(event);
+                    }
+                }
+                Delivery::Gap(gap) => {
+                    trace::lost(queue.scope(), &gap);
+                    queue.lose(&loss(gap, shared.epoch));
+                }
+            }
+            ControlFlow::Continue(())
+        });
+        queue.settle();
+        self.held_back = polled == Polled::Unfinished;
+        if !failed && let Some(failure) = queue.failure() {
+            trace::failed(&failure.resume_from);
+        }
+    }
+
+    fn tell_unread(&mut self) {
+        if let Some(gap) = self.unread.take() {
+            trace::lost(self.queue.scope(), &gap);
+            self.queue.lose(&loss(gap, self.shared.epoch));
+        }
+    }
+
+    pub(super) fn next(&mut self) -> Option<EventFrame> {
+        if self.repair.is_some() {
+            return self.next_repaired();
+        }
+        self.take_in();
+        let Queued {
+            event, overflow, ..
+        } = self.pop()?;
+        Some(frame(event, overflow, self.access, self.queue.scope()))
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Queued> {
+        let queued = self.queue.pop()?;
+        let envelope = queued.event.envelope();
+        move_past(&mut self.position, envelope);
+        self.counts.notices += u64::from(queued.overflow.is_some());
+        if !queued.summary {
+            self.counts.deliver(envelope);
+        }
+        Some(queued)
+    }
+
+    pub(super) fn pending_overflow(&self) -> Option<&EventOverflowNotice> {
+        let repair = self.repair.as_ref().and_then(|it| it.notice.as_deref());
+        repair.or(self.queue.pending_overflow())
+    }
+
+    pub(super) fn take_pending(&mut self) -> Option<EventOverflowNotice> {
+        let repair = self.repair.as_mut().and_then(|it| it.notice.take());
+        let notice = repair.map(|it| *it).or_else(|| self.queue.take_pending());
+        self.counts.notices += u64::from(notice.is_some());
+        notice
+    }
+
+    pub(super) fn stats(&self) -> StreamStats {
+        let position = self.position.event_seq;
+        let ahead = self.repair.as_ref().map_or(0, |it| it.ahead.len());
+        let last = self.shared.ring.next_sequence() - 1;
+        let Counts {
+            lay_down_at,
+            delivered,
+            terminals,
+            notices,
+        } = self.counts;
+        StreamStats {
+            position,
+            lag: last.saturating_sub(position.max(lay_down_at)),
+            queued: (self.queue.len() + ahead) as u64,
+            delivered,
+            terminals,
+            dropped: (*self.queue.lost()).into(),
+            laps: self.subscription.laps(),
+            notices,
+        }
+    }
+
+    pub(super) fn end(&mut self) -> Option<StreamEnd> {
+        if self.queue.len() > 0 {
+            return None;
+        }
+        if let Some(failure) = self.queue.failure() {
+            let notice = Box::new(failure.notice.clone());
+            return Some(StreamEnd::Failed {
+                resume_from: failure.resume_from.clone(),
+                notice,
+            });
+        }
+        if !self.shared.is_closed() {
+            return None;
+        }
+        // Nothing is published any more: what this does not find is not there.
+        if self.repair.is_some() {
+            return self
+                .is_repaired_to_the_end()
+                .then_some(StreamEnd::BusClosed);
+        }
+        self.take_in();
+        (self.queue.len() == 0 && !self.held_back).then_some(StreamEnd::BusClosed)
+    }
+
+    pub(super) fn lie_down(&mut self, any: bool, waker: &Waker) -> Result<(), AgentError> {
+        self.counts.lay_down_at = self.shared.ring.next_sequence() - 1;
+        if let Some(repair) = &mut self.repair {
+            repair.waker = Some(waker.clone());
+        }
+        let key = (!any).then(|| self.scope.key());
+        self.subscription
+            .lie_down(key, waker)
+            .map_err(subscribe_error)
+    }
+
+    pub(super) fn rise(&mut self) {
+        self.subscription.rise();
+        if let Some(repair) = &mut self.repair {
+            repair.waker = None;
+        }
+    }
+
+    pub(super) fn read_batch(
+        &mut self,
+        mut visit: impl FnMut(BatchItem<'_>) -> ControlFlow<()>,
+    ) -> usize {
+        self.tell_unread();
+        let mut count = 0;
+        let mut visit = |item: BatchItem<'_>| {
+            count += 1;
+            visit(item)
+        };
+        while let Some(Queued {
+            event, overflow, ..
+        }) = self.pop()
+        {
+            let shown = FrameRef {
+                event: &event,
+                access: self.access,
+                scope: self.queue.scope(),
+            };
+            if show(shown, overflow, &mut visit).is_break() {
+                return count;
+            }
+        }
+        if let Some(notice) = self.take_pending()
+            && visit(BatchItem::Gap(notice)).is_break()
+        {
+            return count;
+        }
+        let Live {
+            subscription,
+            scope,
+            queue,
+            shared,
+            access,
+            position,
+            counts,
+            ..
+        } = self;
+        if queue.failure().is_some() {
+            return count;
+        }
+        subscription.batch(|delivery| match delivery {
+            Delivery::Gap(gap) => {
+                trace::lost(queue.scope(), &gap);
+                counts.notices += 1;
+                visit(BatchItem::Gap(queue.tell(&loss(gap, shared.epoch))))
+            }
+            Delivery::Frame(_, event) if scope.matches(event.envelope()) => {
+                move_past(position, event.envelope());
+                counts.deliver(event.envelope());
+                visit(BatchItem::Frame(FrameRef {
+                    event,
+                    access: *access,
+                    scope: queue.scope(),
+                }))
+            }
+            Delivery::Frame(..) => ControlFlow::Continue(()),
+        });
+        count
+    }
+}
+
+pub(super) fn move_past(position: &mut EventCursor, envelope: &EventEnvelope) {
+    position.event_seq = envelope.event_seq;
+    position.journal_cursor.clone_from(&envelope.journal_cursor);
+}
+
+pub(super) fn loss(gap: Gap, epoch: BusEpoch) -> Loss {
+    Loss {
+        count: gap.lost,
+        first_seq: gap.first,
+        last_seq: gap.last,
+        epoch,
+        terminal_preserved: !gap.terminals_lost,
+        reason: match gap.expired {
+            true => EventOverflowReason::LiveBufferExpired,
+            false => EventOverflowReason::SubscriberLagged,
+        },
+    }
+}
+
+impl Clone for Live {
+    /// # Panics
+    /// If some 2^30 subscriptions to one shard are alive.
+    fn clone(&self) -> Self {
+        let subscription = self.subscription.try_clone();
+        Live {
+            shared: self.shared.clone(),
+            subscription: subscription.expect("fewer than 2^30 subscriptions are alive"),
+            scope: self.scope.clone(),
+            queue: self.queue.clone(),
+            access: self.access,
+            position: self.position.clone(),
+            held_back: self.held_back,
+            unread: self.unread,
+            repair: self.repair.clone(),
+            counts: self.counts,
+        }
+    }
+}
+
+impl std::fmt::Debug for Live {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Live")
+            .field("scope", &self.position.scope)
+            .field("position", &self.position.event_seq)
+            .field("queued", &self.queue.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,188 @@
+//! A journal whose process is killed at random moments: everything that was acknowledged is there, in
+//! order, once, and the numbers go on above the highest.
+//!
+//! `cargo test` kills 12 times; `FRAMEBUS_KILLS=500` says how often, `FRAMEBUS_SEED` which moments.
+#![cfg(unix)]
+
+use framebus::archive::{Archive, ArchiveOptions, JournalOptions, JournaledBus, Retention};
+use framebus::*;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+const FOLDER: &str = "FRAMEBUS_CRASH_FOLDER";
+const ROUND: &str = "FRAMEBUS_CRASH_ROUND";
+
+/// Frames that retention leaves, more than a round publishes.
+const KEPT: u64 = 40_000;
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+}
+
+/// A step of a generator that needs no more than to be spread out.
+fn random(state: &mut u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state >> 11
+}
+
+fn open(folder: &Path) -> (Archive, JournaledBus) {
+    let archive = Archive::open(folder, ArchiveOptions::default()).unwrap();
+    let builder = InMemoryAgentEventBus::builder();
+    let bus = JournaledBus::open(archive.clone(), builder, JournalOptions::default()).unwrap();
+    (archive, bus)
+}
+
+/// The process that is killed: two threads publish, a third one tidies up; says what was acknowledged.
+#[test]
+#[ignore = "is started, and killed, by the test below"]
+fn child() {
+    let Some(folder) = std::env::var_os(FOLDER) else {
+        return;
+    };
+    let round = number(ROUND, 0);
+    let (archive, bus) = open(Path::new(&folder));
+    std::thread::scope(|threads| {
+        for thread in 0..2_u64 {
+            let bus = &bus;
+            threads.spawn(move || {
+                let mut state = 1 + round * 2 + thread;
+                for n in 0.. {
+                    let size = [1, 3, 200, 1_500][random(&mut state) as usize % 4];
+                    let frames = (0..size).map(|at| {
+                        let kind = EventKind::ALL[at as usize % EventKind::ALL.len()];
+                        let envelope = EventEnvelope::new(format!("run-{thread}"), "a", kind);
+                        let text = format!("{round}/{thread}/{n}/{at}");
+                        EventFrame::new(AgentEvent::with_redacted_summary(envelope, text))
+                    });
+                    let done = bus.publish_all(frames).unwrap();
+                    let mut out = std::io::stdout().lock();
+                    let (from, to) = (done.positions.start, done.positions.end);
+                    writeln!(out, "ack {thread} {n} {from} {to} {}", done.sequences.start).unwrap();
+                    out.flush().unwrap();
+                }
+            });
+        }
+        threads.spawn(|| {
+            let limits = Retention {
+                max_frames: Some(KEPT),
+                ..Retention::default()
+            };
+            loop {
+                archive.compact().unwrap();
+                archive.retain(&limits).unwrap();
+            }
+        });
+    });
+}
+
+/// What the child said of a batch: thread, number, positions, first sequence.
+fn acknowledged(line: &str) -> Option<[u64; 5]> {
+    let numbers: Vec<_> = line
+        .strip_prefix("ack ")?
+        .split(' ')
+        .map(|word| word.parse().unwrap())
+        .collect();
+    numbers.try_into().ok()
+}
+
+/// Starts the child, kills it some time after so many acknowledgements, and gives them all.
+fn run_and_kill(folder: &Path, round: u64, after: u64, delay: Duration) -> Vec<[u64; 5]> {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child", "--ignored", "--nocapture", "--quiet"])
+        .env(FOLDER, folder)
+        .env(ROUND, round.to_string())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut text = String::new();
+    while text.matches("ack ").count() < after as usize {
+        assert!(output.read_line(&mut text).unwrap() > 0, "it ended: {text}");
+    }
+    std::thread::sleep(delay);
+    // SIGKILL: nothing of the child runs any more.
+    child.kill().unwrap();
+    output.read_to_string(&mut text).unwrap();
+    child.wait().unwrap();
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    whole.lines().filter_map(acknowledged).collect()
+}
+
+#[test]
+fn nothing_that_was_acknowledged_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut state = number("FRAMEBUS_SEED", 42).max(1);
+    let kills = number("FRAMEBUS_KILLS", 12);
+    let (mut batches, mut frames) = (0, 0);
+    let mut end_before = 0;
+    for round in 0..kills {
+        let after = random(&mut state) % 12;
+        let delay = Duration::from_micros(random(&mut state) % 5_000);
+        let acknowledged = run_and_kill(folder.path(), round, after, delay);
+        let (archive, bus) = open(folder.path());
+        let (start, end) = (archive.start().unwrap(), archive.end().unwrap());
+        assert!(start.position <= end_before, "a round outran what is kept");
+        let all = EventFilter::default().compile().unwrap();
+        let from = ArchiveCursor {
+            position: end_before,
+            ..end.clone()
+        };
+        let stored: Vec<_> = archive
+            .replay_filtered_from_cursor(all, from)
+            .unwrap()
+            .map(|frame| {
+                let text = frame.event.redacted_summary().unwrap().to_owned();
+                (
+                    frame.archive_cursor.unwrap().position,
+                    frame.cursor.event_seq,
+                    text,
+                )
+            })
+            .collect();
+        // In order, each position and each number once.
+        for (at, &(position, sequence, _)) in stored.iter().enumerate() {
+            assert_eq!(position, end_before + 1 + at as u64);
+            assert_eq!(sequence, position);
+        }
+        assert_eq!(end_before + stored.len() as u64, end.position);
+        for [thread, n, from, to, sequence] in &acknowledged {
+            assert!(*to <= end.position + 1, "acknowledged, and lost");
+            assert_eq!(from, sequence);
+            for (at, position) in (*from..*to).enumerate() {
+                let (_, _, text) = &stored[(position - end_before - 1) as usize];
+                assert_eq!(*text, format!("{round}/{thread}/{n}/{at}"));
+            }
+            frames += to - from;
+        }
+        batches += acknowledged.len();
+        // A batch is there as a whole, or not at all.
+        let mut rest = &stored[..];
+        while let [(_, _, first), ..] = rest {
+            let batch = first.rsplit_once('/').unwrap().0;
+            assert_eq!(*first, format!("{batch}/0"), "begins in the middle");
+            let size = rest
+                .iter()
+                .take_while(|it| it.2.starts_with(&format!("{batch}/")))
+                .count();
+            assert!(
+                [1, 3, 200, 1_500].contains(&size),
+                "a part of a batch: {size}"
+            );
+            rest = &rest[size..];
+        }
+        // The numbers go on above the highest.
+        let envelope = EventEnvelope::new("parent", "a", EventKind::RunStarted);
+        let event = AgentEvent::with_redacted_summary(envelope, "parent");
+        let done = bus.publish_all([EventFrame::new(event)]).unwrap();
+        assert_eq!(done.sequences.start, end.position + 1);
+        end_before = done.positions.end - 1;
+        if round % 50 == 49 || round + 1 == kills {
+            assert_eq!(archive.check().unwrap(), archive.len().unwrap());
+        }
+    }
+    println!("{kills} kills, {batches} batches of {frames} frames acknowledged, none lost");
+}

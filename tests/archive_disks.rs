@@ -1,0 +1,336 @@
+//! Bad disks: a second opener, torn and flipped bytes, a full disk, a folder where nothing can be
+//! written. Clear errors, and nothing that was stored is lost or made up.
+#![cfg(unix)]
+
+mod common;
+
+use common::start;
+use framebus::archive::{
+    Archive, ArchiveOptions, Archiver, FollowOptions, JournalOptions, JournaledBus,
+};
+use framebus::*;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+
+const FILE: &str = "frames.sqlite";
+const LOG: &str = "frames.sqlite-wal";
+
+fn open(folder: &Path) -> Result<Archive, AgentError> {
+    Archive::open(folder, ArchiveOptions::default())
+}
+
+fn journaled(archive: &Archive) -> JournaledBus {
+    let builder = InMemoryAgentEventBus::builder();
+    JournaledBus::open(archive.clone(), builder, JournalOptions::default()).unwrap()
+}
+
+fn replay(archive: &Archive) -> AgentEventStream {
+    let all = EventFilter::default().compile().unwrap();
+    let start = archive.start().unwrap();
+    archive.replay_filtered_from_cursor(all, start).unwrap()
+}
+
+/// The frame that stands at this position.
+fn frame(position: u64) -> EventFrame {
+    let envelope = EventEnvelope::new(
+        format!("run-{}", position % 7),
+        "a",
+        EventKind::ALL[position as usize % 100],
+    );
+    EventFrame::new(AgentEvent::with_redacted_summary(
+        envelope,
+        format!("text {position}"),
+    ))
+}
+
+/// Whether a frame that was read is the one that was written.
+fn is_itself(frame: &EventFrame) -> bool {
+    let position = frame.archive_cursor.as_ref().unwrap().position;
+    let written = self::frame(position).event;
+    frame.event.envelope.event_seq == position
+        && frame.event.envelope.run_id == written.envelope.run_id
+        && frame.event.envelope.event_kind == written.envelope.event_kind
+        && frame.event.redacted_summary() == written.redacted_summary()
+}
+
+/// Groups of 1 to 40 frames; gives where each ends.
+fn fill(bus: &JournaledBus, groups: u64) -> Vec<u64> {
+    let mut ends = vec![0];
+    for group in 0..groups {
+        let last = ends[group as usize];
+        let next = last + 1 + group * 7 % 40;
+        let done = bus.publish_all((last + 1..=next).map(frame)).unwrap();
+        assert_eq!(done.positions, last + 1..next + 1);
+        ends.push(next);
+    }
+    ends
+}
+
+#[test]
+fn a_second_writer_is_refused_and_readers_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = open(folder.path()).unwrap();
+    let error = open(folder.path()).unwrap_err();
+    assert_eq!(error.kind(), AgentErrorKind::ArchiveInUse);
+    assert!(error.to_string().contains("another writer"), "{error}");
+    assert!(Archive::open_for_reading(folder.path()).is_ok());
+    let clone = archive.clone();
+    drop(archive);
+    assert!(open(folder.path()).is_err(), "a clone still has it");
+    drop(clone);
+    assert!(open(folder.path()).is_ok());
+}
+
+#[test]
+fn it_is_opened_again_while_other_processes_are_started() {
+    let folder = tempfile::tempdir().unwrap();
+    std::thread::scope(|threads| {
+        // Between its fork and its exec, each has a copy of the lock's file.
+        let start = || (0..100).all(|_| Command::new("true").status().unwrap().success());
+        let starting: Vec<_> = (0..8).map(|_| threads.spawn(start)).collect();
+        while !starting.iter().all(|it| it.is_finished()) {
+            drop(open(folder.path()).unwrap());
+        }
+    });
+}
+
+#[test]
+fn what_is_no_archive_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = Archive::open_for_reading(folder.path()).unwrap_err();
+    assert_eq!(missing.kind(), AgentErrorKind::ArchiveUnavailable);
+    fs::write(
+        folder.path().join(FILE),
+        "no database at all, but some text\n".repeat(100),
+    )
+    .unwrap();
+    for opened in [
+        open(folder.path()),
+        Archive::open_for_reading(folder.path()),
+    ] {
+        assert_eq!(opened.unwrap_err().kind(), AgentErrorKind::ArchiveDamaged);
+    }
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    let error = open(&file).unwrap_err();
+    assert_eq!(error.kind(), AgentErrorKind::ArchiveUnavailable, "{error}");
+}
+
+#[test]
+fn a_torn_log_leaves_whole_appends_from_the_beginning() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = open(folder.path()).unwrap();
+    let bus = journaled(&archive);
+    let ends = fill(&bus, 60);
+    // What a machine without power leaves: the files as they are, and the log cut or garbled.
+    let log = fs::read(folder.path().join(LOG)).unwrap();
+    let mut lengths = Vec::new();
+    for cut in 0..40 {
+        let torn = tempfile::tempdir().unwrap();
+        fs::copy(folder.path().join(FILE), torn.path().join(FILE)).unwrap();
+        let at = log.len() * cut / 40;
+        let mut bytes = log[..at].to_vec();
+        if cut % 2 == 1 {
+            bytes.extend(log[at..].iter().map(|byte| !byte));
+        }
+        fs::write(torn.path().join(LOG), bytes).unwrap();
+        let archive = match open(torn.path()) {
+            Ok(archive) => archive,
+            // The log also held the making of the tables.
+            Err(error) => panic!("cut at {at}: {error}"),
+        };
+        let length = archive.check().unwrap();
+        assert!(
+            ends.contains(&length),
+            "{length} is in the middle of an append"
+        );
+        assert!(replay(&archive).all(|frame| is_itself(&frame)));
+        lengths.push(length);
+        // And it goes on from there.
+        let done = journaled(&archive).publish_all([start("r")]).unwrap();
+        assert_eq!(done.positions.start, length + 1);
+    }
+    assert!(lengths.is_sorted() && lengths[39] > ends[50], "{lengths:?}");
+}
+
+#[test]
+fn flipped_and_missing_bytes_are_found_and_never_read_as_frames() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = open(folder.path()).unwrap();
+    fill(&journaled(&archive), 100);
+    let count = archive.len().unwrap();
+    drop(archive);
+    let whole = fs::read(folder.path().join(FILE)).unwrap();
+    let mut found = 0;
+    for round in 0..120 {
+        let torn = tempfile::tempdir().unwrap();
+        let mut bytes = whole.clone();
+        // An empty file is a new archive: one byte at least.
+        let at = whole.len() * round / 120 + 1 + round * 131 % 97;
+        match round % 3 {
+            0 => bytes.truncate(at),
+            1 => bytes[at] ^= 0x41,
+            _ => bytes[at..(at + 600).min(whole.len())].fill(0),
+        }
+        fs::write(torn.path().join(FILE), bytes).unwrap();
+        let opened = open(torn.path());
+        let Ok(archive) = opened else {
+            let kind = opened.unwrap_err().kind();
+            assert!(
+                matches!(
+                    kind,
+                    AgentErrorKind::ArchiveDamaged | AgentErrorKind::ArchiveVersion
+                ),
+                "{kind:?}"
+            );
+            found += 1;
+            continue;
+        };
+        let all = EventFilter::default().compile().unwrap();
+        let begin = ArchiveCursor {
+            archive_id: archive.id().clone(),
+            position: 0,
+        };
+        let mut read = 0;
+        if let Ok(mut frames) = archive.replay_filtered_from_cursor(all, begin) {
+            for frame in frames.by_ref() {
+                assert!(is_itself(&frame), "made up: {frame:?}");
+                read += 1;
+            }
+        }
+        match archive.check() {
+            Ok(checked) => assert_eq!((checked, read), (count, count), "nothing is missing"),
+            Err(error) => {
+                assert_eq!(error.kind(), AgentErrorKind::ArchiveDamaged, "{error}");
+                found += 1;
+            }
+        }
+    }
+    assert!(found > 60, "{found}");
+}
+
+/// A small disk of its own, which needs the right to mount one.
+struct Disk(tempfile::TempDir);
+
+impl Disk {
+    fn mount(size: &str) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+            .arg(folder.path())
+            .output()
+            .is_ok_and(|output| output.status.success());
+        if !mounted {
+            eprintln!("!!!! NOT RUN: no small disk can be mounted here; run it as root !!!!");
+            return None;
+        }
+        Some(Disk(folder))
+    }
+
+    fn read_only(&self) {
+        let remounted = Command::new("mount")
+            .args(["-o", "remount,ro"])
+            .arg(self.0.path())
+            .status();
+        assert!(remounted.unwrap().success());
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn a_full_disk_is_said_and_nothing_stored_is_lost() {
+    let Some(disk) = Disk::mount("3m") else {
+        return;
+    };
+    let ballast = disk.0.path().join("ballast");
+    fs::write(&ballast, vec![1; 1 << 20]).unwrap();
+    let folder = disk.0.path().join("archive");
+    let archive = open(&folder).unwrap();
+    let bus = journaled(&archive);
+    let mut live = bus
+        .subscribe_all_with_options(
+            None,
+            common::options(100_000, 1, SubscriberOverflowPolicy::DropNonTerminal),
+        )
+        .unwrap();
+    let mut stored = 0;
+    let error = loop {
+        match bus.publish_all((stored + 1..=stored + 200).map(frame)) {
+            Ok(done) => stored = done.positions.end - 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), AgentErrorKind::ArchiveFull, "{error}");
+    assert!(stored > 0 && error.to_string().contains("free some space"));
+    let diagnostic = live
+        .by_ref()
+        .skip(stored as usize)
+        .map(|frame| frame.event.envelope.delivery_semantics);
+    assert_eq!(
+        diagnostic.collect::<Vec<_>>(),
+        [EventDeliverySemantics::DiagnosticOnly; 200]
+    );
+    assert_eq!(replay(&archive).filter(is_itself).count() as u64, stored);
+    // With room again it goes on; what was refused stays refused, and its numbers stay taken, also
+    // for a later process.
+    drop((bus, archive));
+    fs::remove_file(&ballast).unwrap();
+    let archive = open(&folder).unwrap();
+    let bus = journaled(&archive);
+    let done = bus.publish_all([start("r")]).unwrap();
+    assert_eq!(done.positions.start, stored + 1);
+    assert_eq!(done.sequences.start, stored + 201);
+    drop((bus, archive));
+    let archive = open(&folder).unwrap();
+    assert_eq!(archive.check().unwrap(), stored + 1);
+}
+
+#[test]
+fn an_archiver_on_a_full_disk_keeps_what_it_read_until_there_is_room() {
+    let Some(disk) = Disk::mount("3m") else {
+        return;
+    };
+    let archive = open(&disk.0.path().join("archive")).unwrap();
+    let ballast = disk.0.path().join("ballast");
+    // As much as there is room for.
+    let mut file = fs::File::create(&ballast).unwrap();
+    while file.write_all(&[1; 4_096]).is_ok() {}
+    let bus = InMemoryAgentEventBus::default();
+    (1..=1_000).for_each(|position| bus.publish(frame(position)).unwrap());
+    let report = Archiver::follow(&archive, &bus, FollowOptions::default())
+        .unwrap()
+        .stop();
+    assert_eq!(report.error.unwrap().kind(), AgentErrorKind::ArchiveFull);
+    assert_eq!((report.frames, archive.len().unwrap()), (0, 0));
+    // It goes on while the disk is full, and is done when there is room.
+    let archiver = Archiver::follow(&archive, &bus, FollowOptions::default()).unwrap();
+    fs::remove_file(&ballast).unwrap();
+    drop((bus, file));
+    let report = archiver.finish();
+    assert_eq!((report.frames, report.lost), (1_000, 0));
+    assert!(replay(&archive).all(|frame| is_itself(&frame)));
+}
+
+#[test]
+fn where_nothing_can_be_written_it_can_be_read() {
+    let Some(disk) = Disk::mount("8m") else {
+        return;
+    };
+    let folder = disk.0.path().join("archive");
+    let ends = fill(&journaled(&open(&folder).unwrap()), 20);
+    disk.read_only();
+    let error = open(&folder).unwrap_err();
+    assert_eq!(error.kind(), AgentErrorKind::ArchiveReadOnly, "{error}");
+    let archive = Archive::open_for_reading(&folder).unwrap();
+    assert_eq!(Some(&archive.check().unwrap()), ends.last());
+    assert!(replay(&archive).all(|frame| is_itself(&frame)));
+    let error = archive.append(&[]).unwrap_err();
+    assert_eq!(error.kind(), AgentErrorKind::ArchiveReadOnly);
+}

@@ -1,0 +1,246 @@
+//! Journal first: durable before seen, numbered alike on the bus and in the archive, also after it
+//! was opened again.
+
+mod common;
+
+use common::{delta, end, options, seqs, size, start};
+use framebus::archive::{Archive, ArchiveOptions, JournalOptions, Journaled, JournaledBus};
+use framebus::*;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+const DROP: SubscriberOverflowPolicy = SubscriberOverflowPolicy::DropNonTerminal;
+
+fn archive(folder: &tempfile::TempDir) -> Archive {
+    Archive::open(folder.path(), ArchiveOptions::default()).unwrap()
+}
+
+fn bus(archive: &Archive) -> JournaledBus {
+    let builder = InMemoryAgentEventBus::builder();
+    JournaledBus::open(archive.clone(), builder, JournalOptions::default()).unwrap()
+}
+
+fn everything(archive: &Archive) -> AgentEventStream {
+    let filter = EventFilter::default().compile().unwrap();
+    let start = archive.start().unwrap();
+    archive.replay_filtered_from_cursor(filter, start).unwrap()
+}
+
+/// What follows a frame with a number that the archive lets nothing of its bus go under.
+fn block_numbers_below(archive: &Archive, epoch: BusEpoch, number: u64) {
+    let mut envelope = EventEnvelope::new("elsewhere", "a", EventKind::RunStarted);
+    (envelope.event_seq, envelope.bus_epoch) = (number, epoch);
+    let frame = EventFrame::new(AgentEvent::envelope_only(envelope));
+    archive.append(&[frame]).unwrap();
+}
+
+#[test]
+fn a_frame_is_in_the_archive_when_it_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = archive(&folder);
+    let bus = bus(&archive);
+    let mut live = bus.subscribe_run(RunId::new("r"), None).unwrap();
+    let reader = std::thread::spawn({
+        let archive = archive.clone();
+        move || {
+            let mut seen = Vec::new();
+            while let Ok(frame) = live.recv() {
+                let envelope = &frame.event.envelope;
+                assert_eq!(
+                    envelope.delivery_semantics,
+                    EventDeliverySemantics::JournalBacked
+                );
+                let place = archive
+                    .locate(envelope.journal_cursor.as_ref().unwrap())
+                    .unwrap();
+                assert!(archive.end().unwrap().position >= place.position);
+                let before = ArchiveCursor {
+                    position: place.position - 1,
+                    ..place
+                };
+                let all = EventFilter::default().compile().unwrap();
+                let mut replay = archive.replay_filtered_from_cursor(all, before).unwrap();
+                let stored = replay.next().unwrap();
+                assert_eq!(
+                    stored.event.redacted_summary(),
+                    frame.event.redacted_summary()
+                );
+                assert_eq!(stored.cursor.event_seq, frame.cursor.event_seq);
+                assert_eq!(stored.cursor.journal_cursor, frame.cursor.journal_cursor);
+                seen.push(frame.cursor.event_seq);
+            }
+            seen
+        }
+    });
+    for n in 0..50 {
+        let envelope = EventEnvelope::new("r", "a", EventKind::ModelStreamDelta);
+        let event = AgentEvent::with_redacted_summary(envelope, format!("text {n}"));
+        bus.publish(EventFrame::new(event)).unwrap();
+    }
+    drop(bus);
+    assert_eq!(reader.join().unwrap(), (1..=50).collect::<Vec<_>>());
+}
+
+#[test]
+fn many_threads_share_groups_and_keep_their_own_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = archive(&folder);
+    let journal = JournalOptions {
+        linger: Duration::from_micros(200),
+        group: size(500),
+        waiting: size(4),
+        ..JournalOptions::default()
+    };
+    let builder = InMemoryAgentEventBus::builder().ring_capacity(size(4_096));
+    let bus = JournaledBus::open(archive.clone(), builder, journal).unwrap();
+    let mut live = bus
+        .subscribe_all_with_options(None, options(100_000, 1, DROP))
+        .unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let bus = &bus;
+            scope.spawn(move || {
+                let run = format!("run-{thread}");
+                for n in 0..25_u64 {
+                    let receipt = bus.submit((0..n).map(|_| delta(&run)));
+                    let Journaled {
+                        sequences,
+                        positions,
+                    } = receipt.wait().unwrap();
+                    assert_eq!(
+                        (sequences.end - sequences.start, &positions),
+                        (n, &sequences)
+                    );
+                    bus.publish(end(&run)).unwrap();
+                }
+            });
+        }
+    });
+    let count = 4 * (300 + 25);
+    let expected: Vec<u64> = (1..=count).collect();
+    assert_eq!(seqs(&mut live), expected);
+    let stored: Vec<_> = everything(&archive)
+        .map(|frame| frame.cursor.event_seq)
+        .collect();
+    assert_eq!(stored, expected);
+}
+
+#[test]
+fn opened_again_it_goes_on_above_the_highest_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let cursor = {
+        let bus = bus(&archive(&folder));
+        let mut live = bus.subscribe_all(None).unwrap();
+        bus.publish_all([start("r"), delta("r"), end("r")]).unwrap();
+        live.nth(2).unwrap().cursor
+    };
+    let archive = archive(&folder);
+    let bus = bus(&archive);
+    bus.publish(start("s")).unwrap();
+    // A cursor of the run before resumes, exactly.
+    let mut resumed = bus.subscribe_all(Some(cursor)).unwrap();
+    let frame = resumed.next().unwrap();
+    assert_eq!((frame.cursor.event_seq, frame.overflow), (4, None));
+    assert_eq!(everything(&archive).count(), 4);
+}
+
+#[test]
+fn what_cannot_be_stored_goes_out_as_diagnostic_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = archive(&folder);
+    let bus = bus(&archive);
+    let mut live = bus.subscribe_all(None).unwrap();
+    bus.publish(start("r")).unwrap();
+    let first = live.next().unwrap();
+    block_numbers_below(&archive, first.cursor.bus_epoch, 3);
+    for number in [2, 3] {
+        let error = bus.publish(delta("r")).unwrap_err();
+        assert_eq!(error.kind(), AgentErrorKind::ArchiveOrder);
+        let frame = live.next().unwrap();
+        let envelope = &frame.event.envelope;
+        assert_eq!(frame.cursor.event_seq, number);
+        assert_eq!(
+            envelope.delivery_semantics,
+            EventDeliverySemantics::DiagnosticOnly
+        );
+        assert_eq!(envelope.journal_cursor, None);
+    }
+    assert_eq!(
+        archive.len().unwrap(),
+        2,
+        "the first frame and the blocking one"
+    );
+    // Once the trouble is over, the journal goes on behind what was shown.
+    bus.publish(end("r")).unwrap();
+    assert_eq!(live.next().unwrap().cursor.event_seq, 4);
+    let stored: Vec<_> = everything(&archive)
+        .map(|frame| frame.cursor.event_seq)
+        .collect();
+    assert_eq!(stored, [1, 3, 4]);
+}
+
+#[test]
+fn an_archive_is_one_bus_s_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = archive(&folder);
+    let first = bus(&archive);
+    let open = || {
+        let builder = InMemoryAgentEventBus::builder();
+        JournaledBus::open(archive.clone(), builder, JournalOptions::default())
+    };
+    assert_eq!(
+        open().unwrap_err().kind(),
+        AgentErrorKind::ContractViolation
+    );
+    drop(first);
+    assert!(open().is_ok());
+    drop(open());
+    let reader = Archive::open_for_reading(folder.path()).unwrap();
+    let builder = InMemoryAgentEventBus::builder();
+    let error = JournaledBus::open(reader, builder, JournalOptions::default()).unwrap_err();
+    assert_eq!(error.kind(), AgentErrorKind::ArchiveReadOnly);
+}
+
+#[test]
+fn what_the_rings_refuse_is_durable_and_comes_out_when_they_take_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = archive(&folder);
+    let builder = InMemoryAgentEventBus::builder()
+        .shards(size(1))
+        .ring_capacity(size(1));
+    let bus = JournaledBus::open(archive.clone(), builder, JournalOptions::default()).unwrap();
+    let mut live = bus.subscribe_all(None).unwrap();
+    // Each sleeper holds the slot of the newest frame of the tiny lane while it looks at it.
+    fn asleep(depth: usize, bus: &JournaledBus) -> Vec<bool> {
+        let latest = SubscriptionOptions {
+            start: StreamStart::Latest,
+            ..SubscriptionOptions::default()
+        };
+        let mut sleeper = bus.subscribe_all_with_options(None, latest).unwrap();
+        let mut published = vec![bus.publish(delta("r")).is_ok()];
+        sleeper.read_batch(|item| match item {
+            BatchItem::Frame(_) if depth > 0 => {
+                published.extend(asleep(depth - 1, bus));
+                ControlFlow::Break(())
+            }
+            _ => ControlFlow::Continue(()),
+        });
+        published
+    }
+    let published = asleep(8, &bus);
+    assert!(published.contains(&false), "{published:?}");
+    let count = published.len() as u64;
+    // Awake again, nothing is in the way: the journal goes on where it was.
+    bus.publish(end("r")).unwrap();
+    assert_eq!(archive.len().unwrap(), bus_sequence(&mut live));
+    assert!(archive.len().unwrap() <= count + 1);
+    let stored: Vec<_> = everything(&archive)
+        .map(|frame| frame.cursor.event_seq)
+        .collect();
+    assert_eq!(stored, (1..=archive.len().unwrap()).collect::<Vec<_>>());
+}
+
+/// The number of the last frame that a stream has now.
+fn bus_sequence(stream: &mut AgentEventStream) -> u64 {
+    stream.last().unwrap().cursor.event_seq
+}
