@@ -4,7 +4,9 @@
 //! the other way round. A frame therefore bears a fence: every frame of its lane with a smaller
 //! number has an index below it. The cursor scans up to the fence of the lowest number that it saw
 //! before it offers that one; scanned frames wait here as (number, index), at most as many as
-//! there were publishers at once, or a batch beside one that was published in between.
+//! there were publishers at once, or a batch beside one that was published in between. Frames that
+//! bear the numbers right after the last one given need none of this: nothing can lie between, and
+//! [`Cursor::run`] lends them where they are.
 //!
 //! Invariants:
 //! - **C1** `pinned` is empty, or a checked pin covers it: it was set, then a SeqCst fence ran, then
@@ -15,7 +17,7 @@
 use super::lane::{Lane, Peek};
 use super::pins::PinRow;
 use super::tag::TagFilter;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 /// What a cursor has to offer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -141,8 +143,9 @@ impl Cursor {
     #[inline]
     pub(crate) fn approach<T>(&mut self, lane: &Lane<T>, filter: Option<&TagFilter>) -> bool {
         // Bounded by one lap: further indices were published meanwhile, or have lapped this cursor.
-        for _ in 0..lane.geometry().span() {
-            if !self.pass_over(lane, filter) {
+        let end = self.next + lane.geometry().span();
+        while self.next < end {
+            if !self.pass_over(lane, filter, end) {
                 match lane.peek(self.next) {
                     Peek::Void => self.next += 1,
                     Peek::Pending => break,
@@ -153,13 +156,15 @@ impl Cursor {
         !self.waiting.is_empty()
     }
 
-    /// Passes over the next index if its tag says that it is not wanted.
+    /// Passes over the next indices below `end` whose tags say that they are not wanted; whether there
+    /// were any.
     #[inline(always)]
-    fn pass_over<T>(&mut self, lane: &Lane<T>, filter: Option<&TagFilter>) -> bool {
-        let unwanted = filter
-            .is_some_and(|filter| lane.tag(self.next).is_some_and(|tag| !filter.matches(tag)));
-        self.next += u64::from(unwanted);
-        unwanted
+    fn pass_over<T>(&mut self, lane: &Lane<T>, filter: Option<&TagFilter>, end: u64) -> bool {
+        let before = self.next;
+        if let Some(filter) = filter {
+            self.next = lane.pass_unwanted(before, end, filter);
+        }
+        self.next > before
     }
 
     /// Stores a pin from the lowest wanted index on. The caller runs a SeqCst fence, then
@@ -219,7 +224,7 @@ impl Cursor {
             if !self.pinned.contains(&self.next) {
                 return Head::Beyond;
             }
-            if self.pass_over(lane, filter) {
+            if self.pass_over(lane, filter, self.pinned.end) {
                 continue;
             }
             match lane.peek(self.next) {
@@ -243,6 +248,39 @@ impl Cursor {
                 Peek::Lapped => return Head::Beyond,
             }
         }
+    }
+
+    /// Lends frames to `f` where they are, as far as they bear the numbers after `last` without a hole
+    /// and `until` is not reached: nothing can lie between such frames, whatever their fences say.
+    /// Nothing if a scanned frame waits.
+    #[inline(always)]
+    pub(crate) fn run<T>(
+        &mut self,
+        lane: &Lane<T>,
+        filter: Option<&TagFilter>,
+        last: &mut u64,
+        until: u64,
+        mut f: impl FnMut(u64, &T) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        if !self.waiting.is_empty() || self.next < self.pinned.start {
+            return ControlFlow::Continue(());
+        }
+        let wanted = |index| match filter {
+            Some(filter) => lane.tag(index).is_none_or(|tag| filter.matches(tag)),
+            None => true,
+        };
+        let (mut index, mut number) = (self.next, *last + 1);
+        while index < self.pinned.end && wanted(index) && lane.peek(index) == Peek::Ready {
+            // SAFETY: C1: a checked pin covers `index`, and it is ready.
+            if unsafe { lane.numbered(index) }.sequence != number || number >= until {
+                break;
+            }
+            (self.next, *last, self.lapped) = (index + 1, number, false);
+            // SAFETY: as above.
+            unsafe { lane.read(index, |frame| f(number, frame)) }?;
+            (index, number) = (index + 1, number + 1);
+        }
+        ControlFlow::Continue(())
     }
 
     /// Takes the frame that `head` offered and lends it to `f`; `None` if none was offered.

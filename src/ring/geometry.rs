@@ -24,6 +24,10 @@ pub struct Geometry {
     chunk: u64,
     slack: u64,
     batch: u64,
+    /// The base-2 logarithm of `places`.
+    places_bits: u32,
+    /// How many bits of a gate's word are for void places: `chunk`.
+    void_bits: u32,
 }
 
 impl Geometry {
@@ -45,7 +49,9 @@ impl Geometry {
                 places,
                 chunk,
                 slack: (places / 8) & !(chunk - 1),
-                batch: (places / 16).clamp(1, 64),
+                batch: (places / 16).clamp(1, 256),
+                places_bits: places.trailing_zeros(),
+                void_bits: chunk as u32,
             };
             if geometry.window() >= window as usize {
                 return geometry;
@@ -69,6 +75,8 @@ impl Geometry {
             chunk,
             slack,
             batch: batch.next_power_of_two().clamp(1, places),
+            places_bits: places.trailing_zeros(),
+            void_bits: chunk as u32,
         }
     }
 
@@ -109,7 +117,7 @@ impl Geometry {
 
     #[inline(always)]
     pub(crate) fn lap(&self, index: u64) -> u64 {
-        index >> self.places.trailing_zeros()
+        index >> self.places_bits
     }
 
     /// The first index of `index`'s chunk.
@@ -128,6 +136,12 @@ impl Geometry {
     #[inline(always)]
     pub(crate) fn gate(&self, index: u64) -> usize {
         self.place(index) >> self.chunk.trailing_zeros()
+    }
+
+    /// The word of `index`'s gate that is open for its lap, without void places.
+    #[inline(always)]
+    pub(crate) fn open_gate(&self, index: u64) -> u64 {
+        ((index >> self.places_bits) + 1) << self.void_bits
     }
 
     pub(crate) fn gates(&self) -> usize {

@@ -39,15 +39,22 @@
 //! (release) -> acquire ->] gate (release) -> claimer's acquire load of the gate. Later gate words
 //! and limits are read-modify-writes and so carry the earlier releases on.
 
+mod claim;
+#[forbid(unsafe_code)]
 mod lapped;
 
+pub(crate) use self::claim::{Block, Claim};
 use self::lapped::Straddlers;
 use super::geometry::{Geometry, MAX_INDEX};
 use super::pins::{self, PinTable};
 use super::slot::{Numbered, Slot, unused_slots, zeroed_words};
-use super::tag;
+use super::tag::{self, TagFilter};
 use crate::sync::{AtomicU64, Ordering, fence, raise};
 use crossbeam_utils::CachePadded;
+
+/// How many bytes of slots are fetched ahead at once, at most.
+#[cfg(all(target_arch = "x86_64", not(any(loom, shuttle, miri))))]
+const MOST_PREFETCHED: usize = 1_024;
 
 /// See the module.
 pub(crate) struct Lane<T> {
@@ -153,56 +160,95 @@ impl<T> Lane<T> {
     // Publishing.
 
     /// Claims an index that is granted: at most as many tries as the lane has places.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn claim(&self, pins: &PinTable) -> Result<Claim<'_, T>, ClaimError> {
         // Relaxed: the claim is ordered before the global sequence number by being sequenced before
         // that number's release, and nothing else is read off the tail.
         let index = self.tail.fetch_add(1, Ordering::Relaxed);
-        match self.admit(index, pins)? {
-            Some(claim) => Ok(claim),
-            None => self.claim_again(pins),
+        // Most often the chunk is open for this lap, and no place void. Acquire: as in `admit`.
+        if self.gate_word(index) == self.geometry.open_gate(index) {
+            return Ok(self.own(index));
         }
+        let index = match self.admit(index, pins)? {
+            true => index,
+            false => self.claim_again(pins)?,
+        };
+        Ok(self.own(index))
     }
 
+    /// Claims until an index is granted.
     #[cold]
-    fn claim_again(&self, pins: &PinTable) -> Result<Claim<'_, T>, ClaimError> {
+    #[inline(never)]
+    fn claim_again(&self, pins: &PinTable) -> Result<u64, ClaimError> {
         for _ in 0..self.geometry.span() {
             // Relaxed: as in `claim`.
             let index = self.tail.fetch_add(1, Ordering::Relaxed);
-            if let Some(claim) = self.admit(index, pins)? {
-                return Ok(claim);
+            if self.admit(index, pins)? {
+                return Ok(index);
             }
         }
         Err(ClaimError::Stuck)
     }
 
-    /// Claims `count` indices, ascending, and hands each to `take`: one fetch-add for all of them
-    /// unless some are void.
+    /// Claims `count` indices, ascending: one fetch-add for all of them unless some are void, and one
+    /// look at each gate.
     pub(crate) fn claim_block<'a>(
         &'a self,
         count: u64,
         pins: &PinTable,
-        mut take: impl FnMut(Claim<'a, T>),
-    ) -> Result<(), ClaimError> {
+    ) -> Result<Block<'a, T>, ClaimError> {
         // Relaxed: as in `claim`.
         let first = self.tail.fetch_add(count, Ordering::Relaxed);
+        // With every gate open and no place void the whole range is the caller's. Else each index is
+        // looked at again, on its own: what was granted still is, or is given up there.
+        let mut block = self.no_claims();
+        if self.admit_all(first, count, pins) {
+            block.range = first..first + count;
+            block.end = Some(first + count);
+            return Ok(block);
+        }
+        let mut claims = Vec::with_capacity(count as usize);
         let mut missing = 0;
         for index in first..first + count {
             match self.admit(index, pins)? {
-                Some(claim) => take(claim),
-                None => missing += 1,
+                true => claims.push(self.own(index)),
+                false => missing += 1,
             }
         }
         for _ in 0..missing {
-            take(self.claim_again(pins)?);
+            claims.push(self.own(self.claim_again(pins)?));
         }
-        Ok(())
+        block.others = claims.into_iter();
+        Ok(block)
     }
 
-    /// Whether a claimed index is granted. Each turn of the loop finds the gate moved on by this
-    /// thread or another, at most to the index's own lap.
-    #[inline(always)]
-    fn admit(&self, index: u64, pins: &PinTable) -> Result<Option<Claim<'_, T>>, ClaimError> {
+    /// Whether all of these claimed indices are granted. If so, they are the caller's.
+    fn admit_all(&self, first: u64, count: u64, pins: &PinTable) -> bool {
+        let end = first.saturating_add(count);
+        if end > MAX_INDEX {
+            return false;
+        }
+        let mut from = first;
+        while from < end {
+            let to = (self.geometry.chunk_start(from) + self.geometry.chunk()).min(end);
+            let mut gate = self.gate_word(from);
+            while self.gate_lap(gate) < self.geometry.lap(from) + 1 {
+                gate = self.open(from, gate, pins);
+            }
+            let bits = ((1 << (to - from)) - 1) * self.gate_bit(from);
+            if self.gate_lap(gate) != self.geometry.lap(from) + 1 || gate & bits != 0 {
+                return false;
+            }
+            from = to;
+        }
+        true
+    }
+
+    /// Whether a claimed index is granted: then it is the caller's. Each turn of the loop finds the
+    /// gate moved on by this thread or another, at most to the index's own lap.
+    #[inline(never)]
+    fn admit(&self, index: u64, pins: &PinTable) -> Result<bool, ClaimError> {
+        // No chunk is opened there: nobody comes past this.
         if index >= MAX_INDEX {
             return Err(ClaimError::Exhausted);
         }
@@ -210,14 +256,10 @@ impl<T> Lane<T> {
         let mut gate = self.gate_word(index);
         loop {
             match self.gate_lap(gate).cmp(&(self.geometry.lap(index) + 1)) {
-                std::cmp::Ordering::Equal => {
-                    return Ok(self
-                        .is_open(gate, index)
-                        .then(|| Claim { lane: self, index }));
-                }
+                std::cmp::Ordering::Equal => return Ok(self.is_open(gate, index)),
                 std::cmp::Ordering::Greater => {
                     self.arrive_late(index);
-                    return Ok(None);
+                    return Ok(false);
                 }
                 std::cmp::Ordering::Less => gate = self.open(index, gate, pins),
             }
@@ -231,12 +273,11 @@ impl<T> Lane<T> {
         // Relaxed: the decision that passed this index by was acquired with the gate, and its
         // opener raised `granted` before.
         if self.granted[self.geometry.place(index)].load(Ordering::Relaxed) == index + 1 {
-            drop(Claim { lane: self, index });
+            drop(self.own(index));
         }
     }
 
     /// Opens `index`'s chunk for its lap, unless another does first; returns the gate's new word.
-    #[cold]
     #[inline(never)]
     fn open(&self, index: u64, gate: u64, pins: &PinTable) -> u64 {
         let start = self.geometry.chunk_start(index);
@@ -248,29 +289,58 @@ impl<T> Lane<T> {
                 return now;
             }
         }
+        self.prefetch(start + self.geometry.chunk());
         self.decide(start, gate, |_| false)
+    }
+
+    /// Fetches the slots and tags of `index`'s chunk for writing while the chunk before it is filled: all at
+    /// once, and not one by one behind a locked instruction.
+    fn prefetch(&self, index: u64) {
+        #[cfg(all(target_arch = "x86_64", not(any(loom, shuttle, miri))))]
+        {
+            use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+            const LINE: usize = 64;
+            let first = self.geometry.place(self.geometry.chunk_start(index));
+            let chunk = first..first + self.geometry.chunk() as usize;
+            let fetch = |bytes: *const u8, len: usize| {
+                for offset in (0..len.min(MOST_PREFETCHED)).step_by(LINE) {
+                    // SAFETY: SSE is there on every x86_64; a prefetch touches nothing.
+                    unsafe { _mm_prefetch::<_MM_HINT_ET0>(bytes.wrapping_add(offset).cast()) };
+                }
+            };
+            let (slots, tags) = (&self.slots[chunk.clone()], &self.tags[chunk]);
+            fetch(slots.as_ptr().cast(), size_of_val(slots));
+            fetch(tags.as_ptr().cast(), size_of_val(tags));
+        }
+        #[cfg(not(all(target_arch = "x86_64", not(any(loom, shuttle, miri)))))]
+        let _ = index;
     }
 
     /// Makes the one decision on a chunk for the lap of `start`: which places are void. Returns
     /// the gate's word afterwards, whoever wrote it.
     fn decide(&self, start: u64, gate: u64, pinned: impl Fn(u64) -> bool) -> u64 {
         let mut void = 0;
-        for index in start..self.geometry.chunk_end(start) {
-            let place = self.geometry.place(index);
-            let was_open = self.gate_lap(gate) > 0 && self.is_open(gate, index);
+        let lap = self.gate_lap(gate);
+        let first = self.geometry.place(start);
+        let places = first..first + self.geometry.chunk() as usize;
+        let places = self.slots[places.clone()].iter().zip(&self.granted[places]);
+        let in_its_lap = lap.saturating_sub(1) * self.geometry.span() + first as u64 + 1;
+        for (offset, (slot, granted)) in (0..).zip(places) {
+            let index = start + offset;
+            let was_open = lap > 0 && self.is_open(gate, index);
             let last_granted = if was_open {
-                (self.gate_lap(gate) - 1) * self.geometry.span() + place as u64 + 1
+                in_its_lap + offset
             } else {
                 // Relaxed: the decision that made the place void was acquired with the gate. Current
                 // unless the exchange below will fail.
-                self.granted[place].load(Ordering::Relaxed)
+                granted.load(Ordering::Relaxed)
             };
             // The stamp's acquire load makes the next owner's writes happen after the last one's.
-            if self.slots[place].stamp().finished() != last_granted || pinned(index) {
+            if slot.stamp().finished() != last_granted || pinned(index) {
                 void |= self.gate_bit(index);
                 if was_open {
                     // Relaxed: the gate's release below carries it.
-                    raise(&self.granted[place], last_granted, Ordering::Relaxed);
+                    raise(granted, last_granted, Ordering::Relaxed);
                 }
             }
         }
@@ -391,6 +461,26 @@ impl<T> Lane<T> {
         }
     }
 
+    /// The first index from `index` on, or `end`, whose tag doesn't say that it is unwanted.
+    #[inline(always)]
+    pub(crate) fn pass_unwanted(&self, mut index: u64, end: u64, filter: &TagFilter) -> u64 {
+        let eight = |index: u64| self.tags[self.geometry.place(index)..].first_chunk();
+        while index < end {
+            if index.is_multiple_of(8)
+                && end - index >= 8
+                && let Some(words) = eight(index)
+                && filter.passes_over(words, index)
+            {
+                index += 8;
+            } else if self.tag(index).is_some_and(|tag| !filter.matches(tag)) {
+                index += 1;
+            } else {
+                break;
+            }
+        }
+        index
+    }
+
     /// The tag of `index`'s frame, if it is there to be seen. No tag proves nothing.
     #[inline(always)]
     pub(crate) fn tag(&self, index: u64) -> Option<u32> {
@@ -419,47 +509,5 @@ impl<T> Lane<T> {
     pub(crate) unsafe fn read<R>(&self, index: u64, f: impl FnOnce(&T) -> R) -> R {
         // SAFETY: S3 by the caller.
         unsafe { self.slots[self.geometry.place(index)].read(f) }
-    }
-}
-
-/// A granted index: the right and the duty to finish its slot. Dropped unfilled, it is left:
-/// readers pass over it.
-pub(crate) struct Claim<'a, T> {
-    lane: &'a Lane<T>,
-    index: u64,
-}
-
-impl<'a, T> Claim<'a, T> {
-    #[inline(always)]
-    pub(crate) fn index(&self) -> u64 {
-        self.index
-    }
-
-    #[inline(always)]
-    pub(crate) fn lane(&self) -> &'a Lane<T> {
-        self.lane
-    }
-
-    /// Publishes the frame. Returns the frame that it replaced.
-    #[inline(always)]
-    pub(crate) fn fill(self, numbered: Numbered, tag: u32, frame: T) -> Option<T> {
-        let (lane, index) = (self.lane, self.index);
-        std::mem::forget(self);
-        if numbered.fence > lane.geometry.chunk_end(index) {
-            lane.note_straddler(index, numbered);
-        }
-        let place = lane.geometry.place(index);
-        // Relaxed: see `Lane::tag`.
-        lane.tags[place].store(tag::pack(tag, index), Ordering::Relaxed);
-        // SAFETY: a `Claim` is made only for a granted index, once, and ends here. S2: the grant
-        // happened after the last read under a pin, and no checked pin covers the earlier index.
-        unsafe { lane.slots[place].write(index, numbered, frame) }
-    }
-}
-
-impl<T> Drop for Claim<'_, T> {
-    fn drop(&mut self) {
-        // SAFETY: a `Claim` is made only for a granted index, once, and was not filled.
-        unsafe { self.lane.slots[self.lane.geometry.place(self.index)].leave(self.index) }
     }
 }

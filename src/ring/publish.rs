@@ -8,11 +8,11 @@
 
 use super::core::Core;
 use super::geometry::MAX_INDEX;
-use super::lane::{Claim, ClaimError};
+use super::lane::{Block, ClaimError, Lane};
 use super::pins::LANES;
-use super::slot::Numbered;
 use super::{MAX_SEQUENCE, PublishError, Route};
 use crate::sync::Ordering;
+use smallvec::SmallVec;
 
 impl From<ClaimError> for PublishError {
     fn from(error: ClaimError) -> Self {
@@ -39,10 +39,7 @@ impl<T> Core<T> {
         if sequence > MAX_SEQUENCE {
             return Err(PublishError::Exhausted);
         }
-        let numbered = Numbered {
-            sequence,
-            fence: lane.tail(),
-        };
+        let numbered = lane.numbering(claim.index(), sequence, lane.tail());
         let replaced = claim.fill(numbered, route.tag, make(sequence));
         drop(replaced);
         Ok(sequence)
@@ -55,80 +52,95 @@ impl<T> Core<T> {
         mut make: impl FnMut(u64, U) -> T,
     ) -> Result<std::ops::Range<u64>, PublishError> {
         let count = items.len() as u64;
-        let mut replaced = Vec::with_capacity(items.len());
+        // Frames that need no dropping are not kept for it.
+        let dropped = std::mem::needs_drop::<T>();
+        let mut replaced = Vec::with_capacity(if dropped { items.len() } else { 0 });
         let mut claims = self.claim_all(&items)?;
         // AcqRel: as in `publish`, for all numbers of the batch.
         let first = self.next.fetch_add(count, Ordering::AcqRel);
         if first > MAX_SEQUENCE || count > MAX_SEQUENCE - first + 1 {
             return Err(PublishError::Exhausted);
         }
-        for (sequence, (route, item)) in (first..).zip(items) {
-            let block = &mut claims[self.lane_of(route)];
-            // There is one for each: `claim_all` counted the same items.
-            let Some(claim) = block.claims.next() else {
-                continue;
-            };
-            // Frames with smaller numbers are those before it, and what the fence of the lane's
-            // first one covers. Each bears it: a reader may pass over the first.
-            let fence = block.fence(&claim).max(claim.index() + 1);
-            let numbered = Numbered { sequence, fence };
-            replaced.extend(claim.fill(numbered, route.tag, make(sequence, item)));
+        let mut sequence = first;
+        let mut items = items.into_iter();
+        // Most often neighbours go to one lane.
+        while let Some((route, _)) = items.as_slice().first() {
+            let at = self.lane_of(*route);
+            let stretch = self.stretch(at, items.as_slice());
+            // There is one, with a claim for each: `claim_all` counted the same items.
+            let (lane, part) = (&self.lanes[at], &mut claims[at]);
+            let from = part.fence(lane);
+            for ((route, item), claim) in items.by_ref().take(stretch).zip(&mut part.block) {
+                // Frames with smaller numbers are those before it, and what the fence of the lane's
+                // first one covers. Each bears it: a reader may pass over the first.
+                let fence = from.max(claim.index() + 1);
+                let numbered = lane.numbering(claim.index(), sequence, fence);
+                let old = claim.fill(numbered, route.tag, make(sequence, item));
+                if dropped {
+                    replaced.extend(old);
+                }
+                sequence += 1;
+            }
         }
         Ok(first..first + count)
     }
 
+    /// How many of these items, from the first on, go to this lane.
+    fn stretch<U>(&self, at: usize, items: &[(Route, U)]) -> usize {
+        let here = |(route, _): &&(Route, U)| self.lane_of(*route) == at;
+        items.iter().take_while(here).count()
+    }
+
     /// Claims an index for each item, by lane; all or none.
-    fn claim_all<U>(&self, items: &[(Route, U)]) -> Result<Vec<Block<'_, T>>, PublishError> {
-        let mut counts = vec![0; self.lanes.len()];
-        for (route, _) in items {
-            counts[self.lane_of(*route)] += 1;
+    fn claim_all<U>(&self, items: &[(Route, U)]) -> Result<Parts<'_, T>, PublishError> {
+        let parts = self.lanes.iter().map(|lane| Part {
+            count: 0,
+            block: lane.no_claims(),
+            fence: None,
+        });
+        let mut parts: Parts<'_, T> = parts.collect();
+        let mut rest = items;
+        while let Some((route, _)) = rest.first() {
+            let at = self.lane_of(*route);
+            let stretch = self.stretch(at, rest);
+            parts[at].count += stretch as u64;
+            rest = &rest[stretch..];
         }
-        let mut blocks = Vec::with_capacity(self.lanes.len());
-        for (at, (lane, &count)) in self.lanes.iter().zip(&counts).enumerate() {
+        for (at, part) in parts.iter_mut().enumerate() {
+            let (lane, count) = (&self.lanes[at], part.count);
             let most = lane.geometry().window() as u64;
             if count > most {
                 return Err(PublishError::BatchTooLarge { count, most });
             }
-            let mut claims = Vec::with_capacity(count as usize);
             if count > 0 {
-                let pins = &self.pins[at / LANES];
-                lane.claim_block(count, pins, |claim| claims.push(claim))?;
+                part.block = lane.claim_block(count, &self.pins[at / LANES])?;
             }
-            blocks.push(Block {
-                contiguous_end: contiguous_end(&claims),
-                claims: claims.into_iter(),
-                fence: None,
-            });
         }
-        Ok(blocks)
+        Ok(parts)
     }
 }
 
-/// The claims of a batch in one lane.
-struct Block<'a, T> {
-    claims: std::vec::IntoIter<Claim<'a, T>>,
-    /// One above the last index if nobody else's lies between; else nothing is known.
-    contiguous_end: Option<u64>,
+/// By lane; on the stack for a ring of one shard.
+type Parts<'a, T> = SmallVec<[Part<'a, T>; LANES]>;
+
+/// What a batch has for one lane.
+struct Part<'a, T> {
+    count: u64,
+    block: Block<'a, T>,
     fence: Option<u64>,
 }
 
-impl<T> Block<'_, T> {
-    /// What others claimed below this may have smaller numbers than the batch. Found with the
-    /// first claim, after the numbers were taken: if the tail is still where the claims end,
-    /// there is nothing of others behind it.
-    fn fence(&mut self, claim: &Claim<'_, T>) -> u64 {
+impl<T> Part<'_, T> {
+    /// What others claimed below this may have smaller numbers than the batch. Found when the numbers
+    /// were taken: if the tail is still where the claims end, there is nothing of others behind it.
+    fn fence(&mut self, lane: &Lane<T>) -> u64 {
         *self.fence.get_or_insert_with(|| {
-            let tail = claim.lane().tail();
-            if self.contiguous_end == Some(tail) {
-                claim.index() + 1
+            let tail = lane.tail();
+            if self.block.contiguous_end() == Some(tail) {
+                0
             } else {
                 tail.min(MAX_INDEX)
             }
         })
     }
-}
-
-fn contiguous_end<T>(claims: &[Claim<'_, T>]) -> Option<u64> {
-    let (first, last) = (claims.first()?.index(), claims.last()?.index());
-    (last - first + 1 == claims.len() as u64).then_some(last + 1)
 }

@@ -10,6 +10,7 @@
 //! A lane with a claimed, unfinished index below its tail may still bring a lower number: the merge
 //! stops there and says so by giving nothing more. It never spins.
 
+mod asleep;
 mod loss;
 mod start;
 
@@ -20,7 +21,6 @@ use super::tag::TagFilter;
 use super::wait::Seat;
 use crate::sync::{Arc, Ordering, fence};
 use std::ops::ControlFlow;
-use std::task::Waker;
 
 /// How often a pin is tried again after a lap before the poll gives up for this time.
 const PIN_TRIES: usize = 4;
@@ -63,6 +63,24 @@ pub enum Polled {
     More,
 }
 
+/// What a poll gives.
+struct Plan {
+    /// What is numbered below this.
+    until: u64,
+    /// What may have to be told in the end.
+    owed: Option<Owed>,
+    rounds: u64,
+}
+
+impl Plan {
+    /// What is there, as far as one pin reaches.
+    const ONE_ROUND: Plan = Plan {
+        until: u64::MAX,
+        owed: None,
+        rounds: 1,
+    };
+}
+
 /// A reader of a [`Ring`](super::Ring): an independent position in each lane that it reads.
 ///
 /// Polling is wait-free: its steps are bounded by the size of the ring, and it waits for nobody.
@@ -78,6 +96,8 @@ pub struct Subscription<T> {
     filter: Option<TagFilter>,
     /// Reads every lane, unfiltered: numbers are dense.
     everything: bool,
+    /// Whose cursor gave a frame last.
+    current: usize,
     /// The last number given or passed over.
     last: u64,
     /// Indices lost and not told yet.
@@ -101,6 +121,7 @@ impl<T> Subscription<T> {
             tails: vec![0; lanes],
             known_below: 0,
             filter,
+            current: 0,
             last: 0,
             lost: 0,
             laps: 0,
@@ -123,7 +144,16 @@ impl<T> Subscription<T> {
     ///
     /// A publish that was unfinished when the call began may hold back what came after it; then the
     /// result is [`Polled::Unfinished`] and a later poll goes on there.
+    #[inline]
     pub fn poll(&mut self, mut visit: impl FnMut(Delivery<'_, T>) -> ControlFlow<()>) -> Polled {
+        match self.plan() {
+            Ok(plan) => self.give(plan, &mut visit),
+            Err(polled) => polled,
+        }
+    }
+
+    /// What a poll that begins now gives; or how it ends, if that is nothing.
+    fn plan(&mut self) -> Result<Plan, Polled> {
         let wanted = self.approach() || self.owes();
         let owed = Owed {
             lost: self.owes(),
@@ -132,29 +162,50 @@ impl<T> Subscription<T> {
         // Acquire: PAIR: the publishers' step of the number. Claims of all below happen before.
         let until = self.core.next.load(Ordering::Acquire);
         if until <= self.last + 1 {
-            return Polled::CaughtUp;
+            return Err(Polled::CaughtUp);
         }
         if !wanted {
             // What is claimed and not to be seen yet may hold back frames behind it.
-            return match self.is_behind() {
+            return Err(match self.is_behind() {
                 true => Polled::Unfinished,
                 false => Polled::CaughtUp,
-            };
+            });
         }
         self.know(until);
+        Ok(Plan {
+            until,
+            owed: Some(owed),
+            // Each round uses up a pin of some lane; what goes beyond a ring's worth was published
+            // since.
+            rounds: self.most_rounds(),
+        })
+    }
+
+    /// Carries a plan out, round by round. Inlined into the caller with the visitor, whose counters
+    /// then stay in registers.
+    #[inline(always)]
+    fn give(
+        &mut self,
+        plan: Plan,
+        visit: &mut impl FnMut(Delivery<'_, T>) -> ControlFlow<()>,
+    ) -> Polled {
         let mut idle = 0;
-        // Each round uses up a pin of some lane; what goes beyond a ring's worth was published since.
-        for _ in 0..self.most_rounds() {
+        for round in 1..=plan.rounds {
             let before = self.progress();
-            match self.round(until, &mut visit) {
+            match self.round(plan.until, visit) {
                 ControlFlow::Break(()) => return Polled::More,
                 ControlFlow::Continue(true) => {
-                    return match self.tell_rest(until, owed, &mut visit) {
-                        ControlFlow::Break(()) => Polled::More,
-                        ControlFlow::Continue(()) => Polled::CaughtUp,
+                    return match plan.owed {
+                        Some(owed) if self.tell_rest(plan.until, owed, visit).is_break() => {
+                            Polled::More
+                        }
+                        _ => Polled::CaughtUp,
                     };
                 }
                 ControlFlow::Continue(false) => {}
+            }
+            if round == plan.rounds {
+                break;
             }
             self.approach();
             idle = if self.progress() == before {
@@ -175,17 +226,22 @@ impl<T> Subscription<T> {
     ///
     /// The frames are borrowed from the ring. A visitor that sleeps holds its batch's slots, which
     /// publishers then pass over; it delays nobody, and the frames stay valid.
+    #[inline]
     pub fn batch(&mut self, mut visit: impl FnMut(Delivery<'_, T>) -> ControlFlow<()>) -> usize {
+        let plan = if self.approach() {
+            Plan::ONE_ROUND
+        } else if self.owes()
+            && let Ok(plan) = self.plan()
+        {
+            plan
+        } else {
+            return 0;
+        };
         let mut count = 0;
-        let mut visit = |delivery: Delivery<'_, T>| {
+        self.give(plan, &mut |delivery| {
             count += 1;
             visit(delivery)
-        };
-        if self.approach() {
-            let _ = self.round(u64::MAX, &mut visit);
-        } else if self.owes() {
-            self.poll(visit);
-        }
+        });
         count
     }
 
@@ -205,43 +261,6 @@ impl<T> Subscription<T> {
             .fold(self.last, u64::wrapping_add)
     }
 
-    /// Asks for `waker` to be woken, once, when something may have come: after a
-    /// [`Ring::wake`](super::Ring::wake) with this key, or any if it is [`ANY_KEY`](super::ANY_KEY), and
-    /// a tag that the subscription's filter lets through; with `None`, after any. Poll again before
-    /// sleeping, and [`rise`](Self::rise) after. While it [is behind](Self::is_behind), what it waits for may be
-    /// any frame.
-    ///
-    /// # Errors
-    /// [`SubscribeError::TooMany`](super::SubscribeError::TooMany) when too many wait already.
-    pub fn lie_down(
-        &mut self,
-        key: Option<u64>,
-        waker: &Waker,
-    ) -> Result<(), super::SubscribeError> {
-        let place = self.core.place_of(&self.cursors);
-        let filter = self.filter.as_ref().filter(|_| key.is_some());
-        let key = key.unwrap_or(super::ANY_KEY);
-        let waiters = &self.core.waiters;
-        self.seat = waiters.lie_down(self.seat, place, key, filter, waker);
-        match self.seat {
-            Some(_) => Ok(()),
-            None => Err(super::SubscribeError::TooMany),
-        }
-    }
-
-    /// Whether something was claimed in its lanes that it has not passed: a frame to read, or a publish
-    /// that is unfinished and may hold back what comes after it. Looks at what publishers write for
-    /// each frame: to be asked before sleeping, not while keeping up.
-    pub fn is_behind(&self) -> bool {
-        let behind = |cursor: &Cursor| !cursor.is_past(self.core.lanes[cursor.lane].tail());
-        self.cursors.iter().any(behind)
-    }
-
-    /// Takes the wish to be woken back; whether it had been woken.
-    pub fn rise(&mut self) -> bool {
-        self.seat.is_some_and(|seat| self.core.waiters.rise(seat))
-    }
-
     /// Moves every cursor to what it needs a pin for; whether there is such a thing.
     #[inline]
     fn approach(&mut self) -> bool {
@@ -257,6 +276,7 @@ impl<T> Subscription<T> {
 
     /// Pins every lane, gives what can be given, unpins. `Continue(true)`: nothing below
     /// `until` is left.
+    #[inline(always)]
     fn round(
         &mut self,
         until: u64,
@@ -293,15 +313,18 @@ impl<T> Subscription<T> {
         }
     }
 
+    #[inline(always)]
     fn merge(
         &mut self,
         until: u64,
         visit: &mut impl FnMut(Delivery<'_, T>) -> ControlFlow<()>,
     ) -> ControlFlow<(), bool> {
-        for at in 0..self.cursors.len() {
-            self.refresh(at);
+        // Most often the lane that gave the last frame has the next ones too.
+        let mut at = self.current;
+        self.run(at, until, visit)?;
+        for lane in 0..self.cursors.len() {
+            self.refresh(lane);
         }
-        let mut at = 0;
         loop {
             if self.heads[at] != self.last + 1 {
                 at = self.lowest();
@@ -330,13 +353,30 @@ impl<T> Subscription<T> {
                 return ControlFlow::Continue(self.prove(until));
             }
             self.last = number;
+            self.current = at;
             let lane = &self.core.lanes[self.cursors[at].lane];
             let flow = self.cursors[at].take(lane, |frame| visit(Delivery::Frame(number, frame)));
-            self.refresh(at);
             if let Some(ControlFlow::Break(())) = flow {
                 return ControlFlow::Break(());
             }
+            self.run(at, until, visit)?;
+            self.refresh(at);
         }
+    }
+
+    /// Gives frames of one lane where they are, as long as they are the next ones.
+    #[inline(always)]
+    fn run(
+        &mut self,
+        at: usize,
+        until: u64,
+        visit: &mut impl FnMut(Delivery<'_, T>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let cursor = &mut self.cursors[at];
+        let (lane, filter) = (&self.core.lanes[cursor.lane], self.filter.as_ref());
+        cursor.run(lane, filter, &mut self.last, until, |number, frame| {
+            visit(Delivery::Frame(number, frame))
+        })
     }
 
     /// Looks at a lane's head again; whether it offers one.

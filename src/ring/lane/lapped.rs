@@ -42,10 +42,17 @@ impl Straddlers {
 }
 
 impl<T> Lane<T> {
-    /// Notes a frame of `index` whose fence is beyond its chunk. To be called before its stamp.
+    /// The place in the order of a claimed index, noted if it straddles. To be called before the stamp.
+    #[inline(always)]
+    pub(crate) fn numbering(&self, index: u64, sequence: u64, fence: u64) -> Numbered {
+        if fence > self.geometry.chunk_end(index) {
+            self.note_straddler(index, sequence, fence);
+        }
+        Numbered { sequence, fence }
+    }
+
     #[cold]
-    pub(super) fn note_straddler(&self, index: u64, numbered: Numbered) {
-        let Numbered { sequence, fence } = numbered;
+    fn note_straddler(&self, index: u64, sequence: u64, fence: u64) {
         // Relaxed: the stamp's release carries both. PAIR: the stamp's acquire in `is_unfinished`, or in
         // `decide` and from there the gate's.
         let note = self.straddlers.of(&self.geometry, index);

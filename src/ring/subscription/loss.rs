@@ -58,6 +58,7 @@ impl<T> Subscription<T> {
 
     /// All below `until` was given. What was lost behind the last frame, and noticed before
     /// `until` was loaded, is told now; what was noticed since may bear higher numbers.
+    #[inline(always)]
     pub(super) fn tell_rest(
         &mut self,
         until: u64,

@@ -104,15 +104,15 @@ mutations! {
     "gate-store-blind": "an opener overwrites another's decision", "terminal::terminal_frames_lap_a_reader",
         (LANE, "[[ =>> if $on { gates.store(next, Ordering::Release); return next; } ]] match gates.compare_exchange(gate");
     "unfinished-is-free": "a slot whose owner is unfinished is granted again", "overwrite::two_publishers_lap_a_reader_in_four_places",
-        (LANE, "if [[self.slots[place].stamp().finished() != last_granted =>> self.slots[place].stamp().finished() > last_granted]] || pinned(index)");
+        (LANE, "if [[slot.stamp().finished() != last_granted =>> slot.stamp().finished() > last_granted]] || pinned(index)");
     "granted-not-raised": "a place is made void and its owner forgotten", "overwrite::a_reader_asleep_in_its_batch",
-        (LANE, "[[raise(&self.granted[place], last_granted, Ordering::Relaxed); =>> ]]");
+        (LANE, "[[raise(granted, last_granted, Ordering::Relaxed); =>> ]]");
     "late-claim-not-left": "a late claimer does not give its granted slot up", "overwrite::a_claimer_that_comes_late_to_a_chunk",
-        (LANE, "[[drop(Claim { lane: self, index }); =>> ]]");
+        (LANE, "[[drop(self.own(index)); =>> ]]");
     "late-claim-written": "a claimer of an earlier lap takes its index for granted", "overwrite::a_claimer_that_comes_late_alone",
-        (LANE, "[[self.arrive_late(index); return Ok(None); =>> return Ok(Some(Claim { lane: self, index }));]]");
+        (LANE, "[[self.arrive_late(index); return Ok(false); =>> return Ok(true);]]");
     "void-is-granted": "a void index is granted", "overwrite::a_reader_asleep_in_its_batch",
-        (LANE, "return Ok([[self.is_open(gate, index) =>> true]] .then(");
+        (LANE, "return Ok([[self.is_open(gate, index) =>> true]])");
     "voids-not-noted": "readers are not told that there are void places", "overwrite::two_publishers_lap_a_reader_in_four_places",
         (LANE, "[[self.bounds.voids.store(1, Ordering::Relaxed); =>> ]]");
 
@@ -171,16 +171,16 @@ mutations! {
     "no-fence": "a frame is offered without a look for smaller numbers", "order::two_publishers_and_a_reader",
         (PUBLISH, "fence: [[lane.tail() =>> claim.index() + 1]],");
     "batch-fence-once": "only a batch's first frame bears its fence", "order::a_batch_read_through_a_filter",
-        (PUBLISH, "let fence = [[block.fence(&claim).max(claim.index() + 1) =>> match block.fence.is_some() { true => claim.index() + 1, false => block.fence(&claim).max(claim.index() + 1) }]];");
+        (PUBLISH, "let fence = [[from.max(claim.index() + 1) =>> match sequence == first { true => from.max(claim.index() + 1), false => claim.index() + 1 }]];");
     "no-batch-fence": "so is a batch's first frame", "order::a_batch_beside_a_publisher",
-        (PUBLISH, "if self.contiguous_end == Some(tail) { claim.index() + 1 } else { [[tail.min(MAX_INDEX) =>> claim.index() + 1]] }");
+        (PUBLISH, "if self.block.contiguous_end() == Some(tail) { 0 } else { [[tail.min(MAX_INDEX) =>> 0]] }");
     "fence-ignored": "a reader does not scan up to the fence", "order::two_publishers_and_a_reader",
         (CURSOR, "&& [[first.fence <= self.next =>> true]] {");
     "until-relaxed": "the reader loads the next number without acquire", "order::two_shards_merged",
         (MERGE, "let until = self.core.next.load([[Ordering::Acquire =>> Ordering::Relaxed]])");
     "tails-before-number": "the reader loads the tails before the number", "order::two_shards_merged",
         (MERGE, "[[ =>> if $on { self.know(0); } ]] let wanted = self.approach() || self.owes();"),
-        (MERGE, "[[self.know(until); =>> self.known_below = until;]] let mut idle");
+        (MERGE, "[[self.know(until); =>> self.known_below = until;]] Ok(Plan");
     "batch-tails-before-number": "a batch trusts tails of an earlier look", "order::two_shards_in_batches",
         (MERGE, "let below = self.core.next.load(Ordering::Acquire); [[self.know(below); =>> self.known_below = below;]]");
     "no-proof": "the lowest head is given without a look at the other lanes", "order::two_shards_merged",
@@ -198,7 +198,7 @@ mutations! {
     "unfinished-not-sought": "a lapped reader does not look for owners without a number", "terminal::a_terminal_frame_numbered_late_for_a_shard",
         (CURSOR, "self.unnumbered = [[lane.unfinished(oldest) =>> Vec::new()]];");
     "straddlers-not-noted": "a frame that others overtook past its chunk is not noted", "overwrite::lapped_between_neighbours",
-        (LANE, "if [[numbered.fence > lane.geometry.chunk_end(index) =>> false]] {");
+        (LAPPED, "if [[fence > self.geometry.chunk_end(index) =>> false]] {");
     "late-straddlers-not-noted": "a frame that was overtaken by more than a lap is noted like others", "overwrite::lapped_behind_a_late_publisher",
         (LAPPED, "if [[fence > index + self.geometry.span() =>> false]] {");
     "straddlers-not-sought": "a lapped reader does not ask which numbers were overtaken", "overwrite::lapped_between_neighbours",
