@@ -65,6 +65,7 @@ const LAPPED: &str = "src/ring/lane/lapped.rs";
 const PINS: &str = "src/ring/pins.rs";
 const CURSOR: &str = "src/ring/cursor.rs";
 const MERGE: &str = "src/ring/subscription.rs";
+const ASLEEP: &str = "src/ring/subscription/asleep.rs";
 const LOSS: &str = "src/ring/subscription/loss.rs";
 const START: &str = "src/ring/subscription/start.rs";
 const PUBLISH: &str = "src/ring/publish.rs";
@@ -169,7 +170,7 @@ mutations! {
     "batch-number-release-only": "a batch's numbers are taken without acquire", "order::a_batch_beside_a_publisher",
         (PUBLISH, "self.next.fetch_add(count, [[Ordering::AcqRel =>> Ordering::Release]])");
     "no-fence": "a frame is offered without a look for smaller numbers", "order::two_publishers_and_a_reader",
-        (PUBLISH, "fence: [[lane.tail() =>> claim.index() + 1]],");
+        (PUBLISH, "lane.numbering(claim.index(), sequence, [[lane.tail() =>> claim.index() + 1]]);");
     "batch-fence-once": "only a batch's first frame bears its fence", "order::a_batch_read_through_a_filter",
         (PUBLISH, "let fence = [[from.max(claim.index() + 1) =>> match sequence == first { true => from.max(claim.index() + 1), false => claim.index() + 1 }]];");
     "no-batch-fence": "so is a batch's first frame", "order::a_batch_beside_a_publisher",
@@ -186,7 +187,7 @@ mutations! {
     "no-proof": "the lowest head is given without a look at the other lanes", "order::two_shards_merged",
         (MERGE, "match [[self.prove_or_refresh(number, until) =>> Proof::Holds]] {");
     "caught-up-too-early": "a poll that sees nothing says caught up, whatever is claimed", "wait::a_frame_held_back_by_another_key",
-        (MERGE, "!cursor.is_past([[self.core.lanes[cursor.lane].tail() =>> 0]])");
+        (ASLEEP, "!cursor.is_past([[self.core.lanes[cursor.lane].tail() =>> 0]])");
 
     // What was lost.
     "no-suspects": "a loss whose number may be higher is forgotten", "terminal::a_terminal_frame_numbered_late_for_a_shard",
