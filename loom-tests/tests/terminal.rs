@@ -59,17 +59,18 @@ fn a_lap_while_a_terminal_frame_is_published() {
 /// Proves: the same for a terminal frame whose publisher was suspended between its claim and its
 /// number for a whole lap, and that is numbered when its loss was noticed long ago: to a reader of
 /// everything and to one of a shard. Guards against: a loss forgotten before it has a number.
-fn a_terminal_frame_numbered_late(select: Select) {
+fn a_terminal_frame_numbered_late(select: Select, slack: u64) {
     check(1, move || {
-        let ring = shards(2, Geometry::exact(2, 1, 0, 1));
+        let ring = shards(2, Geometry::exact(2, 1, slack, 1));
         let mut subscription = ring.subscribe(select, None, Start::Oldest).unwrap();
+        let first = publish(&ring, TERMINAL, 20..20 + slack);
         let other = {
             let ring = ring.clone();
             thread::spawn(move || {
                 let mut got = Got::default();
-                let mut published = publish(&ring, TERMINAL, 0..2);
+                let mut published = publish(&ring, TERMINAL, 0..2 - slack);
                 got.poll(&mut subscription);
-                published += publish(&ring, TERMINAL, 2..3);
+                published += publish(&ring, TERMINAL, 2..3 - slack);
                 got.poll(&mut subscription);
                 (subscription, got, published)
             })
@@ -78,17 +79,23 @@ fn a_terminal_frame_numbered_late(select: Select) {
         let (mut subscription, mut got, published) = other.join().unwrap();
         got.poll(&mut subscription);
         got.poll(&mut subscription);
-        got.complete_or_told(published + late);
+        got.complete_or_told(first + published + late);
         assert_eq!(got.lost_no_terminals, 0, "{got:?}");
     });
 }
 
 #[test]
 fn a_terminal_frame_numbered_late_for_all() {
-    a_terminal_frame_numbered_late(Select::All);
+    a_terminal_frame_numbered_late(Select::All, 0);
 }
 
 #[test]
 fn a_terminal_frame_numbered_late_for_a_shard() {
-    a_terminal_frame_numbered_late(Select::Shard(0));
+    a_terminal_frame_numbered_late(Select::Shard(0), 0);
+}
+
+/// Nobody had granted its index yet when the horizon, ahead by the slack, went over it.
+#[test]
+fn a_terminal_frame_granted_late() {
+    a_terminal_frame_numbered_late(Select::Shard(0), 1);
 }

@@ -56,6 +56,7 @@ pub const MODELS: &[&str] = &[
     "overwrite::a_publisher_asleep_on_its_slot",
     "overwrite::three_publishers_in_two_places",
     "terminal::a_terminal_frame_numbered_late_for_all",
+    "terminal::a_terminal_frame_granted_late",
     "terminal::a_terminal_frame_numbered_late_for_a_shard",
 ];
 
@@ -192,6 +193,8 @@ mutations! {
     // What was lost.
     "no-suspects": "a loss whose number may be higher is forgotten", "terminal::a_terminal_frame_numbered_late_for_a_shard",
         (CURSOR, "pub(crate) fn is_suspect(&self, last: u64) -> bool { [[!self.unnumbered.is_empty() || last + 1 < self.lost_below =>> false]] }");
+    "claimed-not-sought": "a lapped reader does not look for owners that nobody granted their index yet", "terminal::a_terminal_frame_granted_late",
+        (LAPPED, "std::cmp::Ordering::Less => [[true =>> false]],");
     "granted-not-sought": "a lapped reader does not look for owners that later laps passed over", "terminal::a_terminal_frame_numbered_late_for_a_shard",
         (LAPPED, "std::cmp::Ordering::Greater => [[self.granted[place].load(Ordering::Relaxed) == index + 1 =>> false]],");
     "suspects-settled-early": "a lost frame is taken for passed once it is finished", "terminal::a_terminal_frame_numbered_late_for_a_shard",
