@@ -10,7 +10,8 @@ use loom::{
     thread,
 };
 use loom_tests::{
-    Boxes, FRAME, Got, TERMINAL, check, everything, publish, publisher, reader, rest, shards, tiny,
+    Boxes, FRAME, Got, TERMINAL, check, deep, everything, publish, publisher, reader, rest, shards,
+    tiny,
 };
 
 /// Proves: one publisher laps a reader twice without overwriting what it reads, and what it lost is
@@ -97,7 +98,7 @@ fn three_publishers_in_two_places() {
         let ring = tiny(2, 1);
         let subscription = everything(&ring);
         let others = [publisher(&ring, FRAME, 0..1), publisher(&ring, FRAME, 1..2)];
-        let own = publish(&ring, FRAME, 2..4);
+        let own = publish(&ring, FRAME, 2..if deep() { 4 } else { 3 });
         let published = others.into_iter().map(|it| it.join().unwrap()).sum::<u64>() + own;
         rest((subscription, Got::default()), published);
     });
@@ -106,8 +107,8 @@ fn three_publishers_in_two_places() {
 /// Proves: a publisher that was suspended between its claim and its look at the gate, for a lap, finds
 /// out whether the index had been granted to it. Guards against: a slot with two owners, and one
 /// that nobody gives up.
-fn a_claimer_that_comes_late(places: u64, chunk: u64) {
-    check(2, move || {
+fn a_claimer_that_comes_late(places: u64, chunk: u64, preemptions: usize) {
+    check(preemptions, move || {
         let ring = tiny(places, chunk);
         let subscription = everything(&ring);
         let late = publisher(&ring, FRAME, 10..11);
@@ -119,12 +120,12 @@ fn a_claimer_that_comes_late(places: u64, chunk: u64) {
 
 #[test]
 fn a_claimer_that_comes_late_alone() {
-    a_claimer_that_comes_late(2, 1);
+    a_claimer_that_comes_late(2, 1, 2);
 }
 
 #[test]
 fn a_claimer_that_comes_late_to_a_chunk() {
-    a_claimer_that_comes_late(4, 2);
+    a_claimer_that_comes_late(4, 2, if deep() { 2 } else { 1 });
 }
 
 /// Proves: two publishers that extend at once make one decision, beside the limit's slack. Guards
@@ -218,7 +219,7 @@ fn a_publisher_asleep_on_its_slot() {
         let subscription = everything(&ring);
         let mut published = 1;
         ring.publish_with(FRAME, |_| {
-            let other = publisher(&ring, FRAME, 10..13);
+            let other = publisher(&ring, FRAME, 10..12);
             let reader = reader(everything(&ring), 1);
             // Refused only while the reader holds the other slot.
             published += other.join().unwrap();

@@ -131,6 +131,8 @@ fn cargo(tree: &Path, arguments: &[&str]) -> Command {
         .env("CARGO_TARGET_DIR", tree.join("target"))
         .env("RUSTFLAGS", "--cfg loom --cap-lints allow")
         .env("RUST_BACKTRACE", "0")
+        // Each model stops where it fails, so they may be the long ones.
+        .env("FRAMEBUS_DEEP_MODELS", "1")
         .args([
             "test",
             "--quiet",
