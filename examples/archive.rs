@@ -5,6 +5,8 @@
 
 #[path = "archive/import.rs"]
 mod import;
+#[path = "replay/progress.rs"]
+mod progress;
 #[allow(dead_code, unused_imports, reason = "the replay example uses the rest")]
 #[path = "replay/trace/mod.rs"]
 mod trace;
@@ -17,10 +19,10 @@ use framebus::{
     AgentError, AgentEvent, ArchiveCursor, EventArchive, EventEnvelope, EventFilter, EventFrame,
     EventKind, InMemoryAgentEventBus, PrivacyClass, StreamEnd, Timestamp,
 };
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use progress::progress;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -463,17 +465,4 @@ fn tidy(folder: &Path, limits: &Retention) -> Outcome {
         archive.len()?
     );
     Ok(())
-}
-
-/// Progress on a terminal, and nothing anywhere else.
-fn progress(length: u64, template: &str) -> ProgressBar {
-    let target = match io::stderr().is_terminal() {
-        true => ProgressDrawTarget::stderr(),
-        false => ProgressDrawTarget::hidden(),
-    };
-    let bar = ProgressBar::with_draw_target((length > 0).then_some(length), target);
-    match ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
 }

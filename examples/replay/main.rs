@@ -5,6 +5,7 @@
 
 mod audience;
 mod player;
+mod progress;
 mod report;
 #[allow(
     dead_code,
@@ -13,10 +14,9 @@ mod report;
 )]
 mod trace;
 
+use self::progress::progress;
 use clap::Parser;
 use framebus::InMemoryAgentEventBus;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::IsTerminal;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -187,18 +187,5 @@ fn main() -> ExitCode {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
-    }
-}
-
-/// Progress on a terminal, and nothing anywhere else.
-fn progress(length: u64, template: &str) -> ProgressBar {
-    let target = match std::io::stderr().is_terminal() {
-        true => ProgressDrawTarget::stderr(),
-        false => ProgressDrawTarget::hidden(),
-    };
-    let bar = ProgressBar::with_draw_target((length > 0).then_some(length), target);
-    match ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
     }
 }

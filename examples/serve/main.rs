@@ -7,6 +7,8 @@ mod page;
 #[path = "../replay/player.rs"]
 #[allow(dead_code, reason = "the replay counts what it plays")]
 mod player;
+#[path = "../top/recorded.rs"]
+mod recorded;
 #[path = "../replay/trace/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "as in the replay")]
 mod trace;
@@ -18,7 +20,7 @@ use indicatif::ProgressBar;
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 
 /// Shows recorded agent runs on a web page as they happen.
@@ -43,19 +45,8 @@ struct Options {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let mut options = Options::parse();
-    if options.paths.is_empty() {
-        let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data");
-        options.paths.push(sample);
-    }
-    let read = trace::ReadOptions {
-        tokens_per_delta: NonZeroUsize::MIN.saturating_add(3),
-    };
-    let (runs, errors) = trace::read_folder(&options.paths, &read);
-    for error in &errors {
-        eprintln!("left out: {error}");
-    }
-    let play = player::Play::new(runs, options.runs, 0);
+    let options = Options::parse();
+    let play = recorded::recorded(options.paths, options.runs);
 
     let bus = InMemoryAgentEventBus::default();
     // A host would look at who asks. This one listens at the loopback address only, and shows

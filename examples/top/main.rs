@@ -7,6 +7,7 @@
 #[allow(dead_code, reason = "the replay counts what it plays")]
 mod player;
 mod readers;
+mod recorded;
 #[path = "../replay/trace/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "as in the replay")]
 mod trace;
@@ -18,7 +19,7 @@ use indicatif::ProgressBar;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use std::error::Error;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use view::Screen;
@@ -63,19 +64,8 @@ struct Options {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut options = Options::parse();
-    if options.paths.is_empty() {
-        let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data");
-        options.paths.push(sample);
-    }
-    let read = trace::ReadOptions {
-        tokens_per_delta: NonZeroUsize::MIN.saturating_add(3),
-    };
-    let (runs, errors) = trace::read_folder(&options.paths, &read);
-    for error in &errors {
-        eprintln!("left out: {error}");
-    }
-    let play = player::Play::new(runs, options.runs, 0);
+    let options = Options::parse();
+    let play = recorded::recorded(options.paths, options.runs);
     if play.frames() == 0 {
         return Err("nothing to play; name recordings or folders of them".into());
     }
