@@ -4,6 +4,7 @@ use framebus::ring::{
     Delivery, Gap, Geometry, Polled, PublishError, Ring, RingConfig, Route, Select, Start,
     SubscribeError, Subscription, TagFilter,
 };
+use std::iter::repeat_n;
 use std::ops::ControlFlow;
 
 /// What a subscription gave: frames by number and value, and gaps.
@@ -237,13 +238,14 @@ fn terminals_alone() {
 fn a_batch_is_numbered_without_a_break_or_not_published() {
     let ring = small(2);
     let mut all = ring.subscribe(Select::All, None, Start::Oldest).unwrap();
-    let batch: Vec<_> = (0..10).map(|value| (to(value as usize), value)).collect();
     assert_eq!(
-        ring.publish_all_with(batch, |_, value| value).unwrap(),
+        ring.publish_all_with((0..10).map(to), |number| number - 1)
+            .unwrap(),
         1..11
     );
-    let large: Vec<_> = (0..1_000).map(|value| (to(0), value)).collect();
-    let error = ring.publish_all_with(large, |_, value| value).unwrap_err();
+    let error = ring
+        .publish_all_with(repeat_n(to(0), 1_000), |number| number)
+        .unwrap_err();
     assert!(
         matches!(
             error,
@@ -254,11 +256,7 @@ fn a_batch_is_numbered_without_a_break_or_not_published() {
         ),
         "{error}"
     );
-    assert_eq!(
-        ring.publish_all_with(Vec::<(Route, u64)>::new(), |_, v| v)
-            .unwrap(),
-        11..11
-    );
+    assert_eq!(ring.publish_all_with([], |number| number).unwrap(), 11..11);
     ring.publish(to(1), 10).unwrap();
     assert_eq!(
         drain(&mut all),
@@ -299,9 +297,8 @@ fn the_sequence_ends_with_an_error() {
     assert!(ring.publish(to(0), 1).is_ok() && ring.publish(to(0), 2).is_ok());
     for value in 3..10 {
         assert_eq!(ring.publish(to(0), value), Err(PublishError::Exhausted));
-        let batch = vec![(to(0), value)];
         assert_eq!(
-            ring.publish_all_with(batch, |_, v| v),
+            ring.publish_all_with([to(0)], |_| value),
             Err(PublishError::Exhausted)
         );
     }

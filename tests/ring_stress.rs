@@ -83,8 +83,7 @@ fn publish(ring: &Ring<Box<u64>>, thread: u64) -> u64 {
                 terminal: !route.terminal,
                 ..route
             };
-            let items = vec![(route, n), (other, n)];
-            let numbers = ring.publish_all_with(items, |_, n| Box::new(MARK | n));
+            let numbers = ring.publish_all_with([route, other], |_| Box::new(MARK | n));
             taken += numbers.map_or(0, |numbers| numbers.end - numbers.start);
         } else {
             taken += u64::from(ring.publish(route, Box::new(MARK | n)).is_ok());

@@ -86,9 +86,11 @@ fn a_batch_beside_a_publisher() {
         let subscription = everything(&ring);
         let second = publisher(&ring, FRAME, 9..10);
         let reader = reader(subscription, 1);
-        let items = vec![(FRAME, 1), (TERMINAL, 2), (FRAME, 3)];
+        let mut values = 1..;
         let numbers = ring
-            .publish_all_with(items, |_, value| Box::new(value))
+            .publish_all_with([FRAME, TERMINAL, FRAME], |_| {
+                Box::new(values.next().unwrap())
+            })
             .unwrap();
         let published = second.join().unwrap() + 3;
         let got = rest(reader.join().unwrap(), published);
@@ -120,9 +122,9 @@ fn a_batch_read_through_a_filter() {
             .unwrap();
         let second = publisher(&ring, mine, 9..10);
         let reader = reader(subscription, 1);
-        let items = vec![(FRAME, 1), (mine, 2)];
+        let mut values = 1..;
         let numbers = ring
-            .publish_all_with(items, |_, value| Box::new(value))
+            .publish_all_with([FRAME, mine], |_| Box::new(values.next().unwrap()))
             .unwrap();
         second.join().unwrap();
         let (mut subscription, mut got) = reader.join().unwrap();

@@ -48,8 +48,10 @@ fn publish(ring: &Ring<Box<u64>>, thread: u64) -> (u64, u64) {
                 tag: (1 - tag as u32) << CLASS_BITS,
                 ..route
             };
-            let items = vec![(route, n), (other, n)];
-            if ring.publish_all_with(items, |_, n| Box::new(n)).is_ok() {
+            if ring
+                .publish_all_with([route, other], |_| Box::new(n))
+                .is_ok()
+            {
                 (taken, tagged) = (taken + 2, tagged + 1);
             }
         } else if ring.publish(route, Box::new(n)).is_ok() {

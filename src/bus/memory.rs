@@ -131,20 +131,25 @@ impl InMemoryAgentEventBus {
         frames: impl IntoIterator<Item = EventFrame>,
     ) -> Result<(), AgentError> {
         let shared = self.shared();
-        let items: Vec<_> = frames
+        let events: Vec<_> = frames
             .into_iter()
-            .map(|frame| {
-                let event = frame.event.into_unique(frame.archive_cursor);
-                (scope::route(event.envelope()), event)
+            .map(|frame| frame.event.into_unique(frame.archive_cursor))
+            .collect();
+        let mut keys: Vec<_> = events
+            .iter()
+            .map(|event| {
+                (
+                    scope::keys(event.envelope()),
+                    scope::route(event.envelope()),
+                )
             })
             .collect();
-        let mut keys: Vec<_> = items
-            .iter()
-            .map(|(route, event)| (scope::keys(event.envelope()), *route))
-            .collect();
-        let published = shared
-            .ring
-            .publish_all_with(items, |sequence, event| seal(event, sequence, shared.epoch));
+        let routes = keys.iter().map(|(_, route)| *route);
+        let mut events = events.into_iter();
+        let published = shared.ring.publish_all_with(routes, |sequence| {
+            // There is one for each route.
+            seal(events.next().unwrap(), sequence, shared.epoch)
+        });
         keys.sort_unstable_by_key(|(keys, route)| (*keys, route.tag));
         keys.dedup();
         keys.into_iter()

@@ -270,14 +270,18 @@ impl Cursor {
             None => true,
         };
         let (mut index, mut number) = (self.next, *last + 1);
-        while index < self.pinned.end && wanted(index) && lane.peek(index) == Peek::Ready {
+        let end = self.pinned.end;
+        for slot in lane.slots_from(index) {
+            if index >= end || !wanted(index) || !slot.stamp().is_done(index) {
+                break;
+            }
             // SAFETY: C1: a checked pin covers `index`, and it is ready.
-            if unsafe { lane.numbered(index) }.sequence != number || number >= until {
+            if unsafe { slot.numbered() }.sequence != number || number >= until {
                 break;
             }
             (self.next, *last, self.lapped) = (index + 1, number, false);
             // SAFETY: as above.
-            unsafe { lane.read(index, |frame| f(number, frame)) }?;
+            unsafe { slot.read(|frame| f(number, frame)) }?;
             (index, number) = (index + 1, number + 1);
         }
         ControlFlow::Continue(())

@@ -24,15 +24,6 @@
 //! the gate laps ahead; `granted` names its index exactly if it had been granted, and then it gives
 //! the slot up; else the index was void. Either way it claims another.
 //!
-//! # Horizon and limit
-//! A chunk may be opened without a look at the pins while it lies below `limit`. Who needs more
-//! raises `horizon` to where it wants to go, runs a SeqCst fence, scans the pins, and raises
-//! `limit` to the first chunk that a pinned reader may touch (see `pins.rs` for why that is safe).
-//! A chunk that a pin stands in is decided then and there, its pinned places void, and the limit
-//! goes past it. A reader that is stuck thus costs publishers its pinned range once a lap.
-//! `horizon` only tells readers what may be overwritten: indices from `horizon - places` on are
-//! safe under a pin that was checked against it.
-//!
 //! # Orderings
 //! The next owner's writes happen after the last owner's and after the reads under earlier pins:
 //! last owner's stamp (release) or pin (release) -> opener's acquire load of it -> [limit
@@ -42,19 +33,16 @@
 mod claim;
 #[forbid(unsafe_code)]
 mod lapped;
+mod open;
 
 pub(crate) use self::claim::{Block, Claim};
 use self::lapped::Straddlers;
 use super::geometry::{Geometry, MAX_INDEX};
-use super::pins::{self, PinTable};
+use super::pins::PinTable;
 use super::slot::{Numbered, Slot, unused_slots, zeroed_words};
 use super::tag::{self, TagFilter};
-use crate::sync::{AtomicU64, Ordering, fence, raise};
+use crate::sync::{AtomicU64, Ordering};
 use crossbeam_utils::CachePadded;
-
-/// How many bytes of slots are fetched ahead at once, at most.
-#[cfg(all(target_arch = "x86_64", not(any(loom, shuttle, miri))))]
-const MOST_PREFETCHED: usize = 1_024;
 
 /// See the module.
 pub(crate) struct Lane<T> {
@@ -277,140 +265,6 @@ impl<T> Lane<T> {
         }
     }
 
-    /// Opens `index`'s chunk for its lap, unless another does first; returns the gate's new word.
-    #[inline(never)]
-    fn open(&self, index: u64, gate: u64, pins: &PinTable) -> u64 {
-        let start = self.geometry.chunk_start(index);
-        // Acquire: PAIR: `raise` in `extend`. Reads that its scan saw ended happen before.
-        if self.bounds.limit.load(Ordering::Acquire) < self.geometry.chunk_end(start) {
-            self.extend(start, pins);
-            let now = self.gate_word(index);
-            if now != gate {
-                return now;
-            }
-        }
-        self.prefetch(start + self.geometry.chunk());
-        self.decide(start, gate, |_| false)
-    }
-
-    /// Fetches the slots and tags of `index`'s chunk for writing while the chunk before it is filled: all at
-    /// once, and not one by one behind a locked instruction.
-    fn prefetch(&self, index: u64) {
-        #[cfg(all(target_arch = "x86_64", not(any(loom, shuttle, miri))))]
-        {
-            use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
-            const LINE: usize = 64;
-            let first = self.geometry.place(self.geometry.chunk_start(index));
-            let chunk = first..first + self.geometry.chunk() as usize;
-            let fetch = |bytes: *const u8, len: usize| {
-                for offset in (0..len.min(MOST_PREFETCHED)).step_by(LINE) {
-                    // SAFETY: SSE is there on every x86_64; a prefetch touches nothing.
-                    unsafe { _mm_prefetch::<_MM_HINT_ET0>(bytes.wrapping_add(offset).cast()) };
-                }
-            };
-            let (slots, tags) = (&self.slots[chunk.clone()], &self.tags[chunk]);
-            fetch(slots.as_ptr().cast(), size_of_val(slots));
-            fetch(tags.as_ptr().cast(), size_of_val(tags));
-        }
-        #[cfg(not(all(target_arch = "x86_64", not(any(loom, shuttle, miri)))))]
-        let _ = index;
-    }
-
-    /// Makes the one decision on a chunk for the lap of `start`: which places are void. Returns
-    /// the gate's word afterwards, whoever wrote it.
-    fn decide(&self, start: u64, gate: u64, pinned: impl Fn(u64) -> bool) -> u64 {
-        let mut void = 0;
-        let lap = self.gate_lap(gate);
-        let first = self.geometry.place(start);
-        let places = first..first + self.geometry.chunk() as usize;
-        let places = self.slots[places.clone()].iter().zip(&self.granted[places]);
-        let in_its_lap = lap.saturating_sub(1) * self.geometry.span() + first as u64 + 1;
-        for (offset, (slot, granted)) in (0..).zip(places) {
-            let index = start + offset;
-            let was_open = lap > 0 && self.is_open(gate, index);
-            let last_granted = if was_open {
-                in_its_lap + offset
-            } else {
-                // Relaxed: the decision that made the place void was acquired with the gate. Current
-                // unless the exchange below will fail.
-                granted.load(Ordering::Relaxed)
-            };
-            // The stamp's acquire load makes the next owner's writes happen after the last one's.
-            if slot.stamp().finished() != last_granted || pinned(index) {
-                void |= self.gate_bit(index);
-                if was_open {
-                    // Relaxed: the gate's release below carries it.
-                    raise(granted, last_granted, Ordering::Relaxed);
-                }
-            }
-        }
-        if void != 0 {
-            // Relaxed: a reader that sees it late looks at the gates late, and only waits longer.
-            self.bounds.voids.store(1, Ordering::Relaxed);
-        }
-        let next = (self.geometry.lap(start) + 1) << self.geometry.chunk() | void;
-        // Release: PAIR: `gate_word`. A failure acquires what the other opener decided.
-        let gates = &self.gates[self.geometry.gate(start)];
-        match gates.compare_exchange(gate, next, Ordering::Release, Ordering::Acquire) {
-            Ok(_) => {
-                if void != 0 {
-                    // Relaxed: a figure.
-                    let count = u64::from(void.count_ones());
-                    self.bounds.voided.fetch_add(count, Ordering::Relaxed);
-                }
-                next
-            }
-            Err(now) => now,
-        }
-    }
-
-    /// Raises the limit above the chunk at `start`, or decides that chunk because a pin stands in
-    /// it. The loop goes up by a chunk a turn, and only through chunks that pins stand in.
-    fn extend(&self, start: u64, pins: &PinTable) {
-        let end = self.geometry.chunk_end(start);
-        // Relaxed: a hint of how far to go. Claimed it is: the caller's own index is below.
-        let newest = self.tail.load(Ordering::Relaxed) - 1;
-        let target = self.geometry.chunk_end(newest.max(start)) + self.geometry.slack();
-        // Relaxed: ordered by the fence. PAIR: `Lane::oldest` after a pin.
-        raise(&self.bounds.horizon, target, Ordering::Relaxed);
-        // SeqCst: PAIR: the fence between a reader's pin and its look at the horizon.
-        fence(Ordering::SeqCst);
-        let ranges = || pins::ranges(pins, self.number);
-        // Acquire: below it others have looked, and this thread may pass that on.
-        let mut from = self.bounds.limit.load(Ordering::Acquire);
-        loop {
-            let conflict = ranges().map(|range| self.next_conflict(from, range)).min();
-            let free = match conflict {
-                Some(index) if index < target => self.geometry.chunk_start(index),
-                _ => target,
-            };
-            if free >= end {
-                // Release: PAIR: `open`.
-                raise(&self.bounds.limit, free, Ordering::Release);
-                return;
-            }
-            let mut gate = self.gate_word(free);
-            while self.gate_lap(gate) < self.geometry.lap(free) + 1 {
-                gate = self.decide(free, gate, |index| {
-                    ranges().any(|range| self.next_conflict(index, range) == index)
-                });
-            }
-            from = free + self.geometry.chunk();
-        }
-    }
-
-    /// The lowest index, not below `from`, that would overwrite what the pinned range may touch.
-    fn next_conflict(&self, from: u64, (lowest, count): (u64, u64)) -> u64 {
-        let places = self.geometry.span();
-        let from = from.max(lowest + places);
-        let offset = (from - lowest) & (places - 1);
-        if offset < count {
-            from
-        } else {
-            from + places - offset
-        }
-    }
-
     #[inline(always)]
     fn gate_word(&self, index: u64) -> u64 {
         // Acquire: PAIR: the exchange in `decide`.
@@ -461,18 +315,22 @@ impl<T> Lane<T> {
         }
     }
 
+    /// The slots from `index`'s on, up to the last place.
+    #[inline(always)]
+    pub(crate) fn slots_from(&self, index: u64) -> &[Slot<T>] {
+        &self.slots[self.geometry.place(index)..]
+    }
+
     /// The first index from `index` on, or `end`, whose tag doesn't say that it is unwanted.
     #[inline(always)]
     pub(crate) fn pass_unwanted(&self, mut index: u64, end: u64, filter: &TagFilter) -> u64 {
-        let eight = |index: u64| self.tags[self.geometry.place(index)..].first_chunk();
         while index < end {
-            if index.is_multiple_of(8)
-                && end - index >= 8
-                && let Some(words) = eight(index)
-                && filter.passes_over(words, index)
-            {
-                index += 8;
-            } else if self.tag(index).is_some_and(|tag| !filter.matches(tag)) {
+            if index.is_multiple_of(8) {
+                let place = self.geometry.place(index);
+                let last = self.tags.len().min(place + (end - index) as usize);
+                index += filter.passes_over(&self.tags[place..last], index) as u64;
+            }
+            if index < end && self.tag(index).is_some_and(|tag| !filter.matches(tag)) {
                 index += 1;
             } else {
                 break;

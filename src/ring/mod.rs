@@ -51,6 +51,8 @@ mod geometry;
 mod lane;
 mod pins;
 mod publish;
+#[allow(unsafe_code, reason = "looks at two words at a time")]
+mod scan;
 #[allow(unsafe_code, reason = "holds frames inline")]
 mod slot;
 mod stats;
@@ -236,18 +238,30 @@ impl<T> Ring<T> {
         self.core.publish(route, make)
     }
 
-    /// Publishes frames under consecutive numbers, so that no other publisher's frame falls between
-    /// them: all, or none. One claim for each lane and one step of the sequence in all. `make` is
-    /// as for [`publish_with`](Self::publish_with). Returns the range of numbers.
+    /// Publishes a frame for each of `routes` under consecutive numbers, so that no other publisher's frame
+    /// falls between them: all, or none. One claim for each lane and one step of the sequence in all.
+    /// `make` is as for [`publish_with`](Self::publish_with), called once for each route, in their order.
+    /// The routes are gone through twice. Returns the range of numbers.
+    ///
+    /// ```
+    /// use framebus::ring::{Ring, RingConfig, Route};
+    /// let ring = Ring::new(&RingConfig::default());
+    /// let mut words = ["a", "batch", "of", "words"].into_iter();
+    /// let routes = std::iter::repeat_n(Route::default(), words.len());
+    /// let numbers = ring.publish_all_with(routes, |_| words.next().unwrap())?;
+    /// assert_eq!(numbers, 1..5);
+    /// # Ok::<(), framebus::ring::PublishError>(())
+    /// ```
     ///
     /// # Errors
-    /// As for [`publish`](Self::publish), and [`PublishError::BatchTooLarge`].
-    pub fn publish_all_with<U>(
+    /// As for [`publish`](Self::publish), and [`PublishError::BatchTooLarge`]; `make` was not called then.
+    #[inline]
+    pub fn publish_all_with(
         &self,
-        items: Vec<(Route, U)>,
-        make: impl FnMut(u64, U) -> T,
+        routes: impl IntoIterator<Item = Route, IntoIter: Clone>,
+        make: impl FnMut(u64) -> T,
     ) -> Result<std::ops::Range<u64>, PublishError> {
-        self.core.publish_all(items, make)
+        self.core.publish_all(routes.into_iter(), make)
     }
 
     /// Wakes the subscriptions that [wait](Subscription::lie_down) for a frame with this route and

@@ -45,83 +45,86 @@ impl<T> Core<T> {
         Ok(sequence)
     }
 
-    /// Publishes all of `items` under consecutive numbers, or none.
-    pub(crate) fn publish_all<U>(
+    /// Publishes a frame for each of `routes` under consecutive numbers, or none.
+    #[inline]
+    pub(crate) fn publish_all(
         &self,
-        items: Vec<(Route, U)>,
-        mut make: impl FnMut(u64, U) -> T,
+        mut routes: impl Iterator<Item = Route> + Clone,
+        mut make: impl FnMut(u64) -> T,
     ) -> Result<std::ops::Range<u64>, PublishError> {
-        let count = items.len() as u64;
+        let parts = self.lanes.iter().map(|lane| Part {
+            count: 0,
+            block: lane.no_claims(),
+            fence: None,
+        });
+        // On the stack for a ring of one shard.
+        let mut parts: SmallVec<[Part<'_, T>; LANES]> = parts.collect();
+        let mut stretches = Stretches::new();
+        let count = self.sort_out(routes.clone(), &mut parts, &mut stretches)?;
         // Frames that need no dropping are not kept for it.
         let dropped = std::mem::needs_drop::<T>();
-        let mut replaced = Vec::with_capacity(if dropped { items.len() } else { 0 });
-        let mut claims = self.claim_all(&items)?;
+        let mut replaced = Vec::with_capacity(if dropped { count as usize } else { 0 });
+        for (at, part) in parts.iter_mut().enumerate() {
+            if part.count > 0 {
+                part.block = self.lanes[at].claim_block(part.count, &self.pins[at / LANES])?;
+            }
+        }
         // AcqRel: as in `publish`, for all numbers of the batch.
         let first = self.next.fetch_add(count, Ordering::AcqRel);
         if first > MAX_SEQUENCE || count > MAX_SEQUENCE - first + 1 {
             return Err(PublishError::Exhausted);
         }
         let mut sequence = first;
-        let mut items = items.into_iter();
-        // Most often neighbours go to one lane.
-        while let Some((route, _)) = items.as_slice().first() {
-            let at = self.lane_of(*route);
-            let stretch = self.stretch(at, items.as_slice());
-            // There is one, with a claim for each: `claim_all` counted the same items.
-            let (lane, part) = (&self.lanes[at], &mut claims[at]);
-            let from = part.fence(lane);
-            for ((route, item), claim) in items.by_ref().take(stretch).zip(&mut part.block) {
-                // Frames with smaller numbers are those before it, and what the fence of the lane's
-                // first one covers. Each bears it: a reader may pass over the first.
-                let fence = from.max(claim.index() + 1);
-                let numbered = lane.numbering(claim.index(), sequence, fence);
-                let old = claim.fill(numbered, route.tag, make(sequence, item));
-                if dropped {
-                    replaced.extend(old);
-                }
-                sequence += 1;
-            }
+        for (at, stretch) in stretches {
+            let part = &mut parts[at];
+            // Frames with smaller numbers are those before it, and what the fence of the lane's first
+            // one covers.
+            let fence = part.fence(&self.lanes[at]);
+            // As many as were counted: these are the same routes.
+            let next = |number| Some((routes.next()?.tag, make(number)));
+            let keep = |old| replaced.extend(old);
+            part.block.fill(stretch, sequence, fence, next, keep);
+            sequence += stretch;
         }
         Ok(first..first + count)
     }
 
-    /// How many of these items, from the first on, go to this lane.
-    fn stretch<U>(&self, at: usize, items: &[(Route, U)]) -> usize {
-        let here = |(route, _): &&(Route, U)| self.lane_of(*route) == at;
-        items.iter().take_while(here).count()
-    }
-
-    /// Claims an index for each item, by lane; all or none.
-    fn claim_all<U>(&self, items: &[(Route, U)]) -> Result<Parts<'_, T>, PublishError> {
-        let parts = self.lanes.iter().map(|lane| Part {
-            count: 0,
-            block: lane.no_claims(),
-            fence: None,
-        });
-        let mut parts: Parts<'_, T> = parts.collect();
-        let mut rest = items;
-        while let Some((route, _)) = rest.first() {
-            let at = self.lane_of(*route);
-            let stretch = self.stretch(at, rest);
-            parts[at].count += stretch as u64;
-            rest = &rest[stretch..];
+    /// Counts what goes where; all in all so many frames.
+    #[inline(always)]
+    fn sort_out(
+        &self,
+        mut routes: impl Iterator<Item = Route>,
+        parts: &mut [Part<'_, T>],
+        stretches: &mut Stretches,
+    ) -> Result<u64, PublishError> {
+        let mut count = 0;
+        let mut next = routes.next().map(|route| self.lane_of(route));
+        while let Some(at) = next.take() {
+            let mut stretch = 1;
+            for route in routes.by_ref() {
+                let other = self.lane_of(route);
+                if other != at {
+                    next = Some(other);
+                    break;
+                }
+                stretch += 1;
+            }
+            stretches.push((at, stretch));
+            parts[at].count += stretch;
+            count += stretch;
         }
-        for (at, part) in parts.iter_mut().enumerate() {
-            let (lane, count) = (&self.lanes[at], part.count);
-            let most = lane.geometry().window() as u64;
+        for (part, lane) in parts.iter().zip(&self.lanes) {
+            let (count, most) = (part.count, lane.geometry().window() as u64);
             if count > most {
                 return Err(PublishError::BatchTooLarge { count, most });
             }
-            if count > 0 {
-                part.block = lane.claim_block(count, &self.pins[at / LANES])?;
-            }
         }
-        Ok(parts)
+        Ok(count)
     }
 }
 
-/// By lane; on the stack for a ring of one shard.
-type Parts<'a, T> = SmallVec<[Part<'a, T>; LANES]>;
+/// Lanes, and how many neighbours of a batch go there.
+type Stretches = SmallVec<[(usize, u64); 8]>;
 
 /// What a batch has for one lane.
 struct Part<'a, T> {

@@ -90,7 +90,7 @@ impl<T> Slot<T> {
     }
 
     /// Puts the frame of `index` into the slot and makes it readable. Returns the frame that was
-    /// there, to be dropped by the caller when it is out of the critical section.
+    /// there, if it needs dropping: by the caller, when it is out of the critical section.
     ///
     /// # Safety
     /// The caller was granted `index` and has neither written nor left it (S1, S2).
@@ -103,8 +103,7 @@ impl<T> Slot<T> {
             // SAFETY: S1 and S2: nobody else reads or writes the body now. The body is initialised
             // if the stamp says so, since each initialising write stored such a stamp.
             unsafe {
-                let old = before
-                    .holds_frame()
+                let old = (std::mem::needs_drop::<T>() && before.holds_frame())
                     .then(|| (*body).assume_init_read().frame);
                 (*body).write(Body { numbered, frame });
                 old

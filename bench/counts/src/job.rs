@@ -93,8 +93,8 @@ fn publish_batches() {
     let _idle = ring.subscribe(Select::All, None, Start::Oldest).unwrap();
     let publish = |count| {
         for _ in 0..count / 64 {
-            let items = (0..64).map(|word| (Route::default(), word)).collect();
-            ring.publish_all_with(items, |_, word| word).unwrap();
+            let routes = (0..64).map(|_| Route::default());
+            ring.publish_all_with(routes, |number| number).unwrap();
         }
     };
     publish(CAPACITY);

@@ -69,14 +69,15 @@ impl<T: Payload, const RUN: usize> Publish<T> for Publisher<T, RUN> {
     }
 
     #[inline]
-    fn publish_batch(&mut self, items: impl ExactSizeIterator<Item = T>) {
+    fn publish_batch(&mut self, mut items: impl ExactSizeIterator<Item = T>) {
         let route = Route {
             shard: self.sent / RUN,
             ..Route::default()
         };
         self.sent += items.len();
-        let items = items.map(|item| (route, item)).collect();
-        self.ring.publish_all_with(items, |_, item| item).unwrap();
+        let routes = (0..items.len()).map(|_| route);
+        let next = |_| items.next().unwrap();
+        self.ring.publish_all_with(routes, next).unwrap();
     }
 }
 

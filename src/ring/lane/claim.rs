@@ -78,21 +78,64 @@ impl<'a, T> Block<'a, T> {
     }
 }
 
-impl<'a, T> Iterator for Block<'a, T> {
-    type Item = Claim<'a, T>;
-
+impl<T> Block<'_, T> {
+    /// Publishes the tags and frames that `next` gives in the next claims, `count` of them or as many as
+    /// there are, numbered from `sequence` on, with fences from `fence` up. Hands what they replaced to
+    /// `replaced`.
     #[inline(always)]
-    fn next(&mut self) -> Option<Claim<'a, T>> {
-        match self.range.next() {
-            Some(index) => Some(self.lane.own(index)),
-            None => self.others.next(),
+    pub(crate) fn fill(
+        &mut self,
+        count: u64,
+        sequence: u64,
+        fence: u64,
+        mut next: impl FnMut(u64) -> Option<(u32, T)>,
+        mut replaced: impl FnMut(Option<T>),
+    ) {
+        let lane = self.lane;
+        let mut numbers = sequence..sequence + count;
+        // Each frame bears the fence: a reader may pass over the first.
+        let numbering = |index, number| match index + 1 < fence {
+            true => lane.numbering(index, number, fence),
+            // No straddler.
+            false => Numbered {
+                sequence: number,
+                fence: index + 1,
+            },
+        };
+        // Up to the last place, and from the first one on: neighbours, without a look at each address.
+        while !numbers.is_empty() && !self.range.is_empty() {
+            let mut index = self.range.start;
+            let first = lane.geometry.place(index);
+            let here = (self.range.end - index).min(numbers.end - numbers.start) as usize;
+            let places = first..lane.slots.len().min(first + here);
+            let ahead = numbers.start.wrapping_sub(index);
+            numbers.start += places.len() as u64;
+            for (slot, tag) in lane.slots[places.clone()].iter().zip(&lane.tags[places]) {
+                let number = index.wrapping_add(ahead);
+                // If `next` panics, the rest is left.
+                let Some((bits, frame)) = next(number) else {
+                    return;
+                };
+                let claim = Claim { slot, tag, index };
+                index += 1;
+                self.range.start = index;
+                replaced(claim.fill(numbering(index - 1, number), bits, frame));
+            }
+        }
+        for (number, claim) in numbers.zip(&mut self.others) {
+            let Some((bits, frame)) = next(number) else {
+                return;
+            };
+            let numbered = numbering(claim.index, number);
+            replaced(claim.fill(numbered, bits, frame));
         }
     }
 }
 
 impl<T> Drop for Block<'_, T> {
     fn drop(&mut self) {
-        self.for_each(drop);
+        let range = self.range.clone().map(|index| self.lane.own(index));
+        range.chain(&mut self.others).for_each(drop);
     }
 }
 

@@ -62,6 +62,8 @@ pub const MODELS: &[&str] = &[
 
 const SLOT: &str = "src/ring/slot.rs";
 const LANE: &str = "src/ring/lane.rs";
+const CLAIM: &str = "src/ring/lane/claim.rs";
+const OPEN: &str = "src/ring/lane/open.rs";
 const LAPPED: &str = "src/ring/lane/lapped.rs";
 const PINS: &str = "src/ring/pins.rs";
 const CURSOR: &str = "src/ring/cursor.rs";
@@ -98,17 +100,18 @@ mutations! {
 
     // Gates.
     "gate-store-relaxed": "the decision on a chunk is published without release", "overwrite::three_publishers_in_two_places",
-        (LANE, "gates.compare_exchange(gate, next, [[Ordering::Release =>> Ordering::Relaxed]], Ordering::Acquire)");
+        (OPEN, "gates.compare_exchange(gate, next, [[Ordering::Release =>> Ordering::Relaxed]], Ordering::Acquire)");
     "gate-load-relaxed": "the decision is read without acquire", "overwrite::three_publishers_in_two_places",
         (LANE, "self.gates[self.geometry.gate(index)].load([[Ordering::Acquire =>> Ordering::Relaxed]])");
     "gate-failure-relaxed": "another opener's decision is taken over without acquire", "overwrite::three_publishers_in_two_places",
-        (LANE, "gates.compare_exchange(gate, next, Ordering::Release, [[Ordering::Acquire =>> Ordering::Relaxed]])");
+        (OPEN, "gates.compare_exchange(gate, next, Ordering::Release, [[Ordering::Acquire =>> Ordering::Relaxed]])");
     "gate-store-blind": "an opener overwrites another's decision", "terminal::terminal_frames_lap_a_reader",
-        (LANE, "[[ =>> if $on { gates.store(next, Ordering::Release); return next; } ]] match gates.compare_exchange(gate");
+        (OPEN, "[[ =>> if $on { gates.store(next, Ordering::Release); return next; } ]] match gates.compare_exchange(gate");
     "unfinished-is-free": "a slot whose owner is unfinished is granted again", "overwrite::two_publishers_lap_a_reader_in_four_places",
-        (LANE, "if [[slot.stamp().finished() != last_granted =>> slot.stamp().finished() > last_granted]] || pinned(index)");
+        (OPEN, "if [[slot.stamp().finished() != last_granted =>> slot.stamp().finished() > last_granted]] || pinned(index)"),
+        (OPEN, "[[odd == 0 =>> true]] }");
     "granted-not-raised": "a place is made void and its owner forgotten", "overwrite::a_reader_asleep_in_its_batch",
-        (LANE, "[[raise(granted, last_granted, Ordering::Relaxed); =>> ]]");
+        (OPEN, "[[raise(granted, last_granted, Ordering::Relaxed); =>> ]]");
     "late-claim-not-left": "a late claimer does not give its granted slot up", "overwrite::a_claimer_that_comes_late_to_a_chunk",
         (LANE, "[[drop(self.own(index)); =>> ]]");
     "late-claim-written": "a claimer of an earlier lap takes its index for granted", "overwrite::a_claimer_that_comes_late_alone",
@@ -116,11 +119,11 @@ mutations! {
     "void-is-granted": "a void index is granted", "overwrite::a_reader_asleep_in_its_batch",
         (LANE, "return Ok([[self.is_open(gate, index) =>> true]])");
     "voids-not-noted": "readers are not told that there are void places", "overwrite::two_publishers_lap_a_reader_in_four_places",
-        (LANE, "[[self.bounds.voids.store(1, Ordering::Relaxed); =>> ]]");
+        (OPEN, "[[self.bounds.voids.store(1, Ordering::Relaxed); =>> ]]");
 
     // Pins, horizon and limit.
     "extender-without-fence": "an extender scans the pins without a fence", "overwrite::one_publisher_laps_a_reader_twice",
-        (LANE, "raise(&self.bounds.horizon, target, Ordering::Relaxed); // SeqCst: PAIR: the fence between a reader's pin and its look at the horizon. [[fence(Ordering::SeqCst); =>> ]]");
+        (OPEN, "raise(&self.bounds.horizon, target, Ordering::Relaxed); // SeqCst: PAIR: the fence between a reader's pin and its look at the horizon. [[fence(Ordering::SeqCst); =>> ]]");
     "reader-without-fence": "a reader checks the horizon without a fence", "overwrite::one_publisher_laps_a_reader_twice",
         (MERGE, "// SeqCst: PAIR: the fence in `Lane::extend`, between horizon and pins. [[fence(Ordering::SeqCst); =>> ]]");
     "seek-loss-uncounted": "what a new subscription loses while it looks for its start is not counted", "subscribe::at_a_cursor_in_one_shard_that_expires",
@@ -128,22 +131,22 @@ mutations! {
     "seek-without-fence": "a new subscription checks the horizon without a fence", "subscribe::at_a_cursor_that_expires",
         (START, "// SeqCst: as in `pin`. [[fence(Ordering::SeqCst); =>> ]]");
     "horizon-raised-late": "the horizon is raised after the pins were scanned", "overwrite::one_publisher_laps_a_reader_twice",
-        (LANE, "[[raise(&self.bounds.horizon, target, Ordering::Relaxed); =>> ]] // SeqCst: PAIR: the fence between"),
-        (LANE, "// Release: PAIR: `open`. [[ =>> if $on { raise(&self.bounds.horizon, target, Ordering::Relaxed); } ]] raise(&self.bounds.limit, free, Ordering::Release);");
+        (OPEN, "[[raise(&self.bounds.horizon, target, Ordering::Relaxed); =>> ]] // SeqCst: PAIR: the fence between"),
+        (OPEN, "// Release: PAIR: `open`. [[ =>> if $on { raise(&self.bounds.horizon, target, Ordering::Relaxed); } ]] raise(&self.bounds.limit, free, Ordering::Release);");
     "reader-checks-limit": "a reader checks the limit and not the horizon", "overwrite::one_publisher_laps_a_reader_twice",
         (LANE, "[[self.bounds.horizon.load(Ordering::Relaxed) =>> self.bounds.limit.load(Ordering::Relaxed)]] - self.geometry.span()");
     "reader-checks-nothing": "a reader trusts every pin", "overwrite::one_publisher_laps_a_reader_twice",
         (CURSOR, "if [[oldest <= self.pinned.start =>> true]] {");
     "limit-store-relaxed": "the limit is raised without release", "overwrite::a_limit_raised_by_another_far_enough",
-        (LANE, "raise(&self.bounds.limit, free, [[Ordering::Release =>> Ordering::Relaxed]])");
+        (OPEN, "raise(&self.bounds.limit, free, [[Ordering::Release =>> Ordering::Relaxed]])");
     "limit-load-relaxed": "a claimer goes by another's limit without acquire", "overwrite::a_limit_raised_by_another_far_enough",
-        (LANE, "if self.bounds.limit.load([[Ordering::Acquire =>> Ordering::Relaxed]]) <");
+        (OPEN, "if self.bounds.limit.load([[Ordering::Acquire =>> Ordering::Relaxed]]) <");
     "limit-from-relaxed": "an extender goes on from another's limit without acquire", "overwrite::a_limit_raised_by_another_to_extend",
-        (LANE, "let mut from = self.bounds.limit.load([[Ordering::Acquire =>> Ordering::Relaxed]])");
+        (OPEN, "let mut from = self.bounds.limit.load([[Ordering::Acquire =>> Ordering::Relaxed]])");
     "pins-not-scanned": "the limit is raised whatever is pinned", "overwrite::one_publisher_laps_a_reader_twice",
-        (LANE, "Some(index) if [[index < target =>> false]] =>");
+        (OPEN, "Some(index) if [[index < target =>> false]] =>");
     "pinned-not-void": "a chunk with a pin in it is opened as a whole", "overwrite::a_reader_asleep_in_its_batch",
-        (LANE, "ranges().any(|range| [[self.next_conflict(index, range) == index =>> false]])");
+        (OPEN, "ranges().any(|range| [[self.next_conflict(index, range) == index =>> false]])");
     "pin-set-relaxed": "a pin is moved without release", "overwrite::one_publisher_laps_a_reader_twice",
         (PINS, "self.0[lane].store(lowest << WIDTH_BITS | u64::from(width), [[Ordering::Release =>> Ordering::Relaxed]])");
     "pin-clear-relaxed": "a pin is cleared without release", "overwrite::one_publisher_laps_a_reader_twice",
@@ -173,7 +176,7 @@ mutations! {
     "no-fence": "a frame is offered without a look for smaller numbers", "order::two_publishers_and_a_reader",
         (PUBLISH, "lane.numbering(claim.index(), sequence, [[lane.tail() =>> claim.index() + 1]]);");
     "batch-fence-once": "only a batch's first frame bears its fence", "order::a_batch_read_through_a_filter",
-        (PUBLISH, "let fence = [[from.max(claim.index() + 1) =>> match sequence == first { true => from.max(claim.index() + 1), false => claim.index() + 1 }]];");
+        (CLAIM, "match [[index + 1 < fence =>> index + 1 < fence && number == sequence]] {");
     "no-batch-fence": "so is a batch's first frame", "order::a_batch_beside_a_publisher",
         (PUBLISH, "if self.block.contiguous_end() == Some(tail) { 0 } else { [[tail.min(MAX_INDEX) =>> 0]] }");
     "fence-ignored": "a reader does not scan up to the fence", "order::two_publishers_and_a_reader",
