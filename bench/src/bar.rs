@@ -113,6 +113,13 @@ pub const BARS: &[Bar] = &[
     ),
     bar("skip", US, FETCH_ADD, NS, AtMost(0.5 / 8.0)),
     bar(
+        "sleepers",
+        "framebus, 10000 asleep",
+        "framebus, 0 asleep",
+        NS,
+        AtMost(1.1),
+    ),
+    bar(
         "bound",
         "framebus, capacity 65536",
         "framebus, capacity 64",

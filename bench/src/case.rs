@@ -8,6 +8,7 @@ mod latency;
 mod parts;
 mod replay;
 mod single;
+mod sleepers;
 mod stream;
 
 pub use backlog::REPLACED;
@@ -107,6 +108,7 @@ pub fn all(recordings: &Path) -> Vec<Case> {
     cases.extend(stream::cases());
     cases.extend(latency::cases());
     cases.extend(parts::cases());
+    cases.extend(sleepers::cases());
     cases.extend(backlog::cases());
     cases.extend(replay::cases(recordings));
     cases

@@ -43,7 +43,7 @@ fn blocks(results: &Results) -> Vec<(&'static str, String)> {
         ("latency", latency(results)),
         (
             "parts",
-            ["skip", "bound", "poll-empty", "slow", "backlog"]
+            ["skip", "bound", "poll-empty", "slow", "sleepers", "backlog"]
                 .map(case)
                 .join("\n"),
         ),

@@ -4,9 +4,10 @@
 //! the other way round. A frame therefore bears a fence: every frame of its lane with a smaller
 //! number has an index below it. The cursor scans up to the fence of the lowest number that it saw
 //! before it offers that one; scanned frames wait here as (number, index), at most as many as
-//! there were publishers at once, or a batch beside one that was published in between. Frames that
-//! bear the numbers right after the last one given need none of this: nothing can lie between, and
-//! [`Cursor::run`] lends them where they are.
+//! there were publishers at once, or a batch beside one that was published in between. Most often
+//! a frame's fence is right behind it, and it stays where it is until it is taken. Frames that
+//! bear the numbers right after the last one given need no fence: nothing can lie between, and
+//! [`Cursor::run`] lends them one after another.
 //!
 //! Invariants:
 //! - **C1** `pinned` is empty, or a checked pin covers it: it was set, then a SeqCst fence ran, then
@@ -231,6 +232,9 @@ impl Cursor {
                 Peek::Ready => {
                     // SAFETY: C1: a checked pin covers `next`, and `peek` said that it is ready.
                     let numbered = unsafe { lane.numbered(self.next) };
+                    if self.waiting.is_empty() && numbered.fence <= self.next + 1 {
+                        return Head::Ready(numbered.sequence);
+                    }
                     let seen = Seen {
                         sequence: numbered.sequence,
                         index: self.next,
@@ -290,11 +294,12 @@ impl Cursor {
     /// Takes the frame that `head` offered and lends it to `f`; `None` if none was offered.
     #[inline]
     pub(crate) fn take<T, R>(&mut self, lane: &Lane<T>, f: impl FnOnce(&T) -> R) -> Option<R> {
-        let index = self.waiting.last().map(|seen| seen.index)?;
-        if !self.pinned.contains(&index) {
+        let offered = self.waiting.last();
+        let index = offered.map_or(self.next, |seen| seen.index);
+        if !self.pinned.contains(&index) || offered.is_none() && lane.peek(index) != Peek::Ready {
             return None;
         }
-        self.waiting.pop();
+        self.discard();
         self.lapped = false;
         // SAFETY: C1 and C2: a checked pin covers `index`, and it was seen to be ready.
         Some(unsafe { lane.read(index, f) })
@@ -302,6 +307,8 @@ impl Cursor {
 
     /// Drops the frame that `head` offered without a look at it.
     pub(crate) fn discard(&mut self) {
-        self.waiting.pop();
+        if self.waiting.pop().is_none() {
+            self.next += 1;
+        }
     }
 }

@@ -11,9 +11,11 @@
 //! stops there and says so by giving nothing more. It never spins.
 
 mod asleep;
+mod heads;
 mod loss;
 mod start;
 
+use self::heads::Heads;
 use self::loss::Owed;
 use super::core::Core;
 use super::cursor::{Cursor, Head};
@@ -87,8 +89,8 @@ impl Plan {
 pub struct Subscription<T> {
     core: Arc<Core<T>>,
     cursors: Vec<Cursor>,
-    /// The lowest number on offer in each lane; `u64::MAX` for none.
-    heads: Vec<u64>,
+    /// What each lane offers.
+    heads: Heads,
     /// The tails, loaded after `known_below` was.
     tails: Vec<u64>,
     /// Frames numbered below this have an index below `tails`.
@@ -117,7 +119,7 @@ impl<T> Subscription<T> {
             everything: lanes == core.lanes.len() && filter.is_none(),
             core,
             cursors,
-            heads: vec![u64::MAX; lanes],
+            heads: Heads::new(lanes),
             tails: vec![0; lanes],
             known_below: 0,
             filter,
@@ -320,16 +322,13 @@ impl<T> Subscription<T> {
         visit: &mut impl FnMut(Delivery<'_, T>) -> ControlFlow<()>,
     ) -> ControlFlow<(), bool> {
         // Most often the lane that gave the last frame has the next ones too.
-        let mut at = self.current;
-        self.run(at, until, visit)?;
+        self.run(self.current, until, visit)?;
         for lane in 0..self.cursors.len() {
             self.refresh(lane);
         }
         loop {
-            if self.heads[at] != self.last + 1 {
-                at = self.lowest();
-            }
-            let number = self.heads[at];
+            let at = self.heads.find(self.last + 1);
+            let number = self.heads.of(at);
             if number <= self.last {
                 // Before the start.
                 self.cursors[at].discard();
@@ -384,22 +383,14 @@ impl<T> Subscription<T> {
     fn refresh(&mut self, at: usize) -> Head {
         let cursor = &mut self.cursors[at];
         let head = cursor.head(&self.core.lanes[cursor.lane], self.filter.as_ref());
-        self.heads[at] = match head {
-            Head::Ready(number) => number,
-            Head::Pending | Head::Beyond => u64::MAX,
-        };
+        self.heads.set(
+            at,
+            match head {
+                Head::Ready(number) => number,
+                Head::Pending | Head::Beyond => u64::MAX,
+            },
+        );
         head
-    }
-
-    #[inline(always)]
-    fn lowest(&self) -> usize {
-        let mut lowest = 0;
-        for at in 1..self.heads.len() {
-            if self.heads[at] < self.heads[lowest] {
-                lowest = at;
-            }
-        }
-        lowest
     }
 
     /// Learns the tails for all numbers below `below`, which was loaded before.
@@ -418,7 +409,7 @@ impl<T> Subscription<T> {
             self.know(below);
         }
         for at in 0..self.cursors.len() {
-            if self.heads[at] == u64::MAX && !self.cursors[at].is_past(self.tails[at]) {
+            if self.heads.of(at) == u64::MAX && !self.cursors[at].is_past(self.tails[at]) {
                 return match self.refresh(at) {
                     Head::Ready(_) => Proof::Changed,
                     // Passed over or void up to the tail meanwhile.
@@ -436,7 +427,7 @@ impl<T> Subscription<T> {
             return true;
         }
         (0..self.cursors.len())
-            .all(|at| self.heads[at] != u64::MAX || self.cursors[at].is_past(self.tails[at]))
+            .all(|at| self.heads.of(at) != u64::MAX || self.cursors[at].is_past(self.tails[at]))
     }
 }
 

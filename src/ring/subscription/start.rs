@@ -24,13 +24,9 @@ impl<T> Subscription<T> {
                 true => self.core.first - 1,
                 // Acquire: as in `poll`.
                 false => {
-                    (self
-                        .heads
-                        .iter()
-                        .copied()
-                        .filter(|&head| head < u64::MAX)
-                        .min())
-                    .unwrap_or_else(|| self.core.next.load(Ordering::Acquire))
+                    self.heads
+                        .first()
+                        .unwrap_or_else(|| self.core.next.load(Ordering::Acquire))
                         - 1
                 }
             };
@@ -47,7 +43,7 @@ impl<T> Subscription<T> {
                 }
             }
         }
-        self.heads.fill(u64::MAX);
+        self.heads.clear();
     }
 
     /// How many indices of a lane have expired, and the lowest number that it holds of any tag, if
@@ -68,7 +64,7 @@ impl<T> Subscription<T> {
         (self.last, self.lost) = (last, lost);
         (
             expired,
-            Some(self.heads[at]).filter(|&head| head < u64::MAX),
+            Some(self.heads.of(at)).filter(|&head| head < u64::MAX),
         )
     }
 
@@ -80,7 +76,7 @@ impl<T> Subscription<T> {
             let cursor = &mut self.cursors[at];
             let (lane, row) = (&core.lanes[cursor.lane], core.row(cursor));
             if !cursor.approach(lane, self.filter.as_ref()) {
-                self.heads[at] = u64::MAX;
+                self.heads.set(at, u64::MAX);
                 return;
             }
             cursor.pin(lane, row);
