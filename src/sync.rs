@@ -40,6 +40,13 @@ pub(crate) fn raise(word: &AtomicU64, to: u64, order: Ordering) {
     let _ = word.fetch_update(order, Ordering::Relaxed, |now| (now < to).then_some(to));
 }
 
+/// Lets the processor do nothing for some ten nanoseconds. A model has no time.
+#[inline(always)]
+pub(crate) fn pause() {
+    #[cfg(not(any(loom, shuttle)))]
+    std::hint::spin_loop();
+}
+
 #[cfg(not(loom))]
 mod real {
     pub(crate) use atomic_waker::AtomicWaker;

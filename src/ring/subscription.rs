@@ -11,10 +11,12 @@
 //! stops there and says so by giving nothing more. It never spins.
 
 mod asleep;
+mod away;
 mod heads;
 mod loss;
 mod start;
 
+use self::away::Away;
 use self::heads::Heads;
 use self::loss::Owed;
 use super::core::Core;
@@ -110,6 +112,7 @@ pub struct Subscription<T> {
     expired_below: u64,
     /// Where it waits, once it has.
     seat: Option<Seat>,
+    away: Away,
 }
 
 impl<T> Subscription<T> {
@@ -129,6 +132,7 @@ impl<T> Subscription<T> {
             laps: 0,
             expired_below: 0,
             seat: None,
+            away: Away::default(),
         }
     }
 
@@ -226,6 +230,9 @@ impl<T> Subscription<T> {
     /// Gives what is there, under one pin and without a look at what publishers write: the
     /// cheapest way to keep up. At most a batch of each lane; returns how many deliveries it made.
     ///
+    /// A subscription that keeps up with publishers who flood the ring may stay here for up to two microseconds
+    /// after a batch, so that the next one is worth it (see `subscription/away.rs`).
+    ///
     /// The frames are borrowed from the ring. A visitor that sleeps holds its batch's slots, which
     /// publishers then pass over; it delays nobody, and the frames stay valid.
     #[inline]
@@ -240,10 +247,15 @@ impl<T> Subscription<T> {
             return 0;
         };
         let mut count = 0;
-        self.give(plan, &mut |delivery| {
+        let polled = self.give(plan, &mut |delivery| {
             count += 1;
             visit(delivery)
         });
+        if polled == Polled::CaughtUp || polled == Polled::Unfinished {
+            let mut away = self.away;
+            away.after(count, || self.approach());
+            self.away = away;
+        }
         count
     }
 

@@ -61,14 +61,17 @@ impl<T> Lane<T> {
     fn prefetch(&self, index: u64) {
         #[cfg(all(target_arch = "x86_64", not(any(loom, shuttle, miri))))]
         {
-            use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+            use std::arch::asm;
             const LINE: usize = 64;
             let first = self.geometry.place(self.geometry.chunk_start(index));
             let chunk = first..first + self.geometry.chunk() as usize;
             let fetch = |bytes: *const u8, len: usize| {
                 for offset in (0..len.min(MOST_PREFETCHED)).step_by(LINE) {
-                    // SAFETY: SSE is there on every x86_64; a prefetch touches nothing.
-                    unsafe { _mm_prefetch::<_MM_HINT_ET0>(bytes.wrapping_add(offset).cast()) };
+                    let line = bytes.wrapping_add(offset);
+                    // SAFETY: a prefetch touches nothing; who doesn't know this one passes over it.
+                    unsafe {
+                        asm!("prefetchw [{}]", in(reg) line, options(nostack, readonly, preserves_flags))
+                    };
                 }
             };
             let (slots, tags) = (&self.slots[chunk.clone()], &self.tags[chunk]);
