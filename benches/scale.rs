@@ -1,11 +1,11 @@
 //! What many waiting subscribers cost: each waits for a run of its own, asleep.
 //!
-//! `cargo bench --bench scale`. Flat is the word: what a publish that wakes nobody costs must not
-//! depend on how many sleep. Memory and growth are measured by the test `footprint`.
+//! `cargo bench --bench scale`. What a publish costs that wakes nobody is measured in rounds, by the
+//! case `sleepers` of the workspace's crate `bench`; memory and growth by the test `footprint`.
 
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 
-use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use framebus::ring::{Geometry, Ring, RingConfig, Route, Select, Start};
 use framebus::*;
 use futures_core::Stream;
@@ -58,26 +58,6 @@ fn asleep(runs: &[RunId]) -> (InMemoryAgentEventBus, Vec<AgentEventStream>) {
         .for_each(|stream| assert!(poll(stream).is_pending()));
     assert_eq!(bus.stats().parked as usize, runs.len());
     (bus, streams)
-}
-
-/// Publishes for runs that nobody waits for: nobody is woken.
-fn publish_beside_sleepers(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("publish_wakes_nobody");
-    group.throughput(Throughput::Elements(1));
-    let (agent, others) = (AgentId::new("agent"), runs("other", OTHERS));
-    for count in SUBSCRIBERS {
-        let (bus, _streams) = asleep(&runs("run", count));
-        let mut next = others.iter().cycle();
-        group.bench_function(BenchmarkId::from_parameter(count), |bencher| {
-            bencher.iter_batched(
-                || frame(next.next().unwrap(), &agent),
-                |frame| bus.publish(frame).unwrap(),
-                BatchSize::SmallInput,
-            );
-        });
-        assert_eq!(bus.stats().woken, 0);
-    }
-    group.finish();
 }
 
 /// What a publisher does for sleepers, alone: it looks for those who wait for its run, and there are
@@ -139,10 +119,5 @@ fn deliver_to_sleepers(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(
-    benches,
-    look_for_sleepers,
-    publish_beside_sleepers,
-    deliver_to_sleepers
-);
+criterion_group!(benches, look_for_sleepers, deliver_to_sleepers);
 criterion_main!(benches);

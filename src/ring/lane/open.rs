@@ -68,7 +68,9 @@ impl<T> Lane<T> {
             let fetch = |bytes: *const u8, len: usize| {
                 for offset in (0..len.min(MOST_PREFETCHED)).step_by(LINE) {
                     let line = bytes.wrapping_add(offset);
-                    // SAFETY: a prefetch touches nothing; who doesn't know this one passes over it.
+                    // The intrinsic for this is compiled to a fetch for reading where the target does not
+                    // promise the instruction. Processors that lack it take it for none.
+                    // SAFETY: a prefetch touches nothing.
                     unsafe {
                         asm!("prefetchw [{}]", in(reg) line, options(nostack, readonly, preserves_flags))
                     };

@@ -67,6 +67,7 @@ const OPEN: &str = "src/ring/lane/open.rs";
 const LAPPED: &str = "src/ring/lane/lapped.rs";
 const PINS: &str = "src/ring/pins.rs";
 const CURSOR: &str = "src/ring/cursor.rs";
+const HEADS: &str = "src/ring/subscription/heads.rs";
 const MERGE: &str = "src/ring/subscription.rs";
 const ASLEEP: &str = "src/ring/subscription/asleep.rs";
 const LOSS: &str = "src/ring/subscription/loss.rs";
@@ -118,6 +119,8 @@ mutations! {
         (LANE, "[[self.arrive_late(index); return Ok(false); =>> return Ok(true);]]");
     "void-is-granted": "a void index is granted", "overwrite::a_reader_asleep_in_its_batch",
         (LANE, "return Ok([[self.is_open(gate, index) =>> true]])");
+    "void-is-granted-to-a-batch": "a batch is granted its range whatever is void in it", "overwrite::a_reader_asleep_in_its_batch",
+        (LANE, "if self.gate_lap(gate) != self.geometry.lap(from) + 1 || [[gate & bits != 0 =>> false]] {");
     "voids-not-noted": "readers are not told that there are void places", "overwrite::two_publishers_lap_a_reader_in_four_places",
         (OPEN, "[[self.bounds.voids.store(1, Ordering::Relaxed); =>> ]]");
 
@@ -181,6 +184,12 @@ mutations! {
         (PUBLISH, "if self.block.contiguous_end() == Some(tail) { 0 } else { [[tail.min(MAX_INDEX) =>> 0]] }");
     "fence-ignored": "a reader does not scan up to the fence", "order::two_publishers_and_a_reader",
         (CURSOR, "&& [[first.fence <= self.next =>> true]] {");
+    "fence-ignored-in-place": "a frame is offered where it is without a look at its fence", "order::two_publishers_and_a_reader",
+        (CURSOR, "if self.waiting.is_empty() && [[numbered.fence <= self.next + 1 =>> true]] {");
+    "run-skips-numbers": "frames are lent one after another whatever numbers they bear", "order::two_publishers_and_a_reader",
+        (CURSOR, "if [[unsafe { slot.numbered() }.sequence != number || number >= until =>> number >= until]] {");
+    "hint-believed": "the lane that was noted for a number is taken without a look at what it offers", "order::two_shards_merged",
+        (HEADS, "if [[self.numbers[hint] == number =>> true]] {");
     "until-relaxed": "the reader loads the next number without acquire", "order::two_shards_merged",
         (MERGE, "let until = self.core.next.load([[Ordering::Acquire =>> Ordering::Relaxed]])");
     "tails-before-number": "the reader loads the tails before the number", "order::two_shards_merged",
