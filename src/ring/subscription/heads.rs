@@ -71,3 +71,25 @@ impl Heads {
         Some(self.numbers[self.lowest()]).filter(|&number| number < u64::MAX)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_next_number_or_else_the_lowest() {
+        let mut heads = Heads::new(4);
+        assert_eq!(heads.first(), None);
+        for (at, number) in [7, 5, u64::MAX, 21].into_iter().enumerate() {
+            heads.set(at, number);
+        }
+        assert_eq!([5, 7, 21].map(|number| heads.find(number)), [1, 0, 3]);
+        // 21 is noted where 5 was.
+        assert_eq!(heads.hint(21), heads.hint(5));
+        assert_eq!((heads.find(6), heads.first()), (1, Some(5)));
+        heads.set(1, u64::MAX);
+        assert_eq!((heads.find(5), heads.first()), (0, Some(7)));
+        heads.clear();
+        assert_eq!(heads.first(), None);
+    }
+}
