@@ -13,16 +13,16 @@
 use super::{Case, Contender, Figure, Scale};
 use crate::payload::Payload;
 use crate::peer::{
-    self, AsyncBroadcast, Await, Crossbeam, Crossfire, CrossfireAsync, EventBus, Flume, Kanal,
-    Multiqueue, Peer, Publish, Read, Tokio, Visit, Wait,
+    self, AsyncBroadcast, Await, Contract, Crossbeam, Crossfire, CrossfireAsync, Ends, EventBus,
+    Flume, Kanal, Multiqueue, Peer, Publish, Read, Tokio, Visit, Wait,
 };
 use crate::record::median;
 use crossbeam_utils::CachePadded;
 use framebus::EventFrame;
 use hdrhistogram::Histogram;
 use std::hint::{black_box, spin_loop};
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -51,8 +51,14 @@ pub fn cases() -> Vec<Case> {
         every: PACE,
         frames,
     };
+    let mut words = polling::<u64>("latency/polling/u64", paced(40_000));
+    words
+        .contenders
+        .push(Contender::new(Word::NAME, move |scale| {
+            measure::<u64, Word>(scale, paced(40_000), poll)
+        }));
     let mut cases = vec![
-        polling::<u64>("latency/polling/u64", paced(40_000)),
+        words,
         polling::<EventFrame>("latency/polling/event", paced(40_000)),
         Case {
             name: "latency/blocking/event".into(),
@@ -116,6 +122,47 @@ fn polling<T: Payload>(name: &str, pace: Pace) -> Case {
         name: name.into(),
         about: "age at reading, 100,000 frames/s, a subscriber that polls",
         contenders: all.contenders,
+    }
+}
+
+/// No bus at all: a word that one thread stores and the other looks at. What the way between two threads
+/// takes at least, with the clock, and nobody can be below.
+struct Word;
+
+impl Peer<u64> for Word {
+    const NAME: &'static str = "a word, stored and seen";
+    const CONTRACT: Contract = Contract::Overwrites;
+    type Publisher = Arc<CachePadded<AtomicU64>>;
+    type Subscriber = Seen;
+
+    fn open(publishers: usize, subscribers: usize) -> Ends<Self::Publisher, Seen> {
+        let word = Arc::new(CachePadded::new(AtomicU64::new(0)));
+        let seen = |_| Seen(word.clone(), 0);
+        let subscribers = (0..subscribers).map(seen).collect();
+        (vec![word; publishers], subscribers)
+    }
+}
+
+impl Publish<u64> for Arc<CachePadded<AtomicU64>> {
+    #[inline]
+    fn publish(&mut self, item: u64) {
+        self.store(item, Ordering::Release);
+    }
+}
+
+/// The word, and what it was when it was looked at last.
+struct Seen(Arc<CachePadded<AtomicU64>>, u64);
+
+impl Read for Seen {
+    #[inline]
+    fn read(&mut self, mut visit: impl FnMut(u64)) -> usize {
+        let word = self.0.load(Ordering::Acquire);
+        if word == self.1 {
+            return 0;
+        }
+        self.1 = word;
+        visit(word);
+        1
     }
 }
 
