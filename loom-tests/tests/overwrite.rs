@@ -209,6 +209,29 @@ fn a_reader_asleep_in_its_batch() {
     });
 }
 
+/// Proves: batches over the place that a sleeping reader holds leave it alone, beside another publisher.
+/// Guards against: a batch that takes its range without a look at what is void in it.
+#[test]
+fn batches_over_a_sleeping_reader() {
+    check(1, || {
+        let ring = tiny(4, 1);
+        let mut subscription = everything(&ring);
+        let mut published = publish(&ring, FRAME, [7]);
+        let mut got = Got::default();
+        subscription.batch(|delivery| {
+            let other = publisher(&ring, FRAME, 20..21);
+            for _ in 0..2 {
+                let made = ring.publish_all_with([FRAME; 2], Box::new);
+                published += made.map_or(0, |numbers| numbers.end - numbers.start);
+            }
+            published += other.join().unwrap();
+            assert!(matches!(delivery, Delivery::Frame(1, value) if **value == 7));
+            got.take(delivery)
+        });
+        rest((subscription, got), published);
+    });
+}
+
 /// Proves: while a publisher sleeps between its number and its stamp, another laps the ring and
 /// does not wait for it; the slot is its own until it is done, and comes back after that. Guards
 /// against: a slot of a suspended owner granted again, a void place that stays void for ever.

@@ -48,6 +48,7 @@ pub const MODELS: &[&str] = &[
     "subscribe::at_the_latest_beside_publishers",
     "subscribe::at_a_cursor_beside_a_publisher",
     "overwrite::a_reader_asleep_in_its_batch",
+    "overwrite::batches_over_a_sleeping_reader",
     "order::one_after_another_in_two_lanes",
     "terminal::a_lap_with_terminal_recovery",
     "overwrite::a_claimer_that_comes_late_to_a_chunk",
@@ -119,7 +120,7 @@ mutations! {
         (LANE, "[[self.arrive_late(index); return Ok(false); =>> return Ok(true);]]");
     "void-is-granted": "a void index is granted", "overwrite::a_reader_asleep_in_its_batch",
         (LANE, "return Ok([[self.is_open(gate, index) =>> true]])");
-    "void-is-granted-to-a-batch": "a batch is granted its range whatever is void in it", "overwrite::a_reader_asleep_in_its_batch",
+    "void-is-granted-to-a-batch": "a batch is granted its range whatever is void in it", "overwrite::batches_over_a_sleeping_reader",
         (LANE, "if self.gate_lap(gate) != self.geometry.lap(from) + 1 || [[gate & bits != 0 =>> false]] {");
     "voids-not-noted": "readers are not told that there are void places", "overwrite::two_publishers_lap_a_reader_in_four_places",
         (OPEN, "[[self.bounds.voids.store(1, Ordering::Relaxed); =>> ]]");
@@ -188,7 +189,7 @@ mutations! {
         (CURSOR, "if self.waiting.is_empty() && [[numbered.fence <= self.next + 1 =>> true]] {");
     "run-skips-numbers": "frames are lent one after another whatever numbers they bear", "order::two_publishers_and_a_reader",
         (CURSOR, "if [[unsafe { slot.numbered() }.sequence != number || number >= until =>> number >= until]] {");
-    "hint-believed": "the lane that was noted for a number is taken without a look at what it offers", "order::two_shards_merged",
+    "hint-believed": "the lane that was noted for a number is taken without a look at what it offers", "terminal::a_lap_with_terminal_recovery",
         (HEADS, "if [[self.numbers[hint] == number =>> true]] {");
     "until-relaxed": "the reader loads the next number without acquire", "order::two_shards_merged",
         (MERGE, "let until = self.core.next.load([[Ordering::Acquire =>> Ordering::Relaxed]])");
