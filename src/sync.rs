@@ -40,6 +40,19 @@ pub(crate) fn raise(word: &AtomicU64, to: u64, order: Ordering) {
     let _ = word.fetch_update(order, Ordering::Relaxed, |now| (now < to).then_some(to));
 }
 
+/// Begins to fetch the cache line that `of` is in, to be read soon.
+#[inline(always)]
+pub(crate) fn fetch<T>(of: &T) {
+    #[cfg(all(target_arch = "x86_64", not(any(loom, shuttle, miri))))]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: SSE is there on every x86_64; a prefetch touches nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(of).cast()) };
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(any(loom, shuttle, miri)))))]
+    let _ = of;
+}
+
 /// Lets the processor do nothing for some ten nanoseconds. A model has no time.
 #[inline(always)]
 pub(crate) fn pause() {

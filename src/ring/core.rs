@@ -65,6 +65,13 @@ impl<T> Core<T> {
         self.pins[cursor.lane / LANES].row(cursor.row)
     }
 
+    /// Begins to fetch what [`wake`](Self::wake) will look at.
+    #[inline]
+    pub(crate) fn before_wake(&self, route: Route, keys: [u64; 2]) {
+        let shard = route.shard & (self.shards() - 1);
+        self.waiters.approach(shard, keys);
+    }
+
     /// Wakes who waits for a frame with this route and one of these keys that was published before.
     #[inline]
     pub(crate) fn wake(&self, route: Route, keys: [u64; 2]) {

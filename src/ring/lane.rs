@@ -22,7 +22,8 @@
 //! So a writer that sleeps on its slot costs that slot alone, and makes it void lap after lap until
 //! it is done. A claimer that was suspended *between* its claim and its look at the gate may find
 //! the gate laps ahead; `granted` names its index exactly if it had been granted, and then it gives
-//! the slot up; else the index was void. Either way it claims another.
+//! the slot up; else the index was void. Either way it claims another. How a chunk is opened beside readers
+//! that hold places is in `lane/open.rs`.
 //!
 //! # Orderings
 //! The next owner's writes happen after the last owner's and after the reads under earlier pins:

@@ -241,7 +241,8 @@ impl<T> Ring<T> {
     /// Publishes a frame for each of `routes` under consecutive numbers, so that no other publisher's frame
     /// falls between them: all, or none. One claim for each lane and one step of the sequence in all.
     /// `make` is as for [`publish_with`](Self::publish_with), called once for each route, in their order.
-    /// The routes are gone through twice. Returns the range of numbers.
+    /// The routes are gone through twice, the second time like `make` while readers wait. Returns the range
+    /// of numbers.
     ///
     /// ```
     /// use framebus::ring::{Ring, RingConfig, Route};
@@ -270,6 +271,13 @@ impl<T> Ring<T> {
     #[inline]
     pub fn wake(&self, route: Route, keys: [u64; 2]) {
         self.core.wake(route, keys);
+    }
+
+    /// Says that [`wake`](Self::wake) will be called with these, after a publish: what it will look at is fetched
+    /// meanwhile. A load if nobody waits.
+    #[inline]
+    pub fn before_wake(&self, route: Route, keys: [u64; 2]) {
+        self.core.before_wake(route, keys);
     }
 
     /// Wakes every subscription that waits.

@@ -5,7 +5,7 @@
 //! reader and an extender is a store-buffering pair and therefore rests on two fences:
 //!
 //! ```text
-//! reader (pin)                          extender (lane.rs, extend)
+//! reader (pin)                          extender (lane/open.rs)
 //!   pin   := range        Release         horizon := max(horizon, target)
 //!   fence(SeqCst)                         fence(SeqCst)
 //!   load horizon                          load every pin      Acquire

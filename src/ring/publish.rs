@@ -110,14 +110,14 @@ impl<T> Core<T> {
                 stretch += 1;
             }
             stretches.push((at, stretch));
-            parts[at].count += stretch;
-            count += stretch;
-        }
-        for (part, lane) in parts.iter().zip(&self.lanes) {
-            let (count, most) = (part.count, lane.geometry().window() as u64);
-            if count > most {
+            let (part, most) = (&mut parts[at], self.lanes[at].geometry().window() as u64);
+            part.count += stretch;
+            if part.count > most {
+                let more = routes.filter(|route| self.lane_of(*route) == at).count() as u64;
+                let count = part.count + more;
                 return Err(PublishError::BatchTooLarge { count, most });
             }
+            count += stretch;
         }
         Ok(count)
     }

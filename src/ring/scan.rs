@@ -67,15 +67,15 @@ mod wide {
             )
         };
         let mut left = eights;
-        // SAFETY: AVX is there. It loads only the words of `eights` eights from `first` on, which are
-        // initialised and aligned for this, each as by a relaxed load; it stores nothing.
+        // SAFETY: AVX is there, by the caller. It loads only from the first `eights` eights of `words`, which
+        // are aligned for this, each word as by a relaxed load; it stores nothing.
         unsafe {
             asm!(
                 "vpaddq {b}, {a}, {two}",
                 "vpaddq {c}, {b}, {two}",
                 "vpaddq {d}, {c}, {two}",
                 "2:",
-                // In each half, as `passes_over` does: differ, or not less than one less.
+                // In each half, what `one_by_one` does: what differs, and that less one.
                 "vmovdqa {x}, [{at}]",
                 "vmovdqa {y}, [{at} + 16]",
                 "vpxor {x}, {x}, {a}",

@@ -251,7 +251,7 @@ impl<T> Subscription<T> {
             count += 1;
             visit(delivery)
         });
-        if polled == Polled::CaughtUp || polled == Polled::Unfinished {
+        if polled != Polled::More {
             let mut away = self.away;
             away.after(count, || self.approach());
             self.away = away;

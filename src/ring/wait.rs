@@ -32,7 +32,9 @@
 use super::slot::zeroed_words;
 use super::table::{MAX_ROWS, Table};
 use super::tag::TagFilter;
-use crate::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, AtomicWaker, Ordering, fence};
+use crate::sync::{
+    AtomicBool, AtomicU32, AtomicU64, AtomicUsize, AtomicWaker, Ordering, fence, fetch,
+};
 use crossbeam_utils::CachePadded;
 use std::task::Waker;
 
@@ -334,6 +336,17 @@ impl Waiters {
             // A sleeper is counted out only after it was counted in: nothing carries into WIDE.
             Place::Shard(shard) => self.watches[shard].fetch_add(by as u64, Ordering::Relaxed),
         };
+    }
+
+    /// Begins to fetch what `wake` will look at, if anybody sleeps: rooms are many, and cold.
+    #[inline]
+    pub(crate) fn approach(&self, shard: usize, keys: [u64; 2]) {
+        // Relaxed: a hint.
+        if self.watches[shard].load(Ordering::Relaxed) & (WIDE - 1) != 0 {
+            for key in keys {
+                fetch(self.room(Place::Shard(shard), key));
+            }
+        }
     }
 
     /// Wakes who waits for a frame of this shard with one of these keys and this tag that was published

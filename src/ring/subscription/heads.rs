@@ -34,8 +34,10 @@ impl Heads {
     #[inline(always)]
     pub(super) fn set(&mut self, at: usize, number: u64) {
         self.numbers[at] = number;
-        let hint = self.hint(number);
-        self.hints[hint] = at as u16;
+        if number < u64::MAX {
+            let hint = self.hint(number);
+            self.hints[hint] = at as u16;
+        }
     }
 
     #[inline(always)]
