@@ -64,7 +64,7 @@ pub mod meter;
 pub mod ring;
 #[cfg(feature = "sse")]
 pub mod sse;
-#[allow(unsafe_code, reason = "wraps a cell")]
+#[allow(unsafe_code, reason = "wraps a cell, prefetches")]
 mod sync;
 
 pub use bus::*;

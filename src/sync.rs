@@ -53,6 +53,27 @@ pub(crate) fn fetch<T>(of: &T) {
     let _ = of;
 }
 
+/// Begins to fetch the cache lines that `of` lies in, as far as `most` bytes go, to be written soon.
+#[inline(always)]
+pub(crate) fn fetch_to_write<T>(of: &[T], most: usize) {
+    #[cfg(all(target_arch = "x86_64", not(any(loom, shuttle, miri))))]
+    {
+        const LINE: usize = 64;
+        let bytes = of.as_ptr().cast::<u8>();
+        for offset in (0..size_of_val(of).min(most)).step_by(LINE) {
+            let line = bytes.wrapping_add(offset);
+            // The intrinsic for this is compiled to a fetch for reading where the target does not
+            // promise the instruction. Processors that lack it take it for none.
+            // SAFETY: a prefetch touches nothing.
+            unsafe {
+                std::arch::asm!("prefetchw [{}]", in(reg) line, options(nostack, readonly, preserves_flags));
+            }
+        }
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(any(loom, shuttle, miri)))))]
+    let _ = (of, most);
+}
+
 /// Lets the processor do nothing for some ten nanoseconds. A model has no time.
 #[inline(always)]
 pub(crate) fn pause() {

@@ -34,6 +34,7 @@
 mod claim;
 #[forbid(unsafe_code)]
 mod lapped;
+#[forbid(unsafe_code)]
 mod open;
 
 pub(crate) use self::claim::{Block, Claim};

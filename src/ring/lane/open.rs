@@ -10,11 +10,10 @@
 
 use super::super::pins::{self, PinTable};
 use super::Lane;
-use crate::sync::{Ordering, fence, raise};
+use crate::sync::{Ordering, fence, fetch_to_write, raise};
 
 /// How many bytes of slots are fetched ahead at once, at most.
-#[cfg(all(target_arch = "x86_64", not(any(loom, shuttle, miri))))]
-const MOST_PREFETCHED: usize = 1_024;
+const MOST_FETCHED: usize = 1_024;
 
 impl<T> Lane<T> {
     /// Opens `index`'s chunk for its lap, unless another does first; returns the gate's new word.
@@ -29,7 +28,7 @@ impl<T> Lane<T> {
                 return now;
             }
         }
-        self.prefetch(start + self.geometry.chunk());
+        self.fetch(start + self.geometry.chunk());
         let void = match self.all_finished(start, gate) {
             true => 0,
             false => self.taken(start, gate, |_| false),
@@ -56,32 +55,13 @@ impl<T> Lane<T> {
         odd == 0
     }
 
-    /// Fetches the slots and tags of `index`'s chunk for writing while the chunk before it is filled: all at
-    /// once, and not one by one behind a locked instruction.
-    fn prefetch(&self, index: u64) {
-        #[cfg(all(target_arch = "x86_64", not(any(loom, shuttle, miri))))]
-        {
-            use std::arch::asm;
-            const LINE: usize = 64;
-            let first = self.geometry.place(self.geometry.chunk_start(index));
-            let chunk = first..first + self.geometry.chunk() as usize;
-            let fetch = |bytes: *const u8, len: usize| {
-                for offset in (0..len.min(MOST_PREFETCHED)).step_by(LINE) {
-                    let line = bytes.wrapping_add(offset);
-                    // The intrinsic for this is compiled to a fetch for reading where the target does not
-                    // promise the instruction. Processors that lack it take it for none.
-                    // SAFETY: a prefetch touches nothing.
-                    unsafe {
-                        asm!("prefetchw [{}]", in(reg) line, options(nostack, readonly, preserves_flags))
-                    };
-                }
-            };
-            let (slots, tags) = (&self.slots[chunk.clone()], &self.tags[chunk]);
-            fetch(slots.as_ptr().cast(), size_of_val(slots));
-            fetch(tags.as_ptr().cast(), size_of_val(tags));
-        }
-        #[cfg(not(all(target_arch = "x86_64", not(any(loom, shuttle, miri)))))]
-        let _ = index;
+    /// Fetches the slots and tags of the chunk at `start` while the one before it is filled: all at once, and
+    /// not one by one behind a locked instruction.
+    fn fetch(&self, start: u64) {
+        let first = self.geometry.place(start);
+        let chunk = first..first + self.geometry.chunk() as usize;
+        fetch_to_write(&self.slots[chunk.clone()], MOST_FETCHED);
+        fetch_to_write(&self.tags[chunk], MOST_FETCHED);
     }
 
     /// The bits of the places of a chunk that can't be granted for the lap of `start`. Notes who has them.
