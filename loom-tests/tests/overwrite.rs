@@ -90,6 +90,37 @@ fn lapped_behind_a_late_publisher() {
     lapped_between_two_publishers(3);
 }
 
+/// Proves: a frame that a reader scanned, and held back for a neighbour with a smaller number that may
+/// come, is counted as lost if it is lapped before that is known. Guards against: offering what was
+/// overwritten.
+#[test]
+fn lapped_while_held_back() {
+    check(1, || {
+        let ring = tiny(2, 1);
+        let mut subscription = everything(&ring);
+        let go = Arc::new(AtomicBool::new(false));
+        let neighbour = {
+            let (ring, go) = (ring.clone(), go.clone());
+            thread::spawn(move || {
+                let asleep = |_| {
+                    while !go.load(Ordering::Relaxed) {
+                        thread::yield_now();
+                    }
+                    Box::new(10)
+                };
+                ring.publish_with(FRAME, asleep).is_ok() as u64
+            })
+        };
+        let mut got = Got::default();
+        let mut published = publish(&ring, FRAME, 0..1);
+        got.poll(&mut subscription);
+        published += publish(&ring, FRAME, 1..2);
+        got.poll(&mut subscription);
+        go.store(true, Ordering::Relaxed);
+        rest((subscription, got), published + neighbour.join().unwrap());
+    });
+}
+
 /// Proves: three publishers in two places, none ever waiting: slots of suspended owners are void
 /// for the others, lap after lap, and come back. Guards against: two owners of one slot.
 #[test]

@@ -31,6 +31,7 @@ pub const MODELS: &[&str] = &[
     "overwrite::one_publisher_laps_a_reader_twice",
     "overwrite::lapped_between_neighbours",
     "overwrite::lapped_behind_a_late_publisher",
+    "overwrite::lapped_while_held_back",
     "subscribe::a_clone_beside_a_publisher",
     "order::two_publishers_and_a_reader",
     "overwrite::two_publishers_lap_a_reader_in_four_places",
@@ -220,7 +221,7 @@ mutations! {
         (LAPPED, "if [[fence > index + self.geometry.span() =>> false]] {");
     "straddlers-not-sought": "a lapped reader does not ask which numbers were overtaken", "overwrite::lapped_between_neighbours",
         (CURSOR, "self.lost_below = [[self.lost_below.max(lane.straddled_below(oldest)) =>> self.lost_below]];");
-    "lapped-frames-kept": "a lapped reader still offers what it had seen", "overwrite::one_publisher_laps_a_reader_twice",
+    "lapped-frames-kept": "a lapped reader still offers what it had seen", "overwrite::lapped_while_held_back",
         (CURSOR, "[[self.waiting.retain(|seen| seen.index >= oldest); =>> ]]");
     "expiry-untold": "what had expired before the start is not told", "subscribe::at_a_cursor_in_one_shard_that_expires",
         (START, "if [[expired > 0 =>> false]] {");
