@@ -81,6 +81,8 @@ enum Command {
     Count {
         #[arg(hide = true)]
         peer: Option<String>,
+        #[command(flatten)]
+        file: File,
     },
 }
 
@@ -103,11 +105,30 @@ fn act(cli: Cli) -> Result<()> {
         }
         Some(Command::Report(file)) => print!("{}", report::report(&Results::read(&file.results)?)),
         Some(Command::Write(file)) => summary::write(&Results::read(&file.results)?, &project())?,
-        Some(Command::Count { peer: Some(peer) }) => count::run(&peer)?,
-        Some(Command::Count { peer: None }) => println!("{}", report::table(&count::peers()?)),
+        Some(Command::Count {
+            peer: Some(peer), ..
+        }) => count::run(&peer)?,
+        Some(Command::Count { peer: None, file }) => {
+            let counts = count::peers()?;
+            println!("{}", report::table(&counts));
+            let mut results = read_or_new(&file.results)?;
+            results.put(counts);
+            results.write(&file.results)?;
+        }
         None => measure(&cli.measure)?,
     }
     Ok(())
+}
+
+/// The results that are kept there, if there are any yet.
+fn read_or_new(path: &Path) -> Result<Results> {
+    match path.exists() {
+        true => Results::read(path),
+        false => Ok(Results {
+            machine: Machine::here(),
+            records: Vec::new(),
+        }),
+    }
 }
 
 /// Where the project's files are.
@@ -137,10 +158,7 @@ fn measure(measure: &Measure) -> Result<()> {
         }
     }
     let path = &measure.file.results;
-    let mut results = match path.exists() {
-        true => Results::read(path)?,
-        false => Results::default(),
-    };
+    let mut results = read_or_new(path)?;
     results.machine = Machine::here();
     let scale = match measure.quick {
         true => Scale::QUICK,
