@@ -1,12 +1,15 @@
-//! What a ring's handles share: the lanes, the pins, the next number.
+//! What a ring's handles share: the lanes, the pins, the sequence.
+//!
+//! Where a number comes from: in a ring of one shard all frames can pass through one lane, whose indices
+//! are the numbers (`lane/count.rs`). Several shards have a counter between them.
 
 use super::cursor::Cursor;
 use super::geometry::Geometry;
-use super::lane::Lane;
+use super::lane::{ClaimError, Lane};
 use super::pins::{LANES, PinRow, PinTable};
 use super::wait::{Place, Waiters};
-use super::{RingConfig, Route, SubscribeError};
-use crate::sync::AtomicU64;
+use super::{FRAMES, RingConfig, Route, SubscribeError};
+use crate::sync::{AtomicU64, Ordering};
 use crossbeam_utils::CachePadded;
 
 /// See the module. Lane `l` of shard `s` is `lanes[s * LANES + l]`.
@@ -15,14 +18,17 @@ pub(crate) struct Core<T> {
     pub(crate) pins: Box<[PinTable]>,
     /// Those who wait for frames.
     pub(crate) waiters: Waiters,
-    /// The number that the next frame will bear.
-    pub(crate) next: CachePadded<AtomicU64>,
+    /// The number that the next frame will bear, unless a lane counts.
+    counter: CachePadded<AtomicU64>,
+    /// Whether the first lane counts.
+    counting: bool,
     /// The number that the first frame bore.
     pub(crate) first: u64,
 }
 
 impl<T> Core<T> {
-    pub(crate) fn new(config: &RingConfig) -> Self {
+    /// With `counter`, numbers come from a counter also where a lane could count.
+    pub(crate) fn new(config: &RingConfig, counter: bool) -> Self {
         let shards = config
             .shards
             .clamp(1, super::MAX_SHARDS)
@@ -32,14 +38,62 @@ impl<T> Core<T> {
             _ => larger(config.terminals, config.frames),
         };
         let first = config.after.min(super::MAX_SEQUENCE) + 1;
+        let counting = shards == 1 && !counter;
+        let lane = |at| {
+            let counts_from = (counting && at == FRAMES).then_some(first);
+            Lane::new(geometry(at % LANES), at % LANES, counts_from)
+        };
         Core {
-            lanes: (0..shards * LANES)
-                .map(|at| Lane::new(geometry(at % LANES), at % LANES))
-                .collect(),
+            lanes: (0..shards * LANES).map(lane).collect(),
             pins: (0..shards).map(|_| PinTable::new()).collect(),
             waiters: Waiters::new(shards, config.frames.places() as u64),
-            next: CachePadded::new(AtomicU64::new(first)),
+            counter: CachePadded::new(AtomicU64::new(first)),
+            counting,
             first,
+        }
+    }
+
+    /// The lane whose indices are the numbers, if there is one.
+    #[inline(always)]
+    pub(crate) fn counting(&self) -> Option<&Lane<T>> {
+        self.counting.then(|| &self.lanes[FRAMES])
+    }
+
+    /// Takes so many numbers for frames whose places are claimed, in lanes that do not count; the first.
+    #[inline(always)]
+    pub(crate) fn take_numbers(&self, count: u64) -> u64 {
+        // Release: the claims happen before, for whoever acquires these numbers or later ones.
+        // Acquire: so do the claims of all smaller numbers, which fences rely on.
+        self.counter.fetch_add(count, Ordering::AcqRel)
+    }
+
+    /// Takes a number for a frame whose place is claimed in a lane that does not count.
+    #[inline(always)]
+    pub(crate) fn take_number(&self) -> Result<u64, ClaimError> {
+        match self.counting() {
+            Some(lane) => lane.take_number(&self.pins[0]),
+            None => Ok(self.take_numbers(1)),
+        }
+    }
+
+    /// Frames of every publish that has returned are numbered below this, and what numbers below it were
+    /// claimed for in other lanes is seen. `None` if publishers went round a whole lane while this looked.
+    #[inline(always)]
+    pub(crate) fn numbered(&self) -> Option<u64> {
+        match self.counting() {
+            Some(lane) => lane.counted(),
+            // Acquire: PAIR: the step in `take_numbers`.
+            None => Some(self.counter.load(Ordering::Acquire)),
+        }
+    }
+
+    /// The same, however often it has to look.
+    #[inline]
+    pub(crate) fn next_number(&self) -> u64 {
+        loop {
+            if let Some(number) = self.numbered() {
+                return number;
+            }
         }
     }
 
@@ -95,7 +149,7 @@ impl<T> Core<T> {
     ) -> Result<Vec<Cursor>, SubscribeError> {
         self.with_rows(
             lanes.map(|lane| (lane, self.lanes[lane].oldest())),
-            |(lane, next), row| (lane, Cursor::new(lane, row, next)),
+            |(lane, next), row| (lane, Cursor::new(&self.lanes[lane], lane, row, next)),
         )
     }
 

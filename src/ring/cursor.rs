@@ -9,6 +9,10 @@
 //! bear the numbers right after the last one given need no fence: nothing can lie between, and
 //! [`Cursor::run`] lends them one after another.
 //!
+//! In a lane that counts (`lane/count.rs`) indices and numbers are never the other way round, and a frame
+//! bears neither number nor fence: the cursor knows how many voids are below its index. It counts
+//! those that it passes, and asks the lane when it starts in the middle or was lapped.
+//!
 //! Invariants:
 //! - **C1** `pinned` is empty, or a checked pin covers it: it was set, then a SeqCst fence ran, then
 //!   the lane's horizon was found low enough (`Lane::oldest() <= pinned.start`).
@@ -17,8 +21,12 @@
 
 use super::lane::{Lane, Peek};
 use super::pins::PinRow;
+use super::slots::Numbered;
 use super::tag::TagFilter;
 use std::ops::{ControlFlow, Range};
+
+/// How many voids are below a cursor that has to ask.
+const UNKNOWN: u64 = u64::MAX;
 
 /// What a cursor has to offer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,6 +55,8 @@ pub(crate) struct Cursor {
     pub(crate) row: usize,
     /// The lowest index that was not scanned.
     next: u64,
+    /// In a lane that counts: the void indices below `next`, or [`UNKNOWN`], and then `next` is a chunk's start.
+    voids: u64,
     /// Scanned and not taken, by descending number.
     waiting: Vec<Seen>,
     pinned: Range<u64>,
@@ -59,12 +69,17 @@ pub(crate) struct Cursor {
 }
 
 impl Cursor {
-    /// A cursor over the lane whose place in the ring is `at`, that starts at index `next`.
-    pub(crate) fn new(at: usize, row: usize, next: u64) -> Self {
+    /// A cursor over the lane whose place in the ring is `at`, that starts at index `next`, a chunk's start.
+    pub(crate) fn new<T>(lane: &Lane<T>, at: usize, row: usize, next: u64) -> Self {
         Cursor {
             lane: at,
             row,
             next,
+            voids: if lane.counts() && next > 0 {
+                UNKNOWN
+            } else {
+                0
+            },
             waiting: Vec::new(),
             pinned: 0..0,
             lapped: false,
@@ -96,6 +111,9 @@ impl Cursor {
 
     /// Finds out what numbers the frames may bear that were lost below `oldest`, the start of a chunk.
     fn look_back<T>(&mut self, lane: &Lane<T>, oldest: u64) {
+        if lane.counts() {
+            return;
+        }
         self.unnumbered = lane.unfinished(oldest);
         // After that: who is finished has noted its number.
         self.lost_below = self.lost_below.max(lane.straddled_below(oldest));
@@ -143,18 +161,43 @@ impl Cursor {
     /// Passes over what needs no pin; whether there is something to pin for.
     #[inline]
     pub(crate) fn approach<T>(&mut self, lane: &Lane<T>, filter: Option<&TagFilter>) -> bool {
+        if self.voids == UNKNOWN {
+            return true;
+        }
         // Bounded by one lap: further indices were published meanwhile, or have lapped this cursor.
         let end = self.next + lane.geometry().span();
         while self.next < end {
             if !self.pass_over(lane, filter, end) {
                 match lane.peek(self.next) {
-                    Peek::Void => self.next += 1,
+                    Peek::Void => self.pass_void(),
+                    Peek::Left => self.next += 1,
                     Peek::Pending => break,
                     Peek::Ready | Peek::Lapped => return true,
                 }
             }
         }
         !self.waiting.is_empty()
+    }
+
+    fn pass_void(&mut self) {
+        self.next += 1;
+        self.voids += 1;
+    }
+
+    /// The number of the frame at `next`, which is ready.
+    ///
+    /// # Safety
+    /// A checked pin covers `next`, and it was seen to be ready.
+    #[inline(always)]
+    unsafe fn numbered<T>(&self, lane: &Lane<T>) -> Numbered {
+        match lane.counts() {
+            true => Numbered {
+                sequence: lane.number_at(self.next, self.voids),
+                fence: 0,
+            },
+            // SAFETY: by the caller.
+            false => unsafe { lane.numbered(self.next) },
+        }
     }
 
     /// Passes over the next indices below `end` whose tags say that they are not wanted; whether there
@@ -185,13 +228,21 @@ impl Cursor {
     pub(crate) fn check<T>(&mut self, lane: &Lane<T>, row: &PinRow) -> Result<(), u64> {
         let oldest = lane.oldest();
         if oldest <= self.pinned.start {
-            return Ok(());
+            if self.voids == UNKNOWN {
+                self.voids = lane.voids_below_chunk(self.next).unwrap_or(UNKNOWN);
+            }
+            if self.voids < UNKNOWN {
+                return Ok(());
+            }
         }
         self.unpin(lane, row);
         let waited = self.waiting.len();
         self.waiting.retain(|seen| seen.index >= oldest);
         let lost = (waited - self.waiting.len()) as u64 + oldest.saturating_sub(self.next);
-        self.next = self.next.max(oldest);
+        if self.next < oldest {
+            self.next = oldest;
+            self.voids = if lane.counts() { UNKNOWN } else { 0 };
+        }
         self.lapped |= lost > 0;
         self.look_back(lane, oldest);
         Err(lost)
@@ -231,7 +282,7 @@ impl Cursor {
             match lane.peek(self.next) {
                 Peek::Ready => {
                     // SAFETY: C1: a checked pin covers `next`, and `peek` said that it is ready.
-                    let numbered = unsafe { lane.numbered(self.next) };
+                    let numbered = unsafe { self.numbered(lane) };
                     if self.waiting.is_empty() && numbered.fence <= self.next + 1 {
                         return Head::Ready(numbered.sequence);
                     }
@@ -246,7 +297,8 @@ impl Cursor {
                     self.waiting.insert(place, seen);
                     self.next += 1;
                 }
-                Peek::Void => self.next += 1,
+                Peek::Void => self.pass_void(),
+                Peek::Left => self.next += 1,
                 Peek::Pending => return Head::Pending,
                 // Not under a checked pin; and if it were, the next pin would find out.
                 Peek::Lapped => return Head::Beyond,
@@ -269,26 +321,29 @@ impl Cursor {
         if !self.waiting.is_empty() || self.next < self.pinned.start {
             return ControlFlow::Continue(());
         }
-        let wanted = |index| match filter {
-            Some(filter) => lane.tag(index).is_none_or(|tag| filter.matches(tag)),
-            None => true,
-        };
-        let (mut index, mut number) = (self.next, *last + 1);
-        let end = self.pinned.end;
-        for slot in lane.slots_from(index) {
-            if index >= end || !wanted(index) || !slot.stamp().is_done(index) {
-                break;
-            }
+        let (counts, next) = (lane.counts(), *last + 1);
+        if counts && lane.number_at(self.next, self.voids) != next {
+            return ControlFlow::Continue(());
+        }
+        // The number that goes with an index.
+        let ahead = next.wrapping_sub(self.next);
+        let most = until.saturating_sub(next);
+        let indices = self.next..self.pinned.end.min(self.next.saturating_add(most));
+        let mut flow = ControlFlow::Continue(());
+        let visit = |index: u64, tag, frame: &T| {
+            let number = index.wrapping_add(ahead);
             // SAFETY: C1: a checked pin covers `index`, and it is ready.
-            if unsafe { slot.numbered() }.sequence != number || number >= until {
-                break;
+            let is_next = counts || unsafe { lane.numbered(index) }.sequence == number;
+            if !is_next || filter.is_some_and(|filter| !filter.matches(tag)) {
+                return ControlFlow::Break(());
             }
             (self.next, *last, self.lapped) = (index + 1, number, false);
-            // SAFETY: as above.
-            unsafe { slot.read(|frame| f(number, frame)) }?;
-            (index, number) = (index + 1, number + 1);
-        }
-        ControlFlow::Continue(())
+            flow = f(number, frame);
+            flow
+        };
+        // SAFETY: C1: a checked pin covers `indices`.
+        unsafe { lane.lend(indices, visit) };
+        flow
     }
 
     /// Takes the frame that `head` offered and lends it to `f`; `None` if none was offered.

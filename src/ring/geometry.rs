@@ -9,10 +9,14 @@
 /// The most frames that a lane can be asked to hold: 2^30.
 pub const MAX_WINDOW: usize = 1 << 30;
 
-/// Indices stay below this, so that a pin's word and a gate's word have their bits to spare. At
-/// 10^8 frames a second in one lane it is reached after more than five years; publishing then
-/// fails with [`PublishError::Exhausted`](super::PublishError::Exhausted).
-pub(crate) const MAX_INDEX: u64 = 1 << 54;
+/// Indices stay below this, so that a pin's word has its bits to spare. At 10^8 frames a second in one lane
+/// it is reached after more than five years; publishing then fails with
+/// [`PublishError::Exhausted`](super::PublishError::Exhausted).
+const MAX_INDEX: u64 = 1 << 54;
+
+/// So does their lap stay below this, so that a stamp and a gate's word can name it: in a lane of fewer than
+/// 65,536 places that comes first, in one of 1,024 after a month of 10^8 frames a second.
+const MAX_LAPS: u64 = (1 << (super::stamp::LAP_BITS - 1)) - 1;
 
 /// The most slots in a chunk: a gate's word has this many bits for void places.
 pub(crate) const MAX_CHUNK: u64 = 16;
@@ -26,6 +30,8 @@ pub struct Geometry {
     batch: u64,
     /// The base-2 logarithm of `places`.
     places_bits: u32,
+    /// That of `chunk`.
+    chunk_bits: u32,
     /// How many bits of a gate's word are for void places: `chunk`.
     void_bits: u32,
 }
@@ -51,6 +57,7 @@ impl Geometry {
                 slack: (places / 8) & !(chunk - 1),
                 batch: (places / 16).clamp(1, 256),
                 places_bits: places.trailing_zeros(),
+                chunk_bits: chunk.trailing_zeros(),
                 void_bits: chunk as u32,
             };
             if geometry.window() >= window as usize {
@@ -66,9 +73,7 @@ impl Geometry {
     #[doc(hidden)]
     pub fn exact(places: u64, chunk: u64, slack: u64, batch: u64) -> Self {
         let places = places.max(2).next_power_of_two();
-        // A gate holds a lap beside the chunk's bits; a small lane has many laps.
-        let widest = if places < 128 { 8 } else { MAX_CHUNK };
-        let chunk = chunk.next_power_of_two().clamp(1, widest.min(places));
+        let chunk = chunk.next_power_of_two().clamp(1, MAX_CHUNK.min(places));
         let slack = slack.min(places - chunk) & !(chunk - 1);
         Geometry {
             places,
@@ -76,6 +81,7 @@ impl Geometry {
             slack,
             batch: batch.next_power_of_two().clamp(1, places),
             places_bits: places.trailing_zeros(),
+            chunk_bits: chunk.trailing_zeros(),
             void_bits: chunk as u32,
         }
     }
@@ -115,9 +121,15 @@ impl Geometry {
         (index & (self.places - 1)) as usize
     }
 
+    /// How often `index`'s place was used when `index` is done: one above its lap.
     #[inline(always)]
-    pub(crate) fn lap(&self, index: u64) -> u64 {
-        index >> self.places_bits
+    pub(crate) fn laps(&self, index: u64) -> u64 {
+        (index >> self.places_bits) + 1
+    }
+
+    /// One above the highest index that is ever given, at a chunk's end.
+    pub(crate) fn end(&self) -> u64 {
+        MAX_INDEX.min(MAX_LAPS << self.places_bits)
     }
 
     /// The first index of `index`'s chunk.
@@ -135,13 +147,13 @@ impl Geometry {
     /// The place of `index`'s chunk among the gates.
     #[inline(always)]
     pub(crate) fn gate(&self, index: u64) -> usize {
-        self.place(index) >> self.chunk.trailing_zeros()
+        self.place(index) >> self.chunk_bits
     }
 
     /// The word of `index`'s gate that is open for its lap, without void places.
     #[inline(always)]
     pub(crate) fn open_gate(&self, index: u64) -> u64 {
-        ((index >> self.places_bits) + 1) << self.void_bits
+        self.laps(index) << self.void_bits
     }
 
     pub(crate) fn gates(&self) -> usize {
@@ -175,11 +187,11 @@ mod tests {
         assert_eq!(
             (
                 lane.place(19),
-                lane.lap(19),
+                lane.laps(19),
                 lane.chunk_start(19),
                 lane.gate(19)
             ),
-            (3, 2, 18, 1)
+            (3, 3, 18, 1)
         );
         assert_eq!(lane.gates(), 4);
     }

@@ -6,24 +6,26 @@
 //! its claimer claims another. Nobody waits: what would have to be waited for is made void.
 //!
 //! # Gates
-//! A gate is a word for each chunk of places: the lap for which the chunk was last opened, and a bit
-//! for each of its places that is void in that lap. Whoever claims an index of a chunk that is
-//! not open yet for its lap opens it: it finds out which slots are free and swaps the whole
+//! A gate is a word for each chunk of places: how often the chunk was opened, once a lap, and a bit
+//! for each of its places that is void in the last one. Whoever claims an index of a chunk that is
+//! not open yet for its lap opens it, and before it all chunks behind it that are not: **chunks are opened
+//! in order**. An opener finds out which slots are free and swaps the whole
 //! decision in by one compare-exchange. Several openers may differ in what they saw; one of their
 //! decisions holds for all, since it is one word. A slot is free for the new lap if its **last
 //! granted index** is finished (its stamp says so) and no pin covers it. The last granted index is
 //! - the place's index in the gate's lap, if its bit there is clear;
-//! - else what `granted` says: before a decision makes a place void whose bit was clear, the
-//!   opener raises `granted` to the index of the lap before. It never lowers it, and with a value
+//! - else in the lap that `granted` says: before a decision makes a place void whose bit was clear, the
+//!   opener raises `granted` to the lap before. It never lowers it, and with a value
 //!   that only depends on the gate's word, so late and losing openers do no harm: `granted` never
 //!   names an index that was not granted, and nothing newer can be granted while that one is
 //!   unfinished.
 //!
 //! So a writer that sleeps on its slot costs that slot alone, and makes it void lap after lap until
 //! it is done. A claimer that was suspended *between* its claim and its look at the gate may find
-//! the gate laps ahead; `granted` names its index exactly if it had been granted, and then it gives
-//! the slot up; else the index was void. Either way it claims another. How a chunk is opened beside readers
-//! that hold places is in `lane/open.rs`.
+//! the gate laps ahead; `granted` names its index exactly if it had been granted, and then the slot is its
+//! own to finish; else the index was void. How a chunk is opened beside readers that hold places is in
+//! `lane/open.rs`; how indices number the frames of a ring that has no other lane for them, in
+//! `lane/count.rs`.
 //!
 //! # Orderings
 //! The next owner's writes happen after the last owner's and after the reads under earlier pins:
@@ -33,16 +35,19 @@
 
 mod claim;
 #[forbid(unsafe_code)]
+mod count;
+#[forbid(unsafe_code)]
 mod lapped;
 #[forbid(unsafe_code)]
 mod open;
 
 pub(crate) use self::claim::{Block, Claim};
+use self::count::Count;
 use self::lapped::Straddlers;
-use super::geometry::{Geometry, MAX_INDEX};
+use super::geometry::Geometry;
 use super::pins::PinTable;
-use super::slot::{Numbered, Slot, unused_slots, zeroed_words};
-use super::tag::{self, TagFilter};
+use super::slots::{Numbered, Slots, zeroed_words};
+use super::tag::TagFilter;
 use crate::sync::{AtomicU64, Ordering};
 use crossbeam_utils::CachePadded;
 
@@ -54,11 +59,12 @@ pub(crate) struct Lane<T> {
     tail: CachePadded<AtomicU64>,
     bounds: CachePadded<Bounds>,
     gates: Box<[AtomicU64]>,
-    /// One above the last granted index of a place that is void; else an older one.
+    /// How often a place that is void had been opened when it was last granted; else an older such number.
     granted: Box<[AtomicU64]>,
-    tags: Box<[AtomicU64]>,
     straddlers: Straddlers,
-    slots: Box<[Slot<T>]>,
+    /// For a lane whose indices are numbers.
+    count: Option<Count>,
+    slots: Slots<T>,
 }
 
 /// What changes rarely, and what readers look at.
@@ -80,6 +86,8 @@ pub(crate) enum Peek {
     Pending,
     /// It carries no frame, ever.
     Void,
+    /// It was granted, and left without a frame.
+    Left,
     /// Its slot went on to a later lap.
     Lapped,
 }
@@ -94,7 +102,9 @@ pub(crate) enum ClaimError {
 }
 
 impl<T> Lane<T> {
-    pub(crate) fn new(geometry: Geometry, number: usize) -> Self {
+    /// A lane with this place among the lanes of its shard. With `counts_from`, its indices number the
+    /// frames of the ring, from there on.
+    pub(crate) fn new(geometry: Geometry, number: usize, counts_from: Option<u64>) -> Self {
         let places = geometry.places();
         Lane {
             geometry,
@@ -109,9 +119,9 @@ impl<T> Lane<T> {
             }),
             gates: zeroed_words(geometry.gates()),
             granted: zeroed_words(places),
-            tags: zeroed_words(places),
             straddlers: Straddlers::new(&geometry),
-            slots: unused_slots(places),
+            count: counts_from.map(|first| Count::new(first, &geometry)),
+            slots: Slots::new(geometry),
         }
     }
 
@@ -152,32 +162,42 @@ impl<T> Lane<T> {
     /// Claims an index that is granted: at most as many tries as the lane has places.
     #[inline(always)]
     pub(crate) fn claim(&self, pins: &PinTable) -> Result<Claim<'_, T>, ClaimError> {
-        // Relaxed: the claim is ordered before the global sequence number by being sequenced before
-        // that number's release, and nothing else is read off the tail.
-        let index = self.tail.fetch_add(1, Ordering::Relaxed);
+        // Relaxed: where the claim has to be ordered before a number, it is sequenced before that number's
+        // release, and nothing else is read off the tail.
+        self.claim_as(pins, Ordering::Relaxed)
+    }
+
+    /// The same by a step of the tail with this order.
+    #[inline(always)]
+    fn claim_as(&self, pins: &PinTable, order: Ordering) -> Result<Claim<'_, T>, ClaimError> {
+        let index = self.tail.fetch_add(1, order);
         // Most often the chunk is open for this lap, and no place void. Acquire: as in `admit`.
         if self.gate_word(index) == self.geometry.open_gate(index) {
             return Ok(self.own(index));
         }
-        let index = match self.admit(index, pins)? {
-            true => index,
-            false => self.claim_again(pins)?,
-        };
-        Ok(self.own(index))
+        self.claim_with_care(index, pins, order)
     }
 
-    /// Claims until an index is granted.
+    /// Claims until an index is granted, beginning with one that is claimed.
     #[cold]
     #[inline(never)]
-    fn claim_again(&self, pins: &PinTable) -> Result<u64, ClaimError> {
-        for _ in 0..self.geometry.span() {
-            // Relaxed: as in `claim`.
-            let index = self.tail.fetch_add(1, Ordering::Relaxed);
+    fn claim_with_care(
+        &self,
+        mut index: u64,
+        pins: &PinTable,
+        order: Ordering,
+    ) -> Result<Claim<'_, T>, ClaimError> {
+        let mut more = self.geometry.span();
+        loop {
             if self.admit(index, pins)? {
-                return Ok(index);
+                return Ok(self.own(index));
             }
+            if more == 0 {
+                return Err(ClaimError::Stuck);
+            }
+            more -= 1;
+            index = self.tail.fetch_add(1, order);
         }
-        Err(ClaimError::Stuck)
     }
 
     /// Claims `count` indices, ascending: one fetch-add for all of them unless some are void, and one
@@ -190,7 +210,7 @@ impl<T> Lane<T> {
         // Relaxed: as in `claim`.
         let first = self.tail.fetch_add(count, Ordering::Relaxed);
         // With every gate open and no place void the whole range is the caller's. Else each index is
-        // looked at again, on its own: what was granted still is, or is given up there.
+        // looked at again, on its own: what was granted still is.
         let mut block = self.no_claims();
         if self.admit_all(first, count, pins) {
             block.range = first..first + count;
@@ -198,15 +218,13 @@ impl<T> Lane<T> {
             return Ok(block);
         }
         let mut claims = Vec::with_capacity(count as usize);
-        let mut missing = 0;
         for index in first..first + count {
-            match self.admit(index, pins)? {
-                true => claims.push(self.own(index)),
-                false => missing += 1,
+            if self.admit(index, pins)? {
+                claims.push(self.own(index));
             }
         }
-        for _ in 0..missing {
-            claims.push(self.own(self.claim_again(pins)?));
+        while claims.len() < count as usize {
+            claims.push(self.claim(pins)?);
         }
         block.others = claims.into_iter();
         Ok(block)
@@ -215,18 +233,14 @@ impl<T> Lane<T> {
     /// Whether all of these claimed indices are granted. If so, they are the caller's.
     fn admit_all(&self, first: u64, count: u64, pins: &PinTable) -> bool {
         let end = first.saturating_add(count);
-        if end > MAX_INDEX {
+        if end > self.geometry.end() {
             return false;
         }
         let mut from = first;
         while from < end {
-            let to = (self.geometry.chunk_start(from) + self.geometry.chunk()).min(end);
-            let mut gate = self.gate_word(from);
-            while self.gate_lap(gate) < self.geometry.lap(from) + 1 {
-                gate = self.open(from, gate, pins);
-            }
-            let bits = ((1 << (to - from)) - 1) * self.gate_bit(from);
-            if self.gate_lap(gate) != self.geometry.lap(from) + 1 || gate & bits != 0 {
+            let to = self.geometry.chunk_end(from).min(end);
+            let gate = self.opened(from, pins);
+            if self.gate_laps(gate) != self.geometry.laps(from) || self.voids(gate, from..to) != 0 {
                 return false;
             }
             from = to;
@@ -234,36 +248,28 @@ impl<T> Lane<T> {
         true
     }
 
-    /// Whether a claimed index is granted: then it is the caller's. Each turn of the loop finds the
-    /// gate moved on by this thread or another, at most to the index's own lap.
-    #[inline(never)]
+    /// Whether a claimed index is granted: then it is the caller's.
     fn admit(&self, index: u64, pins: &PinTable) -> Result<bool, ClaimError> {
         // No chunk is opened there: nobody comes past this.
-        if index >= MAX_INDEX {
+        if index >= self.geometry.end() {
             return Err(ClaimError::Exhausted);
         }
-        // Acquire: PAIR: the gate's exchange in `decide`.
-        let mut gate = self.gate_word(index);
-        loop {
-            match self.gate_lap(gate).cmp(&(self.geometry.lap(index) + 1)) {
-                std::cmp::Ordering::Equal => return Ok(self.is_open(gate, index)),
-                std::cmp::Ordering::Greater => {
-                    self.arrive_late(index);
-                    return Ok(false);
-                }
-                std::cmp::Ordering::Less => gate = self.open(index, gate, pins),
-            }
-        }
+        let (gate, laps) = (self.opened(index, pins), self.geometry.laps(index));
+        Ok(match self.gate_laps(gate) == laps {
+            true => self.is_open(gate, index),
+            // The gate went on before the claimer looked. Relaxed: the decision that passed this index by
+            // was acquired with the gate, and its opener raised `granted` before.
+            false => self.granted[self.geometry.place(index)].load(Ordering::Relaxed) == laps,
+        })
     }
 
-    /// The gate went on before the claimer looked: if its index had been granted, the slot is its
-    /// own and nobody else will free it.
-    #[cold]
-    fn arrive_late(&self, index: u64) {
-        // Relaxed: the decision that passed this index by was acquired with the gate, and its
-        // opener raised `granted` before.
-        if self.granted[self.geometry.place(index)].load(Ordering::Relaxed) == index + 1 {
-            drop(self.own(index));
+    /// The word of the gate of an index, opened for its lap at least.
+    #[inline(always)]
+    fn opened(&self, index: u64, pins: &PinTable) -> u64 {
+        let gate = self.gate_word(index);
+        match self.gate_laps(gate) < self.geometry.laps(index) {
+            true => self.open(index, pins),
+            false => gate,
         }
     }
 
@@ -273,9 +279,9 @@ impl<T> Lane<T> {
         self.gates[self.geometry.gate(index)].load(Ordering::Acquire)
     }
 
-    /// One above the lap that the gate was last opened for; 0 if never.
+    /// How often the gate was opened.
     #[inline(always)]
-    fn gate_lap(&self, gate: u64) -> u64 {
+    fn gate_laps(&self, gate: u64) -> u64 {
         gate >> self.geometry.chunk()
     }
 
@@ -289,18 +295,25 @@ impl<T> Lane<T> {
         gate & self.gate_bit(index) == 0
     }
 
+    /// The bits of those of a chunk's indices, one at least, that are void.
+    #[inline(always)]
+    fn voids(&self, gate: u64, indices: std::ops::Range<u64>) -> u64 {
+        let count = indices.end - indices.start;
+        gate & (((1 << count) - 1) * self.gate_bit(indices.start))
+    }
+
     // Reading.
 
     /// What is to be seen at `index`, in a bounded number of steps. Needs no pin.
     #[inline(always)]
     pub(crate) fn peek(&self, index: u64) -> Peek {
-        let stamp = self.slots[self.geometry.place(index)].stamp();
-        if stamp.is_done(index) {
+        let (stamp, laps) = (self.slots.stamp(index), self.geometry.laps(index));
+        if stamp.is_done(laps) {
             return Peek::Ready;
         }
-        match stamp.finished().cmp(&(index + 1)) {
+        match stamp.laps().cmp(&laps) {
             std::cmp::Ordering::Greater => Peek::Lapped,
-            std::cmp::Ordering::Equal => Peek::Void,
+            std::cmp::Ordering::Equal => Peek::Left,
             // Relaxed: see `decide`.
             _ if self.bounds.voids.load(Ordering::Relaxed) == 0 => Peek::Pending,
             _ => self.peek_gate(index),
@@ -310,55 +323,42 @@ impl<T> Lane<T> {
     #[cold]
     fn peek_gate(&self, index: u64) -> Peek {
         let gate = self.gate_word(index);
-        match self.gate_lap(gate).cmp(&(self.geometry.lap(index) + 1)) {
+        match self.gate_laps(gate).cmp(&self.geometry.laps(index)) {
             std::cmp::Ordering::Greater => Peek::Lapped,
             std::cmp::Ordering::Equal if !self.is_open(gate, index) => Peek::Void,
             _ => Peek::Pending,
         }
     }
 
-    /// The slots from `index`'s on, up to the last place.
-    #[inline(always)]
-    pub(crate) fn slots_from(&self, index: u64) -> &[Slot<T>] {
-        &self.slots[self.geometry.place(index)..]
-    }
-
-    /// The first index from `index` on, or `end`, whose tag doesn't say that it is unwanted.
+    /// The first index from `index` on, or `end`, whose stamp doesn't say that it is unwanted.
     #[inline(always)]
     pub(crate) fn pass_unwanted(&self, mut index: u64, end: u64, filter: &TagFilter) -> u64 {
         while index < end {
+            let laps = self.geometry.laps(index);
             if index.is_multiple_of(8) {
                 let place = self.geometry.place(index);
-                let last = self.tags.len().min(place + (end - index) as usize);
-                index += filter.passes_over(&self.tags[place..last], index) as u64;
+                let last = self.geometry.places().min(place + (end - index) as usize);
+                index += filter.passes_over(self.slots.stamps(place..last), laps) as u64;
+                if index >= end || self.geometry.laps(index) != laps {
+                    continue;
+                }
             }
-            if index < end && self.tag(index).is_some_and(|tag| !filter.matches(tag)) {
-                index += 1;
-            } else {
-                break;
+            match self.slots.stamp(index).tag(laps) {
+                Some(tag) if !filter.matches(tag) => index += 1,
+                _ => break,
             }
         }
         index
     }
 
-    /// The tag of `index`'s frame, if it is there to be seen. No tag proves nothing.
-    #[inline(always)]
-    pub(crate) fn tag(&self, index: u64) -> Option<u32> {
-        // Relaxed: the word names its own index, and nothing else is read on its account.
-        tag::unpack(
-            self.tags[self.geometry.place(index)].load(Ordering::Relaxed),
-            index,
-        )
-    }
-
-    /// The place in the order of `index`'s frame.
+    /// The place in the order of `index`'s frame, in a lane that does not count.
     ///
     /// # Safety
     /// The caller holds a checked pin on `index` and `peek` said that it is ready.
     #[inline(always)]
     pub(crate) unsafe fn numbered(&self, index: u64) -> Numbered {
-        // SAFETY: S3 by the caller.
-        unsafe { self.slots[self.geometry.place(index)].numbered() }
+        // SAFETY: S3 by the caller; `Claim::fill` numbers every frame of such a lane.
+        unsafe { self.slots.numbered(index) }
     }
 
     /// Lends `index`'s frame to `f`.
@@ -368,6 +368,21 @@ impl<T> Lane<T> {
     #[inline(always)]
     pub(crate) unsafe fn read<R>(&self, index: u64, f: impl FnOnce(&T) -> R) -> R {
         // SAFETY: S3 by the caller.
-        unsafe { self.slots[self.geometry.place(index)].read(f) }
+        unsafe { self.slots.read(index, f) }
+    }
+
+    /// Lends the frames of `indices` to `f`, with index and tag, up to one that is not ready, that `f` is done
+    /// with, or that is in the last place.
+    ///
+    /// # Safety
+    /// The caller holds a checked pin on `indices` until this returns.
+    #[inline(always)]
+    pub(crate) unsafe fn lend(
+        &self,
+        indices: std::ops::Range<u64>,
+        f: impl FnMut(u64, u32, &T) -> std::ops::ControlFlow<()>,
+    ) {
+        // SAFETY: S3 by the caller.
+        unsafe { self.slots.lend(indices, f) }
     }
 }

@@ -54,7 +54,8 @@ mod publish;
 #[allow(unsafe_code, reason = "looks at two words at a time")]
 mod scan;
 #[allow(unsafe_code, reason = "holds frames inline")]
-mod slot;
+mod slots;
+mod stamp;
 mod stats;
 mod subscription;
 mod table;
@@ -62,7 +63,7 @@ mod tag;
 mod wait;
 
 use self::core::Core;
-use crate::sync::{Arc, Ordering};
+use crate::sync::Arc;
 
 pub use geometry::{Geometry, MAX_WINDOW};
 pub use stats::{LaneStats, RingStats, ShardStats};
@@ -198,7 +199,16 @@ impl<T> Ring<T> {
     /// A new ring. Its memory is asked for at once and costs nothing until it is used.
     pub fn new(config: &RingConfig) -> Self {
         Ring {
-            core: Arc::new(Core::new(config)),
+            core: Arc::new(Core::new(config, false)),
+        }
+    }
+
+    /// A ring whose numbers come from a counter also if it has one shard: for models of rings of several,
+    /// where every lane counts.
+    #[doc(hidden)]
+    pub fn with_counter(config: &RingConfig) -> Self {
+        Ring {
+            core: Arc::new(Core::new(config, true)),
         }
     }
 
@@ -209,8 +219,7 @@ impl<T> Ring<T> {
 
     /// The number that the next frame will bear.
     pub fn next_sequence(&self) -> u64 {
-        // Acquire: what the caller reads next is at least as new.
-        self.core.next.load(Ordering::Acquire)
+        self.core.next_number()
     }
 
     /// Publishes a frame; returns its number.

@@ -2,16 +2,14 @@
 //! scratch, before it claims.
 //!
 //! The order is what readers rest on (see `subscription.rs`): an index is claimed and granted
-//! before the number is taken. Frames are built before that, or from the number by a plain store:
-//! between claim and stamp runs no code that could block. The frame that is replaced is dropped
-//! after the new one is readable.
+//! before the number is taken, or is the number itself. Frames are built before that, or from the number by
+//! a plain store: between claim and stamp runs no code that could block. The frame that is replaced is
+//! dropped after the new one is readable.
 
 use super::core::Core;
-use super::geometry::MAX_INDEX;
 use super::lane::{Block, ClaimError, Lane};
 use super::pins::LANES;
-use super::{MAX_SEQUENCE, PublishError, Route};
-use crate::sync::Ordering;
+use super::{FRAMES, MAX_SEQUENCE, PublishError, Route};
 use smallvec::SmallVec;
 
 impl From<ClaimError> for PublishError {
@@ -33,14 +31,18 @@ impl<T> Core<T> {
         let at = self.lane_of(route);
         let lane = &self.lanes[at];
         let claim = lane.claim(&self.pins[at / LANES])?;
-        // Release: the claim happens before, for whoever acquires this number or a later one.
-        // Acquire: so do the claims of all smaller numbers, which `fence` and `make` rely on.
-        let sequence = self.next.fetch_add(1, Ordering::AcqRel);
+        let sequence = match lane.counts() {
+            true => lane.number_of(claim.index()),
+            false => self.take_number()?,
+        };
         if sequence > MAX_SEQUENCE {
             return Err(PublishError::Exhausted);
         }
-        let numbered = lane.numbering(claim.index(), sequence, lane.tail());
-        let replaced = claim.fill(numbered, route.tag, make(sequence));
+        let numbered = match lane.counts() {
+            true => None,
+            false => Some(lane.numbering(claim.index(), sequence, lane.tail())),
+        };
+        let replaced = claim.fill(route.tag, numbered, make(sequence));
         drop(replaced);
         Ok(sequence)
     }
@@ -64,18 +66,16 @@ impl<T> Core<T> {
         // Frames that need no dropping are not kept for it.
         let dropped = std::mem::needs_drop::<T>();
         let mut replaced = Vec::with_capacity(if dropped { count as usize } else { 0 });
-        for (at, part) in parts.iter_mut().enumerate() {
-            if part.count > 0 {
-                part.block = self.lanes[at].claim_block(part.count, &self.pins[at / LANES])?;
-            }
-        }
-        // AcqRel: as in `publish`, for all numbers of the batch.
-        let first = self.next.fetch_add(count, Ordering::AcqRel);
+        let first = self.claim_parts(count, &mut parts)?;
         if first > MAX_SEQUENCE || count > MAX_SEQUENCE - first + 1 {
             return Err(PublishError::Exhausted);
         }
         let mut sequence = first;
         for (at, stretch) in stretches {
+            if self.counting().is_some() && at != FRAMES {
+                // The numbers are indices there.
+                parts[FRAMES].block.leave(stretch);
+            }
             let part = &mut parts[at];
             // Frames with smaller numbers are those before it, and what the fence of the lane's first
             // one covers.
@@ -87,6 +87,36 @@ impl<T> Core<T> {
             sequence += stretch;
         }
         Ok(first..first + count)
+    }
+
+    /// Claims what was counted, and then `count` numbers; the first.
+    fn claim_parts<'a>(
+        &'a self,
+        count: u64,
+        parts: &mut [Part<'a, T>],
+    ) -> Result<u64, PublishError> {
+        let counting = self.counting();
+        if let Some(lane) = counting {
+            let most = lane.geometry().window() as u64;
+            if count > most {
+                return Err(PublishError::BatchTooLarge { count, most });
+            }
+        }
+        let lanes = self.lanes.iter().zip(parts.iter_mut()).enumerate();
+        for (at, (lane, part)) in lanes {
+            if part.count > 0 && !lane.counts() {
+                part.block = lane.claim_block(part.count, &self.pins[at / LANES])?;
+            }
+        }
+        match counting {
+            Some(lane) if count > 0 => {
+                let (first, block) = lane.claim_counted(count, &self.pins[0])?;
+                parts[FRAMES].block = block;
+                Ok(first)
+            }
+            Some(_) => Ok(self.next_number()),
+            None => Ok(self.take_numbers(count)),
+        }
     }
 
     /// Counts what goes where; all in all so many frames.
@@ -142,7 +172,7 @@ impl<T> Part<'_, T> {
             if self.block.contiguous_end() == Some(tail) {
                 0
             } else {
-                tail.min(MAX_INDEX)
+                tail.min(lane.geometry().end())
             }
         })
     }

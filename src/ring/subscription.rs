@@ -165,8 +165,10 @@ impl<T> Subscription<T> {
             lost: self.owes(),
             laps: self.laps,
         };
-        // Acquire: PAIR: the publishers' step of the number. Claims of all below happen before.
-        let until = self.core.next.load(Ordering::Acquire);
+        // Claims of all below happen before.
+        let Some(until) = self.core.numbered() else {
+            return Err(Polled::Unfinished);
+        };
         if until <= self.last + 1 {
             return Err(Polled::CaughtUp);
         }
@@ -282,8 +284,8 @@ impl<T> Subscription<T> {
         for cursor in &mut self.cursors {
             let lane = &self.core.lanes[cursor.lane];
             wanted |= cursor.approach(lane, self.filter.as_ref());
-            // Acquire: PAIR: the publishers' step of the number. What they finished they numbered.
-            cursor.settle(lane, || self.core.next.load(Ordering::Acquire));
+            // What was finished was numbered.
+            cursor.settle(lane, || self.core.next_number());
         }
         wanted
     }
@@ -416,8 +418,9 @@ impl<T> Subscription<T> {
     /// Whether nothing below `number`, the lowest head, can come any more.
     fn prove_or_refresh(&mut self, number: u64, until: u64) -> Proof {
         if number >= self.known_below && until == u64::MAX {
-            // Acquire: PAIR: the publishers' step of the number.
-            let below = self.core.next.load(Ordering::Acquire);
+            let Some(below) = self.core.numbered() else {
+                return Proof::Lacking;
+            };
             self.know(below);
         }
         for at in 0..self.cursors.len() {

@@ -29,7 +29,7 @@
 //! seats than there were sleepers at once in each of its rooms. A walker that stood at a seat
 //! while it changed hands may wake its new holder for nothing; that one looks again and sleeps.
 
-use super::slot::zeroed_words;
+use super::slots::zeroed_words;
 use super::table::{MAX_ROWS, Table};
 use super::tag::TagFilter;
 use crate::sync::{

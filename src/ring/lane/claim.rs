@@ -4,20 +4,16 @@
 //! filled, and a claim that is dropped instead leaves its slot. That is what `slot.rs` calls S1. S2 holds
 //! since the grant happens after the last read under a pin of the slot's earlier index.
 
-use super::super::slot::{Numbered, Slot};
-use super::super::tag;
+use super::super::slots::{Numbered, Slots};
 use super::Lane;
-use crate::sync::{AtomicU64, Ordering};
 use std::ops::Range;
 
 impl<T> Lane<T> {
     /// The claim of an index that is granted.
     #[inline(always)]
     pub(super) fn own(&self, index: u64) -> Claim<'_, T> {
-        let place = self.geometry.place(index);
         Claim {
-            slot: &self.slots[place],
-            tag: &self.tags[place],
+            slots: &self.slots,
             index,
         }
     }
@@ -36,8 +32,7 @@ impl<T> Lane<T> {
 /// A granted index: the right and the duty to finish its slot. Dropped unfilled, it is left:
 /// readers pass over it.
 pub(crate) struct Claim<'a, T> {
-    slot: &'a Slot<T>,
-    tag: &'a AtomicU64,
+    slots: &'a Slots<T>,
     index: u64,
 }
 
@@ -47,16 +42,14 @@ impl<T> Claim<'_, T> {
         self.index
     }
 
-    /// Publishes the frame. Returns the frame that it replaced.
+    /// Publishes the frame, with its number in a lane that does not count. Returns the frame that it replaced.
     #[inline(always)]
-    pub(crate) fn fill(self, numbered: Numbered, tag: u32, frame: T) -> Option<T> {
-        let (slot, index) = (self.slot, self.index);
-        // Relaxed: see `Lane::tag`.
-        self.tag.store(tag::pack(tag, index), Ordering::Relaxed);
+    pub(crate) fn fill(self, tag: u32, numbered: Option<Numbered>, frame: T) -> Option<T> {
+        let (slots, index) = (self.slots, self.index);
         std::mem::forget(self);
         // SAFETY: a `Claim` is made only for a granted index, once, and ends here. S2: the grant
         // happened after the last read under a pin, and no checked pin covers the earlier index.
-        unsafe { slot.write(index, numbered, frame) }
+        unsafe { slots.write(index, tag, numbered, frame) }
     }
 }
 
@@ -76,9 +69,21 @@ impl<'a, T> Block<'a, T> {
     pub(crate) fn contiguous_end(&self) -> Option<u64> {
         self.end
     }
-}
 
-impl<T> Block<'_, T> {
+    /// The next claim.
+    #[inline(always)]
+    fn next(&mut self) -> Option<Claim<'a, T>> {
+        match self.range.next() {
+            Some(index) => Some(self.lane.own(index)),
+            None => self.others.next(),
+        }
+    }
+
+    /// Leaves the next `count` indices.
+    pub(crate) fn leave(&mut self, count: u64) {
+        (0..count).for_each(|_| drop(self.next()));
+    }
+
     /// Publishes the tags and frames that `next` gives in the next claims, `count` of them or as many as
     /// there are, numbered from `sequence` on, with fences from `fence` up. Hands what they replaced to
     /// `replaced`.
@@ -92,42 +97,26 @@ impl<T> Block<'_, T> {
         mut replaced: impl FnMut(Option<T>),
     ) {
         let lane = self.lane;
-        let mut numbers = sequence..sequence + count;
         // Each frame bears the fence: a reader may pass over the first.
-        let numbering = |index, number| match index + 1 < fence {
-            true => lane.numbering(index, number, fence),
+        let numbering = |index, number| match lane.counts() {
+            true => None,
+            false if index + 1 < fence => Some(lane.numbering(index, number, fence)),
             // No straddler.
-            false => Numbered {
+            false => Some(Numbered {
                 sequence: number,
                 fence: index + 1,
-            },
+            }),
         };
-        // Up to the last place, and from the first one on: neighbours, without a look at each address.
-        while !numbers.is_empty() && !self.range.is_empty() {
-            let mut index = self.range.start;
-            let first = lane.geometry.place(index);
-            let here = (self.range.end - index).min(numbers.end - numbers.start) as usize;
-            let places = first..lane.slots.len().min(first + here);
-            let ahead = numbers.start.wrapping_sub(index);
-            numbers.start += places.len() as u64;
-            for (slot, tag) in lane.slots[places.clone()].iter().zip(&lane.tags[places]) {
-                let number = index.wrapping_add(ahead);
-                // If `next` panics, the rest is left.
-                let Some((bits, frame)) = next(number) else {
-                    return;
-                };
-                let claim = Claim { slot, tag, index };
-                index += 1;
-                self.range.start = index;
-                replaced(claim.fill(numbering(index - 1, number), bits, frame));
-            }
-        }
-        for (number, claim) in numbers.zip(&mut self.others) {
-            let Some((bits, frame)) = next(number) else {
+        for number in sequence..sequence + count {
+            // If `next` panics, the rest is left.
+            let Some((tag, frame)) = next(number) else {
+                return;
+            };
+            let Some(claim) = self.next() else {
                 return;
             };
             let numbered = numbering(claim.index, number);
-            replaced(claim.fill(numbered, bits, frame));
+            replaced(claim.fill(tag, numbered, frame));
         }
     }
 }
@@ -142,6 +131,6 @@ impl<T> Drop for Block<'_, T> {
 impl<T> Drop for Claim<'_, T> {
     fn drop(&mut self) {
         // SAFETY: a `Claim` is made only for a granted index, once, and was not filled.
-        unsafe { self.slot.leave(self.index) }
+        unsafe { self.slots.leave(self.index) }
     }
 }

@@ -16,7 +16,7 @@
 //! and is noted for the whole lane as well.
 
 use super::super::geometry::Geometry;
-use super::super::slot::{Numbered, zeroed_words};
+use super::super::slots::{Numbered, zeroed_words};
 use super::Lane;
 use crate::sync::{AtomicU64, Ordering, raise};
 
@@ -37,7 +37,7 @@ impl Straddlers {
     }
 
     fn of(&self, geometry: &Geometry, index: u64) -> &AtomicU64 {
-        &self.numbers[2 * geometry.gate(index) + (geometry.lap(index) & 1) as usize]
+        &self.numbers[2 * geometry.gate(index) + (geometry.laps(index) & 1) as usize]
     }
 }
 
@@ -82,20 +82,20 @@ impl<T> Lane<T> {
         let chunks = (0..self.geometry.span()).step_by(self.geometry.chunk() as usize);
         for first in chunks {
             let gate = self.gate_word(first);
-            let mut start = match self.gate_lap(gate) {
-                0 => first,
-                laps => {
-                    // Places that went to an earlier lap's owner for good.
-                    let places = first..self.geometry.chunk_end(first);
-                    for place in places.filter(|&place| !self.is_open(gate, place)) {
-                        // Relaxed: acquired with the gate. One above the index, or 0.
-                        let granted = self.granted[place as usize].load(Ordering::Relaxed);
-                        found.extend(granted.checked_sub(1));
-                    }
-                    first + (laps - 1) * self.geometry.span()
-                }
-            };
+            // Places that went to an earlier lap's owner for good.
+            for place in
+                (first..self.geometry.chunk_end(first)).filter(|&it| !self.is_open(gate, it))
+            {
+                // Relaxed: acquired with the gate.
+                let granted = self.granted[place as usize].load(Ordering::Relaxed);
+                found.extend(
+                    granted
+                        .checked_sub(1)
+                        .map(|lap| lap * self.geometry.span() + place),
+                );
+            }
             // Granted, or claimed and not looked at by anybody yet.
+            let mut start = first + self.gate_laps(gate).saturating_sub(1) * self.geometry.span();
             while start < oldest {
                 found.extend(start..self.geometry.chunk_end(start));
                 start += self.geometry.span();
@@ -107,16 +107,18 @@ impl<T> Lane<T> {
 
     /// Whether the owner of a claimed index may be at work on it yet, or get it.
     pub(crate) fn is_unfinished(&self, index: u64) -> bool {
-        let place = self.geometry.place(index);
-        if self.slots[place].stamp().finished() > index {
+        let laps = self.geometry.laps(index);
+        if self.slots.stamp(index).laps() >= laps {
             return false;
         }
         let gate = self.gate_word(index);
-        match self.gate_lap(gate).cmp(&(self.geometry.lap(index) + 1)) {
+        match self.gate_laps(gate).cmp(&laps) {
             std::cmp::Ordering::Less => true,
             std::cmp::Ordering::Equal => self.is_open(gate, index),
             // Relaxed: acquired with the gate.
-            std::cmp::Ordering::Greater => self.granted[place].load(Ordering::Relaxed) == index + 1,
+            std::cmp::Ordering::Greater => {
+                self.granted[self.geometry.place(index)].load(Ordering::Relaxed) == laps
+            }
         }
     }
 }

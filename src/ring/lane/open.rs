@@ -1,156 +1,160 @@
 //! Opening a chunk of places for its next lap: the one decision which of them are void.
 //!
+//! Chunks are opened in order: who opens one opens those behind it first that are not. There are few: each
+//! has claimers, who claimed and did not look yet.
+//!
 //! A chunk may be opened without a look at the pins while it lies below `limit`. Who needs more
 //! raises `horizon` to where it wants to go, runs a SeqCst fence, scans the pins, and raises
 //! `limit` to the first chunk that a pinned reader may touch (see `pins.rs` for why that is safe).
-//! A chunk that a pin stands in is decided then and there, its pinned places void, and the limit
-//! goes past it. A reader that is stuck thus costs publishers its pinned range once a lap.
+//! If that is the chunk to be opened, its pinned places are made void instead. A reader that is stuck thus
+//! costs publishers its pinned range once a lap.
 //! `horizon` only tells readers what may be overwritten: indices from `horizon - places` on are
 //! safe under a pin that was checked against it.
 
 use super::super::pins::{self, PinTable};
 use super::Lane;
-use crate::sync::{Ordering, fence, fetch_to_write, raise};
-
-/// How many bytes of slots are fetched ahead at once, at most.
-const MOST_FETCHED: usize = 1_024;
+use crate::sync::{Ordering, fence, raise};
 
 impl<T> Lane<T> {
     /// Opens `index`'s chunk for its lap, unless another does first; returns the gate's new word.
     #[inline(never)]
-    pub(super) fn open(&self, index: u64, gate: u64, pins: &PinTable) -> u64 {
-        let start = self.geometry.chunk_start(index);
-        // Acquire: PAIR: `raise` in `extend`. Reads that its scan saw ended happen before.
-        if self.bounds.limit.load(Ordering::Acquire) < self.geometry.chunk_end(start) {
-            self.extend(start, pins);
-            let now = self.gate_word(index);
-            if now != gate {
-                return now;
-            }
+    pub(super) fn open(&self, index: u64, pins: &PinTable) -> u64 {
+        let chunk = self.geometry.chunk();
+        let last = self.geometry.chunk_start(index);
+        let mut start = last;
+        while start > 0 && !self.was_opened(start - chunk) {
+            start -= chunk;
         }
-        self.fetch(start + self.geometry.chunk());
-        let void = match self.all_finished(start, gate) {
-            true => 0,
-            false => self.taken(start, gate, |_| false),
+        while start <= last {
+            self.open_next(start, pins);
+            start += chunk;
+        }
+        self.gate_word(index)
+    }
+
+    /// Whether the chunk of an index was opened for its lap.
+    #[inline(always)]
+    pub(super) fn was_opened(&self, index: u64) -> bool {
+        self.gate_laps(self.gate_word(index)) >= self.geometry.laps(index)
+    }
+
+    /// Opens the chunk at `start`, unless another does first. Those behind it are open.
+    fn open_next(&self, start: u64, pins: &PinTable) {
+        let gate = self.gate_word(start);
+        if self.gate_laps(gate) >= self.geometry.laps(start) {
+            return;
+        }
+        // Acquire: PAIR: `raise` in `extend`. Reads that its scan saw ended happen before.
+        let pinned =
+            match self.bounds.limit.load(Ordering::Acquire) < self.geometry.chunk_end(start) {
+                true => self.extend(start, pins),
+                false => 0,
+            };
+        // While this one is filled: all lines at once, and not one by one behind a locked instruction.
+        let next = self.places(start + self.geometry.chunk());
+        self.slots.fetch(next, !self.counts());
+        let void = match pinned == 0 && self.all_finished(start, gate) {
+            true => Some(0),
+            false => self.taken(start, gate, pinned),
         };
-        self.decide(start, gate, void)
+        if let Some(void) = void
+            && self.count_voids(start, gate)
+        {
+            self.decide(start, gate, void);
+        }
+    }
+
+    /// The places of a chunk.
+    fn places(&self, start: u64) -> std::ops::Range<usize> {
+        let first = self.geometry.place(start);
+        first..first + self.geometry.chunk() as usize
     }
 
     /// Whether every place of the chunk was granted in the gate's lap and is finished. A place that was void
     /// then has an older stamp. Without a branch for each place.
     #[inline(always)]
     fn all_finished(&self, start: u64, gate: u64) -> bool {
-        let first = self.geometry.place(start);
-        let slots = &self.slots[first..first + self.geometry.chunk() as usize];
-        let lap = self.gate_lap(gate);
-        // One above the index that each place was granted, or 0.
-        let (last, step) = match lap.checked_sub(1) {
-            Some(lap) => (lap * self.geometry.span() + first as u64 + 1, 1),
-            None => (0, 0),
-        };
+        let laps = self.gate_laps(gate);
         // The stamps' acquire loads make the next owners' writes happen after the last ones'.
-        let odd = slots.iter().enumerate().fold(0, |odd, (offset, slot)| {
-            odd | slot.stamp().finished() ^ (last + step * offset as u64)
-        });
+        let places = start..self.geometry.chunk_end(start);
+        let odd = places.fold(0, |odd, index| odd | self.slots.stamp(index).laps() ^ laps);
         odd == 0
     }
 
-    /// Fetches the slots and tags of the chunk at `start` while the one before it is filled: all at once, and
-    /// not one by one behind a locked instruction.
-    fn fetch(&self, start: u64) {
-        let first = self.geometry.place(start);
-        let chunk = first..first + self.geometry.chunk() as usize;
-        fetch_to_write(&self.slots[chunk.clone()], MOST_FETCHED);
-        fetch_to_write(&self.tags[chunk], MOST_FETCHED);
-    }
-
     /// The bits of the places of a chunk that can't be granted for the lap of `start`. Notes who has them.
-    fn taken(&self, start: u64, gate: u64, pinned: impl Fn(u64) -> bool) -> u64 {
-        let mut void = 0;
-        let lap = self.gate_lap(gate);
-        let first = self.geometry.place(start);
-        let places = first..first + self.geometry.chunk() as usize;
-        let places = self.slots[places.clone()].iter().zip(&self.granted[places]);
-        let in_its_lap = lap.saturating_sub(1) * self.geometry.span() + first as u64 + 1;
-        for (offset, (slot, granted)) in (0..).zip(places) {
-            let index = start + offset;
-            let was_open = lap > 0 && self.is_open(gate, index);
+    /// `None` if the gate moved on meanwhile.
+    #[cold]
+    fn taken(&self, start: u64, gate: u64, pinned: u64) -> Option<u64> {
+        let mut void = pinned;
+        let laps = self.gate_laps(gate);
+        for index in start..self.geometry.chunk_end(start) {
+            let place = self.geometry.place(index);
+            let granted = &self.granted[place];
+            let was_open = laps > 0 && self.is_open(gate, index);
             let last_granted = if was_open {
-                in_its_lap + offset
+                laps
             } else {
                 // Relaxed: the decision that made the place void was acquired with the gate. Current
                 // unless the exchange in `decide` will fail.
                 granted.load(Ordering::Relaxed)
             };
             // The stamp's acquire load makes the next owner's writes happen after the last one's.
-            if slot.stamp().finished() != last_granted || pinned(index) {
+            if self.slots.stamp(index).laps() != last_granted {
                 void |= self.gate_bit(index);
-                if was_open {
-                    // Relaxed: the gate's release in `decide` carries it.
-                    raise(granted, last_granted, Ordering::Relaxed);
-                }
+            }
+            if was_open && !self.is_open(void, index) {
+                self.note_number(index - self.geometry.span(), gate)?;
+                // Relaxed: the gate's release in `decide` carries it.
+                raise(granted, last_granted, Ordering::Relaxed);
             }
         }
-        void
+        Some(void)
     }
 
-    /// Makes the one decision on a chunk for the lap of `start`: these places are void. Returns the
-    /// gate's word afterwards, whoever wrote it.
-    fn decide(&self, start: u64, gate: u64, void: u64) -> u64 {
+    /// Makes the one decision on a chunk for the lap of `start`, unless another did: these places are void.
+    fn decide(&self, start: u64, gate: u64, void: u64) {
         if void != 0 {
-            // Relaxed: a reader that sees it late looks at the gates late, and only waits longer.
+            // Relaxed: a reader that sees it late looks at the gates late, and only waits longer. Who acquires
+            // this gate or a later one sees it.
             self.bounds.voids.store(1, Ordering::Relaxed);
         }
-        let next = (self.geometry.lap(start) + 1) << self.geometry.chunk() | void;
-        // Release: PAIR: `gate_word`. A failure acquires what the other opener decided.
+        let next = self.geometry.open_gate(start) | void;
+        // Release: PAIR: `gate_word`. Relaxed: who goes on from here looks at the gate again.
         let gates = &self.gates[self.geometry.gate(start)];
-        match gates.compare_exchange(gate, next, Ordering::Release, Ordering::Acquire) {
-            Ok(_) => {
-                if void != 0 {
-                    // Relaxed: a figure.
-                    let count = u64::from(void.count_ones());
-                    self.bounds.voided.fetch_add(count, Ordering::Relaxed);
-                }
-                next
-            }
-            Err(now) => now,
+        let decided = gates.compare_exchange(gate, next, Ordering::Release, Ordering::Relaxed);
+        if decided.is_ok() && void != 0 {
+            // Relaxed: a figure.
+            let count = u64::from(void.count_ones());
+            self.bounds.voided.fetch_add(count, Ordering::Relaxed);
         }
     }
 
-    /// Raises the limit above the chunk at `start`, or decides that chunk because a pin stands in
-    /// it. The loop goes up by a chunk a turn, and only through chunks that pins stand in.
-    fn extend(&self, start: u64, pins: &PinTable) {
-        let end = self.geometry.chunk_end(start);
-        // Relaxed: a hint of how far to go. Claimed it is: the caller's own index is below.
-        let newest = self.tail.load(Ordering::Relaxed) - 1;
-        let target = self.geometry.chunk_end(newest.max(start)) + self.geometry.slack();
+    /// Raises the limit above the chunk at `start`, up to the next one that a pin stands in; if that is this
+    /// one, returns the bits of its places that are pinned.
+    #[cold]
+    fn extend(&self, start: u64, pins: &PinTable) -> u64 {
+        // Relaxed: a hint of how far to go. Claimed it is, but by a batch that opens what it will claim.
+        let newest = self.tail.load(Ordering::Relaxed).max(start + 1) - 1;
+        let target = self.geometry.chunk_end(newest) + self.geometry.slack();
         // Relaxed: ordered by the fence. PAIR: `Lane::oldest` after a pin.
         raise(&self.bounds.horizon, target, Ordering::Relaxed);
         // SeqCst: PAIR: the fence between a reader's pin and its look at the horizon.
         fence(Ordering::SeqCst);
         let ranges = || pins::ranges(pins, self.number);
-        // Acquire: below it others have looked, and this thread may pass that on.
-        let mut from = self.bounds.limit.load(Ordering::Acquire);
-        loop {
-            let conflict = ranges().map(|range| self.next_conflict(from, range)).min();
-            let free = match conflict {
-                Some(index) if index < target => self.geometry.chunk_start(index),
-                _ => target,
-            };
-            if free >= end {
-                // Release: PAIR: `open`.
-                raise(&self.bounds.limit, free, Ordering::Release);
-                return;
-            }
-            let mut gate = self.gate_word(free);
-            while self.gate_lap(gate) < self.geometry.lap(free) + 1 {
-                let void = self.taken(free, gate, |index| {
-                    ranges().any(|range| self.next_conflict(index, range) == index)
-                });
-                gate = self.decide(free, gate, void);
-            }
-            from = free + self.geometry.chunk();
+        let conflict = ranges().map(|range| self.next_conflict(start, range)).min();
+        let free = match conflict {
+            Some(index) if index < target => self.geometry.chunk_start(index),
+            _ => target,
+        };
+        if free > start {
+            // Release: PAIR: `open_next`. Chunks behind this one were opened.
+            raise(&self.bounds.limit, free, Ordering::Release);
+            return 0;
         }
+        let is_pinned =
+            |&index: &u64| ranges().any(|range| self.next_conflict(index, range) == index);
+        let pinned = (start..self.geometry.chunk_end(start)).filter(is_pinned);
+        pinned.fold(0, |bits, index| bits | self.gate_bit(index))
     }
 
     /// The lowest index, not below `from`, that would overwrite what the pinned range may touch.

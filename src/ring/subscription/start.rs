@@ -22,11 +22,10 @@ impl<T> Subscription<T> {
         if after.is_none() {
             self.last = match held_from.iter().all(|&(expired, _)| expired == 0) {
                 true => self.core.first - 1,
-                // Acquire: as in `poll`.
                 false => {
                     self.heads
                         .first()
-                        .unwrap_or_else(|| self.core.next.load(Ordering::Acquire))
+                        .unwrap_or_else(|| self.core.next_number())
                         - 1
                 }
             };
@@ -34,8 +33,7 @@ impl<T> Subscription<T> {
         for (cursor, (expired, held)) in self.cursors.iter_mut().zip(held_from) {
             if expired > 0 {
                 let lane = &self.core.lanes[cursor.lane];
-                // Acquire: as in `poll`.
-                let next = || self.core.next.load(Ordering::Acquire);
+                let next = || self.core.next_number();
                 let (lost, below) = cursor.expire(lane, expired, held, self.last, next);
                 if lost > 0 {
                     self.lost += lost;
@@ -54,7 +52,7 @@ impl<T> Subscription<T> {
             return (0, None);
         }
         let (lane, row) = (self.cursors[at].lane, self.cursors[at].row);
-        let probe = Cursor::new(lane, row, expired);
+        let probe = Cursor::new(&self.core.lanes[lane], lane, row, expired);
         let own = std::mem::replace(&mut self.cursors[at], probe);
         let filter = self.filter.take();
         let (last, lost) = (std::mem::replace(&mut self.last, 0), self.lost);

@@ -1,0 +1,257 @@
+//! Counting: how the indices of a lane number the frames of a whole ring.
+//!
+//! A ring of one shard has one lane that all its frames can pass through. There a frame's number is its
+//! index, but for the void ones, which have none: `number = first + index - voids below it`. So the step of
+//! the tail that claims a slot is the step of the sequence as well, numbers are dense, and a frame of this
+//! lane needs neither a stored number nor a fence: the order of its indices is the order of its numbers.
+//! Terminal frames, in the lane beside it, claim an index here for their number and leave it.
+//!
+//! # Voids below an index
+//! Chunks are opened in order, so when a chunk is opened, the voids below it are known and the same to all
+//! who try: those below the chunk behind it, and that chunk's. They are noted beside the gate before the
+//! gate's word is swapped in, for the last [`LAPS`] laps of the chunk, and only rise; who opens a chunk
+//! late notes what is there already, or has been passed. A note is read between two looks at the gate, and
+//! holds if the gate has not come so far that it may have been written over.
+//!
+//! The owner of an index may be so late that it does not hold any more. But then a later lap found its slot
+//! unfinished, and noted the voids below the index by its place before the decision to pass it by: that note
+//! stays until the owner is done.
+//!
+//! # Orderings
+//! Who acquired a gate's word sees all decisions on chunks behind it, each opener having acquired the last
+//! one. So who finds that no place was ever made void, after that, knows that there is none below.
+
+use super::super::geometry::Geometry;
+use super::super::pins::PinTable;
+use super::super::slots::zeroed_words;
+use super::{Block, ClaimError, Lane};
+use crate::sync::{AtomicU64, Ordering, raise};
+use std::ops::Range;
+
+/// For how many laps of a chunk the voids below it are kept.
+const LAPS: u64 = 4;
+
+/// See the module.
+pub(super) struct Count {
+    /// The number of index 0.
+    first: u64,
+    /// The voids below each chunk, for its last laps.
+    voids: Box<[AtomicU64]>,
+    /// The voids below the index of a place whose owner was passed by.
+    passed_by: Box<[AtomicU64]>,
+}
+
+impl Count {
+    pub(super) fn new(first: u64, geometry: &Geometry) -> Self {
+        Count {
+            first,
+            voids: zeroed_words(geometry.gates() * LAPS as usize),
+            passed_by: zeroed_words(geometry.places()),
+        }
+    }
+
+    /// The note for the chunk of `index`.
+    fn below_chunk(&self, geometry: &Geometry, index: u64) -> &AtomicU64 {
+        let lap = geometry.laps(index) % LAPS;
+        &self.voids[geometry.gate(index) * LAPS as usize + lap as usize]
+    }
+}
+
+impl<T> Lane<T> {
+    /// Whether this lane's indices are the ring's numbers.
+    #[inline(always)]
+    pub(crate) fn counts(&self) -> bool {
+        self.count.is_some()
+    }
+
+    /// The number of an index with so many voids below it; of no use in a lane that does not count.
+    #[inline(always)]
+    pub(crate) fn number_at(&self, index: u64, voids: u64) -> u64 {
+        self.count.as_ref().map_or(0, |count| count.first) + index - voids
+    }
+
+    /// Takes a number for a frame of another lane.
+    pub(crate) fn take_number(&self, pins: &PinTable) -> Result<u64, ClaimError> {
+        // Release: what the caller claimed before is seen by who acquires this step of the tail, or a later
+        // one. Acquire: so is what others did before smaller numbers.
+        let claim = self.claim_as(pins, Ordering::AcqRel)?;
+        Ok(self.number_of(claim.index()))
+    }
+
+    /// The number of an index that is the caller's.
+    #[inline(always)]
+    pub(crate) fn number_of(&self, index: u64) -> u64 {
+        // Relaxed: see the module.
+        let voids = match self.bounds.voids.load(Ordering::Relaxed) {
+            0 => 0,
+            _ => self.voids_below_own(index),
+        };
+        self.number_at(index, voids)
+    }
+
+    #[cold]
+    fn voids_below_own(&self, index: u64) -> u64 {
+        let passed_by = |count: &Count| {
+            // Relaxed: acquired with the gate, which has moved on.
+            count.passed_by[self.geometry.place(index)].load(Ordering::Relaxed)
+        };
+        self.voids_below(index + 1)
+            .or_else(|| self.count.as_ref().map(passed_by))
+            .unwrap_or(0)
+    }
+
+    /// The number of the next index, as far as it is decided: every publish that has returned is numbered
+    /// below. `None` if publishers went round the lane while this looked.
+    #[inline(always)]
+    pub(crate) fn counted(&self) -> Option<u64> {
+        // Acquire: PAIR: `take_number`, `claim_counted`. What was claimed in other lanes for smaller numbers is
+        // seen.
+        let mut end = self.tail.load(Ordering::Acquire).min(self.geometry.end());
+        // Who claimed beyond what is open has not returned.
+        while end > 0 && !self.was_opened(end - 1) {
+            end = self.geometry.chunk_start(end - 1);
+        }
+        // Relaxed: see the module.
+        let voids = match end == 0 || self.bounds.voids.load(Ordering::Relaxed) == 0 {
+            true => Some(0),
+            false => self.voids_below(end),
+        };
+        voids.map(|voids| self.number_at(end, voids))
+    }
+
+    /// The voids below `end`, of whose last index the chunk is open in its lap. `None` if it is not any more.
+    fn voids_below(&self, end: u64) -> Option<u64> {
+        let start = self.geometry.chunk_start(end - 1);
+        let gate = self.gate_word(start);
+        if self.gate_laps(gate) != self.geometry.laps(start) {
+            return None;
+        }
+        let here = self.voids(gate, start..end).count_ones();
+        Some(self.voids_below_chunk(start)? + u64::from(here))
+    }
+
+    /// The voids below a chunk that was opened. `None` if that was too long ago.
+    pub(crate) fn voids_below_chunk(&self, start: u64) -> Option<u64> {
+        let Some(count) = &self.count else {
+            return Some(0);
+        };
+        // Acquire: PAIR: the release in `count_voids`. Who sees a later lap's note sees the gate that its
+        // opener saw.
+        let voids = count
+            .below_chunk(&self.geometry, start)
+            .load(Ordering::Acquire);
+        // That opener was to open it for the lap `LAPS` later.
+        let opened = self.gate_laps(self.gate_word(start));
+        let laps = self.geometry.laps(start);
+        (laps..laps + LAPS - 1).contains(&opened).then_some(voids)
+    }
+
+    /// Notes the voids below a chunk that is about to be opened; those behind it are open. Whether the gate
+    /// has this word still: else another opened it.
+    #[inline(always)]
+    pub(super) fn count_voids(&self, start: u64, gate: u64) -> bool {
+        let Some(count) = &self.count else {
+            return true;
+        };
+        // Relaxed: acquired with the gate of the chunk behind.
+        if start == 0 || self.bounds.voids.load(Ordering::Relaxed) == 0 {
+            return true;
+        }
+        let Some(voids) = self.voids_below(start) else {
+            return false;
+        };
+        // Release: PAIR: `voids_below_chunk`.
+        let note = count.below_chunk(&self.geometry, start);
+        raise(note, voids, Ordering::Release);
+        self.gate_word(start) == gate
+    }
+
+    /// Notes the number of an index that a later lap passes by; `None` if the gate does not have this word any
+    /// more, of the index's lap.
+    pub(super) fn note_number(&self, index: u64, gate: u64) -> Option<()> {
+        let Some(count) = &self.count else {
+            return Some(());
+        };
+        let voids = self.voids_below(index + 1)?;
+        if self.gate_word(index) != gate {
+            return None;
+        }
+        // Relaxed: the gate's release in `decide` carries it.
+        let passed_by = &count.passed_by[self.geometry.place(index)];
+        raise(passed_by, voids, Ordering::Relaxed);
+        Some(())
+    }
+
+    /// Claims indices of which `count` are granted, with no one else's between them, and gives the number of
+    /// the first: opens what will be claimed, and claims it then if nobody else did. Each further turn of the
+    /// loop says that somebody else claimed meanwhile.
+    pub(crate) fn claim_counted<'a>(
+        &'a self,
+        count: u64,
+        pins: &PinTable,
+    ) -> Result<(u64, Block<'a, T>), ClaimError> {
+        // Relaxed: the exchange finds out whether it is still the tail.
+        let mut first = self.tail.load(Ordering::Relaxed);
+        let mut void = Vec::new();
+        loop {
+            let found = self.look_ahead(first, count, pins, &mut void);
+            let end = *found.as_ref().unwrap_or(&first);
+            // AcqRel: as in `take_number`, for all numbers of the batch. Relaxed: as above.
+            let (new, old) = (Ordering::AcqRel, Ordering::Relaxed);
+            match self.tail.compare_exchange(first, end, new, old) {
+                Ok(_) => {
+                    found?;
+                    break Ok(self.counted_block(first..end, void));
+                }
+                Err(now) => first = now,
+            }
+        }
+    }
+
+    /// Opens the chunks of the next indices, `first` being the tail, and says below which one `count` are
+    /// granted; which are not goes into `void`. Holds if `first` is still the tail afterwards: then none of
+    /// these chunks was opened for a later lap, since nobody opens one a lap ahead of the tail's.
+    fn look_ahead(
+        &self,
+        first: u64,
+        count: u64,
+        pins: &PinTable,
+        void: &mut Vec<u64>,
+    ) -> Result<u64, ClaimError> {
+        void.clear();
+        let a_lap_ahead = self.geometry.chunk_start(first) + self.geometry.span();
+        let mut end = first;
+        loop {
+            let missing = count + void.len() as u64 - (end - first);
+            if missing == 0 {
+                return Ok(end);
+            }
+            if end >= self.geometry.end() {
+                return Err(ClaimError::Exhausted);
+            }
+            if end >= a_lap_ahead {
+                return Err(ClaimError::Stuck);
+            }
+            let to = self.geometry.chunk_end(end).min(end + missing);
+            let gate = self.opened(end, pins);
+            if self.voids(gate, end..to) != 0 {
+                void.extend((end..to).filter(|&index| !self.is_open(gate, index)));
+            }
+            end = to;
+        }
+    }
+
+    /// What a batch claimed, and the number of its first frame.
+    fn counted_block(&self, claimed: Range<u64>, void: Vec<u64>) -> (u64, Block<'_, T>) {
+        let mut block = self.no_claims();
+        if void.is_empty() {
+            block.range = claimed.clone();
+        } else {
+            let granted = claimed.clone().filter(|index| !void.contains(index));
+            let claims: Vec<_> = granted.map(|index| self.own(index)).collect();
+            block.others = claims.into_iter();
+        }
+        let first = claimed.clone().find(|index| !void.contains(index));
+        (self.number_of(first.unwrap_or(claimed.start)), block)
+    }
+}

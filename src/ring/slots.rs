@@ -1,0 +1,303 @@
+//! The slots of a lane: for each place a [stamp](super::stamp), the number and, inline, the frame.
+//!
+//! Each of the three is an array of its own. Stamps are what readers look at, and what those pass over who
+//! want something else; numbers are written only in lanes whose indices are not numbers themselves; a frame
+//! takes its own size and no more. A publish of a word touches a quarter of a cache line.
+//!
+//! Invariants, kept by the lane, on which this file's `unsafe` rests:
+//! - **S1 one owner**: between the grant of an index and the stamp of that index, exactly one
+//!   thread (the claimer) calls `write` or `leave` for this slot, and the grant happens after the
+//!   previous owner's stamp.
+//! - **S2 no reader under a writer**: `write` runs only when no pin covers the slot's earlier index,
+//!   and happens after the end of every read under an earlier pin.
+//! - **S3 reads are of finished frames**: `read`, `numbered` and `lend` are called for index `i` only under
+//!   a pin that covers `i`; the first two after an acquire load of a stamp that says that it is done.
+
+use super::geometry::Geometry;
+use super::stamp::Stamp;
+use crate::sync::{AtomicU64, Ordering, UnsafeCell, fetch_to_write};
+use std::mem::MaybeUninit;
+use std::ops::{ControlFlow, Range};
+
+/// How many bytes of each array are fetched ahead at once, at most.
+const MOST_FETCHED: usize = 1_024;
+
+/// A frame's place in the global order.
+#[derive(Clone, Copy)]
+pub(crate) struct Numbered {
+    /// The global sequence number.
+    pub(crate) sequence: u64,
+    /// Every frame of this lane with a smaller number has an index below this one.
+    pub(crate) fence: u64,
+}
+
+/// A place's number or frame, initialised or not.
+type Cell<T> = UnsafeCell<MaybeUninit<T>>;
+
+/// See the module.
+pub(crate) struct Slots<T> {
+    /// As many as there are numbers and frames: a power of two, at least 1.
+    stamps: Box<[AtomicU64]>,
+    numbers: Box<[Cell<Numbered>]>,
+    frames: Box<[Cell<T>]>,
+    geometry: Geometry,
+}
+
+// SAFETY: a slot hands `&T` to several threads at once (readers under pins) and moves `T` between
+// threads (publisher to a later publisher that drops it), hence both bounds; S1 to S3 order the
+// accesses themselves.
+unsafe impl<T: Send + Sync> Sync for Slots<T> {}
+// SAFETY: slots own their frames.
+unsafe impl<T: Send> Send for Slots<T> {}
+
+impl<T> Slots<T> {
+    /// As many as the geometry has places, never used. On real threads the memory comes from the system and
+    /// a page costs nothing until it is used.
+    pub(crate) fn new(geometry: Geometry) -> Self {
+        let places = geometry.places();
+        assert!(places.is_power_of_two());
+        Slots {
+            stamps: zeroed_words(places),
+            numbers: unused_cells(places),
+            frames: unused_cells(places),
+            geometry,
+        }
+    }
+
+    /// What `array` has at `index`'s place.
+    #[inline(always)]
+    fn at<'a, C>(&self, array: &'a [C], index: u64) -> &'a C {
+        let place = self.geometry.place(index);
+        debug_assert!(place < array.len());
+        // SAFETY: `place` is below the geometry's places, a power of two, and each array of this has as many.
+        unsafe { array.get_unchecked(place) }
+    }
+
+    /// The stamp of `index`'s place. Pairs with the release stores in `write` and `leave`.
+    #[inline(always)]
+    pub(crate) fn stamp(&self, index: u64) -> Stamp {
+        Stamp(self.at(&self.stamps, index).load(Ordering::Acquire))
+    }
+
+    /// The stamps of these places, as they are.
+    #[inline(always)]
+    pub(crate) fn stamps(&self, places: Range<usize>) -> &[AtomicU64] {
+        &self.stamps[places]
+    }
+
+    /// Begins to fetch these places, to be written soon; their numbers only if they are written too.
+    pub(crate) fn fetch(&self, places: Range<usize>, numbers: bool) {
+        fetch_to_write(&self.stamps[places.clone()], MOST_FETCHED);
+        fetch_to_write(&self.frames[places.clone()], MOST_FETCHED);
+        if numbers {
+            fetch_to_write(&self.numbers[places], MOST_FETCHED);
+        }
+    }
+
+    /// Puts the frame of `index` into its slot and makes it readable, with its number if there is one.
+    /// Returns the frame that was there, if it needs dropping: by the caller, when it is out of the
+    /// critical section.
+    ///
+    /// # Safety
+    /// The caller was granted `index` and has neither written nor left it (S1, S2).
+    #[inline(always)]
+    pub(crate) unsafe fn write(
+        &self,
+        index: u64,
+        tag: u32,
+        numbered: Option<Numbered>,
+        frame: T,
+    ) -> Option<T> {
+        let stamp = self.at(&self.stamps, index);
+        // Relaxed: the stamp was last stored by the previous owner, whose store happens before
+        // this owner's grant (S1).
+        let holds_frame =
+            || std::mem::needs_drop::<T>() && Stamp(stamp.load(Ordering::Relaxed)).holds_frame();
+        let old = self.at(&self.frames, index).with_mut(|cell| {
+            // SAFETY: S1 and S2: nobody else reads or writes the frame now. It is initialised if the stamp
+            // says so, since each initialising write stored such a stamp.
+            unsafe {
+                let old = holds_frame().then(|| (*cell).assume_init_read());
+                (*cell).write(frame);
+                old
+            }
+        });
+        if let Some(numbered) = numbered {
+            self.at(&self.numbers, index).with_mut(|cell| {
+                // SAFETY: as for the frame.
+                unsafe { (*cell).write(numbered) };
+            });
+        }
+        // Release: whoever acquires this stamp sees frame and number. PAIR: stamp(), lend().
+        let done = Stamp::done(self.geometry.laps(index), tag);
+        stamp.store(done.0, Ordering::Release);
+        old
+    }
+
+    /// Gives the slot up without a frame: readers pass over `index`, a later claim may have it.
+    ///
+    /// # Safety
+    /// As for [`write`](Self::write).
+    pub(crate) unsafe fn leave(&self, index: u64) {
+        let stamp = self.at(&self.stamps, index);
+        // Relaxed: as in `write`.
+        let before = Stamp(stamp.load(Ordering::Relaxed));
+        let left = Stamp::left(self.geometry.laps(index), before.holds_frame());
+        // Release: the next owner's accesses happen after everything done to the frame before.
+        stamp.store(left.0, Ordering::Release);
+    }
+
+    /// The place in the order of `index`'s frame.
+    ///
+    /// # Safety
+    /// S3 holds for `index`, and it was written with a number.
+    #[inline(always)]
+    pub(crate) unsafe fn numbered(&self, index: u64) -> Numbered {
+        // SAFETY: S3: the number is initialised and no writer is there until the pin goes.
+        self.at(&self.numbers, index)
+            .with(|cell| unsafe { (*cell).assume_init() })
+    }
+
+    /// Lends `index`'s frame to `f`.
+    ///
+    /// # Safety
+    /// S3 holds for `index`, until `f` returns.
+    #[inline(always)]
+    pub(crate) unsafe fn read<R>(&self, index: u64, f: impl FnOnce(&T) -> R) -> R {
+        // SAFETY: S3: the frame is initialised and no writer is there until the pin goes.
+        self.at(&self.frames, index)
+            .with(|cell| f(unsafe { (*cell).assume_init_ref() }))
+    }
+
+    /// Lends the frames of `indices` to `f`, with their index and tag, up to the first that is not done, that
+    /// `f` is done with, or that is in the last place.
+    ///
+    /// # Safety
+    /// S3 holds for `indices`, until this returns.
+    #[inline(always)]
+    pub(crate) unsafe fn lend(
+        &self,
+        indices: Range<u64>,
+        mut f: impl FnMut(u64, u32, &T) -> ControlFlow<()>,
+    ) {
+        let first = self.geometry.place(indices.start);
+        let laps = self.geometry.laps(indices.start);
+        let slots = self.stamps[first..].iter().zip(&self.frames[first..]);
+        for (index, (stamp, frame)) in indices.zip(slots) {
+            // Acquire: PAIR: the release in `write`.
+            let Some(tag) = Stamp(stamp.load(Ordering::Acquire)).tag(laps) else {
+                break;
+            };
+            // SAFETY: as in `read`; the stamp was just acquired.
+            let flow = frame.with(|cell| f(index, tag, unsafe { (*cell).assume_init_ref() }));
+            if flow.is_break() {
+                break;
+            }
+        }
+    }
+}
+
+impl<T> Drop for Slots<T> {
+    fn drop(&mut self) {
+        if !std::mem::needs_drop::<T>() {
+            return;
+        }
+        for (stamp, frame) in self.stamps.iter().zip(&self.frames) {
+            // Relaxed: `&mut self` is alone, and its existence happens after every other access.
+            if Stamp(stamp.load(Ordering::Relaxed)).holds_frame() {
+                // SAFETY: the stamp says that the frame is initialised, and `&mut self` is alone.
+                frame.with_mut(|cell| unsafe { (*cell).assume_init_drop() });
+            }
+        }
+    }
+}
+
+/// `n` cells that hold nothing.
+fn unused_cells<T>(n: usize) -> Box<[Cell<T>]> {
+    #[cfg(not(any(loom, shuttle)))]
+    {
+        let cells = Box::into_raw(Box::<[T]>::new_uninit_slice(n));
+        // SAFETY: the cell is transparent, and its content may be uninitialised; the Box is the only owner.
+        unsafe { Box::from_raw(cells as *mut [Cell<T>]) }
+    }
+    #[cfg(any(loom, shuttle))]
+    (0..n)
+        .map(|_| UnsafeCell::new(MaybeUninit::uninit()))
+        .collect()
+}
+
+/// `n` words of value 0, allocated like [`Slots`].
+pub(crate) fn zeroed_words(n: usize) -> Box<[AtomicU64]> {
+    #[cfg(not(any(loom, shuttle)))]
+    {
+        const { assert!(align_of::<AtomicU64>() == align_of::<u64>()) };
+        let words = Box::into_raw(vec![0u64; n].into_boxed_slice());
+        // SAFETY: AtomicU64 has the size and bit validity of u64, and here its alignment; the Box
+        // is the only owner.
+        unsafe { Box::from_raw(words as *mut [AtomicU64]) }
+    }
+    #[cfg(any(loom, shuttle))]
+    (0..n).map(|_| AtomicU64::new(0)).collect()
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    fn numbered(sequence: u64) -> Option<Numbered> {
+        Some(Numbered {
+            sequence,
+            fence: sequence,
+        })
+    }
+
+    #[test]
+    fn holds_returns_and_drops_frames() {
+        let frame = Arc::new(());
+        let slots = Slots::<Arc<()>>::new(Geometry::exact(2, 1, 0, 1));
+        assert_eq!(slots.stamp(0).laps(), 0);
+        // SAFETY: one thread, indices ascending.
+        unsafe {
+            assert!(slots.write(0, 7, numbered(1), frame.clone()).is_none());
+            assert_eq!(slots.stamp(0).tag(1), Some(7));
+            slots.leave(2);
+            assert!(!slots.stamp(2).is_done(2));
+            assert_eq!(slots.stamp(2).laps(), 2);
+            assert!(slots.write(4, 0, numbered(9), frame.clone()).is_some());
+            assert_eq!(slots.numbered(4).sequence, 9);
+            slots.leave(1);
+        }
+        assert_eq!(Arc::strong_count(&frame), 2);
+        drop(slots);
+        assert_eq!(Arc::strong_count(&frame), 1);
+    }
+
+    #[test]
+    fn lends_what_is_done_and_no_more() {
+        let slots = Slots::<u64>::new(Geometry::exact(4, 1, 0, 1));
+        let lent = |indices| {
+            let mut lent = Vec::new();
+            // SAFETY: one thread.
+            unsafe {
+                slots.lend(indices, |index, tag, &frame| {
+                    lent.push((index, tag, frame));
+                    ControlFlow::Continue(())
+                });
+            }
+            lent
+        };
+        // SAFETY: one thread, indices ascending.
+        unsafe {
+            (0..3).for_each(|index| assert!(slots.write(index, 5, None, 10 + index).is_none()));
+            assert_eq!(lent(0..4), [(0, 5, 10), (1, 5, 11), (2, 5, 12)]);
+            assert_eq!(lent(1..2), [(1, 5, 11)]);
+            slots.write(3, 6, None, 13);
+            slots.write(4, 6, None, 14);
+        }
+        // Up to the last place; the first one went on to the next lap.
+        assert_eq!(lent(2..6), [(2, 5, 12), (3, 6, 13)]);
+        assert_eq!(lent(0..2), []);
+        assert_eq!(lent(4..6), [(4, 6, 14)]);
+    }
+}

@@ -1,0 +1,82 @@
+//! A stamp: a place's whole public state in one word, eight words to a cache line.
+//!
+//! | bits | |
+//! | --- | --- |
+//! | 25 to 63 | one above the lap whose index was finished last; 0 before the first use |
+//! | 24 | whether that index has a frame here; else its owner left without one |
+//! | 0 to 23 | the frame's tag; of an index that was left, whether an older frame is still in the place |
+//!
+//! It only ever moves to higher laps. There is no state for "being written": who may write is decided by
+//! the lane's gates (see `lane.rs`), and a place whose stamp is not of its last granted lap is unfinished.
+//! Since the tag is in the stamp, a reader that is not interested passes over eight places a cache line and
+//! looks at nothing else.
+
+use super::tag::TAG_BITS;
+
+/// The laps that a stamp can name.
+pub(super) const LAP_BITS: u32 = 64 - LAP_SHIFT;
+const LAP_SHIFT: u32 = TAG_BITS + 1;
+const DONE: u64 = 1 << TAG_BITS;
+const TAG: u64 = DONE - 1;
+
+/// See the module. `laps` is one above the lap of the index that is meant: how often its place was opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Stamp(pub(super) u64);
+
+impl Stamp {
+    /// The frame of the index is here.
+    #[inline(always)]
+    pub(crate) fn done(laps: u64, tag: u32) -> Self {
+        Stamp(laps << LAP_SHIFT | DONE | u64::from(tag) & TAG)
+    }
+
+    /// The index was left; its place holds an older frame or none.
+    pub(crate) fn left(laps: u64, holds_frame: bool) -> Self {
+        Stamp(laps << LAP_SHIFT | u64::from(holds_frame))
+    }
+
+    /// How often the place was finished, counting places that were void in between; 0 for one never used.
+    #[inline(always)]
+    pub(crate) fn laps(self) -> u64 {
+        self.0 >> LAP_SHIFT
+    }
+
+    /// The tag of the frame of this lap, if it is here.
+    #[inline(always)]
+    pub(crate) fn tag(self, laps: u64) -> Option<u32> {
+        let tag = self.0 ^ Stamp::done(laps, 0).0;
+        (tag < DONE).then_some(tag as u32)
+    }
+
+    /// Whether the frame of this lap is here.
+    #[inline(always)]
+    pub(crate) fn is_done(self, laps: u64) -> bool {
+        self.tag(laps).is_some()
+    }
+
+    /// Whether there is a frame in the place, of whatever lap.
+    #[inline(always)]
+    pub(crate) fn holds_frame(self) -> bool {
+        self.0 & DONE != 0 || self.0 & TAG != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_names_its_lap_its_tag_and_what_is_here() {
+        for laps in [1, 2, 1 << 20, (1 << LAP_BITS) - 1] {
+            let done = Stamp::done(laps, 0xffab_cdef);
+            assert_eq!((done.laps(), done.tag(laps)), (laps, Some(0xab_cdef)));
+            assert!(done.is_done(laps) && !done.is_done(laps - 1) && done.holds_frame());
+            for holds_frame in [false, true] {
+                let left = Stamp::left(laps, holds_frame);
+                assert_eq!((left.laps(), left.tag(laps)), (laps, None));
+                assert_eq!(left.holds_frame(), holds_frame);
+            }
+        }
+        assert!(!Stamp(0).holds_frame() && !Stamp(0).is_done(1));
+    }
+}
