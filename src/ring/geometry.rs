@@ -25,6 +25,8 @@ pub(crate) const MAX_CHUNK: u64 = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
     places: u64,
+    /// One less, which masks an index's place.
+    mask: u64,
     chunk: u64,
     slack: u64,
     batch: u64,
@@ -53,6 +55,7 @@ impl Geometry {
             let chunk = (places / 8).clamp(1, MAX_CHUNK);
             let geometry = Geometry {
                 places,
+                mask: places - 1,
                 chunk,
                 slack: (places / 8) & !(chunk - 1),
                 batch: (places / 16).clamp(1, 256),
@@ -77,6 +80,7 @@ impl Geometry {
         let slack = slack.min(places - chunk) & !(chunk - 1);
         Geometry {
             places,
+            mask: places - 1,
             chunk,
             slack,
             batch: batch.next_power_of_two().clamp(1, places),
@@ -118,7 +122,7 @@ impl Geometry {
 
     #[inline(always)]
     pub(crate) fn place(&self, index: u64) -> usize {
-        (index & (self.places - 1)) as usize
+        (index & self.mask) as usize
     }
 
     /// How often `index`'s place was used when `index` is done: one above its lap.

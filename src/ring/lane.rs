@@ -4,6 +4,7 @@
 //! **gate** whether the index is granted or void. A granted index is the claimer's alone: it
 //! writes with plain stores and one release store of the stamp. A void index carries no frame, ever;
 //! its claimer claims another. Nobody waits: what would have to be waited for is made void.
+//! As long as nothing is void, one look at how far chunks are open says it (`lane/clear.rs`).
 //!
 //! # Gates
 //! A gate is a word for each chunk of places: how often the chunk was opened, once a lap, and a bit
@@ -35,6 +36,8 @@
 
 mod claim;
 #[forbid(unsafe_code)]
+mod clear;
+#[forbid(unsafe_code)]
 mod count;
 #[forbid(unsafe_code)]
 mod lapped;
@@ -42,8 +45,10 @@ mod lapped;
 mod open;
 
 pub(crate) use self::claim::{Block, Claim};
+use self::clear::Clear;
 use self::count::Count;
 use self::lapped::Straddlers;
+use super::MAX_SEQUENCE;
 use super::geometry::Geometry;
 use super::pins::PinTable;
 use super::slots::{Numbered, Slots, zeroed_words};
@@ -58,6 +63,7 @@ pub(crate) struct Lane<T> {
     number: usize,
     tail: CachePadded<AtomicU64>,
     bounds: CachePadded<Bounds>,
+    clear: CachePadded<Clear>,
     gates: Box<[AtomicU64]>,
     /// How often a place that is void had been opened when it was last granted; else an older such number.
     granted: Box<[AtomicU64]>,
@@ -117,6 +123,7 @@ impl<T> Lane<T> {
                 voids: AtomicU64::new(0),
                 voided: AtomicU64::new(0),
             }),
+            clear: CachePadded::new(Clear::default()),
             gates: zeroed_words(geometry.gates()),
             granted: zeroed_words(places),
             straddlers: Straddlers::new(&geometry),
@@ -159,9 +166,13 @@ impl<T> Lane<T> {
 
     // Publishing.
 
-    /// Claims an index that is granted: at most as many tries as the lane has places.
+    /// Claims an index that is granted, and says how many voids are below it if the lane counts: at most as
+    /// many tries as the lane has places.
     #[inline(always)]
-    pub(crate) fn claim(&self, pins: &PinTable) -> Result<Claim<'_, T>, ClaimError> {
+    pub(crate) fn claim<'a>(
+        &'a self,
+        pins: impl FnOnce() -> &'a PinTable,
+    ) -> Result<(Claim<'a, T>, u64), ClaimError> {
         // Relaxed: where the claim has to be ordered before a number, it is sequenced before that number's
         // release, and nothing else is read off the tail.
         self.claim_as(pins, Ordering::Relaxed)
@@ -169,13 +180,16 @@ impl<T> Lane<T> {
 
     /// The same by a step of the tail with this order.
     #[inline(always)]
-    fn claim_as(&self, pins: &PinTable, order: Ordering) -> Result<Claim<'_, T>, ClaimError> {
+    fn claim_as<'a>(
+        &'a self,
+        pins: impl FnOnce() -> &'a PinTable,
+        order: Ordering,
+    ) -> Result<(Claim<'a, T>, u64), ClaimError> {
         let index = self.tail.fetch_add(1, order);
-        // Most often the chunk is open for this lap, and no place void. Acquire: as in `admit`.
-        if self.gate_word(index) == self.geometry.open_gate(index) {
-            return Ok(self.own(index));
+        match self.clear.voids_below(index) {
+            Some(voids) => Ok((self.own(index), voids)),
+            None => self.claim_with_care(index, pins(), order),
         }
-        self.claim_with_care(index, pins, order)
     }
 
     /// Claims until an index is granted, beginning with one that is claimed.
@@ -186,11 +200,16 @@ impl<T> Lane<T> {
         mut index: u64,
         pins: &PinTable,
         order: Ordering,
-    ) -> Result<Claim<'_, T>, ClaimError> {
+    ) -> Result<(Claim<'_, T>, u64), ClaimError> {
         let mut more = self.geometry.span();
         loop {
             if self.admit(index, pins)? {
-                return Ok(self.own(index));
+                let claim = self.own(index);
+                let voids = self.voids_below_own(index);
+                return match self.number_at(index, voids) > MAX_SEQUENCE {
+                    true => Err(ClaimError::Exhausted),
+                    false => Ok((claim, voids)),
+                };
             }
             if more == 0 {
                 return Err(ClaimError::Stuck);
@@ -205,7 +224,7 @@ impl<T> Lane<T> {
     pub(crate) fn claim_block<'a>(
         &'a self,
         count: u64,
-        pins: &PinTable,
+        pins: &'a PinTable,
     ) -> Result<Block<'a, T>, ClaimError> {
         // Relaxed: as in `claim`.
         let first = self.tail.fetch_add(count, Ordering::Relaxed);
@@ -224,7 +243,7 @@ impl<T> Lane<T> {
             }
         }
         while claims.len() < count as usize {
-            claims.push(self.claim(pins)?);
+            claims.push(self.claim(|| pins)?.0);
         }
         block.others = claims.into_iter();
         Ok(block)

@@ -22,28 +22,39 @@ impl From<ClaimError> for PublishError {
 }
 
 impl<T> Core<T> {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn publish(
+        &self,
+        route: Route,
+        make: impl FnOnce(u64) -> T,
+    ) -> Result<u64, PublishError> {
+        match self.counting() {
+            Some(lane) if !route.terminal => {
+                let (claim, voids) = lane.claim(|| &self.pins[0])?;
+                let sequence = lane.number_at(claim.index(), voids);
+                drop(claim.fill(route.tag, None, make(sequence)));
+                Ok(sequence)
+            }
+            _ => self.publish_apart(route, make),
+        }
+    }
+
+    /// Publishes a frame whose index is not its number.
+    #[inline]
+    fn publish_apart(
         &self,
         route: Route,
         make: impl FnOnce(u64) -> T,
     ) -> Result<u64, PublishError> {
         let at = self.lane_of(route);
         let lane = &self.lanes[at];
-        let claim = lane.claim(&self.pins[at / LANES])?;
-        let sequence = match lane.counts() {
-            true => lane.number_of(claim.index()),
-            false => self.take_number()?,
-        };
+        let (claim, _) = lane.claim(|| &self.pins[at / LANES])?;
+        let sequence = self.take_number()?;
         if sequence > MAX_SEQUENCE {
             return Err(PublishError::Exhausted);
         }
-        let numbered = match lane.counts() {
-            true => None,
-            false => Some(lane.numbering(claim.index(), sequence, lane.tail())),
-        };
-        let replaced = claim.fill(route.tag, numbered, make(sequence));
-        drop(replaced);
+        let numbered = lane.numbering(claim.index(), sequence, lane.tail());
+        drop(claim.fill(route.tag, Some(numbered), make(sequence)));
         Ok(sequence)
     }
 

@@ -85,6 +85,13 @@ impl<T> Slots<T> {
         &self.stamps[places]
     }
 
+    /// The same, one after another. Pairs as [`stamp`](Self::stamp) does.
+    #[inline(always)]
+    pub(crate) fn stamps_of(&self, places: Range<usize>) -> impl Iterator<Item = Stamp> {
+        let words = self.stamps[places].iter();
+        words.map(|word| Stamp(word.load(Ordering::Acquire)))
+    }
+
     /// Begins to fetch these places, to be written soon; their numbers only if they are written too.
     pub(crate) fn fetch(&self, places: Range<usize>, numbers: bool) {
         fetch_to_write(&self.stamps[places.clone()], MOST_FETCHED);
@@ -108,30 +115,47 @@ impl<T> Slots<T> {
         numbered: Option<Numbered>,
         frame: T,
     ) -> Option<T> {
-        let stamp = self.at(&self.stamps, index);
-        // Relaxed: the stamp was last stored by the previous owner, whose store happens before
-        // this owner's grant (S1).
-        let holds_frame =
-            || std::mem::needs_drop::<T>() && Stamp(stamp.load(Ordering::Relaxed)).holds_frame();
-        let old = self.at(&self.frames, index).with_mut(|cell| {
-            // SAFETY: S1 and S2: nobody else reads or writes the frame now. It is initialised if the stamp
-            // says so, since each initialising write stored such a stamp.
-            unsafe {
-                let old = holds_frame().then(|| (*cell).assume_init_read());
-                (*cell).write(frame);
-                old
-            }
-        });
-        if let Some(numbered) = numbered {
-            self.at(&self.numbers, index).with_mut(|cell| {
-                // SAFETY: as for the frame.
-                unsafe { (*cell).write(numbered) };
-            });
-        }
-        // Release: whoever acquires this stamp sees frame and number. PAIR: stamp(), lend().
+        let slot = Slot {
+            stamp: self.at(&self.stamps, index),
+            number: self.at(&self.numbers, index),
+            frame: self.at(&self.frames, index),
+        };
         let done = Stamp::done(self.geometry.laps(index), tag);
-        stamp.store(done.0, Ordering::Release);
-        old
+        // SAFETY: by the caller.
+        unsafe { slot.write(done, numbered, frame) }
+    }
+
+    /// [Writes](Self::write) the tags, numbers and frames that `next` gives for `indices`, as long as it gives
+    /// any, up to the last place. Hands what it replaced to `replaced`, and says where it stopped.
+    ///
+    /// # Safety
+    /// As for [`write`](Self::write), for each of `indices`.
+    #[inline(always)]
+    pub(crate) unsafe fn write_all(
+        &self,
+        indices: Range<u64>,
+        mut next: impl FnMut(u64) -> Option<(u32, Option<Numbered>, T)>,
+        mut replaced: impl FnMut(Option<T>),
+    ) -> u64 {
+        let first = self.geometry.place(indices.start);
+        let laps = self.geometry.laps(indices.start);
+        let (stamps, frames) = (&self.stamps[first..], &self.frames[first..]);
+        let places = stamps.iter().zip(&self.numbers[first..]).zip(frames);
+        let mut reached = indices.start;
+        for (index, ((stamp, number), frame)) in indices.zip(places) {
+            let Some((tag, numbered, new)) = next(index) else {
+                break;
+            };
+            reached = index + 1;
+            let slot = Slot {
+                stamp,
+                number,
+                frame,
+            };
+            // SAFETY: by the caller.
+            replaced(unsafe { slot.write(Stamp::done(laps, tag), numbered, new) });
+        }
+        reached
     }
 
     /// Gives the slot up without a frame: readers pass over `index`, a later claim may have it.
@@ -194,6 +218,45 @@ impl<T> Slots<T> {
                 break;
             }
         }
+    }
+}
+
+/// A place.
+struct Slot<'a, T> {
+    stamp: &'a AtomicU64,
+    number: &'a Cell<Numbered>,
+    frame: &'a Cell<T>,
+}
+
+impl<T> Slot<'_, T> {
+    /// See [`Slots::write`].
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(always)]
+    unsafe fn write(self, done: Stamp, numbered: Option<Numbered>, frame: T) -> Option<T> {
+        // Relaxed: the stamp was last stored by the previous owner, whose store happens before
+        // this owner's grant (S1).
+        let holds_frame = || Stamp(self.stamp.load(Ordering::Relaxed)).holds_frame();
+        let old = self.frame.with_mut(|cell| {
+            // SAFETY: S1 and S2: nobody else reads or writes the frame now. It is initialised if the stamp
+            // says so, since each initialising write stored such a stamp.
+            unsafe {
+                let dropped = std::mem::needs_drop::<T>() && holds_frame();
+                let old = dropped.then(|| (*cell).assume_init_read());
+                (*cell).write(frame);
+                old
+            }
+        });
+        if let Some(numbered) = numbered {
+            self.number.with_mut(|cell| {
+                // SAFETY: as for the frame.
+                unsafe { (*cell).write(numbered) };
+            });
+        }
+        // Release: whoever acquires this stamp sees frame and number. PAIR: `stamp`, `stamps_of`, `lend`.
+        self.stamp.store(done.0, Ordering::Release);
+        old
     }
 }
 

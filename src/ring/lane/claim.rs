@@ -107,12 +107,30 @@ impl<'a, T> Block<'a, T> {
                 fence: index + 1,
             }),
         };
-        for number in sequence..sequence + count {
+        let end = sequence + count;
+        let mut number = sequence;
+        // Neighbours, up to the last place, and from the first one on.
+        while number < end && !self.range.is_empty() {
+            let start = self.range.start;
+            let here = start..self.range.end.min(start + (end - number));
+            let ahead = number.wrapping_sub(start);
             // If `next` panics, the rest is left.
-            let Some((tag, frame)) = next(number) else {
-                return;
+            let rest = &mut self.range.start;
+            let next = |index: u64| {
+                let number = index.wrapping_add(ahead);
+                let (tag, frame) = next(number)?;
+                *rest = index + 1;
+                Some((tag, numbering(index, number), frame))
             };
-            let Some(claim) = self.next() else {
+            // SAFETY: these indices are the block's, each once, as for a `Claim`.
+            let reached = unsafe { lane.slots.write_all(here, next, &mut replaced) };
+            if reached == start {
+                return;
+            }
+            number += reached - start;
+        }
+        for number in number..end {
+            let (Some((tag, frame)), Some(claim)) = (next(number), self.others.next()) else {
                 return;
             };
             let numbered = numbering(claim.index, number);

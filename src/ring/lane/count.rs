@@ -74,23 +74,16 @@ impl<T> Lane<T> {
     pub(crate) fn take_number(&self, pins: &PinTable) -> Result<u64, ClaimError> {
         // Release: what the caller claimed before is seen by who acquires this step of the tail, or a later
         // one. Acquire: so is what others did before smaller numbers.
-        let claim = self.claim_as(pins, Ordering::AcqRel)?;
-        Ok(self.number_of(claim.index()))
+        let (claim, voids) = self.claim_as(|| pins, Ordering::AcqRel)?;
+        Ok(self.number_at(claim.index(), voids))
     }
 
-    /// The number of an index that is the caller's.
-    #[inline(always)]
-    pub(crate) fn number_of(&self, index: u64) -> u64 {
+    /// The voids below an index that is the caller's.
+    pub(super) fn voids_below_own(&self, index: u64) -> u64 {
         // Relaxed: see the module.
-        let voids = match self.bounds.voids.load(Ordering::Relaxed) {
-            0 => 0,
-            _ => self.voids_below_own(index),
-        };
-        self.number_at(index, voids)
-    }
-
-    #[cold]
-    fn voids_below_own(&self, index: u64) -> u64 {
+        if self.bounds.voids.load(Ordering::Relaxed) == 0 {
+            return 0;
+        }
         let passed_by = |count: &Count| {
             // Relaxed: acquired with the gate, which has moved on.
             count.passed_by[self.geometry.place(index)].load(Ordering::Relaxed)
@@ -146,24 +139,22 @@ impl<T> Lane<T> {
         (laps..laps + LAPS - 1).contains(&opened).then_some(voids)
     }
 
-    /// Notes the voids below a chunk that is about to be opened; those behind it are open. Whether the gate
-    /// has this word still: else another opened it.
+    /// Notes the voids below a chunk that is about to be opened, and says how many; those behind it are open.
+    /// `None` if the gate does not have this word any more: another opened it.
     #[inline(always)]
-    pub(super) fn count_voids(&self, start: u64, gate: u64) -> bool {
+    pub(super) fn count_voids(&self, start: u64, gate: u64) -> Option<u64> {
         let Some(count) = &self.count else {
-            return true;
+            return Some(0);
         };
         // Relaxed: acquired with the gate of the chunk behind.
         if start == 0 || self.bounds.voids.load(Ordering::Relaxed) == 0 {
-            return true;
+            return Some(0);
         }
-        let Some(voids) = self.voids_below(start) else {
-            return false;
-        };
+        let voids = self.voids_below(start)?;
         // Release: PAIR: `voids_below_chunk`.
         let note = count.below_chunk(&self.geometry, start);
         raise(note, voids, Ordering::Release);
-        self.gate_word(start) == gate
+        (self.gate_word(start) == gate).then_some(voids)
     }
 
     /// Notes the number of an index that a later lap passes by; `None` if the gate does not have this word any
@@ -252,6 +243,7 @@ impl<T> Lane<T> {
             block.others = claims.into_iter();
         }
         let first = claimed.clone().find(|index| !void.contains(index));
-        (self.number_of(first.unwrap_or(claimed.start)), block)
+        let first = first.unwrap_or(claimed.start);
+        (self.number_at(first, self.voids_below_own(first)), block)
     }
 }

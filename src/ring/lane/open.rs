@@ -12,6 +12,7 @@
 //! safe under a pin that was checked against it.
 
 use super::super::pins::{self, PinTable};
+use super::super::stamp::Stamp;
 use super::Lane;
 use crate::sync::{Ordering, fence, raise};
 
@@ -58,9 +59,11 @@ impl<T> Lane<T> {
             false => self.taken(start, gate, pinned),
         };
         if let Some(void) = void
-            && self.count_voids(start, gate)
+            && let Some(below) = self.count_voids(start, gate)
+            && self.decide(start, gate, void)
+            && void == 0
         {
-            self.decide(start, gate, void);
+            self.lengthen(start, below);
         }
     }
 
@@ -76,9 +79,8 @@ impl<T> Lane<T> {
     fn all_finished(&self, start: u64, gate: u64) -> bool {
         let laps = self.gate_laps(gate);
         // The stamps' acquire loads make the next owners' writes happen after the last ones'.
-        let places = start..self.geometry.chunk_end(start);
-        let odd = places.fold(0, |odd, index| odd | self.slots.stamp(index).laps() ^ laps);
-        odd == 0
+        let odd = |odd, stamp: Stamp| odd | stamp.laps() ^ laps;
+        self.slots.stamps_of(self.places(start)).fold(0, odd) == 0
     }
 
     /// The bits of the places of a chunk that can't be granted for the lap of `start`. Notes who has them.
@@ -112,7 +114,8 @@ impl<T> Lane<T> {
     }
 
     /// Makes the one decision on a chunk for the lap of `start`, unless another did: these places are void.
-    fn decide(&self, start: u64, gate: u64, void: u64) {
+    /// Whether it was made here.
+    fn decide(&self, start: u64, gate: u64, void: u64) -> bool {
         if void != 0 {
             // Relaxed: a reader that sees it late looks at the gates late, and only waits longer. Who acquires
             // this gate or a later one sees it.
@@ -127,6 +130,7 @@ impl<T> Lane<T> {
             let count = u64::from(void.count_ones());
             self.bounds.voided.fetch_add(count, Ordering::Relaxed);
         }
+        decided.is_ok()
     }
 
     /// Raises the limit above the chunk at `start`, up to the next one that a pin stands in; if that is this
