@@ -68,6 +68,25 @@ pub(crate) struct Cursor {
     lost_below: u64,
 }
 
+/// How far a run came, kept apart while it goes on: the cursor and the last number learn it in the end, also
+/// when a visitor panics.
+struct Run<'a> {
+    next: u64,
+    ahead: u64,
+    cursor: &'a mut Cursor,
+    last: &'a mut u64,
+}
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        if self.next > self.cursor.next {
+            self.cursor.next = self.next;
+            self.cursor.lapped = false;
+            *self.last = self.next.wrapping_add(self.ahead) - 1;
+        }
+    }
+}
+
 impl Cursor {
     /// A cursor over the lane whose place in the ring is `at`, that starts at index `next`, a chunk's start.
     pub(crate) fn new<T>(lane: &Lane<T>, at: usize, row: usize, next: u64) -> Self {
@@ -329,20 +348,35 @@ impl Cursor {
         let ahead = next.wrapping_sub(self.next);
         let most = until.saturating_sub(next);
         let indices = self.next..self.pinned.end.min(self.next.saturating_add(most));
+        let mut run = Run {
+            next: self.next,
+            ahead,
+            cursor: self,
+            last,
+        };
         let mut flow = ControlFlow::Continue(());
-        let visit = |index: u64, tag, frame: &T| {
-            let number = index.wrapping_add(ahead);
-            // SAFETY: C1: a checked pin covers `index`, and it is ready.
-            let is_next = counts || unsafe { lane.numbered(index) }.sequence == number;
-            if !is_next || filter.is_some_and(|filter| !filter.matches(tag)) {
-                return ControlFlow::Break(());
-            }
-            (self.next, *last, self.lapped) = (index + 1, number, false);
-            flow = f(number, frame);
+        let mut give = |index: u64, frame: &T| {
+            run.next = index + 1;
+            flow = f(index.wrapping_add(ahead), frame);
             flow
         };
-        // SAFETY: C1: a checked pin covers `indices`.
-        unsafe { lane.lend(indices, visit) };
+        if counts && filter.is_none() {
+            // SAFETY: C1: a checked pin covers `indices`.
+            unsafe { lane.lend(indices, |index, _, frame| give(index, frame)) };
+        } else {
+            let visit = |index: u64, tag, frame: &T| {
+                // SAFETY: C1: a checked pin covers `index`, and it is ready.
+                let is_next =
+                    counts || unsafe { lane.numbered(index) }.sequence == index.wrapping_add(ahead);
+                match is_next && filter.is_none_or(|filter| filter.matches(tag)) {
+                    true => give(index, frame),
+                    false => ControlFlow::Break(()),
+                }
+            };
+            // SAFETY: as above.
+            unsafe { lane.lend(indices, visit) };
+        }
+        drop(run);
         flow
     }
 

@@ -154,10 +154,10 @@ impl Geometry {
         self.place(index) >> self.chunk_bits
     }
 
-    /// The word of `index`'s gate that is open for its lap, without void places.
+    /// The word of a gate that was opened so often, without void places the last time.
     #[inline(always)]
-    pub(crate) fn open_gate(&self, index: u64) -> u64 {
-        self.laps(index) << self.void_bits
+    pub(crate) fn clear_gate(&self, laps: u64) -> u64 {
+        laps << self.void_bits
     }
 
     pub(crate) fn gates(&self) -> usize {

@@ -85,14 +85,17 @@ impl<T> Slots<T> {
         &self.stamps[places]
     }
 
-    /// The same, one after another. Pairs as [`stamp`](Self::stamp) does.
+    /// Whether each of these places was finished for the last time in the same lap. Without a branch for each.
     #[inline(always)]
-    pub(crate) fn stamps_of(&self, places: Range<usize>) -> impl Iterator<Item = Stamp> {
-        let words = self.stamps[places].iter();
-        words.map(|word| Stamp(word.load(Ordering::Acquire)))
+    pub(crate) fn all_finished(&self, places: Range<usize>, laps: u64) -> bool {
+        let finished = Stamp::done(laps, 0).0;
+        // Acquire: as in `stamp`.
+        let odd = |odd, word: &AtomicU64| odd | word.load(Ordering::Acquire) ^ finished;
+        Stamp(self.stamps[places].iter().fold(0, odd)).laps() == 0
     }
 
     /// Begins to fetch these places, to be written soon; their numbers only if they are written too.
+    #[inline(always)]
     pub(crate) fn fetch(&self, places: Range<usize>, numbers: bool) {
         fetch_to_write(&self.stamps[places.clone()], MOST_FETCHED);
         fetch_to_write(&self.frames[places.clone()], MOST_FETCHED);
@@ -254,7 +257,7 @@ impl<T> Slot<'_, T> {
                 unsafe { (*cell).write(numbered) };
             });
         }
-        // Release: whoever acquires this stamp sees frame and number. PAIR: `stamp`, `stamps_of`, `lend`.
+        // Release: whoever acquires this stamp sees frame and number. PAIR: `stamp`, `all_finished`, `lend`.
         self.stamp.store(done.0, Ordering::Release);
         old
     }

@@ -96,9 +96,9 @@ impl<'a, T> Block<'a, T> {
         mut next: impl FnMut(u64) -> Option<(u32, T)>,
         mut replaced: impl FnMut(Option<T>),
     ) {
-        let lane = self.lane;
+        let (lane, counts) = (self.lane, self.lane.counts());
         // Each frame bears the fence: a reader may pass over the first.
-        let numbering = |index, number| match lane.counts() {
+        let numbering = |index, number| match counts {
             true => None,
             false if index + 1 < fence => Some(lane.numbering(index, number, fence)),
             // No straddler.
@@ -114,16 +114,19 @@ impl<'a, T> Block<'a, T> {
             let start = self.range.start;
             let here = start..self.range.end.min(start + (end - number));
             let ahead = number.wrapping_sub(start);
-            // If `next` panics, the rest is left.
-            let rest = &mut self.range.start;
+            let mut rest = Rest {
+                index: start,
+                start: &mut self.range.start,
+            };
             let next = |index: u64| {
                 let number = index.wrapping_add(ahead);
                 let (tag, frame) = next(number)?;
-                *rest = index + 1;
+                rest.index = index + 1;
                 Some((tag, numbering(index, number), frame))
             };
             // SAFETY: these indices are the block's, each once, as for a `Claim`.
             let reached = unsafe { lane.slots.write_all(here, next, &mut replaced) };
+            drop(rest);
             if reached == start {
                 return;
             }
@@ -136,6 +139,19 @@ impl<'a, T> Block<'a, T> {
             let numbered = numbering(claim.index, number);
             replaced(claim.fill(tag, numbered, frame));
         }
+    }
+}
+
+/// Where the rest of a block begins, kept apart while it is filled. If somebody's code panics meanwhile, the
+/// rest is left.
+struct Rest<'a> {
+    index: u64,
+    start: &'a mut u64,
+}
+
+impl Drop for Rest<'_> {
+    fn drop(&mut self) {
+        *self.start = self.index;
     }
 }
 

@@ -27,33 +27,40 @@ impl Clear {
     /// The voids below an index, if it is known to be granted.
     #[inline(always)]
     pub(super) fn voids_below(&self, index: u64) -> Option<u64> {
+        self.voids_below_all(index, index + 1)
+    }
+
+    /// The voids below the indices from `first` to `end`, if they are known to be granted.
+    #[inline(always)]
+    pub(super) fn voids_below_all(&self, first: u64, end: u64) -> Option<u64> {
         // Acquire: PAIR: `lengthen`. With the end comes what its opener acquired for the places below it.
-        if index >= self.end.load(Ordering::Acquire) {
+        if end > self.end.load(Ordering::Acquire) {
             return None;
         }
         // Acquire: PAIR: `lengthen`. A start at least as new.
         let voids = self.voids.load(Ordering::Acquire);
         // Relaxed: the above acquired it.
-        (index >= self.start.load(Ordering::Relaxed)).then_some(voids)
+        (first >= self.start.load(Ordering::Relaxed)).then_some(voids)
     }
 }
 
 impl<T> Lane<T> {
-    /// Says that the chunk at `start`, which is open, has no void place, and so many below it. Not where numbers
-    /// end: there, each claimer looks.
-    pub(super) fn lengthen(&self, start: u64, voids: u64) {
-        let (clear, end) = (&self.clear, self.geometry.chunk_end(start));
-        if self.number_at(end - 1, voids) > MAX_SEQUENCE {
+    /// Says that the chunks from `start` to `end`, which are open, have no void place, and so many below them.
+    /// Not where numbers end: there, each claimer looks.
+    #[inline(always)]
+    pub(super) fn lengthen(&self, start: u64, end: u64, voids: u64) {
+        let clear = &self.clear;
+        if end == start || self.number_at(end - 1, voids) > MAX_SEQUENCE {
             return;
         }
         // Relaxed: only compared. An older end begins a stretch where none had to.
         if clear.end.load(Ordering::Relaxed) != start {
             // Relaxed: carried by the next two.
             raise(&clear.start, start, Ordering::Relaxed);
-            // Release: PAIR: `voids_below`.
+            // Release: PAIR: `voids_below_all`.
             raise(&clear.voids, voids, Ordering::Release);
         }
-        // Release: PAIR: `voids_below`.
+        // Release: PAIR: `voids_below_all`.
         raise(&clear.end, end, Ordering::Release);
     }
 }

@@ -185,16 +185,21 @@ impl<T> Lane<T> {
         let mut first = self.tail.load(Ordering::Relaxed);
         let mut void = Vec::new();
         loop {
-            let found = self.look_ahead(first, count, pins, &mut void);
+            // Most often nothing is void there.
+            let clear = self.clear.voids_below_all(first, first + count);
+            let found = match clear {
+                Some(_) => Ok(first + count),
+                None => self.look_ahead(first, count, pins, &mut void),
+            };
             let end = *found.as_ref().unwrap_or(&first);
             // AcqRel: as in `take_number`, for all numbers of the batch. Relaxed: as above.
             let (new, old) = (Ordering::AcqRel, Ordering::Relaxed);
             match self.tail.compare_exchange(first, end, new, old) {
                 Ok(_) => {
                     found?;
-                    break Ok(self.counted_block(first..end, void));
+                    return Ok(self.counted_block(first..end, &void, clear));
                 }
-                Err(now) => first = now,
+                Err(now) => (first, void) = (now, Vec::new()),
             }
         }
     }
@@ -209,7 +214,6 @@ impl<T> Lane<T> {
         pins: &PinTable,
         void: &mut Vec<u64>,
     ) -> Result<u64, ClaimError> {
-        void.clear();
         let a_lap_ahead = self.geometry.chunk_start(first) + self.geometry.span();
         let mut end = first;
         loop {
@@ -232,18 +236,23 @@ impl<T> Lane<T> {
         }
     }
 
-    /// What a batch claimed, and the number of its first frame.
-    fn counted_block(&self, claimed: Range<u64>, void: Vec<u64>) -> (u64, Block<'_, T>) {
+    /// What a batch claimed, but for what is void of it, and the number of its first frame.
+    fn counted_block(
+        &self,
+        claimed: Range<u64>,
+        void: &[u64],
+        clear: Option<u64>,
+    ) -> (u64, Block<'_, T>) {
         let mut block = self.no_claims();
+        let mut granted = claimed.clone().filter(|index| !void.contains(index));
+        let first = granted.clone().next().unwrap_or(claimed.start);
         if void.is_empty() {
-            block.range = claimed.clone();
+            block.range = claimed;
         } else {
-            let granted = claimed.clone().filter(|index| !void.contains(index));
-            let claims: Vec<_> = granted.map(|index| self.own(index)).collect();
+            let claims: Vec<_> = granted.by_ref().map(|index| self.own(index)).collect();
             block.others = claims.into_iter();
         }
-        let first = claimed.clone().find(|index| !void.contains(index));
-        let first = first.unwrap_or(claimed.start);
-        (self.number_at(first, self.voids_below_own(first)), block)
+        let voids = clear.unwrap_or_else(|| self.voids_below_own(first));
+        (self.number_at(first, voids), block)
     }
 }

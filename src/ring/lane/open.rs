@@ -10,11 +10,17 @@
 //! costs publishers its pinned range once a lap.
 //! `horizon` only tells readers what may be overwritten: indices from `horizon - places` on are
 //! safe under a pin that was checked against it.
+//!
+//! Who opens a chunk opens the next few as well if that takes no look at the pins and nothing in them is void: then
+//! it is not to be done for each of them by who comes there.
 
 use super::super::pins::{self, PinTable};
-use super::super::stamp::Stamp;
 use super::Lane;
 use crate::sync::{Ordering, fence, raise};
+use std::ops::Range;
+
+/// How many chunks are opened ahead at most.
+const AHEAD: u64 = 4;
 
 impl<T> Lane<T> {
     /// Opens `index`'s chunk for its lap, unless another does first; returns the gate's new word.
@@ -30,6 +36,7 @@ impl<T> Lane<T> {
             self.open_next(start, pins);
             start += chunk;
         }
+        self.open_ahead(start);
         self.gate_word(index)
     }
 
@@ -51,10 +58,11 @@ impl<T> Lane<T> {
                 true => self.extend(start, pins),
                 false => 0,
             };
-        // While this one is filled: all lines at once, and not one by one behind a locked instruction.
-        let next = self.places(start + self.geometry.chunk());
-        self.slots.fetch(next, !self.counts());
-        let void = match pinned == 0 && self.all_finished(start, gate) {
+        let void = match pinned == 0
+            && self
+                .slots
+                .all_finished(self.places(start), self.gate_laps(gate))
+        {
             true => Some(0),
             false => self.taken(start, gate, pinned),
         };
@@ -63,24 +71,45 @@ impl<T> Lane<T> {
             && self.decide(start, gate, void)
             && void == 0
         {
-            self.lengthen(start, below);
+            self.lengthen(start, self.geometry.chunk_end(start), below);
         }
     }
 
-    /// The places of a chunk.
-    fn places(&self, start: u64) -> std::ops::Range<usize> {
+    /// Opens the chunks from `start` on, those behind it being open, as long as that is simple: no look at the
+    /// pins, nothing void, and not beyond the last place.
+    #[inline(always)]
+    fn open_ahead(&self, start: u64) {
+        let (chunk, laps) = (self.geometry.chunk(), self.geometry.laps(start));
         let first = self.geometry.place(start);
-        first..first + self.geometry.chunk() as usize
+        let places = first..self.geometry.places().min(first + (AHEAD * chunk) as usize);
+        // While the chunk behind is filled: all lines at once, and not one by one behind a locked instruction.
+        self.slots.fetch(places.clone(), !self.counts());
+        // Acquire: as in `open_next`.
+        let limit = self.bounds.limit.load(Ordering::Acquire);
+        let (mut opened, mut voids) = (start, 0);
+        for places in places
+            .step_by(chunk as usize)
+            .map(|first| first..first + chunk as usize)
+        {
+            if opened + chunk > limit || !self.slots.all_finished(places, laps - 1) {
+                break;
+            }
+            // If a place was void then, the gate has another word.
+            let gate = self.geometry.clear_gate(laps - 1);
+            match self.count_voids(opened, gate) {
+                Some(below) if self.decide(opened, gate, 0) => voids = below,
+                _ => break,
+            }
+            opened += chunk;
+        }
+        self.lengthen(start, opened, voids);
     }
 
-    /// Whether every place of the chunk was granted in the gate's lap and is finished. A place that was void
-    /// then has an older stamp. Without a branch for each place.
+    /// The places of a chunk.
     #[inline(always)]
-    fn all_finished(&self, start: u64, gate: u64) -> bool {
-        let laps = self.gate_laps(gate);
-        // The stamps' acquire loads make the next owners' writes happen after the last ones'.
-        let odd = |odd, stamp: Stamp| odd | stamp.laps() ^ laps;
-        self.slots.stamps_of(self.places(start)).fold(0, odd) == 0
+    fn places(&self, start: u64) -> Range<usize> {
+        let first = self.geometry.place(start);
+        first..first + self.geometry.chunk() as usize
     }
 
     /// The bits of the places of a chunk that can't be granted for the lap of `start`. Notes who has them.
@@ -115,13 +144,14 @@ impl<T> Lane<T> {
 
     /// Makes the one decision on a chunk for the lap of `start`, unless another did: these places are void.
     /// Whether it was made here.
+    #[inline(always)]
     fn decide(&self, start: u64, gate: u64, void: u64) -> bool {
         if void != 0 {
             // Relaxed: a reader that sees it late looks at the gates late, and only waits longer. Who acquires
             // this gate or a later one sees it.
             self.bounds.voids.store(1, Ordering::Relaxed);
         }
-        let next = self.geometry.open_gate(start) | void;
+        let next = self.geometry.clear_gate(self.geometry.laps(start)) | void;
         // Release: PAIR: `gate_word`. Relaxed: who goes on from here looks at the gate again.
         let gates = &self.gates[self.geometry.gate(start)];
         let decided = gates.compare_exchange(gate, next, Ordering::Release, Ordering::Relaxed);
