@@ -43,6 +43,7 @@
 //! *Publish* is lock-free, and bounded: a claim that finds its slot held claims another, at most as
 //! often as the lane has places, then fails with [`PublishError::Stuck`]. *Poll* is wait-free.
 
+mod batch;
 mod core;
 #[allow(unsafe_code, reason = "reads slots under pins")]
 mod cursor;

@@ -140,16 +140,13 @@ impl<T> Slots<T> {
         mut next: impl FnMut(u64) -> Option<(u32, Option<Numbered>, T)>,
         mut replaced: impl FnMut(Option<T>),
     ) -> u64 {
-        let first = self.geometry.place(indices.start);
-        let laps = self.geometry.laps(indices.start);
-        let (stamps, frames) = (&self.stamps[first..], &self.frames[first..]);
-        let places = stamps.iter().zip(&self.numbers[first..]).zip(frames);
-        let mut reached = indices.start;
-        for (index, ((stamp, number), frame)) in indices.zip(places) {
+        let (places, laps) = self.places(&indices);
+        let (stamps, numbers) = (&self.stamps[places.clone()], &self.numbers[places.clone()]);
+        let slots = stamps.iter().zip(numbers).zip(&self.frames[places]);
+        for (index, ((stamp, number), frame)) in (indices.start..).zip(slots) {
             let Some((tag, numbered, new)) = next(index) else {
-                break;
+                return index;
             };
-            reached = index + 1;
             let slot = Slot {
                 stamp,
                 number,
@@ -158,7 +155,16 @@ impl<T> Slots<T> {
             // SAFETY: by the caller.
             replaced(unsafe { slot.write(Stamp::done(laps, tag), numbered, new) });
         }
-        reached
+        indices.start + stamps.len() as u64
+    }
+
+    /// The places of `indices`, up to the last place, and the laps that they have there.
+    #[inline(always)]
+    fn places(&self, indices: &Range<u64>) -> (Range<usize>, u64) {
+        let first = self.geometry.place(indices.start);
+        let count = indices.end.saturating_sub(indices.start) as usize;
+        let last = self.geometry.places().min(first + count);
+        (first..last, self.geometry.laps(indices.start))
     }
 
     /// Gives the slot up without a frame: readers pass over `index`, a later claim may have it.
@@ -207,10 +213,9 @@ impl<T> Slots<T> {
         indices: Range<u64>,
         mut f: impl FnMut(u64, u32, &T) -> ControlFlow<()>,
     ) {
-        let first = self.geometry.place(indices.start);
-        let laps = self.geometry.laps(indices.start);
-        let slots = self.stamps[first..].iter().zip(&self.frames[first..]);
-        for (index, (stamp, frame)) in indices.zip(slots) {
+        let (places, laps) = self.places(&indices);
+        let slots = self.stamps[places.clone()].iter().zip(&self.frames[places]);
+        for (index, (stamp, frame)) in (indices.start..).zip(slots) {
             // Acquire: PAIR: the release in `write`.
             let Some(tag) = Stamp(stamp.load(Ordering::Acquire)).tag(laps) else {
                 break;

@@ -70,18 +70,12 @@ impl<'a, T> Block<'a, T> {
         self.end
     }
 
-    /// The next claim.
-    #[inline(always)]
-    fn next(&mut self) -> Option<Claim<'a, T>> {
-        match self.range.next() {
+    /// Leaves the next index.
+    pub(crate) fn leave(&mut self) {
+        drop(match self.range.next() {
             Some(index) => Some(self.lane.own(index)),
             None => self.others.next(),
-        }
-    }
-
-    /// Leaves the next `count` indices.
-    pub(crate) fn leave(&mut self, count: u64) {
-        (0..count).for_each(|_| drop(self.next()));
+        });
     }
 
     /// Publishes the tags and frames that `next` gives in the next claims, `count` of them or as many as

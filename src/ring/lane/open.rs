@@ -20,7 +20,7 @@ use crate::sync::{Ordering, fence, raise};
 use std::ops::Range;
 
 /// How many chunks are opened ahead at most.
-const AHEAD: u64 = 4;
+const AHEAD: u64 = 8;
 
 impl<T> Lane<T> {
     /// Opens `index`'s chunk for its lap, unless another does first; returns the gate's new word.
@@ -81,21 +81,16 @@ impl<T> Lane<T> {
     fn open_ahead(&self, start: u64) {
         let (chunk, laps) = (self.geometry.chunk(), self.geometry.laps(start));
         let first = self.geometry.place(start);
-        let places = first..self.geometry.places().min(first + (AHEAD * chunk) as usize);
+        let end = self.geometry.places().min(first + (AHEAD * chunk) as usize);
         // While the chunk behind is filled: all lines at once, and not one by one behind a locked instruction.
-        self.slots.fetch(places.clone(), !self.counts());
+        self.slots.fetch(first..end, !self.counts());
         // Acquire: as in `open_next`.
         let limit = self.bounds.limit.load(Ordering::Acquire);
+        let end = limit.min(start + (end - first) as u64);
+        // If a place was void the last time, the gate has another word.
+        let gate = self.geometry.clear_gate(laps - 1);
         let (mut opened, mut voids) = (start, 0);
-        for places in places
-            .step_by(chunk as usize)
-            .map(|first| first..first + chunk as usize)
-        {
-            if opened + chunk > limit || !self.slots.all_finished(places, laps - 1) {
-                break;
-            }
-            // If a place was void then, the gate has another word.
-            let gate = self.geometry.clear_gate(laps - 1);
+        while opened + chunk <= end && self.slots.all_finished(self.places(opened), laps - 1) {
             match self.count_voids(opened, gate) {
                 Some(below) if self.decide(opened, gate, 0) => voids = below,
                 _ => break,
