@@ -2,7 +2,8 @@
 //!
 //! Each of the three is an array of its own. Stamps are what readers look at, and what those pass over who
 //! want something else; numbers are written only in lanes whose indices are not numbers themselves; a frame
-//! takes its own size and no more. A publish of a word touches a quarter of a cache line.
+//! takes its own size and no more. A publish of a word touches a quarter of a cache line, or three eighths.
+//! A fourth array is hardly ever touched: fences that lie further than right behind their frame.
 //!
 //! Invariants, kept by the lane, on which this file's `unsafe` rests:
 //! - **S1 one owner**: between the grant of an index and the stamp of that index, exactly one
@@ -31,14 +32,20 @@ pub(crate) struct Numbered {
     pub(crate) fence: u64,
 }
 
-/// A place's number or frame, initialised or not.
+/// Marks the number of a frame whose fence is not right behind it.
+const FENCED: u64 = 1 << 63;
+const _: () = assert!(super::MAX_SEQUENCE < FENCED);
+
+/// A place's number, fence or frame, initialised or not.
 type Cell<T> = UnsafeCell<MaybeUninit<T>>;
 
 /// See the module.
 pub(crate) struct Slots<T> {
     /// As many as there are numbers and frames: a power of two, at least 1.
     stamps: Box<[AtomicU64]>,
-    numbers: Box<[Cell<Numbered>]>,
+    /// Sequence numbers, marked if there is a fence.
+    numbers: Box<[Cell<u64>]>,
+    fences: Box<[Cell<u64>]>,
     frames: Box<[Cell<T>]>,
     geometry: Geometry,
 }
@@ -59,6 +66,7 @@ impl<T> Slots<T> {
         Slots {
             stamps: zeroed_words(places),
             numbers: unused_cells(places),
+            fences: unused_cells(places),
             frames: unused_cells(places),
             geometry,
         }
@@ -121,11 +129,12 @@ impl<T> Slots<T> {
         let slot = Slot {
             stamp: self.at(&self.stamps, index),
             number: self.at(&self.numbers, index),
+            fence: self.at(&self.fences, index),
             frame: self.at(&self.frames, index),
         };
         let done = Stamp::done(self.geometry.laps(index), tag);
         // SAFETY: by the caller.
-        unsafe { slot.write(done, numbered, frame) }
+        unsafe { slot.write(index, done, numbered, frame) }
     }
 
     /// [Writes](Self::write) the tags, numbers and frames that `next` gives for `indices`, as long as it gives
@@ -142,18 +151,20 @@ impl<T> Slots<T> {
     ) -> u64 {
         let (places, laps) = self.places(&indices);
         let (stamps, numbers) = (&self.stamps[places.clone()], &self.numbers[places.clone()]);
-        let slots = stamps.iter().zip(numbers).zip(&self.frames[places]);
-        for (index, ((stamp, number), frame)) in (indices.start..).zip(slots) {
+        let (fences, frames) = (&self.fences[places.clone()], &self.frames[places]);
+        let slots = stamps.iter().zip(numbers).zip(fences).zip(frames);
+        for (index, (((stamp, number), fence), frame)) in (indices.start..).zip(slots) {
             let Some((tag, numbered, new)) = next(index) else {
                 return index;
             };
             let slot = Slot {
                 stamp,
                 number,
+                fence,
                 frame,
             };
             // SAFETY: by the caller.
-            replaced(unsafe { slot.write(Stamp::done(laps, tag), numbered, new) });
+            replaced(unsafe { slot.write(index, Stamp::done(laps, tag), numbered, new) });
         }
         indices.start + stamps.len() as u64
     }
@@ -186,9 +197,17 @@ impl<T> Slots<T> {
     /// S3 holds for `index`, and it was written with a number.
     #[inline(always)]
     pub(crate) unsafe fn numbered(&self, index: u64) -> Numbered {
-        // SAFETY: S3: the number is initialised and no writer is there until the pin goes.
-        self.at(&self.numbers, index)
-            .with(|cell| unsafe { (*cell).assume_init() })
+        // SAFETY: S3: the number is initialised, so is the fence if it says so, and no writer is there until
+        // the pin goes.
+        let read = |cell: &Cell<u64>| cell.with(|cell| unsafe { (*cell).assume_init() });
+        let number = read(self.at(&self.numbers, index));
+        Numbered {
+            sequence: number & !FENCED,
+            fence: match number & FENCED {
+                0 => index + 1,
+                _ => read(self.at(&self.fences, index)),
+            },
+        }
     }
 
     /// Lends `index`'s frame to `f`.
@@ -232,7 +251,8 @@ impl<T> Slots<T> {
 /// A place.
 struct Slot<'a, T> {
     stamp: &'a AtomicU64,
-    number: &'a Cell<Numbered>,
+    number: &'a Cell<u64>,
+    fence: &'a Cell<u64>,
     frame: &'a Cell<T>,
 }
 
@@ -242,7 +262,13 @@ impl<T> Slot<'_, T> {
     /// # Safety
     /// As there.
     #[inline(always)]
-    unsafe fn write(self, done: Stamp, numbered: Option<Numbered>, frame: T) -> Option<T> {
+    unsafe fn write(
+        self,
+        index: u64,
+        done: Stamp,
+        numbered: Option<Numbered>,
+        frame: T,
+    ) -> Option<T> {
         // Relaxed: the stamp was last stored by the previous owner, whose store happens before
         // this owner's grant (S1).
         let holds_frame = || Stamp(self.stamp.load(Ordering::Relaxed)).holds_frame();
@@ -256,11 +282,16 @@ impl<T> Slot<'_, T> {
                 old
             }
         });
-        if let Some(numbered) = numbered {
-            self.number.with_mut(|cell| {
-                // SAFETY: as for the frame.
-                unsafe { (*cell).write(numbered) };
-            });
+        if let Some(Numbered { sequence, fence }) = numbered {
+            let fenced = if fence > index + 1 { FENCED } else { 0 };
+            // SAFETY: as for the frame.
+            let put = |cell: &Cell<u64>, word| {
+                cell.with_mut(|cell| unsafe { (*cell).write(word) });
+            };
+            put(self.number, sequence | fenced);
+            if fenced != 0 {
+                put(self.fence, fence);
+            }
         }
         // Release: whoever acquires this stamp sees frame and number. PAIR: `stamp`, `all_finished`, `lend`.
         self.stamp.store(done.0, Ordering::Release);
@@ -338,6 +369,12 @@ mod tests {
             assert!(slots.write(4, 0, numbered(9), frame.clone()).is_some());
             assert_eq!(slots.numbered(4).sequence, 9);
             slots.leave(1);
+            assert_eq!(slots.numbered(4).fence, 9);
+            slots.write(6, 0, numbered(7), frame.clone());
+            assert_eq!(
+                (slots.numbered(6).sequence, slots.numbered(6).fence),
+                (7, 7)
+            );
         }
         assert_eq!(Arc::strong_count(&frame), 2);
         drop(slots);

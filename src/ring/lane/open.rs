@@ -75,22 +75,29 @@ impl<T> Lane<T> {
         }
     }
 
-    /// Opens the chunks from `start` on, those behind it being open, as long as that is simple: no look at the
-    /// pins, nothing void, and not beyond the last place.
+    /// Opens the chunks from `start` on, those behind it being open, if that is simple: no look at the pins,
+    /// nothing void, and not beyond the last place.
     #[inline(always)]
     fn open_ahead(&self, start: u64) {
         let (chunk, laps) = (self.geometry.chunk(), self.geometry.laps(start));
         let first = self.geometry.place(start);
-        let end = self.geometry.places().min(first + (AHEAD * chunk) as usize);
+        let last = self.geometry.places().min(first + (AHEAD * chunk) as usize);
         // While the chunk behind is filled: all lines at once, and not one by one behind a locked instruction.
-        self.slots.fetch(first..end, !self.counts());
+        self.slots.fetch(first..last, !self.counts());
         // Acquire: as in `open_next`.
         let limit = self.bounds.limit.load(Ordering::Acquire);
-        let end = limit.min(start + (end - first) as u64);
+        let end = limit.min(start + (last - first) as u64);
+        if end <= start
+            || !self
+                .slots
+                .all_finished(first..first + (end - start) as usize, laps - 1)
+        {
+            return;
+        }
         // If a place was void the last time, the gate has another word.
         let gate = self.geometry.clear_gate(laps - 1);
         let (mut opened, mut voids) = (start, 0);
-        while opened + chunk <= end && self.slots.all_finished(self.places(opened), laps - 1) {
+        while opened < end {
             match self.count_voids(opened, gate) {
                 Some(below) if self.decide(opened, gate, 0) => voids = below,
                 _ => break,
