@@ -113,11 +113,15 @@ pub struct Subscription<T> {
     /// Where it waits, once it has.
     seat: Option<Seat>,
     away: Away,
+    /// How many frames should be ahead of it in a flood.
+    far: u64,
 }
 
 impl<T> Subscription<T> {
     pub(crate) fn new(core: Arc<Core<T>>, cursors: Vec<Cursor>, filter: Option<TagFilter>) -> Self {
         let lanes = cursors.len();
+        let windows = core.lanes.iter().map(|lane| lane.geometry().window());
+        let far = away::FAR.min(windows.min().unwrap_or(0) as u64 / 8);
         Subscription {
             everything: lanes == core.lanes.len() && filter.is_none(),
             core,
@@ -133,6 +137,7 @@ impl<T> Subscription<T> {
             expired_below: 0,
             seat: None,
             away: Away::default(),
+            far,
         }
     }
 
@@ -232,8 +237,8 @@ impl<T> Subscription<T> {
     /// Gives what is there, under one pin and without a look at what publishers write: the
     /// cheapest way to keep up. At most a batch of each lane; returns how many deliveries it made.
     ///
-    /// A subscription that keeps up with publishers who flood the ring may stay here for up to two microseconds
-    /// after a batch, so that the next one is worth it (see `subscription/away.rs`).
+    /// A subscription that keeps up with publishers who flood the ring may stay here for some microseconds
+    /// after a batch, so that it does not hinder them (see `subscription/away.rs`).
     ///
     /// The frames are borrowed from the ring. A visitor that sleeps holds its batch's slots, which
     /// publishers then pass over; it delays nobody, and the frames stay valid.
@@ -255,7 +260,10 @@ impl<T> Subscription<T> {
         });
         if polled != Polled::More {
             let mut away = self.away;
-            away.after(count, || self.approach());
+            away.after(self.far, || {
+                let numbered = self.core.numbered().unwrap_or(0);
+                numbered.saturating_sub(self.last + 1)
+            });
             self.away = away;
         }
         count
@@ -372,8 +380,10 @@ impl<T> Subscription<T> {
             if let Some(ControlFlow::Break(())) = flow {
                 return ControlFlow::Break(());
             }
-            self.run(at, until, visit)?;
-            self.refresh(at);
+            if self.refresh(at) == Head::Ready(number + 1) {
+                self.run(at, until, visit)?;
+                self.refresh(at);
+            }
         }
     }
 

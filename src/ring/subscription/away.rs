@@ -1,58 +1,55 @@
-//! Staying away: a reader that keeps up with a flood leaves the line alone that is being written.
+//! Staying away: a reader that keeps up with a flood leaves the lines alone that are being written.
 //!
 //! Who has read all that there is and looks again at once takes the line from the publisher's cache that it
-//! is writing to, for each frame. So after a short batch the reader may stay away for a moment, up to one
-//! or two microseconds, and then finds many frames for the price of one. It does so only while that pays: as
-//! soon as nothing came meanwhile, nobody is publishing right now, and the next hundred short batches are
-//! ended at once. A frame that comes alone, or in a burst, is not held back.
+//! is writing to, for each frame; and the processor, which sees a reader go along an array, fetches the next
+//! lines as well, those that the publisher is about to write. So after a batch the reader looks how many frames
+//! there are ahead of it, and if that is less than [`FAR`], stays away for a moment until it is. It does so only
+//! while that pays: as soon as fewer frames come than one for some pauses, it goes on with what there is, and
+//! the next hundred batches are ended at once. A frame that comes alone, or in a burst, is not held back.
 
 use crate::sync::pause;
 
-/// A batch of so many frames is not short: the reader is behind.
-const SHORT: usize = 64;
-/// How many pauses it stays away at first, and at most.
-const LEAST: u32 = 8;
-const MOST: u32 = 128;
-/// It stays away longer if so many pauses bring a frame, at the least.
-const PAUSES_A_FRAME: u32 = 8;
-/// How many short batches end at once after staying away brought nothing.
-const REST: u32 = 128;
+/// How many frames should be ahead.
+pub(super) const FAR: u64 = 1_024;
+/// How many pauses pass before the second look; as many as so far before each further one.
+const LEAST: u64 = 8;
+/// How many pauses it stays away at most.
+const MOST: u64 = 512;
+/// It stays away only while so many pauses bring a frame, at the least.
+const PAUSES_A_FRAME: u64 = 8;
+/// How many batches end at once after staying away brought too little.
+const REST: u32 = 32;
 
 /// See the module.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Away {
-    pauses: u32,
     rest: u32,
 }
 
 impl Away {
-    /// To be called when a batch of `count` frames ended because there were no more; `came` says
-    /// whether there are now.
+    /// To be called when a batch ended, if `far` frames ahead are enough. `ahead` says how many there are.
     #[inline(always)]
-    pub(super) fn after(&mut self, count: usize, came: impl FnOnce() -> bool) {
-        if count >= SHORT {
-            return;
-        }
+    pub(super) fn after(&mut self, far: u64, ahead: impl FnMut() -> u64) {
         if self.rest > 0 {
             self.rest -= 1;
-            return;
+        } else {
+            self.stay(far, ahead);
         }
-        self.stay(count as u32, came);
     }
 
-    #[cold]
-    fn stay(&mut self, count: u32, came: impl FnOnce() -> bool) {
-        self.pauses = match self.pauses {
-            0 => LEAST,
-            pauses if count * PAUSES_A_FRAME >= pauses => MOST.min(2 * pauses),
-            pauses => pauses / 2,
-        };
-        (0..self.pauses).for_each(|_| pause());
-        if self.pauses < LEAST || !came() {
-            *self = Away {
-                pauses: 0,
-                rest: REST,
-            };
+    #[inline(never)]
+    fn stay(&mut self, far: u64, mut ahead: impl FnMut() -> u64) {
+        let first = ahead();
+        let (mut now, mut stayed) = (first, 0);
+        while now < far && stayed < MOST {
+            let more = stayed.max(LEAST);
+            (0..more).for_each(|_| pause());
+            stayed += more;
+            now = ahead();
+            if now.saturating_sub(first) * PAUSES_A_FRAME < stayed {
+                self.rest = REST;
+                return;
+            }
         }
     }
 }
@@ -61,43 +58,35 @@ impl Away {
 mod tests {
     use super::*;
 
-    /// What `after` does for these batches: how long it stays away after each.
-    fn pauses(away: &mut Away, batches: impl IntoIterator<Item = (usize, bool)>) -> Vec<u32> {
-        let stay = |(count, came)| {
-            let mut asked = false;
-            away.after(count, || {
-                asked = true;
-                came
-            });
-            if asked { away.pauses } else { 0 }
-        };
-        batches.into_iter().map(stay).collect()
+    /// How often it looks after a batch, if so many frames are ahead then and so many come between looks.
+    fn looks(away: &mut Away, ahead: u64, coming: impl Fn(u64) -> u64) -> u64 {
+        let mut looks = 0;
+        away.after(FAR, || {
+            looks += 1;
+            ahead + coming(looks - 1)
+        });
+        looks
     }
 
     #[test]
-    fn it_stays_away_longer_while_frames_come() {
-        let flood = [
-            (1, true),
-            (2, true),
-            (9, true),
-            (20, true),
-            (40, true),
-            (63, true),
-        ];
+    fn it_stays_away_while_many_come_but_not_for_long() {
         let mut away = Away::default();
-        assert_eq!(pauses(&mut away, flood), [8, 16, 32, 64, 128, 128]);
-        // Behind: there is no reason to wait, and none to forget.
-        assert_eq!(pauses(&mut away, [(64, true), (20, true)]), [0, 128]);
-        // Fewer come.
-        assert_eq!(pauses(&mut away, [(2, true), (2, true)]), [64, 32]);
+        // Far enough at once, or soon.
+        assert_eq!(looks(&mut away, FAR, |_| 0), 1);
+        assert_eq!(looks(&mut away, 0, |look| look * FAR / 3), 4);
+        // 8, 16, 32, 64, 128, 256 and 512 pauses.
+        assert_eq!(looks(&mut away, 0, |look| look * 64), 8);
+        assert_eq!(looks(&mut away, 0, |look| look * 64), 8);
     }
 
     #[test]
-    fn it_does_not_stay_away_when_nothing_comes() {
+    fn it_does_not_stay_away_when_few_come() {
         let mut away = Away::default();
-        pauses(&mut away, [(1, false)]);
-        let single = pauses(&mut away, (0..REST).map(|_| (1, true)));
-        assert!(single.iter().all(|&pauses| pauses == 0));
-        assert_eq!(pauses(&mut away, [(1, true)]), [LEAST]);
+        assert_eq!(looks(&mut away, 500, |_| 0), 2);
+        assert!((0..REST).all(|_| looks(&mut away, 0, |_| FAR) == 0));
+        // As many as there should be after the second look, and then no more.
+        assert_eq!(looks(&mut away, 0, |look| look.min(1)), 3);
+        assert!((0..REST).all(|_| looks(&mut away, 0, |_| FAR) == 0));
+        assert_eq!(looks(&mut away, 0, |_| FAR), 1);
     }
 }
