@@ -49,9 +49,10 @@ use self::clear::Clear;
 use self::count::Count;
 use self::lapped::Straddlers;
 use super::MAX_SEQUENCE;
+use super::array::{Array, words};
 use super::geometry::Geometry;
 use super::pins::PinTable;
-use super::slots::{Numbered, Slots, zeroed_words};
+use super::slots::{Numbered, Slots};
 use super::tag::TagFilter;
 use crate::sync::{AtomicU64, Ordering};
 use crossbeam_utils::CachePadded;
@@ -64,9 +65,9 @@ pub(crate) struct Lane<T> {
     tail: CachePadded<AtomicU64>,
     bounds: CachePadded<Bounds>,
     clear: CachePadded<Clear>,
-    gates: Box<[AtomicU64]>,
+    gates: Array<AtomicU64>,
     /// How often a place that is void had been opened when it was last granted; else an older such number.
-    granted: Box<[AtomicU64]>,
+    granted: Array<AtomicU64>,
     straddlers: Straddlers,
     /// For a lane whose indices are numbers.
     count: Option<Count>,
@@ -124,8 +125,8 @@ impl<T> Lane<T> {
                 voided: AtomicU64::new(0),
             }),
             clear: CachePadded::new(Clear::default()),
-            gates: zeroed_words(geometry.gates()),
-            granted: zeroed_words(places),
+            gates: words(geometry.gates()),
+            granted: words(places),
             straddlers: Straddlers::new(&geometry),
             count: counts_from.map(|first| Count::new(first, &geometry)),
             slots: Slots::new(geometry),

@@ -43,6 +43,8 @@
 //! *Publish* is lock-free, and bounded: a claim that finds its slot held claims another, at most as
 //! often as the lane has places, then fails with [`PublishError::Stuck`]. *Poll* is wait-free.
 
+#[allow(unsafe_code, reason = "allocates")]
+mod array;
 mod batch;
 mod core;
 #[allow(unsafe_code, reason = "reads slots under pins")]

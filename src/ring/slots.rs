@@ -14,10 +14,10 @@
 //! - **S3 reads are of finished frames**: `read`, `numbered` and `lend` are called for index `i` only under
 //!   a pin that covers `i`; the first two after an acquire load of a stamp that says that it is done.
 
+use super::array::{Array, Cell, cells, words};
 use super::geometry::Geometry;
 use super::stamp::Stamp;
-use crate::sync::{AtomicU64, Ordering, UnsafeCell, fetch_to_write};
-use std::mem::MaybeUninit;
+use crate::sync::{AtomicU64, Ordering, fetch_to_write};
 use std::ops::{ControlFlow, Range};
 
 /// How many bytes of each array are fetched ahead at once, at most.
@@ -36,17 +36,14 @@ pub(crate) struct Numbered {
 const FENCED: u64 = 1 << 63;
 const _: () = assert!(super::MAX_SEQUENCE < FENCED);
 
-/// A place's number, fence or frame, initialised or not.
-type Cell<T> = UnsafeCell<MaybeUninit<T>>;
-
 /// See the module.
 pub(crate) struct Slots<T> {
     /// As many as there are numbers and frames: a power of two, at least 1.
-    stamps: Box<[AtomicU64]>,
+    stamps: Array<AtomicU64>,
     /// Sequence numbers, marked if there is a fence.
-    numbers: Box<[Cell<u64>]>,
-    fences: Box<[Cell<u64>]>,
-    frames: Box<[Cell<T>]>,
+    numbers: Array<Cell<u64>>,
+    fences: Array<Cell<u64>>,
+    frames: Array<Cell<T>>,
     geometry: Geometry,
 }
 
@@ -64,10 +61,10 @@ impl<T> Slots<T> {
         let places = geometry.places();
         assert!(places.is_power_of_two());
         Slots {
-            stamps: zeroed_words(places),
-            numbers: unused_cells(places),
-            fences: unused_cells(places),
-            frames: unused_cells(places),
+            stamps: words(places),
+            numbers: cells(places, 8),
+            fences: cells(places, 16),
+            frames: cells(places, 24),
             geometry,
         }
     }
@@ -304,7 +301,7 @@ impl<T> Drop for Slots<T> {
         if !std::mem::needs_drop::<T>() {
             return;
         }
-        for (stamp, frame) in self.stamps.iter().zip(&self.frames) {
+        for (stamp, frame) in self.stamps.iter().zip(self.frames.iter()) {
             // Relaxed: `&mut self` is alone, and its existence happens after every other access.
             if Stamp(stamp.load(Ordering::Relaxed)).holds_frame() {
                 // SAFETY: the stamp says that the frame is initialised, and `&mut self` is alone.
@@ -312,34 +309,6 @@ impl<T> Drop for Slots<T> {
             }
         }
     }
-}
-
-/// `n` cells that hold nothing.
-fn unused_cells<T>(n: usize) -> Box<[Cell<T>]> {
-    #[cfg(not(any(loom, shuttle)))]
-    {
-        let cells = Box::into_raw(Box::<[T]>::new_uninit_slice(n));
-        // SAFETY: the cell is transparent, and its content may be uninitialised; the Box is the only owner.
-        unsafe { Box::from_raw(cells as *mut [Cell<T>]) }
-    }
-    #[cfg(any(loom, shuttle))]
-    (0..n)
-        .map(|_| UnsafeCell::new(MaybeUninit::uninit()))
-        .collect()
-}
-
-/// `n` words of value 0, allocated like [`Slots`].
-pub(crate) fn zeroed_words(n: usize) -> Box<[AtomicU64]> {
-    #[cfg(not(any(loom, shuttle)))]
-    {
-        const { assert!(align_of::<AtomicU64>() == align_of::<u64>()) };
-        let words = Box::into_raw(vec![0u64; n].into_boxed_slice());
-        // SAFETY: AtomicU64 has the size and bit validity of u64, and here its alignment; the Box
-        // is the only owner.
-        unsafe { Box::from_raw(words as *mut [AtomicU64]) }
-    }
-    #[cfg(any(loom, shuttle))]
-    (0..n).map(|_| AtomicU64::new(0)).collect()
 }
 
 #[cfg(all(test, not(any(loom, shuttle))))]

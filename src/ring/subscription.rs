@@ -260,9 +260,8 @@ impl<T> Subscription<T> {
         });
         if polled != Polled::More {
             let mut away = self.away;
-            away.after(self.far, || {
-                let numbered = self.core.numbered().unwrap_or(0);
-                numbered.saturating_sub(self.last + 1)
+            away.after(self.last + 1, self.far, || {
+                self.core.numbered().unwrap_or(self.last)
             });
             self.away = away;
         }

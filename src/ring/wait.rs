@@ -29,7 +29,7 @@
 //! seats than there were sleepers at once in each of its rooms. A walker that stood at a seat
 //! while it changed hands may wake its new holder for nothing; that one looks again and sleeps.
 
-use super::slots::zeroed_words;
+use super::array::{Array, words};
 use super::table::{MAX_ROWS, Table};
 use super::tag::TagFilter;
 use crate::sync::{
@@ -133,7 +133,7 @@ pub(crate) struct Waiters {
     /// How many rooms a shard has for single keys; one more is for any.
     rooms: usize,
     /// The rooms, shard by shard: one above the row of the first seat.
-    heads: Box<[AtomicU64]>,
+    heads: Array<AtomicU64>,
     /// How many sleep wide.
     wide_asleep: CachePadded<AtomicUsize>,
     wide_room: AtomicU64,
@@ -150,7 +150,7 @@ impl Waiters {
         Waiters {
             watches: (0..shards).map(|_| CachePadded::default()).collect(),
             rooms,
-            heads: zeroed_words(shards * (rooms + 1)),
+            heads: words(shards * (rooms + 1)),
             wide_asleep: CachePadded::new(AtomicUsize::new(0)),
             wide_room: AtomicU64::new(0),
             seats: Table::new(),

@@ -21,9 +21,9 @@
 //! Who acquired a gate's word sees all decisions on chunks behind it, each opener having acquired the last
 //! one. So who finds that no place was ever made void, after that, knows that there is none below.
 
+use super::super::array::{Array, words};
 use super::super::geometry::Geometry;
 use super::super::pins::PinTable;
-use super::super::slots::zeroed_words;
 use super::{Block, ClaimError, Lane};
 use crate::sync::{AtomicU64, Ordering, raise};
 use std::ops::Range;
@@ -36,17 +36,17 @@ pub(super) struct Count {
     /// The number of index 0.
     first: u64,
     /// The voids below each chunk, for its last laps.
-    voids: Box<[AtomicU64]>,
+    voids: Array<AtomicU64>,
     /// The voids below the index of a place whose owner was passed by.
-    passed_by: Box<[AtomicU64]>,
+    passed_by: Array<AtomicU64>,
 }
 
 impl Count {
     pub(super) fn new(first: u64, geometry: &Geometry) -> Self {
         Count {
             first,
-            voids: zeroed_words(geometry.gates() * LAPS as usize),
-            passed_by: zeroed_words(geometry.places()),
+            voids: words(geometry.gates() * LAPS as usize),
+            passed_by: words(geometry.places()),
         }
     }
 

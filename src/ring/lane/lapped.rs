@@ -15,15 +15,16 @@
 //! and a bound still. A straddler more than a lap behind the tail may be looked for a lap too late,
 //! and is noted for the whole lane as well.
 
+use super::super::array::{Array, words};
 use super::super::geometry::Geometry;
-use super::super::slots::{Numbered, zeroed_words};
+use super::super::slots::Numbered;
 use super::Lane;
 use crate::sync::{AtomicU64, Ordering, raise};
 
 /// See the module.
 pub(super) struct Straddlers {
     /// By chunk and parity of the lap.
-    numbers: Box<[AtomicU64]>,
+    numbers: Array<AtomicU64>,
     /// Of those more than a lap behind.
     late: AtomicU64,
 }
@@ -31,7 +32,7 @@ pub(super) struct Straddlers {
 impl Straddlers {
     pub(super) fn new(geometry: &Geometry) -> Self {
         Straddlers {
-            numbers: zeroed_words(2 * geometry.gates()),
+            numbers: words(2 * geometry.gates()),
             late: AtomicU64::new(0),
         }
     }

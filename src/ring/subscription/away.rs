@@ -2,14 +2,14 @@
 //!
 //! Who has read all that there is and looks again at once takes the line from the publisher's cache that it
 //! is writing to, for each frame; and the processor, which sees a reader go along an array, fetches the next
-//! lines as well, those that the publisher is about to write. So after a batch the reader looks how many frames
-//! there are ahead of it, and if that is less than [`FAR`], stays away for a moment until it is. It does so only
-//! while that pays: as soon as fewer frames come than one for some pauses, it goes on with what there is, and
-//! the next hundred batches are ended at once. A frame that comes alone, or in a burst, is not held back.
+//! lines as well, those that the publisher is about to write. So a reader that has come near looks how many
+//! frames there are ahead of it after a batch, and stays away for a moment until there are [`FAR`]. It does so
+//! only while that pays: as soon as fewer frames come than one for some pauses, it goes on with what there
+//! is, and the next few batches are ended at once. A frame that comes alone, or in a burst, is not held back.
 
 use crate::sync::pause;
 
-/// How many frames should be ahead.
+/// How many frames should be ahead. Half as many are near.
 pub(super) const FAR: u64 = 1_024;
 /// How many pauses pass before the second look; as many as so far before each further one.
 const LEAST: u64 = 8;
@@ -24,29 +24,33 @@ const REST: u32 = 32;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Away {
     rest: u32,
+    /// Below which number there were frames at the last look.
+    seen: u64,
 }
 
 impl Away {
-    /// To be called when a batch ended, if `far` frames ahead are enough. `ahead` says how many there are.
+    /// To be called when a batch ended before number `next`, if `far` frames ahead are enough. `numbered` says
+    /// below which number there are frames.
     #[inline(always)]
-    pub(super) fn after(&mut self, far: u64, ahead: impl FnMut() -> u64) {
+    pub(super) fn after(&mut self, next: u64, far: u64, numbered: impl FnMut() -> u64) {
         if self.rest > 0 {
             self.rest -= 1;
-        } else {
-            self.stay(far, ahead);
+        } else if self.seen < next + far / 2 {
+            self.stay(next + far, numbered);
         }
     }
 
     #[inline(never)]
-    fn stay(&mut self, far: u64, mut ahead: impl FnMut() -> u64) {
-        let first = ahead();
-        let (mut now, mut stayed) = (first, 0);
-        while now < far && stayed < MOST {
+    fn stay(&mut self, far: u64, mut numbered: impl FnMut() -> u64) {
+        let first = numbered();
+        let mut stayed = 0;
+        self.seen = first;
+        while self.seen < far && stayed < MOST {
             let more = stayed.max(LEAST);
             (0..more).for_each(|_| pause());
             stayed += more;
-            now = ahead();
-            if now.saturating_sub(first) * PAUSES_A_FRAME < stayed {
+            self.seen = numbered();
+            if self.seen.saturating_sub(first) * PAUSES_A_FRAME < stayed {
                 self.rest = REST;
                 return;
             }
@@ -58,12 +62,12 @@ impl Away {
 mod tests {
     use super::*;
 
-    /// How often it looks after a batch, if so many frames are ahead then and so many come between looks.
-    fn looks(away: &mut Away, ahead: u64, coming: impl Fn(u64) -> u64) -> u64 {
+    /// How often it looks after a batch that ended before `next`, if it finds these.
+    fn looks(away: &mut Away, next: u64, numbered: impl Fn(u64) -> u64) -> u64 {
         let mut looks = 0;
-        away.after(FAR, || {
+        away.after(next, FAR, || {
             looks += 1;
-            ahead + coming(looks - 1)
+            numbered(looks - 1)
         });
         looks
     }
@@ -71,10 +75,12 @@ mod tests {
     #[test]
     fn it_stays_away_while_many_come_but_not_for_long() {
         let mut away = Away::default();
-        // Far enough at once, or soon.
-        assert_eq!(looks(&mut away, FAR, |_| 0), 1);
-        assert_eq!(looks(&mut away, 0, |look| look * FAR / 3), 4);
+        // Far enough at once, and as long as it has not come near.
+        assert_eq!(looks(&mut away, 0, |_| 2 * FAR), 1);
+        assert_eq!(looks(&mut away, FAR, |_| 0), 0);
+        assert_eq!(looks(&mut away, 2 * FAR, |look| (6 + look) * FAR / 3), 4);
         // 8, 16, 32, 64, 128, 256 and 512 pauses.
+        let mut away = Away::default();
         assert_eq!(looks(&mut away, 0, |look| look * 64), 8);
         assert_eq!(looks(&mut away, 0, |look| look * 64), 8);
     }
@@ -82,9 +88,10 @@ mod tests {
     #[test]
     fn it_does_not_stay_away_when_few_come() {
         let mut away = Away::default();
-        assert_eq!(looks(&mut away, 500, |_| 0), 2);
+        assert_eq!(looks(&mut away, 0, |_| 500), 2);
         assert!((0..REST).all(|_| looks(&mut away, 0, |_| FAR) == 0));
         // As many as there should be after the second look, and then no more.
+        let mut away = Away::default();
         assert_eq!(looks(&mut away, 0, |look| look.min(1)), 3);
         assert!((0..REST).all(|_| looks(&mut away, 0, |_| FAR) == 0));
         assert_eq!(looks(&mut away, 0, |_| FAR), 1);
