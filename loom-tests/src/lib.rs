@@ -47,19 +47,34 @@ pub fn deep() -> bool {
     std::env::var_os("FRAMEBUS_DEEP_MODELS").is_some()
 }
 
-/// A ring of one shard with lanes of the given places, chunks of `chunk`, no slack, pins of one.
+/// A ring of one shard with lanes of the given places, chunks of `chunk`, no slack, pins of one. Numbers come
+/// from a counter, as in a ring of several shards.
 pub fn tiny(places: u64, chunk: u64) -> Boxes {
+    apart(Geometry::exact(places, chunk, 0, 1))
+}
+
+/// The same of such lanes.
+pub fn apart(lane: Geometry) -> Boxes {
+    Ring::with_counter(&config(1, lane))
+}
+
+/// The same ring as [`tiny`], whose lane of ordinary frames counts: numbers are its indices.
+pub fn counted(places: u64, chunk: u64) -> Boxes {
     shards(1, Geometry::exact(places, chunk, 0, 1))
 }
 
 /// A ring of so many shards whose lanes are all alike.
 pub fn shards(shards: usize, lane: Geometry) -> Boxes {
-    Ring::new(&RingConfig {
+    Ring::new(&config(shards, lane))
+}
+
+fn config(shards: usize, lane: Geometry) -> RingConfig {
+    RingConfig {
         shards,
         frames: lane,
         terminals: lane,
         after: 0,
-    })
+    }
 }
 
 /// A subscription to everything from the start.

@@ -10,8 +10,8 @@ use loom::{
     thread,
 };
 use loom_tests::{
-    Boxes, FRAME, Got, TERMINAL, check, deep, everything, publish, publisher, reader, rest, shards,
-    tiny,
+    Boxes, FRAME, Got, TERMINAL, apart, check, deep, everything, publish, publisher, reader, rest,
+    shards, tiny,
 };
 
 /// Proves: one publisher laps a reader twice without overwriting what it reads, and what it lost is
@@ -164,7 +164,7 @@ fn a_claimer_that_comes_late_to_a_chunk() {
 #[test]
 fn two_extenders_at_once() {
     check(1, || {
-        let ring = shards(1, Geometry::exact(4, 1, 1, 1));
+        let ring = apart(Geometry::exact(4, 1, 1, 1));
         let subscription = everything(&ring);
         assert_eq!(publish(&ring, FRAME, 0..3), 3);
         let second = publisher(&ring, FRAME, 3..5);
@@ -178,7 +178,7 @@ fn two_extenders_at_once() {
 /// was done with by then. Guards against: a limit that does not carry on what its extender saw.
 fn a_limit_raised_by_another(slack: u64, batches: u64) {
     check(2, move || {
-        let ring = shards(1, Geometry::exact(2, 1, slack, 1));
+        let ring = apart(Geometry::exact(2, 1, slack, 1));
         // One lane has all that matters here, and fewer steps.
         let select = Select::Terminals;
         let mut subscription = ring.subscribe(select, None, Start::Oldest).unwrap();

@@ -337,7 +337,7 @@ impl Cursor {
         until: u64,
         mut f: impl FnMut(u64, &T) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        if !self.waiting.is_empty() || self.next < self.pinned.start {
+        if !self.waiting.is_empty() || !self.pinned.contains(&self.next) {
             return ControlFlow::Continue(());
         }
         let (counts, next) = (lane.counts(), *last + 1);

@@ -50,7 +50,9 @@ impl<T> Lane<T> {
     #[inline(always)]
     pub(super) fn lengthen(&self, start: u64, end: u64, voids: u64) {
         let clear = &self.clear;
-        if end == start || self.number_at(end - 1, voids) > MAX_SEQUENCE {
+        // Where each place has a gate of its own, that says as much.
+        let one_each = self.geometry.chunk() == 1;
+        if one_each || end == start || self.number_at(end - 1, voids) > MAX_SEQUENCE {
             return;
         }
         // Relaxed: only compared. An older end begins a stretch where none had to.

@@ -80,17 +80,17 @@ impl<T> Lane<T> {
 
     /// The voids below an index that is the caller's.
     pub(super) fn voids_below_own(&self, index: u64) -> u64 {
+        let Some(count) = &self.count else {
+            return 0;
+        };
         // Relaxed: see the module.
         if self.bounds.voids.load(Ordering::Relaxed) == 0 {
             return 0;
         }
-        let passed_by = |count: &Count| {
+        self.voids_below(index + 1).unwrap_or_else(|| {
             // Relaxed: acquired with the gate, which has moved on.
             count.passed_by[self.geometry.place(index)].load(Ordering::Relaxed)
-        };
-        self.voids_below(index + 1)
-            .or_else(|| self.count.as_ref().map(passed_by))
-            .unwrap_or(0)
+        })
     }
 
     /// The number of the next index, as far as it is decided: every publish that has returned is numbered

@@ -19,7 +19,7 @@ use super::Lane;
 use crate::sync::{Ordering, fence, raise};
 use std::ops::Range;
 
-/// How many chunks are opened ahead at most.
+/// How many chunks are opened ahead at most, and no more than a lane's slack.
 const AHEAD: u64 = 8;
 
 impl<T> Lane<T> {
@@ -32,12 +32,13 @@ impl<T> Lane<T> {
         while start > 0 && !self.was_opened(start - chunk) {
             start -= chunk;
         }
-        while start <= last {
+        while start < last {
             self.open_next(start, pins);
             start += chunk;
         }
-        self.open_ahead(start);
-        self.gate_word(index)
+        let gate = self.open_next(last, pins);
+        self.open_ahead(last + chunk);
+        gate
     }
 
     /// Whether the chunk of an index was opened for its lap.
@@ -46,11 +47,13 @@ impl<T> Lane<T> {
         self.gate_laps(self.gate_word(index)) >= self.geometry.laps(index)
     }
 
-    /// Opens the chunk at `start`, unless another does first. Those behind it are open.
-    fn open_next(&self, start: u64, pins: &PinTable) {
+    /// Opens the chunk at `start`, unless another does first; returns its gate's word. Those behind it are open,
+    /// and acquired.
+    fn open_next(&self, start: u64, pins: &PinTable) -> u64 {
+        // For this lap or the last one: nothing older, since a chunk in between was acquired.
         let gate = self.gate_word(start);
         if self.gate_laps(gate) >= self.geometry.laps(start) {
-            return;
+            return gate;
         }
         // Acquire: PAIR: `raise` in `extend`. Reads that its scan saw ended happen before.
         let pinned =
@@ -69,10 +72,14 @@ impl<T> Lane<T> {
         if let Some(void) = void
             && let Some(below) = self.count_voids(start, gate)
             && self.decide(start, gate, void)
-            && void == 0
         {
-            self.lengthen(start, self.geometry.chunk_end(start), below);
+            if void == 0 {
+                self.lengthen(start, self.geometry.chunk_end(start), below);
+            }
+            return self.geometry.clear_gate(self.geometry.laps(start)) | void;
         }
+        // Another opened it.
+        self.gate_word(start)
     }
 
     /// Opens the chunks from `start` on, those behind it being open, if that is simple: no look at the pins,
@@ -81,7 +88,8 @@ impl<T> Lane<T> {
     fn open_ahead(&self, start: u64) {
         let (chunk, laps) = (self.geometry.chunk(), self.geometry.laps(start));
         let first = self.geometry.place(start);
-        let last = self.geometry.places().min(first + (AHEAD * chunk) as usize);
+        let ahead = (AHEAD * chunk).min(self.geometry.slack());
+        let last = self.geometry.places().min(first + ahead as usize);
         // While the chunk behind is filled: all lines at once, and not one by one behind a locked instruction.
         self.slots.fetch(first..last, !self.counts());
         // Acquire: as in `open_next`.
