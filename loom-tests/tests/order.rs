@@ -4,15 +4,15 @@
 use framebus::ring::{CLASS_BITS, Geometry, Route, Select, Start, TagFilter};
 use loom::thread;
 use loom_tests::{
-    FRAME, Got, TERMINAL, check, everything, publish, publisher, reader, rest, shards, tiny,
+    Boxes, FRAME, Got, TERMINAL, check, counted, deep, everything, publish, publisher, reader,
+    rest, shards, tiny,
 };
 
 /// Proves: two publishers in one shard are read in order, once each, also when they get index and
 /// number the other way round. Guards against: claim A, claim B, number B, number A.
-#[test]
-fn two_publishers_and_a_reader() {
-    check(3, || {
-        let ring = tiny(4, 1);
+fn two_publishers(ring: fn(u64, u64) -> Boxes, preemptions: usize) {
+    check(preemptions, move || {
+        let ring = ring(4, 1);
         let subscription = everything(&ring);
         let second = publisher(&ring, FRAME, 1..2);
         let reader = reader(subscription, 2);
@@ -22,23 +22,43 @@ fn two_publishers_and_a_reader() {
     });
 }
 
+#[test]
+fn two_publishers_and_a_reader() {
+    two_publishers(tiny, 2);
+}
+
+#[test]
+fn two_publishers_and_a_reader_counted() {
+    two_publishers(counted, 1);
+}
+
 /// Proves: what one thread published first has the lower number and comes first, and who was told
 /// of a publish by another thread publishes behind it. Guards against: numbers out of step.
-#[test]
-fn one_after_another_in_two_lanes() {
-    check(2, || {
-        let ring = tiny(4, 1);
+fn one_after_another(ring: fn(u64, u64) -> Boxes, first: u64, preemptions: usize) {
+    check(preemptions, move || {
+        let ring = ring(4, 1);
         let subscription = everything(&ring);
         let second = publisher(&ring, TERMINAL, 10..11);
         let reader = reader(subscription, 1);
-        let published = publish(&ring, FRAME, 0..2) + second.join().unwrap();
-        publish(&ring, FRAME, [2]);
+        let published = publish(&ring, FRAME, 0..first) + second.join().unwrap();
+        publish(&ring, FRAME, [first]);
         let got = rest(reader.join().unwrap(), published + 1);
         let place = |value| got.values().iter().position(|&it| it == value);
         assert!(place(0) < place(1), "{got:?}");
-        assert_eq!(got.values().last(), Some(&2));
+        assert_eq!(got.values().last(), Some(&first));
         assert!(place(10).is_some() && got.lost == 0);
     });
+}
+
+#[test]
+fn one_after_another_in_two_lanes() {
+    one_after_another(tiny, 2, 2);
+}
+
+/// The terminal frame gets its number from the other lane.
+#[test]
+fn one_after_another_in_two_lanes_counted() {
+    one_after_another(counted, 1, usize::from(deep()));
 }
 
 /// Proves: a reader of two shards gives one order. Guards against: a shard taken for empty by a tail
@@ -79,34 +99,47 @@ fn two_shards_in_batches() {
 
 /// Proves: a batch's numbers have no break, beside another publisher in the same lane, and are read
 /// in order. Guards against: a fence that does not cover the batch.
-#[test]
-fn a_batch_beside_a_publisher() {
-    check(2, || {
-        let ring = tiny(4, 1);
+fn a_batch_and_a_publisher(ring: fn(u64, u64) -> Boxes, count: u64, preemptions: usize) {
+    check(preemptions, move || {
+        let ring = ring(4, 1);
         let subscription = everything(&ring);
         let second = publisher(&ring, FRAME, 9..10);
         let reader = reader(subscription, 1);
         let mut values = 1..;
         let numbers = ring
-            .publish_all_with([FRAME, TERMINAL, FRAME], |_| {
-                Box::new(values.next().unwrap())
-            })
+            .publish_all_with(
+                [FRAME, TERMINAL, FRAME].into_iter().take(count as usize),
+                |_| Box::new(values.next().unwrap()),
+            )
             .unwrap();
-        let published = second.join().unwrap() + 3;
+        let published = second.join().unwrap() + count;
         let got = rest(reader.join().unwrap(), published);
         assert_eq!(got.lost, 0);
         assert!(
-            numbers.zip(1..4).all(|frame| got.frames.contains(&frame)),
+            numbers
+                .zip(1..=count)
+                .all(|frame| got.frames.contains(&frame)),
             "{got:?}"
         );
     });
+}
+
+#[test]
+fn a_batch_beside_a_publisher() {
+    a_batch_and_a_publisher(tiny, 3, 1);
+}
+
+/// The batch claims only what nobody else claimed meanwhile.
+#[test]
+fn a_batch_beside_a_publisher_counted() {
+    a_batch_and_a_publisher(counted, 2, usize::from(deep()));
 }
 
 /// Proves: the same for a reader who wants some of the batch only. Guards against: a fence that only
 /// the batch's first frame bears, which the reader passes over.
 #[test]
 fn a_batch_read_through_a_filter() {
-    check(2, || {
+    check(1, || {
         let ring = tiny(4, 1);
         let wanted = TagFilter {
             mask: 1 << CLASS_BITS,

@@ -10,21 +10,30 @@ use loom::{
     thread,
 };
 use loom_tests::{
-    Boxes, FRAME, Got, TERMINAL, apart, check, deep, everything, publish, publisher, reader, rest,
-    shards, tiny,
+    Boxes, FRAME, Got, TERMINAL, apart, check, counted, deep, everything, publish, publisher,
+    reader, rest, shards, tiny,
 };
 
 /// Proves: one publisher laps a reader twice without overwriting what it reads, and what it lost is
 /// counted. Guards against: an extender that misses a pin, a reader that misses the horizon.
-#[test]
-fn one_publisher_laps_a_reader_twice() {
-    check(2, || {
-        let ring = tiny(2, 1);
+fn laps_a_reader_twice(ring: fn(u64, u64) -> Boxes) {
+    check(2, move || {
+        let ring = ring(2, 1);
         let subscription = everything(&ring);
         let reader = reader(subscription, 1);
         let published = publish(&ring, FRAME, 0..4);
         rest(reader.join().unwrap(), published);
     });
+}
+
+#[test]
+fn one_publisher_laps_a_reader_twice() {
+    laps_a_reader_twice(tiny);
+}
+
+#[test]
+fn one_publisher_laps_a_reader_twice_counted() {
+    laps_a_reader_twice(counted);
 }
 
 /// Checks that no slot stayed with an owner that is gone: the lane holds all that it promises.
@@ -39,9 +48,10 @@ fn all_places_come_back(ring: &Boxes, places: u64, chunk: u64) {
 
 /// Proves: publishers that lap a reader neither wait for it nor overwrite what it reads. Guards
 /// against: two owners of a slot, a slot of a suspended owner granted again, a loss untold.
-fn two_publishers_lap_a_reader(places: u64, chunk: u64, own: u64, preemptions: usize) {
-    check(preemptions, move || {
-        let ring = tiny(places, chunk);
+fn two_publishers_lap_a_reader(ring: fn(u64, u64) -> Boxes, places: u64, chunk: u64) {
+    let own = 3;
+    check(usize::from(deep()), move || {
+        let ring = ring(places, chunk);
         let subscription = everything(&ring);
         let second = publisher(&ring, FRAME, own..own + own - 1);
         let reader = reader(subscription, 1);
@@ -53,12 +63,17 @@ fn two_publishers_lap_a_reader(places: u64, chunk: u64, own: u64, preemptions: u
 
 #[test]
 fn two_publishers_lap_a_reader_in_four_places() {
-    two_publishers_lap_a_reader(4, 1, 3, 1);
+    two_publishers_lap_a_reader(tiny, 4, 1);
 }
 
 #[test]
 fn two_publishers_lap_a_reader_in_chunks_of_two() {
-    two_publishers_lap_a_reader(4, 2, 3, 1);
+    two_publishers_lap_a_reader(tiny, 4, 2);
+}
+
+#[test]
+fn two_publishers_lap_a_reader_in_chunks_of_two_counted() {
+    two_publishers_lap_a_reader(counted, 4, 2);
 }
 
 /// Proves: a reader of one shard that lost a frame which is numbered above what it still reads is told
@@ -138,9 +153,14 @@ fn three_publishers_in_two_places() {
 /// Proves: a publisher that was suspended between its claim and its look at the gate, for a lap, finds
 /// out whether the index had been granted to it. Guards against: a slot with two owners, and one
 /// that nobody gives up.
-fn a_claimer_that_comes_late(places: u64, chunk: u64, preemptions: usize) {
+fn a_claimer_that_comes_late(
+    ring: fn(u64, u64) -> Boxes,
+    places: u64,
+    chunk: u64,
+    preemptions: usize,
+) {
     check(preemptions, move || {
-        let ring = tiny(places, chunk);
+        let ring = ring(places, chunk);
         let subscription = everything(&ring);
         let late = publisher(&ring, FRAME, 10..11);
         let published = publish(&ring, FRAME, 0..places + 1) + late.join().unwrap();
@@ -151,19 +171,25 @@ fn a_claimer_that_comes_late(places: u64, chunk: u64, preemptions: usize) {
 
 #[test]
 fn a_claimer_that_comes_late_alone() {
-    a_claimer_that_comes_late(2, 1, 2);
+    a_claimer_that_comes_late(tiny, 2, 1, if deep() { 2 } else { 1 });
+}
+
+/// It finds the number that its index had.
+#[test]
+fn a_claimer_that_comes_late_alone_counted() {
+    a_claimer_that_comes_late(counted, 2, 1, usize::from(deep()));
 }
 
 #[test]
 fn a_claimer_that_comes_late_to_a_chunk() {
-    a_claimer_that_comes_late(4, 2, if deep() { 2 } else { 1 });
+    a_claimer_that_comes_late(tiny, 4, 2, if deep() { 2 } else { 1 });
 }
 
 /// Proves: two publishers that extend at once make one decision, beside the limit's slack. Guards
 /// against: two decisions on a chunk, a limit raised over a chunk that was not looked at.
 #[test]
 fn two_extenders_at_once() {
-    check(1, || {
+    check(usize::from(deep()), || {
         let ring = apart(Geometry::exact(4, 1, 1, 1));
         let subscription = everything(&ring);
         assert_eq!(publish(&ring, FRAME, 0..3), 3);
@@ -223,7 +249,7 @@ fn a_limit_raised_by_another_far_enough() {
 /// void, or void only to one of the extenders.
 #[test]
 fn a_reader_asleep_in_its_batch() {
-    check(2, || {
+    check(usize::from(deep()), || {
         let ring = tiny(4, 1);
         let mut subscription = everything(&ring);
         let mut published = publish(&ring, FRAME, [7]);
@@ -242,10 +268,9 @@ fn a_reader_asleep_in_its_batch() {
 
 /// Proves: batches over the place that a sleeping reader holds leave it alone, beside another publisher.
 /// Guards against: a batch that takes its range without a look at what is void in it.
-#[test]
-fn batches_over_a_sleeping_reader() {
-    check(1, || {
-        let ring = tiny(4, 1);
+fn batches_over_a_reader(ring: fn(u64, u64) -> Boxes) {
+    check(1, move || {
+        let ring = ring(4, 1);
         let mut subscription = everything(&ring);
         let mut published = publish(&ring, FRAME, [7]);
         let mut got = Got::default();
@@ -263,13 +288,23 @@ fn batches_over_a_sleeping_reader() {
     });
 }
 
+#[test]
+fn batches_over_a_sleeping_reader() {
+    batches_over_a_reader(tiny);
+}
+
+/// Its numbers have no break where the void place is.
+#[test]
+fn batches_over_a_sleeping_reader_counted() {
+    batches_over_a_reader(counted);
+}
+
 /// Proves: while a publisher sleeps between its number and its stamp, another laps the ring and
 /// does not wait for it; the slot is its own until it is done, and comes back after that. Guards
 /// against: a slot of a suspended owner granted again, a void place that stays void for ever.
-#[test]
-fn a_publisher_asleep_on_its_slot() {
-    check(1, || {
-        let ring = tiny(2, 1);
+fn a_publisher_asleep(ring: fn(u64, u64) -> Boxes) {
+    check(1, move || {
+        let ring = ring(2, 1);
         let subscription = everything(&ring);
         let mut published = 1;
         ring.publish_with(FRAME, |_| {
@@ -285,6 +320,17 @@ fn a_publisher_asleep_on_its_slot() {
         assert!(got.values().contains(&0) || got.lost > 0);
         all_places_come_back(&ring, 2, 1);
     });
+}
+
+#[test]
+fn a_publisher_asleep_on_its_slot() {
+    a_publisher_asleep(tiny);
+}
+
+/// Its place is void meanwhile, and numbers go on without a hole.
+#[test]
+fn a_publisher_asleep_on_its_slot_counted() {
+    a_publisher_asleep(counted);
 }
 
 /// Proves: an index that its claimer gives up is passed over. Guards against: reading what was never

@@ -4,7 +4,7 @@
 use framebus::ring::{Geometry, Select, Start, Subscription};
 use loom::thread;
 use loom_tests::{
-    Boxes, FRAME, Got, TERMINAL, check, everything, publish, publisher, rest, shards, tiny,
+    Boxes, FRAME, Got, TERMINAL, check, counted, everything, publish, publisher, rest, shards, tiny,
 };
 
 /// A thread that subscribes and polls once; also says where the subscription started.
@@ -41,10 +41,9 @@ fn at_a_cursor_beside_a_publisher() {
 
 /// Proves: the same when the ring is lapped meanwhile: what had expired and what is lost later add
 /// up to what was published behind the cursor. Guards against: an expiry counted twice or not.
-#[test]
-fn at_a_cursor_that_expires() {
-    check(1, || {
-        let ring = tiny(2, 1);
+fn at_an_expiring_cursor(ring: fn(u64, u64) -> Boxes) {
+    check(1, move || {
+        let ring = ring(2, 1);
         assert_eq!(publish(&ring, FRAME, 1..3), 2);
         let second = publisher(&ring, FRAME, 3..6);
         let third = subscriber(&ring, Start::After(1));
@@ -57,6 +56,16 @@ fn at_a_cursor_that_expires() {
                 .all(|&(number, value)| number == value && number > 1)
         );
     });
+}
+
+#[test]
+fn at_a_cursor_that_expires() {
+    at_an_expiring_cursor(tiny);
+}
+
+#[test]
+fn at_a_cursor_that_expires_counted() {
+    at_an_expiring_cursor(counted);
 }
 
 /// Proves: a reader of one shard, who can't count by missing numbers, is told of all that had expired

@@ -18,6 +18,15 @@ pub struct Mutation {
 /// All models, the cheapest first.
 pub const MODELS: &[&str] = &[
     "order::two_shards_in_batches",
+    "order::two_publishers_and_a_reader_counted",
+    "order::one_after_another_in_two_lanes_counted",
+    "order::a_batch_beside_a_publisher_counted",
+    "overwrite::one_publisher_laps_a_reader_twice_counted",
+    "overwrite::two_publishers_lap_a_reader_in_chunks_of_two_counted",
+    "overwrite::a_claimer_that_comes_late_alone_counted",
+    "overwrite::batches_over_a_sleeping_reader_counted",
+    "overwrite::a_publisher_asleep_on_its_slot_counted",
+    "subscribe::at_a_cursor_that_expires_counted",
     "overwrite::an_index_that_is_given_up",
     "wait::a_park_against_a_publish",
     "wait::a_wide_park_against_a_publish",
@@ -62,8 +71,11 @@ pub const MODELS: &[&str] = &[
     "terminal::a_terminal_frame_numbered_late_for_a_shard",
 ];
 
-const SLOT: &str = "src/ring/slot.rs";
+const SLOTS: &str = "src/ring/slots.rs";
 const LANE: &str = "src/ring/lane.rs";
+const CLEAR: &str = "src/ring/lane/clear.rs";
+const COUNT: &str = "src/ring/lane/count.rs";
+const BATCH: &str = "src/ring/batch.rs";
 const CLAIM: &str = "src/ring/lane/claim.rs";
 const OPEN: &str = "src/ring/lane/open.rs";
 const LAPPED: &str = "src/ring/lane/lapped.rs";
@@ -94,35 +106,34 @@ macro_rules! mutations {
 
 mutations! {
     // A slot's stamp.
-    "stamp-store-relaxed": "the frame is published without release", "order::two_publishers_and_a_reader",
-        (SLOT, "Stamp::new(index, DONE).0, [[Ordering::Release =>> Ordering::Relaxed]]");
-    "stamp-load-relaxed": "the stamp is read without acquire", "order::two_publishers_and_a_reader",
-        (SLOT, "Stamp(self.stamp.load([[Ordering::Acquire =>> Ordering::Relaxed]]))");
+    "stamp-store-relaxed": "the frame is published without release", "order::two_publishers_and_a_reader_counted",
+        (SLOTS, "self.stamp.store(done.0, [[Ordering::Release =>> Ordering::Relaxed]])");
+    "stamp-load-relaxed": "the stamp is read without acquire", "order::two_publishers_and_a_reader_counted",
+        (SLOTS, "Stamp(self.at(&self.stamps, index).load([[Ordering::Acquire =>> Ordering::Relaxed]]))"),
+        (SLOTS, "Stamp(stamp.load([[Ordering::Acquire =>> Ordering::Relaxed]])).tag(laps)");
     "left-is-done": "an index that was left counts as a frame", "overwrite::an_index_that_is_given_up",
-        (LANE, "if [[stamp.is_done(index) =>> stamp.finished() == index + 1]] {");
+        (LANE, "if [[stamp.is_done(laps) =>> stamp.laps() == laps]] {");
 
     // Gates.
     "gate-store-relaxed": "the decision on a chunk is published without release", "overwrite::three_publishers_in_two_places",
-        (OPEN, "gates.compare_exchange(gate, next, [[Ordering::Release =>> Ordering::Relaxed]], Ordering::Acquire)");
+        (OPEN, "gates.compare_exchange(gate, next, [[Ordering::Release =>> Ordering::Relaxed]], Ordering::Relaxed)");
     "gate-load-relaxed": "the decision is read without acquire", "overwrite::three_publishers_in_two_places",
         (LANE, "self.gates[self.geometry.gate(index)].load([[Ordering::Acquire =>> Ordering::Relaxed]])");
-    "gate-failure-relaxed": "another opener's decision is taken over without acquire", "overwrite::three_publishers_in_two_places",
-        (OPEN, "gates.compare_exchange(gate, next, Ordering::Release, [[Ordering::Acquire =>> Ordering::Relaxed]])");
     "gate-store-blind": "an opener overwrites another's decision", "terminal::terminal_frames_lap_a_reader",
-        (OPEN, "[[ =>> if $on { gates.store(next, Ordering::Release); return next; } ]] match gates.compare_exchange(gate");
+        (OPEN, "[[ =>> if $on { gates.store(next, Ordering::Release); return true; } ]] let decided = gates.compare_exchange(gate");
     "unfinished-is-free": "a slot whose owner is unfinished is granted again", "overwrite::two_publishers_lap_a_reader_in_four_places",
-        (OPEN, "if [[slot.stamp().finished() != last_granted =>> slot.stamp().finished() > last_granted]] || pinned(index)"),
-        (OPEN, "[[odd == 0 =>> true]] }");
+        (OPEN, "if [[self.slots.stamp(index).laps() != last_granted =>> self.slots.stamp(index).laps() > last_granted]] {"),
+        (SLOTS, "[[Stamp(self.stamps[places].iter().fold(0, odd)).laps() == 0 =>> true]] }");
     "granted-not-raised": "a place is made void and its owner forgotten", "overwrite::a_reader_asleep_in_its_batch",
         (OPEN, "[[raise(granted, last_granted, Ordering::Relaxed); =>> ]]");
-    "late-claim-not-left": "a late claimer does not give its granted slot up", "overwrite::a_claimer_that_comes_late_to_a_chunk",
-        (LANE, "[[drop(self.own(index)); =>> ]]");
+    "late-claim-forgotten": "a late claimer does not take the slot that was granted to it", "overwrite::a_claimer_that_comes_late_to_a_chunk",
+        (LANE, "false => [[self.granted[self.geometry.place(index)].load(Ordering::Relaxed) == laps =>> false]], })");
     "late-claim-written": "a claimer of an earlier lap takes its index for granted", "overwrite::a_claimer_that_comes_late_alone",
-        (LANE, "[[self.arrive_late(index); return Ok(false); =>> return Ok(true);]]");
+        (LANE, "false => [[self.granted[self.geometry.place(index)].load(Ordering::Relaxed) == laps =>> true]], })");
     "void-is-granted": "a void index is granted", "overwrite::a_reader_asleep_in_its_batch",
-        (LANE, "return Ok([[self.is_open(gate, index) =>> true]])");
+        (LANE, "true => [[self.is_open(gate, index) =>> true]],");
     "void-is-granted-to-a-batch": "a batch is granted its range whatever is void in it", "overwrite::batches_over_a_sleeping_reader",
-        (LANE, "if self.gate_lap(gate) != self.geometry.lap(from) + 1 || [[gate & bits != 0 =>> false]] {");
+        (LANE, "if self.gate_laps(gate) != self.geometry.laps(from) || [[self.voids(gate, from..to) != 0 =>> false]] {");
     "voids-not-noted": "readers are not told that there are void places", "overwrite::two_publishers_lap_a_reader_in_four_places",
         (OPEN, "[[self.bounds.voids.store(1, Ordering::Relaxed); =>> ]]");
 
@@ -137,7 +148,7 @@ mutations! {
         (START, "// SeqCst: as in `pin`. [[fence(Ordering::SeqCst); =>> ]]");
     "horizon-raised-late": "the horizon is raised after the pins were scanned", "overwrite::one_publisher_laps_a_reader_twice",
         (OPEN, "[[raise(&self.bounds.horizon, target, Ordering::Relaxed); =>> ]] // SeqCst: PAIR: the fence between"),
-        (OPEN, "// Release: PAIR: `open`. [[ =>> if $on { raise(&self.bounds.horizon, target, Ordering::Relaxed); } ]] raise(&self.bounds.limit, free, Ordering::Release);");
+        (OPEN, "// Release: PAIR: `open_next`. Chunks behind this one were opened. [[ =>> if $on { raise(&self.bounds.horizon, target, Ordering::Relaxed); } ]] raise(&self.bounds.limit, free, Ordering::Release);");
     "reader-checks-limit": "a reader checks the limit and not the horizon", "overwrite::one_publisher_laps_a_reader_twice",
         (LANE, "[[self.bounds.horizon.load(Ordering::Relaxed) =>> self.bounds.limit.load(Ordering::Relaxed)]] - self.geometry.span()");
     "reader-checks-nothing": "a reader trusts every pin", "overwrite::one_publisher_laps_a_reader_twice",
@@ -145,9 +156,8 @@ mutations! {
     "limit-store-relaxed": "the limit is raised without release", "overwrite::a_limit_raised_by_another_far_enough",
         (OPEN, "raise(&self.bounds.limit, free, [[Ordering::Release =>> Ordering::Relaxed]])");
     "limit-load-relaxed": "a claimer goes by another's limit without acquire", "overwrite::a_limit_raised_by_another_far_enough",
-        (OPEN, "if self.bounds.limit.load([[Ordering::Acquire =>> Ordering::Relaxed]]) <");
-    "limit-from-relaxed": "an extender goes on from another's limit without acquire", "overwrite::a_limit_raised_by_another_to_extend",
-        (OPEN, "let mut from = self.bounds.limit.load([[Ordering::Acquire =>> Ordering::Relaxed]])");
+        (OPEN, "match self.bounds.limit.load([[Ordering::Acquire =>> Ordering::Relaxed]]) <"),
+        (OPEN, "let limit = self.bounds.limit.load([[Ordering::Acquire =>> Ordering::Relaxed]]);");
     "pins-not-scanned": "the limit is raised whatever is pinned", "overwrite::one_publisher_laps_a_reader_twice",
         (OPEN, "Some(index) if [[index < target =>> false]] =>");
     "pinned-not-void": "a chunk with a pin in it is opened as a whole", "overwrite::a_reader_asleep_in_its_batch",
@@ -167,42 +177,59 @@ mutations! {
 
     // The order.
     "number-before-claim": "the number is taken before the index", "order::two_publishers_and_a_reader",
-        (PUBLISH, "[[let at = self.lane_of(route); =>> let early = if $on { self.next.fetch_add(1, Ordering::AcqRel) } else { 0 }; let at = self.lane_of(route);]]"),
-        (PUBLISH, "let sequence = self.next.fetch_add([[1 =>> 0]],"),
-        (PUBLISH, "[[ =>> let sequence = if $on { early } else { sequence }; ]] if sequence > MAX_SEQUENCE");
-    "number-acquire-only": "the number is taken without release", "order::two_publishers_and_a_reader",
-        (PUBLISH, "let sequence = self.next.fetch_add(1, [[Ordering::AcqRel =>> Ordering::Acquire]]);");
-    "number-release-only": "the number is taken without acquire", "order::two_publishers_and_a_reader",
-        (PUBLISH, "let sequence = self.next.fetch_add(1, [[Ordering::AcqRel =>> Ordering::Release]]);");
-    "batch-number-acquire-only": "a batch's numbers are taken without release", "order::a_batch_beside_a_publisher",
-        (PUBLISH, "self.next.fetch_add(count, [[Ordering::AcqRel =>> Ordering::Acquire]])");
-    "batch-number-release-only": "a batch's numbers are taken without acquire", "order::a_batch_beside_a_publisher",
-        (PUBLISH, "self.next.fetch_add(count, [[Ordering::AcqRel =>> Ordering::Release]])");
+        (PUBLISH, "[[let at = self.lane_of(route); =>> let early = if $on { self.take_numbers(1) } else { 0 }; let at = self.lane_of(route);]]"),
+        (PUBLISH, "let sequence = [[self.take_number()? =>> early]];");
+    "number-acquire-only": "numbers are taken without release", "order::two_publishers_and_a_reader",
+        (CORE, "self.counter.fetch_add(count, [[Ordering::AcqRel =>> Ordering::Acquire]])");
+    "number-release-only": "numbers are taken without acquire", "order::two_publishers_and_a_reader",
+        (CORE, "self.counter.fetch_add(count, [[Ordering::AcqRel =>> Ordering::Release]])");
     "no-fence": "a frame is offered without a look for smaller numbers", "order::two_publishers_and_a_reader",
         (PUBLISH, "lane.numbering(claim.index(), sequence, [[lane.tail() =>> claim.index() + 1]]);");
     "batch-fence-once": "only a batch's first frame bears its fence", "order::a_batch_read_through_a_filter",
-        (CLAIM, "match [[index + 1 < fence =>> index + 1 < fence && number == sequence]] {");
+        (CLAIM, "false if [[index + 1 < fence =>> index + 1 < fence && number == sequence]] =>");
     "no-batch-fence": "so is a batch's first frame", "order::a_batch_beside_a_publisher",
-        (PUBLISH, "if self.block.contiguous_end() == Some(tail) { 0 } else { [[tail.min(MAX_INDEX) =>> 0]] }");
+        (BATCH, "if self.block.contiguous_end() == Some(tail) { 0 } else { [[tail.min(lane.geometry().end()) =>> 0]] }");
     "fence-ignored": "a reader does not scan up to the fence", "order::two_publishers_and_a_reader",
         (CURSOR, "&& [[first.fence <= self.next =>> true]] {");
     "fence-ignored-in-place": "a frame is offered where it is without a look at its fence", "order::two_publishers_and_a_reader",
         (CURSOR, "if self.waiting.is_empty() && [[numbered.fence <= self.next + 1 =>> true]] {");
     "run-skips-numbers": "frames are lent one after another whatever numbers they bear", "order::two_publishers_and_a_reader",
-        (CURSOR, "if [[unsafe { slot.numbered() }.sequence != number || number >= until =>> number >= until]] {");
+        (CURSOR, "match [[is_next =>> true]] && filter.is_none_or(");
     "hint-believed": "the lane that was noted for a number is taken without a look at what it offers", "terminal::a_lap_with_terminal_recovery",
         (HEADS, "if [[self.numbers[hint] == number =>> true]] {");
     "until-relaxed": "the reader loads the next number without acquire", "order::two_shards_merged",
-        (MERGE, "let until = self.core.next.load([[Ordering::Acquire =>> Ordering::Relaxed]])");
+        (CORE, "None => Some(self.counter.load([[Ordering::Acquire =>> Ordering::Relaxed]]))");
     "tails-before-number": "the reader loads the tails before the number", "order::two_shards_merged",
         (MERGE, "[[ =>> if $on { self.know(0); } ]] let wanted = self.approach() || self.owes();"),
         (MERGE, "[[self.know(until); =>> self.known_below = until;]] Ok(Plan");
     "batch-tails-before-number": "a batch trusts tails of an earlier look", "order::two_shards_in_batches",
-        (MERGE, "let below = self.core.next.load(Ordering::Acquire); [[self.know(below); =>> self.known_below = below;]]");
+        (MERGE, "return Proof::Lacking; }; [[self.know(below); =>> self.known_below = below;]]");
     "no-proof": "the lowest head is given without a look at the other lanes", "order::two_shards_merged",
         (MERGE, "match [[self.prove_or_refresh(number, until) =>> Proof::Holds]] {");
     "caught-up-too-early": "a poll that sees nothing says caught up, whatever is claimed", "wait::a_frame_held_back_by_another_key",
         (ASLEEP, "!cursor.is_past([[self.core.lanes[cursor.lane].tail() =>> 0]])");
+
+    // Counting.
+    "counted-number-relaxed": "a terminal frame takes its number from the other lane without release", "order::one_after_another_in_two_lanes_counted",
+        (COUNT, "self.claim_as(|| pins, [[Ordering::AcqRel =>> Ordering::Acquire]])");
+    "counted-tail-relaxed": "the reader looks at the tail that counts without acquire", "order::one_after_another_in_two_lanes_counted",
+        (COUNT, "let mut end = self.tail.load([[Ordering::Acquire =>> Ordering::Relaxed]])");
+    "counted-undecided": "numbers of chunks that nobody opened yet are taken for given", "overwrite::two_publishers_lap_a_reader_in_chunks_of_two_counted",
+        (COUNT, "while end > 0 && [[!self.was_opened(end - 1) =>> false]] {");
+    "voids-uncounted": "voids of the chunk itself are not counted", "overwrite::a_publisher_asleep_on_its_slot_counted",
+        (COUNT, "[[Some(self.voids_below_chunk(start)? + u64::from(here)) =>> self.voids_below_chunk(start)]] }");
+    "passed-by-unnoted": "an owner that was passed by does not find its number", "overwrite::a_claimer_that_comes_late_alone_counted",
+        (COUNT, "[[count.passed_by[self.geometry.place(index)].load(Ordering::Relaxed) =>> 0]]");
+    "reader-voids-uncounted": "a reader does not count the voids that it passes", "overwrite::a_publisher_asleep_on_its_slot_counted",
+        (CURSOR, "[[self.voids += 1; =>> ]]");
+    "chunks-out-of-order": "a chunk is opened whatever is behind it", "overwrite::a_claimer_that_comes_late_alone_counted",
+        (OPEN, "while start > 0 && [[!self.was_opened(start - chunk) =>> false]] {");
+    "clear-over-voids": "a chunk with a void place is taken for clear", "overwrite::two_publishers_lap_a_reader_in_chunks_of_two",
+        (OPEN, "if [[void == 0 =>> true]] { self.lengthen");
+    "clear-end-relaxed": "the end of a clear stretch is read without acquire", "overwrite::two_publishers_lap_a_reader_in_chunks_of_two",
+        (CLEAR, "if end > self.end.load([[Ordering::Acquire =>> Ordering::Relaxed]]) {");
+    "void-in-a-counted-batch": "a batch takes void places for granted", "overwrite::batches_over_a_sleeping_reader_counted",
+        (COUNT, "if [[self.voids(gate, end..to) != 0 =>> false]] {");
 
     // What was lost.
     "no-suspects": "a loss whose number may be higher is forgotten", "terminal::a_terminal_frame_numbered_late_for_a_shard",
@@ -210,7 +237,7 @@ mutations! {
     "claimed-not-sought": "a lapped reader does not look for owners that nobody granted their index yet", "terminal::a_terminal_frame_granted_late",
         (LAPPED, "std::cmp::Ordering::Less => [[true =>> false]],");
     "granted-not-sought": "a lapped reader does not look for owners that later laps passed over", "terminal::a_terminal_frame_numbered_late_for_a_shard",
-        (LAPPED, "std::cmp::Ordering::Greater => [[self.granted[place].load(Ordering::Relaxed) == index + 1 =>> false]],");
+        (LAPPED, "[[self.granted[self.geometry.place(index)].load(Ordering::Relaxed) == laps =>> false]]");
     "suspects-settled-early": "a lost frame is taken for passed once it is finished", "terminal::a_terminal_frame_numbered_late_for_a_shard",
         (CURSOR, "self.lost_below = [[next_number() =>> 0]];");
     "unfinished-not-sought": "a lapped reader does not look for owners without a number", "terminal::a_terminal_frame_numbered_late_for_a_shard",
