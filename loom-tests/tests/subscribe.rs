@@ -4,7 +4,8 @@
 use framebus::ring::{Geometry, Select, Start, Subscription};
 use loom::thread;
 use loom_tests::{
-    Boxes, FRAME, Got, TERMINAL, check, counted, everything, publish, publisher, rest, shards, tiny,
+    Boxes, FRAME, Got, TERMINAL, check, counted, deep, everything, publish, publisher, rest,
+    shards, tiny,
 };
 
 /// A thread that subscribes and polls once; also says where the subscription started.
@@ -41,8 +42,8 @@ fn at_a_cursor_beside_a_publisher() {
 
 /// Proves: the same when the ring is lapped meanwhile: what had expired and what is lost later add
 /// up to what was published behind the cursor. Guards against: an expiry counted twice or not.
-fn at_an_expiring_cursor(ring: fn(u64, u64) -> Boxes) {
-    check(1, move || {
+fn at_an_expiring_cursor(ring: fn(u64, u64) -> Boxes, preemptions: usize) {
+    check(preemptions, move || {
         let ring = ring(2, 1);
         assert_eq!(publish(&ring, FRAME, 1..3), 2);
         let second = publisher(&ring, FRAME, 3..6);
@@ -60,19 +61,19 @@ fn at_an_expiring_cursor(ring: fn(u64, u64) -> Boxes) {
 
 #[test]
 fn at_a_cursor_that_expires() {
-    at_an_expiring_cursor(tiny);
+    at_an_expiring_cursor(tiny, 1);
 }
 
 #[test]
 fn at_a_cursor_that_expires_counted() {
-    at_an_expiring_cursor(counted);
+    at_an_expiring_cursor(counted, usize::from(deep()));
 }
 
 /// Proves: a reader of one shard, who can't count by missing numbers, is told of all that had expired
 /// and of what it lost while it looked for its start.
 #[test]
 fn at_a_cursor_in_one_shard_that_expires() {
-    check(1, || {
+    check(usize::from(deep()), || {
         let ring = shards(2, Geometry::exact(2, 1, 0, 1));
         let second = publisher(&ring, FRAME, 1..5);
         let third = {
@@ -134,7 +135,7 @@ fn a_clone_beside_a_publisher() {
 /// row, disturb nothing. Guards against: a row given back with its pin set, or read by two.
 #[test]
 fn a_drop_beside_a_publisher() {
-    check(1, || {
+    check(usize::from(deep()), || {
         let ring = tiny(2, 1);
         let mut subscription = everything(&ring);
         let second = publisher(&ring, FRAME, 0..4);

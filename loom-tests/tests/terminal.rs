@@ -4,7 +4,7 @@
 use framebus::ring::{Geometry, Select, Start};
 use loom::thread;
 use loom_tests::{
-    FRAME, Got, TERMINAL, check, everything, publish, publisher, reader, rest, shards, tiny,
+    FRAME, Got, TERMINAL, check, deep, everything, publish, publisher, reader, rest, shards, tiny,
 };
 
 /// Proves: when terminal frames themselves lap the reader, each gap says so: also one that is told
@@ -12,7 +12,7 @@ use loom_tests::{
 /// delivered nor told.
 #[test]
 fn terminal_frames_lap_a_reader() {
-    check(1, || {
+    check(usize::from(deep()), || {
         let ring = tiny(4, 2);
         let subscription = everything(&ring);
         let second = publisher(&ring, TERMINAL, 3..5);

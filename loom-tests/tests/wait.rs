@@ -191,7 +191,7 @@ fn a_wish_widens_beside_a_publish() {
 /// against: a sleeper for its own frames only, while what is in front of them is unfinished.
 #[test]
 fn a_frame_held_back_by_another_key() {
-    check(3, || {
+    check(2, || {
         let (ring, bell) = (tiny(4, 1), Arc::new(Bell::default()));
         let mut subscription = shard(&ring, None);
         let waker = Waker::from(bell.clone());

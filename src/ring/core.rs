@@ -87,7 +87,17 @@ impl<T> Core<T> {
         }
     }
 
-    /// The same, however often it has to look.
+    /// What has a number is numbered below this, which may be too high by as many as there are voids.
+    pub(crate) fn numbered_at_most(&self) -> u64 {
+        let by_index = || {
+            self.counting()
+                .map_or(0, |lane| lane.number_at(lane.tail(), 0))
+        };
+        self.numbered().unwrap_or_else(by_index)
+    }
+
+    /// The same as [`numbered`](Self::numbered), however often it has to look: each further turn says that
+    /// publishers went round a whole lane.
     #[inline]
     pub(crate) fn next_number(&self) -> u64 {
         loop {

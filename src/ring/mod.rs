@@ -41,7 +41,8 @@
 //!
 //! # Progress
 //! *Publish* is lock-free, and bounded: a claim that finds its slot held claims another, at most as
-//! often as the lane has places, then fails with [`PublishError::Stuck`]. *Poll* is wait-free.
+//! often as the lane has places, then fails with [`PublishError::Stuck`]. A batch in a ring of one shard is
+//! lock-free: it tries again when another publisher claimed first. *Poll* is wait-free.
 
 #[allow(unsafe_code, reason = "allocates")]
 mod array;

@@ -292,7 +292,7 @@ impl<T> Subscription<T> {
             let lane = &self.core.lanes[cursor.lane];
             wanted |= cursor.approach(lane, self.filter.as_ref());
             // What was finished was numbered.
-            cursor.settle(lane, || self.core.next_number());
+            cursor.settle(lane, || self.core.numbered_at_most());
         }
         wanted
     }

@@ -107,7 +107,12 @@ impl<T> Lane<T> {
         // Relaxed: see the module.
         let voids = match end == 0 || self.bounds.voids.load(Ordering::Relaxed) == 0 {
             true => Some(0),
-            false => self.voids_below(end),
+            // A batch that looked ahead may have opened the chunk behind `end` for its next lap, and then the
+            // one at `end` too.
+            false => self.voids_below(end).or_else(|| {
+                let starts_there = end == self.geometry.chunk_start(end);
+                self.voids_below_chunk(end).filter(|_| starts_there)
+            }),
         };
         voids.map(|voids| self.number_at(end, voids))
     }
