@@ -443,7 +443,7 @@ fn numbers_are_known_after_a_batch_that_found_no_room() {
             // Its place is void from now on, lap after lap.
             asleep.batch(|_| {
                 let publish = |n| ring.publish(Route::default(), n).unwrap();
-                let last = (1..published).map(publish).last().unwrap_or(1);
+                let last = (1..published).fold(1, |_, n| publish(n));
                 let all = repeat_n(Route::default(), places as usize);
                 assert_eq!(ring.publish_all_with(all, |n| n), Err(PublishError::Stuck));
                 assert_eq!(ring.next_sequence(), last + 1, "{places} {published}");

@@ -281,9 +281,11 @@ impl<T> Slot<'_, T> {
         });
         if let Some(Numbered { sequence, fence }) = numbered {
             let fenced = if fence > index + 1 { FENCED } else { 0 };
-            // SAFETY: as for the frame.
             let put = |cell: &Cell<u64>, word| {
-                cell.with_mut(|cell| unsafe { (*cell).write(word) });
+                cell.with_mut(|cell| {
+                    // SAFETY: as for the frame.
+                    unsafe { (*cell).write(word) };
+                });
             };
             put(self.number, sequence | fenced);
             if fenced != 0 {
