@@ -53,8 +53,8 @@ fn the_last_handle_ends_a_stream() {
         let other = bus.clone();
         let publisher = thread::spawn(move || publish_run(&other, "a"));
         let reader = thread::spawn(move || drain(stream));
-        drop(bus);
         publisher.join().unwrap();
+        drop(bus);
         assert_eq!(reader.join().unwrap(), (1, Some(StreamEnd::BusClosed)));
     });
 }

@@ -61,6 +61,21 @@ fn one_after_another_in_two_lanes_counted() {
     one_after_another(counted, 1, usize::from(deep()));
 }
 
+/// Proves: two terminal frames that take their numbers from the lane that counts are read in order, also when
+/// they have places and numbers the other way round. Guards against: a fence that misses the other one.
+#[test]
+fn two_terminal_frames_counted() {
+    check(usize::from(deep()), || {
+        let ring = counted(4, 1);
+        let subscription = everything(&ring);
+        let second = publisher(&ring, TERMINAL, 1..2);
+        let reader = reader(subscription, 1);
+        let published = publish(&ring, TERMINAL, [0]) + second.join().unwrap();
+        let got = rest(reader.join().unwrap(), published);
+        assert_eq!((published, got.lost), (2, 0));
+    });
+}
+
 /// Proves: a reader of two shards gives one order. Guards against: a shard taken for empty by a tail
 /// that was loaded before the number.
 #[test]

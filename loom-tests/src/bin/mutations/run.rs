@@ -1,7 +1,7 @@
 //! Runs the models on the copy, with one mutation on at a time.
 
 use super::copy::{self, SWITCH};
-use super::table::{MODELS, MUTATIONS, Mutation};
+use super::table::{MODELS, MUTATIONS, Mutation, NOT_SHOWN};
 use clap::Parser;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -77,6 +77,13 @@ fn run(options: &Options) -> Result<bool, String> {
     for (number, mutation) in MUTATIONS.iter().enumerate().filter(|it| chosen(it.1)) {
         let models = match options.search {
             true => MODELS,
+            false if mutation.caught_by == NOT_SHOWN => {
+                println!(
+                    "!!!! NOT SHOWN: no model is known to catch {} !!!!",
+                    mutation.name
+                );
+                continue;
+            }
             false => std::slice::from_ref(&mutation.caught_by),
         };
         let began = Instant::now();

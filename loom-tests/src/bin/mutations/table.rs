@@ -9,16 +9,20 @@ pub struct Mutation {
     pub name: &'static str,
     /// What it takes away.
     pub what: &'static str,
-    /// The model that is known to fail, `file::name`.
+    /// The model that is known to fail, `file::name`, or [`NOT_SHOWN`].
     pub caught_by: &'static str,
     /// Files and places.
     pub edits: &'static [(&'static str, &'static str)],
 }
 
+/// For a mutation that no model is known to catch yet: it is named in each run and not tried, but with `--search`.
+pub const NOT_SHOWN: &str = "";
+
 /// All models, the cheapest first.
 pub const MODELS: &[&str] = &[
     "order::two_shards_in_batches",
     "order::two_publishers_and_a_reader_counted",
+    "order::two_terminal_frames_counted",
     "order::one_after_another_in_two_lanes_counted",
     "order::a_batch_beside_a_publisher_counted",
     "overwrite::one_publisher_laps_a_reader_twice_counted",
@@ -115,7 +119,7 @@ mutations! {
         (LANE, "if [[stamp.is_done(laps) =>> stamp.laps() == laps]] {");
 
     // Gates.
-    "gate-store-relaxed": "the decision on a chunk is published without release", "overwrite::three_publishers_in_two_places",
+    "gate-store-relaxed": "the decision on a chunk is published without release", "",
         (OPEN, "gates.compare_exchange(gate, next, [[Ordering::Release =>> Ordering::Relaxed]], Ordering::Relaxed)");
     "gate-load-relaxed": "the decision is read without acquire", "overwrite::three_publishers_in_two_places",
         (LANE, "self.gates[self.geometry.gate(index)].load([[Ordering::Acquire =>> Ordering::Relaxed]])");
@@ -128,7 +132,7 @@ mutations! {
         (OPEN, "[[raise(granted, last_granted, Ordering::Relaxed); =>> ]]");
     "late-claim-forgotten": "a late claimer does not take the slot that was granted to it", "overwrite::a_claimer_that_comes_late_to_a_chunk",
         (LANE, "false => [[self.granted[self.geometry.place(index)].load(Ordering::Relaxed) == laps =>> false]], })");
-    "late-claim-written": "a claimer of an earlier lap takes its index for granted", "overwrite::a_claimer_that_comes_late_alone",
+    "late-claim-written": "a claimer of an earlier lap takes its index for granted", "",
         (LANE, "false => [[self.granted[self.geometry.place(index)].load(Ordering::Relaxed) == laps =>> true]], })");
     "void-is-granted": "a void index is granted", "overwrite::a_reader_asleep_in_its_batch",
         (LANE, "true => [[self.is_open(gate, index) =>> true]],");
@@ -210,23 +214,25 @@ mutations! {
         (ASLEEP, "!cursor.is_past([[self.core.lanes[cursor.lane].tail() =>> 0]])");
 
     // Counting.
-    "counted-number-relaxed": "a terminal frame takes its number from the other lane without release", "order::one_after_another_in_two_lanes_counted",
+    "counted-number-acquire-only": "a terminal frame takes its number from the other lane without release", "",
         (COUNT, "self.claim_as(|| pins, [[Ordering::AcqRel =>> Ordering::Acquire]])");
-    "counted-tail-relaxed": "the reader looks at the tail that counts without acquire", "order::one_after_another_in_two_lanes_counted",
+    "counted-number-release-only": "a terminal frame takes its number from the other lane without acquire", "",
+        (COUNT, "self.claim_as(|| pins, [[Ordering::AcqRel =>> Ordering::Release]])");
+    "counted-tail-relaxed": "the reader looks at the tail that counts without acquire", "",
         (COUNT, "let mut end = self.tail.load([[Ordering::Acquire =>> Ordering::Relaxed]])");
-    "counted-undecided": "numbers of chunks that nobody opened yet are taken for given", "overwrite::two_publishers_lap_a_reader_in_chunks_of_two_counted",
+    "counted-undecided": "numbers of chunks that nobody opened yet are taken for given", "",
         (COUNT, "while end > 0 && [[!self.was_opened(end - 1) =>> false]] {");
     "voids-uncounted": "voids of the chunk itself are not counted", "overwrite::a_publisher_asleep_on_its_slot_counted",
         (COUNT, "[[Some(self.voids_below_chunk(start)? + u64::from(here)) =>> self.voids_below_chunk(start)]] }");
-    "passed-by-unnoted": "an owner that was passed by does not find its number", "overwrite::a_claimer_that_comes_late_alone_counted",
+    "passed-by-unnoted": "an owner that was passed by does not find its number", "",
         (COUNT, "[[count.passed_by[self.geometry.place(index)].load(Ordering::Relaxed) =>> 0]]");
-    "reader-voids-uncounted": "a reader does not count the voids that it passes", "overwrite::a_publisher_asleep_on_its_slot_counted",
+    "reader-voids-uncounted": "a reader does not count the voids that it passes", "",
         (CURSOR, "[[self.voids += 1; =>> ]]");
     "chunks-out-of-order": "a chunk is opened whatever is behind it", "overwrite::a_claimer_that_comes_late_alone_counted",
         (OPEN, "while start > 0 && [[!self.was_opened(start - chunk) =>> false]] {");
-    "clear-over-voids": "a chunk with a void place is taken for clear", "overwrite::two_publishers_lap_a_reader_in_chunks_of_two",
+    "clear-over-voids": "a chunk with a void place is taken for clear", "",
         (OPEN, "if [[void == 0 =>> true]] { self.lengthen");
-    "clear-end-relaxed": "the end of a clear stretch is read without acquire", "overwrite::two_publishers_lap_a_reader_in_chunks_of_two",
+    "clear-end-relaxed": "the end of a clear stretch is read without acquire", "",
         (CLEAR, "if end > self.end.load([[Ordering::Acquire =>> Ordering::Relaxed]]) {");
     "void-in-a-counted-batch": "a batch takes void places for granted", "overwrite::batches_over_a_sleeping_reader_counted",
         (COUNT, "if [[self.voids(gate, end..to) != 0 =>> false]] {");
@@ -234,7 +240,7 @@ mutations! {
     // What was lost.
     "no-suspects": "a loss whose number may be higher is forgotten", "terminal::a_terminal_frame_numbered_late_for_a_shard",
         (CURSOR, "pub(crate) fn is_suspect(&self, last: u64) -> bool { [[!self.unnumbered.is_empty() || last + 1 < self.lost_below =>> false]] }");
-    "claimed-not-sought": "a lapped reader does not look for owners that nobody granted their index yet", "terminal::a_terminal_frame_granted_late",
+    "claimed-not-sought": "a lapped reader does not look for owners that nobody granted their index yet", "",
         (LAPPED, "std::cmp::Ordering::Less => [[true =>> false]],");
     "granted-not-sought": "a lapped reader does not look for owners that later laps passed over", "terminal::a_terminal_frame_numbered_late_for_a_shard",
         (LAPPED, "[[self.granted[self.geometry.place(index)].load(Ordering::Relaxed) == laps =>> false]]");
