@@ -362,13 +362,16 @@ impl Cursor {
         };
         if counts && filter.is_none() {
             // SAFETY: C1: a checked pin covers `indices`.
-            unsafe { lane.lend(indices, |index, _, frame| give(index, frame)) };
+            unsafe { lane.lend(indices, give) };
         } else {
-            let visit = |index: u64, tag, frame: &T| {
+            let visit = |index: u64, frame: &T| {
                 // SAFETY: C1: a checked pin covers `index`, and it is ready.
                 let is_next =
                     counts || unsafe { lane.numbered(index) }.sequence == index.wrapping_add(ahead);
-                match is_next && filter.is_none_or(|filter| filter.matches(tag)) {
+                let is_wanted = |filter: &TagFilter| {
+                    lane.tag(index).is_some_and(|tag| filter.matches(tag))
+                };
+                match is_next && filter.is_none_or(is_wanted) {
                     true => give(index, frame),
                     false => ControlFlow::Break(()),
                 }

@@ -381,6 +381,12 @@ impl<T> Lane<T> {
         unsafe { self.slots.numbered(index) }
     }
 
+    /// The tag of `index`'s frame, if it is there.
+    #[inline(always)]
+    pub(crate) fn tag(&self, index: u64) -> Option<u32> {
+        self.slots.stamp(index).tag(self.geometry.laps(index))
+    }
+
     /// Lends `index`'s frame to `f`.
     ///
     /// # Safety
@@ -391,8 +397,8 @@ impl<T> Lane<T> {
         unsafe { self.slots.read(index, f) }
     }
 
-    /// Lends the frames of `indices` to `f`, with index and tag, up to one that is not ready, that `f` is done
-    /// with, or that is in the last place.
+    /// Lends the frames of `indices` to `f`, up to one that is not ready, that `f` is done with, or that is in
+    /// the last place.
     ///
     /// # Safety
     /// The caller holds a checked pin on `indices` until this returns.
@@ -400,7 +406,7 @@ impl<T> Lane<T> {
     pub(crate) unsafe fn lend(
         &self,
         indices: std::ops::Range<u64>,
-        f: impl FnMut(u64, u32, &T) -> std::ops::ControlFlow<()>,
+        f: impl FnMut(u64, &T) -> std::ops::ControlFlow<()>,
     ) {
         // SAFETY: S3 by the caller.
         unsafe { self.slots.lend(indices, f) }

@@ -20,6 +20,9 @@ use super::stamp::Stamp;
 use crate::sync::{AtomicU64, Ordering, fetch_to_write};
 use std::ops::{ControlFlow, Range};
 
+/// How many places are looked at together, at most.
+const BLOCK: usize = if cfg!(any(loom, shuttle)) { 2 } else { 16 };
+
 /// How many bytes of each array are fetched ahead at once, at most.
 const MOST_FETCHED: usize = 1_024;
 
@@ -90,13 +93,12 @@ impl<T> Slots<T> {
         &self.stamps[places]
     }
 
-    /// Whether each of these places was finished for the last time in the same lap. Without a branch for each.
+    /// Whether each of these places was finished for the last time in the same lap.
     #[inline(always)]
     pub(crate) fn all_finished(&self, places: Range<usize>, laps: u64) -> bool {
-        let finished = Stamp::done(laps, 0).0;
-        // Acquire: as in `stamp`.
-        let odd = |odd, word: &AtomicU64| odd | word.load(Ordering::Acquire) ^ finished;
-        Stamp(self.stamps[places].iter().fold(0, odd)).laps() == 0
+        let (blocks, rest) = self.stamps[places].as_chunks::<BLOCK>();
+        let all = |all: u64, block: &[AtomicU64; BLOCK]| all | odd(block, laps).0;
+        Stamp(blocks.iter().fold(odd(rest, laps).0, all)).laps() == 0
     }
 
     /// Begins to fetch these places, to be written soon; their numbers only if they are written too.
@@ -218,8 +220,9 @@ impl<T> Slots<T> {
             .with(|cell| f(unsafe { (*cell).assume_init_ref() }))
     }
 
-    /// Lends the frames of `indices` to `f`, with their index and tag, up to the first that is not done, that
-    /// `f` is done with, or that is in the last place.
+    /// Lends the frames of `indices` to `f`, with their index, up to the first that is not done, that `f` is
+    /// done with, or that is in the last place. Looks at a few stamps before it lends the first of their
+    /// frames: so `f` is called in a loop without atomics, and what it counts stays in registers.
     ///
     /// # Safety
     /// S3 holds for `indices`, until this returns.
@@ -227,21 +230,47 @@ impl<T> Slots<T> {
     pub(crate) unsafe fn lend(
         &self,
         indices: Range<u64>,
-        mut f: impl FnMut(u64, u32, &T) -> ControlFlow<()>,
+        mut f: impl FnMut(u64, &T) -> ControlFlow<()>,
     ) {
         let (places, laps) = self.places(&indices);
-        let slots = self.stamps[places.clone()].iter().zip(&self.frames[places]);
-        for (index, (stamp, frame)) in (indices.start..).zip(slots) {
-            // Acquire: PAIR: the release in `write`.
-            let Some(tag) = Stamp(stamp.load(Ordering::Acquire)).tag(laps) else {
-                break;
-            };
-            // SAFETY: as in `read`; the stamp was just acquired.
-            let flow = frame.with(|cell| f(index, tag, unsafe { (*cell).assume_init_ref() }));
-            if flow.is_break() {
-                break;
+        let stamps = self.stamps[places.clone()].chunks(BLOCK);
+        let blocks = stamps.zip(self.frames[places].chunks(BLOCK));
+        let mut index = indices.start;
+        for (stamps, frames) in blocks {
+            let done = done(stamps, laps);
+            for frame in &frames[..done] {
+                // SAFETY: as in `read`; the stamp was just acquired.
+                let flow = frame.with(|cell| f(index, unsafe { (*cell).assume_init_ref() }));
+                if flow.is_break() {
+                    return;
+                }
+                index += 1;
+            }
+            if done < stamps.len() {
+                return;
             }
         }
+    }
+}
+
+/// The bits in which any of these places' stamps is odd in this lap. Without a branch for each.
+#[inline(always)]
+fn odd(stamps: &[AtomicU64], laps: u64) -> Stamp {
+    // Acquire: PAIR: the release in `write`.
+    let odd = |word: &AtomicU64| Stamp(word.load(Ordering::Acquire)).odd(laps).0;
+    Stamp(stamps.iter().fold(0, |all, word| all | odd(word)))
+}
+
+/// How many of these places, from the first on, have the frames of this lap; no more than [`BLOCK`].
+#[inline(always)]
+fn done(stamps: &[AtomicU64], laps: u64) -> usize {
+    // Most often all.
+    match <&[AtomicU64; BLOCK]>::try_from(stamps) {
+        Ok(block) if odd(block, laps).is_tag() => BLOCK,
+        _ => stamps
+            .iter()
+            .take_while(|&word| odd(std::slice::from_ref(word), laps).is_tag())
+            .count(),
     }
 }
 
@@ -292,7 +321,7 @@ impl<T> Slot<'_, T> {
                 put(self.fence, fence);
             }
         }
-        // Release: whoever acquires this stamp sees frame and number. PAIR: `stamp`, `all_finished`, `lend`.
+        // Release: whoever acquires this stamp sees frame and number. PAIR: `stamp`, `odd`.
         self.stamp.store(done.0, Ordering::Release);
         old
     }
@@ -359,8 +388,8 @@ mod tests {
             let mut lent = Vec::new();
             // SAFETY: one thread.
             unsafe {
-                slots.lend(indices, |index, tag, &frame| {
-                    lent.push((index, tag, frame));
+                slots.lend(indices, |index, &frame| {
+                    lent.push((index, frame));
                     ControlFlow::Continue(())
                 });
             }
@@ -369,13 +398,13 @@ mod tests {
         // SAFETY: one thread, indices ascending.
         unsafe {
             (0..3).for_each(|index| assert!(slots.write(index, 5, None, 10 + index).is_none()));
-            assert_eq!(lent(0..4), [(0, 5, 10), (1, 5, 11), (2, 5, 12)]);
-            assert_eq!(lent(1..2), [(1, 5, 11)]);
+            assert_eq!(lent(0..4), [(0, 10), (1, 11), (2, 12)]);
+            assert_eq!(lent(1..2), [(1, 11)]);
             slots.write(3, 6, None, 13);
             slots.write(4, 6, None, 14);
         }
         // Up to the last place; the first one went on to the next lap.
-        assert_eq!(lent(2..6), [(2, 5, 12), (3, 6, 13)]);
+        assert_eq!(lent(2..6), [(2, 12), (3, 13)]);
         assert_eq!(lent(0..2), []);
         assert_eq!(lent(4..6), [(4, 6, 14)]);
     }

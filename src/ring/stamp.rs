@@ -41,17 +41,29 @@ impl Stamp {
         self.0 >> LAP_SHIFT
     }
 
+    /// The bits in which this differs from a frame of this lap, and below them the tag.
+    #[inline(always)]
+    pub(crate) fn odd(self, laps: u64) -> Stamp {
+        Stamp(self.0 ^ Stamp::done(laps, 0).0)
+    }
+
+    /// Of [odd](Self::odd) bits, one stamp's or several's: whether each was of a frame of that lap.
+    #[inline(always)]
+    pub(crate) fn is_tag(self) -> bool {
+        self.0 <= TAG
+    }
+
     /// The tag of the frame of this lap, if it is here.
     #[inline(always)]
     pub(crate) fn tag(self, laps: u64) -> Option<u32> {
-        let tag = self.0 ^ Stamp::done(laps, 0).0;
-        (tag < DONE).then_some(tag as u32)
+        let odd = self.odd(laps);
+        odd.is_tag().then_some(odd.0 as u32)
     }
 
     /// Whether the frame of this lap is here.
     #[inline(always)]
     pub(crate) fn is_done(self, laps: u64) -> bool {
-        self.tag(laps).is_some()
+        self.odd(laps).is_tag()
     }
 
     /// Whether there is a frame in the place, of whatever lap.
