@@ -408,6 +408,58 @@ fn a_panic_in_a_visitor_or_a_maker_leaves_the_ring_usable() {
 }
 
 #[test]
+fn a_panic_in_a_batch_loses_what_is_not_readable_yet_and_tells_it() {
+    use std::cell::Cell;
+    use std::sync::Arc;
+    let token = Arc::new(());
+    for shards in [1, 2] {
+        let lane = Geometry::for_window(256);
+        let ring = Ring::new(&RingConfig {
+            shards,
+            frames: lane,
+            terminals: lane,
+            after: 0,
+        });
+        let mut all = ring.subscribe(Select::All, None, Start::Oldest).unwrap();
+        let batch = |bad_frame: u64, bad_route: usize| {
+            let gone_through = Cell::new(0);
+            let routes = (0..100).map(|_| {
+                gone_through.set(gone_through.get() + 1);
+                assert!(gone_through.get() != bad_route, "route");
+                to(0)
+            });
+            let make = |number| {
+                assert!(number % 100 != bad_frame, "maker");
+                token.clone()
+            };
+            let publish = || ring.publish_all_with(routes, make).is_ok();
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(publish)).is_ok()
+        };
+        // In the first lap, and with frames that are replaced.
+        for lap in 0..8 {
+            assert!(!batch(70, 0));
+            assert!(!batch(u64::MAX, 170), "{lap}");
+            assert!(!batch(u64::MAX, 70), "before anything was claimed");
+            assert!(batch(u64::MAX, 0));
+            let (mut given, mut lost) = (0, 0);
+            all.poll(|delivery| {
+                match delivery {
+                    Delivery::Frame(..) => given += 1,
+                    Delivery::Gap(gap) => lost += gap.lost,
+                }
+                ControlFlow::Continue(())
+            });
+            // The last batch is whole, and something of the others.
+            assert_eq!(given + lost, 300, "{shards} {lap}");
+            assert!(given > 100 && lost >= 62, "{given} {lost}");
+        }
+        assert!(Arc::strong_count(&token) <= 1 + lane.places());
+        drop((all, ring));
+        assert_eq!(Arc::strong_count(&token), 1);
+    }
+}
+
+#[test]
 fn frames_are_dropped_once() {
     use std::sync::Arc;
     let token = Arc::new(());

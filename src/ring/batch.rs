@@ -50,20 +50,19 @@ impl<T> Core<T> {
         let numbers = numbers(first, count)?;
         if terminal == 0 {
             let mut routes = routes;
-            // As many as were counted: these are the same routes.
-            let next = |number| Some((routes.next()?.tag, make(number)));
-            block.fill(count, first, 0, next, keep);
+            let tag = || routes.next().unwrap_or_default().tag;
+            block.fill(count, first, 0, tag, make, keep);
             return Ok(numbers);
         }
         for (number, route) in numbers.clone().zip(routes) {
-            let next = |number| Some((route.tag, make(number)));
+            let tag = || route.tag;
             if route.terminal {
                 // The number is an index there.
                 block.leave();
                 let fence = part.fence(others);
-                part.block.fill(1, number, fence, next, &mut keep);
+                part.block.fill(1, number, fence, tag, &mut make, &mut keep);
             } else {
-                block.fill(1, number, 0, next, &mut keep);
+                block.fill(1, number, 0, tag, &mut make, &mut keep);
             }
         }
         Ok(numbers)
@@ -93,10 +92,10 @@ impl<T> Core<T> {
             // Frames with smaller numbers are those before it, and what the fence of the lane's first
             // one covers.
             let fence = part.fence(&self.lanes[at]);
-            // As many as were counted: these are the same routes.
-            let next = |number| Some((routes.next()?.tag, make(number)));
+            let tag = || routes.next().unwrap_or_default().tag;
             let keep = |old| replaced.extend(old);
-            part.block.fill(stretch, sequence, fence, next, keep);
+            part.block
+                .fill(stretch, sequence, fence, tag, &mut make, keep);
             sequence += stretch;
         }
         Ok(numbers)

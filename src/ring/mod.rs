@@ -254,8 +254,8 @@ impl<T> Ring<T> {
     /// Publishes a frame for each of `routes` under consecutive numbers, so that no other publisher's frame
     /// falls between them: all, or none. One claim for each lane and one step of the sequence in all.
     /// `make` is as for [`publish_with`](Self::publish_with), called once for each route, in their order.
-    /// The routes are gone through twice, the second time like `make` while readers wait. Returns the range
-    /// of numbers.
+    /// The routes are gone through twice, the second time like `make` while readers wait. If one of them panics,
+    /// what is not readable yet is dropped, and readers of everything are told of it. Returns the range of numbers.
     ///
     /// ```
     /// use framebus::ring::{Ring, RingConfig, Route};

@@ -21,7 +21,7 @@ use crate::sync::{AtomicU64, Ordering, fetch_to_write};
 use std::ops::{ControlFlow, Range};
 
 /// How many places are looked at together, at most.
-const BLOCK: usize = if cfg!(any(loom, shuttle)) { 2 } else { 16 };
+const BLOCK: usize = if cfg!(any(loom, shuttle)) { 2 } else { 32 };
 
 /// How many bytes of each array are fetched ahead at once, at most.
 const MOST_FETCHED: usize = 1_024;
@@ -136,26 +136,41 @@ impl<T> Slots<T> {
         unsafe { slot.write(index, done, numbered, frame) }
     }
 
-    /// [Writes](Self::write) the tags, numbers and frames that `next` gives for `indices`, as long as it gives
-    /// any, up to the last place. Hands what it replaced to `replaced`, and says where it stopped.
+    /// The first of `indices`, as far as they are [written](Self::write_block) as one block.
+    #[inline(always)]
+    pub(crate) fn block(&self, indices: &Range<u64>) -> Range<u64> {
+        let most = BLOCK.min(self.geometry.places() - self.geometry.place(indices.start));
+        indices.start..indices.end.min(indices.start + most as u64)
+    }
+
+    /// [Writes](Self::write) the numbers and frames that `make` gives for a [block](Self::block), then its
+    /// stamps with the tags that `tag` gives: so `make` is called in a loop without atomics. Hands what it
+    /// replaced to `replaced`. All indices are finished then; if one of these panics, those that are not
+    /// readable yet are left.
     ///
     /// # Safety
-    /// As for [`write`](Self::write), for each of `indices`.
+    /// As for [`write`](Self::write), for each of `block`.
     #[inline(always)]
-    pub(crate) unsafe fn write_all(
+    pub(crate) unsafe fn write_block(
         &self,
-        indices: Range<u64>,
-        mut next: impl FnMut(u64) -> Option<(u32, Option<Numbered>, T)>,
+        block: Range<u64>,
+        mut tag: impl FnMut() -> u32,
+        mut make: impl FnMut(u64) -> (Option<Numbered>, T),
         mut replaced: impl FnMut(Option<T>),
-    ) -> u64 {
-        let (places, laps) = self.places(&indices);
-        let (stamps, numbers) = (&self.stamps[places.clone()], &self.numbers[places.clone()]);
-        let (fences, frames) = (&self.fences[places.clone()], &self.frames[places]);
-        let slots = stamps.iter().zip(numbers).zip(fences).zip(frames);
-        for (index, (((stamp, number), fence), frame)) in (indices.start..).zip(slots) {
-            let Some((tag, numbered, new)) = next(index) else {
-                return index;
-            };
+    ) {
+        let (places, laps) = self.places(&block);
+        let cells = self.numbers[places.clone()].iter();
+        let cells = cells.zip(&self.fences[places.clone()]);
+        let cells = cells.zip(&self.frames[places.clone()]);
+        let mut written = Written {
+            stamps: &self.stamps[places],
+            laps,
+            frames: 0,
+            stamped: 0,
+        };
+        let slots = written.stamps.iter().zip(cells);
+        for (index, (stamp, ((number, fence), frame))) in (block.start..).zip(slots) {
+            let (numbered, new) = make(index);
             let slot = Slot {
                 stamp,
                 number,
@@ -163,9 +178,16 @@ impl<T> Slots<T> {
                 frame,
             };
             // SAFETY: by the caller.
-            replaced(unsafe { slot.write(index, Stamp::done(laps, tag), numbered, new) });
+            let old = unsafe { slot.put(index, numbered, new) };
+            written.frames += 1;
+            replaced(old);
         }
-        indices.start + stamps.len() as u64
+        for stamp in written.stamps {
+            let done = Stamp::done(laps, tag());
+            // Release: as in `Slot::write`.
+            stamp.store(done.0, Ordering::Release);
+            written.stamped += 1;
+        }
     }
 
     /// The places of `indices`, up to the last place, and the laps that they have there.
@@ -183,11 +205,7 @@ impl<T> Slots<T> {
     /// As for [`write`](Self::write).
     pub(crate) unsafe fn leave(&self, index: u64) {
         let stamp = self.at(&self.stamps, index);
-        // Relaxed: as in `write`.
-        let before = Stamp(stamp.load(Ordering::Relaxed));
-        let left = Stamp::left(self.geometry.laps(index), before.holds_frame());
-        // Release: the next owner's accesses happen after everything done to the frame before.
-        stamp.store(left.0, Ordering::Release);
+        leave(stamp, self.geometry.laps(index), false);
     }
 
     /// The place in the order of `index`'s frame.
@@ -274,6 +292,31 @@ fn done(stamps: &[AtomicU64], laps: u64) -> usize {
     }
 }
 
+/// How far a block is written. If somebody's code panics, the places without a stamp are left.
+struct Written<'a> {
+    stamps: &'a [AtomicU64],
+    laps: u64,
+    frames: usize,
+    stamped: usize,
+}
+
+impl Drop for Written<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        for (at, stamp) in self.stamps.iter().enumerate().skip(self.stamped) {
+            leave(stamp, self.laps, at < self.frames);
+        }
+    }
+}
+
+/// Stamps a place as left. It holds a frame if a new one was put there, or there was one before.
+fn leave(stamp: &AtomicU64, laps: u64, put: bool) {
+    // Relaxed: as in `Slot::put`.
+    let holds_frame = put || Stamp(stamp.load(Ordering::Relaxed)).holds_frame();
+    // Release: the next owner's accesses happen after everything done to the frame before.
+    stamp.store(Stamp::left(laps, holds_frame).0, Ordering::Release);
+}
+
 /// A place.
 struct Slot<'a, T> {
     stamp: &'a AtomicU64,
@@ -295,6 +338,19 @@ impl<T> Slot<'_, T> {
         numbered: Option<Numbered>,
         frame: T,
     ) -> Option<T> {
+        // SAFETY: by the caller.
+        let old = unsafe { self.put(index, numbered, frame) };
+        // Release: whoever acquires this stamp sees frame and number. PAIR: `stamp`, `odd`.
+        self.stamp.store(done.0, Ordering::Release);
+        old
+    }
+
+    /// The same without the stamp.
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(always)]
+    unsafe fn put(&self, index: u64, numbered: Option<Numbered>, frame: T) -> Option<T> {
         // Relaxed: the stamp was last stored by the previous owner, whose store happens before
         // this owner's grant (S1).
         let holds_frame = || Stamp(self.stamp.load(Ordering::Relaxed)).holds_frame();
@@ -321,8 +377,6 @@ impl<T> Slot<'_, T> {
                 put(self.fence, fence);
             }
         }
-        // Release: whoever acquires this stamp sees frame and number. PAIR: `stamp`, `odd`.
-        self.stamp.store(done.0, Ordering::Release);
         old
     }
 }
@@ -406,6 +460,6 @@ mod tests {
         // Up to the last place; the first one went on to the next lap.
         assert_eq!(lent(2..6), [(2, 12), (3, 13)]);
         assert_eq!(lent(0..2), []);
-        assert_eq!(lent(4..6), [(4, 6, 14)]);
+        assert_eq!(lent(4..6), [(4, 14)]);
     }
 }

@@ -78,16 +78,16 @@ impl<'a, T> Block<'a, T> {
         });
     }
 
-    /// Publishes the tags and frames that `next` gives in the next claims, `count` of them or as many as
-    /// there are, numbered from `sequence` on, with fences from `fence` up. Hands what they replaced to
-    /// `replaced`.
+    /// Publishes what `tag` and `make` give in the next `count` claims, numbered from `sequence` on, with fences
+    /// from `fence` up. Hands what they replaced to `replaced`.
     #[inline(always)]
     pub(crate) fn fill(
         &mut self,
         count: u64,
         sequence: u64,
         fence: u64,
-        mut next: impl FnMut(u64) -> Option<(u32, T)>,
+        mut tag: impl FnMut() -> u32,
+        mut make: impl FnMut(u64) -> T,
         mut replaced: impl FnMut(Option<T>),
     ) {
         let (lane, counts) = (self.lane, self.lane.counts());
@@ -103,49 +103,25 @@ impl<'a, T> Block<'a, T> {
         };
         let end = sequence + count;
         let mut number = sequence;
-        // Neighbours, up to the last place, and from the first one on.
+        // Neighbours, block by block.
         while number < end && !self.range.is_empty() {
             let start = self.range.start;
-            let here = start..self.range.end.min(start + (end - number));
+            let block = start..self.range.end.min(start + (end - number));
+            let block = lane.slots.block(&block);
             let ahead = number.wrapping_sub(start);
-            let mut rest = Rest {
-                index: start,
-                start: &mut self.range.start,
-            };
-            let next = |index: u64| {
+            number += block.end - start;
+            self.range.start = block.end;
+            let make = |index: u64| {
                 let number = index.wrapping_add(ahead);
-                let (tag, frame) = next(number)?;
-                rest.index = index + 1;
-                Some((tag, numbering(index, number), frame))
+                (numbering(index, number), make(number))
             };
-            // SAFETY: these indices are the block's, each once, as for a `Claim`.
-            let reached = unsafe { lane.slots.write_all(here, next, &mut replaced) };
-            drop(rest);
-            if reached == start {
-                return;
-            }
-            number += reached - start;
+            // SAFETY: these indices were the block's, each once, as for a `Claim`, and end here.
+            unsafe { lane.slots.write_block(block, &mut tag, make, &mut replaced) };
         }
-        for number in number..end {
-            let (Some((tag, frame)), Some(claim)) = (next(number), self.others.next()) else {
-                return;
-            };
-            let numbered = numbering(claim.index, number);
-            replaced(claim.fill(tag, numbered, frame));
+        for (number, claim) in (number..end).zip(&mut self.others) {
+            let (tag, numbered) = (tag(), numbering(claim.index, number));
+            replaced(claim.fill(tag, numbered, make(number)));
         }
-    }
-}
-
-/// Where the rest of a block begins, kept apart while it is filled. If somebody's code panics meanwhile, the
-/// rest is left.
-struct Rest<'a> {
-    index: u64,
-    start: &'a mut u64,
-}
-
-impl Drop for Rest<'_> {
-    fn drop(&mut self) {
-        *self.start = self.index;
     }
 }
 

@@ -145,9 +145,9 @@ impl<T> Lane<T> {
     }
 
     /// Notes the voids below a chunk that is about to be opened, and says how many; those behind it are open.
-    /// `None` if the gate does not have this word any more: another opened it.
+    /// `None` if that was too long ago: another opened it. A note that comes late is no higher than what is there.
     #[inline(always)]
-    pub(super) fn count_voids(&self, start: u64, gate: u64) -> Option<u64> {
+    pub(super) fn count_voids(&self, start: u64) -> Option<u64> {
         let Some(count) = &self.count else {
             return Some(0);
         };
@@ -159,19 +159,15 @@ impl<T> Lane<T> {
         // Release: PAIR: `voids_below_chunk`.
         let note = count.below_chunk(&self.geometry, start);
         raise(note, voids, Ordering::Release);
-        (self.gate_word(start) == gate).then_some(voids)
+        Some(voids)
     }
 
-    /// Notes the number of an index that a later lap passes by; `None` if the gate does not have this word any
-    /// more, of the index's lap.
-    pub(super) fn note_number(&self, index: u64, gate: u64) -> Option<()> {
+    /// Notes the number of an index that a later lap passes by; `None` if its chunk was opened for that lap.
+    pub(super) fn note_number(&self, index: u64) -> Option<()> {
         let Some(count) = &self.count else {
             return Some(());
         };
         let voids = self.voids_below(index + 1)?;
-        if self.gate_word(index) != gate {
-            return None;
-        }
         // Relaxed: the gate's release in `decide` carries it.
         let passed_by = &count.passed_by[self.geometry.place(index)];
         raise(passed_by, voids, Ordering::Relaxed);

@@ -70,7 +70,7 @@ impl<T> Lane<T> {
             false => self.taken(start, gate, pinned),
         };
         if let Some(void) = void
-            && let Some(below) = self.count_voids(start, gate)
+            && let Some(below) = self.count_voids(start)
             && self.decide(start, gate, void)
         {
             if void == 0 {
@@ -106,7 +106,7 @@ impl<T> Lane<T> {
         let gate = self.geometry.clear_gate(laps - 1);
         let (mut opened, mut voids) = (start, 0);
         while opened < end {
-            match self.count_voids(opened, gate) {
+            match self.count_voids(opened) {
                 Some(below) if self.decide(opened, gate, 0) => voids = below,
                 _ => break,
             }
@@ -144,7 +144,7 @@ impl<T> Lane<T> {
                 void |= self.gate_bit(index);
             }
             if was_open && !self.is_open(void, index) {
-                self.note_number(index - self.geometry.span(), gate)?;
+                self.note_number(index - self.geometry.span())?;
                 // Relaxed: the gate's release in `decide` carries it.
                 raise(granted, last_granted, Ordering::Relaxed);
             }
