@@ -191,7 +191,11 @@ impl Cursor {
                     Peek::Void => self.pass_void(),
                     Peek::Left => self.next += 1,
                     Peek::Pending => break,
-                    Peek::Ready | Peek::Lapped => return true,
+                    Peek::Ready => {
+                        lane.fetch(self.next);
+                        return true;
+                    }
+                    Peek::Lapped => return true,
                 }
             }
         }

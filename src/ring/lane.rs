@@ -350,6 +350,12 @@ impl<T> Lane<T> {
         }
     }
 
+    /// Begins to fetch the frame of an index, to be read when it is pinned: behind the pin stands a fence.
+    #[inline(always)]
+    pub(crate) fn fetch(&self, index: u64) {
+        self.slots.fetch_frame(index);
+    }
+
     /// The first index from `index` on, or `end`, whose stamp doesn't say that it is unwanted.
     #[inline(always)]
     pub(crate) fn pass_unwanted(&self, mut index: u64, end: u64, filter: &TagFilter) -> u64 {

@@ -17,7 +17,7 @@
 use super::array::{Array, Cell, cells, words};
 use super::geometry::Geometry;
 use super::stamp::Stamp;
-use crate::sync::{AtomicU64, Ordering, fetch_to_write};
+use crate::sync::{AtomicU64, Ordering, fetch, fetch_to_write};
 use std::ops::{ControlFlow, Range};
 
 /// How many places are looked at together, at most.
@@ -109,6 +109,12 @@ impl<T> Slots<T> {
         if numbers {
             fetch_to_write(&self.numbers[places], MOST_FETCHED);
         }
+    }
+
+    /// Begins to fetch the frame of `index`, to be read soon.
+    #[inline(always)]
+    pub(crate) fn fetch_frame(&self, index: u64) {
+        fetch(self.at(&self.frames, index));
     }
 
     /// Puts the frame of `index` into its slot and makes it readable, with its number if there is one.
