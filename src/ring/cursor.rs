@@ -192,7 +192,7 @@ impl Cursor {
                     Peek::Left => self.next += 1,
                     Peek::Pending => break,
                     Peek::Ready => {
-                        lane.fetch(self.next);
+                        lane.fetch_frame(self.next);
                         return true;
                     }
                     Peek::Lapped => return true,

@@ -352,7 +352,7 @@ impl<T> Lane<T> {
 
     /// Begins to fetch the frame of an index, to be read when it is pinned: behind the pin stands a fence.
     #[inline(always)]
-    pub(crate) fn fetch(&self, index: u64) {
+    pub(crate) fn fetch_frame(&self, index: u64) {
         self.slots.fetch_frame(index);
     }
 

@@ -42,7 +42,8 @@
 //! # Progress
 //! *Publish* is lock-free, and bounded: a claim that finds its slot held claims another, at most as
 //! often as the lane has places, then fails with [`PublishError::Stuck`]. A batch in a ring of one shard is
-//! lock-free: it tries again when another publisher claimed first. *Poll* is wait-free.
+//! lock-free: it tries again when another publisher claimed first. *Poll* is wait-free. *Subscribing*, and asking for the
+//! next number, may look again while publishers go round a whole lane.
 
 #[allow(unsafe_code, reason = "allocates")]
 mod array;

@@ -114,9 +114,13 @@ mutations! {
         (SLOTS, "self.stamp.store(done.0, [[Ordering::Release =>> Ordering::Relaxed]])");
     "stamp-load-relaxed": "the stamp is read without acquire", "order::two_publishers_and_a_reader_counted",
         (SLOTS, "Stamp(self.at(&self.stamps, index).load([[Ordering::Acquire =>> Ordering::Relaxed]]))"),
-        (SLOTS, "Stamp(stamp.load([[Ordering::Acquire =>> Ordering::Relaxed]])).tag(laps)");
+        (SLOTS, "Stamp(word.load([[Ordering::Acquire =>> Ordering::Relaxed]])).odd(laps).0;");
+    "block-store-relaxed": "the frames of a batch are published without release", "order::a_batch_beside_a_publisher_counted",
+        (SLOTS, "// Release: as in `Slot::write`. stamp.store(done.0, [[Ordering::Release =>> Ordering::Relaxed]])");
     "left-is-done": "an index that was left counts as a frame", "overwrite::an_index_that_is_given_up",
-        (LANE, "if [[stamp.is_done(laps) =>> stamp.laps() == laps]] {");
+        (LANE, "if [[stamp.is_done(laps) =>> stamp.laps() == laps]] {"),
+        (SLOTS, "Ok(block) if [[odd(block, laps).is_tag() =>> odd(block, laps).laps() == 0]] => BLOCK,"),
+        (SLOTS, "take_while(|&word| [[odd(std::slice::from_ref(word), laps).is_tag() =>> odd(std::slice::from_ref(word), laps).laps() == 0]])");
 
     // Gates.
     "gate-store-relaxed": "the decision on a chunk is published without release", "",
@@ -127,7 +131,7 @@ mutations! {
         (OPEN, "[[ =>> if $on { gates.store(next, Ordering::Release); return true; } ]] let decided = gates.compare_exchange(gate");
     "unfinished-is-free": "a slot whose owner is unfinished is granted again", "overwrite::two_publishers_lap_a_reader_in_four_places",
         (OPEN, "if [[self.slots.stamp(index).laps() != last_granted =>> self.slots.stamp(index).laps() > last_granted]] {"),
-        (SLOTS, "[[Stamp(self.stamps[places].iter().fold(0, odd)).laps() == 0 =>> true]] }");
+        (SLOTS, "[[Stamp(blocks.iter().fold(odd(rest, laps).0, all)).laps() == 0 =>> true]] }");
     "granted-not-raised": "a place is made void and its owner forgotten", "overwrite::a_reader_asleep_in_its_batch",
         (OPEN, "[[raise(granted, last_granted, Ordering::Relaxed); =>> ]]");
     "late-claim-forgotten": "a late claimer does not take the slot that was granted to it", "overwrite::a_claimer_that_comes_late_to_a_chunk",
