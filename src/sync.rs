@@ -74,11 +74,18 @@ pub(crate) fn fetch_to_write<T>(of: &[T], most: usize) {
     let _ = (of, most);
 }
 
-/// Lets the processor do nothing for some ten nanoseconds. A model has no time.
-#[inline(always)]
-pub(crate) fn pause() {
+/// Lets the processor do nothing for so many nanoseconds, by the clock: the instruction for it takes three cycles of
+/// one processor and a hundred of another. A model has no time.
+pub(crate) fn pause(nanos: u64) {
     #[cfg(not(any(loom, shuttle)))]
-    std::hint::spin_loop();
+    {
+        let begin = std::time::Instant::now();
+        while (begin.elapsed().as_nanos() as u64) < nanos {
+            std::hint::spin_loop();
+        }
+    }
+    #[cfg(any(loom, shuttle))]
+    let _ = nanos;
 }
 
 #[cfg(not(loom))]

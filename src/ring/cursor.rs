@@ -372,9 +372,8 @@ impl Cursor {
                 // SAFETY: C1: a checked pin covers `index`, and it is ready.
                 let is_next =
                     counts || unsafe { lane.numbered(index) }.sequence == index.wrapping_add(ahead);
-                let is_wanted = |filter: &TagFilter| {
-                    lane.tag(index).is_some_and(|tag| filter.matches(tag))
-                };
+                let is_wanted =
+                    |filter: &TagFilter| lane.tag(index).is_some_and(|tag| filter.matches(tag));
                 match is_next && filter.is_none_or(is_wanted) {
                     true => give(index, frame),
                     false => ControlFlow::Break(()),

@@ -11,12 +11,12 @@ use crate::sync::pause;
 
 /// How many frames should be ahead. Half as many are near.
 pub(super) const FAR: u64 = 1_024;
-/// How many pauses pass before the second look; as many as so far before each further one.
-const LEAST: u64 = 8;
-/// How many pauses it stays away at most.
-const MOST: u64 = 512;
-/// It stays away only while so many pauses bring a frame, at the least.
-const PAUSES_A_FRAME: u64 = 8;
+/// How many nanoseconds pass before the second look; as many as so far before each further one.
+const LEAST: u64 = 150;
+/// How many nanoseconds it stays away at most.
+const MOST: u64 = 64 * LEAST;
+/// It stays away only while so many nanoseconds bring a frame, at the least.
+const NANOS_A_FRAME: u64 = LEAST;
 /// How many batches end at once after staying away brought too little.
 const REST: u32 = 32;
 
@@ -47,10 +47,10 @@ impl Away {
         self.seen = first;
         while self.seen < far && stayed < MOST {
             let more = stayed.max(LEAST);
-            (0..more).for_each(|_| pause());
+            pause(more);
             stayed += more;
             self.seen = numbered();
-            if self.seen.saturating_sub(first) * PAUSES_A_FRAME < stayed {
+            if self.seen.saturating_sub(first) * NANOS_A_FRAME < stayed {
                 self.rest = REST;
                 return;
             }
@@ -79,7 +79,7 @@ mod tests {
         assert_eq!(looks(&mut away, 0, |_| 2 * FAR), 1);
         assert_eq!(looks(&mut away, FAR, |_| 0), 0);
         assert_eq!(looks(&mut away, 2 * FAR, |look| (6 + look) * FAR / 3), 4);
-        // 8, 16, 32, 64, 128, 256 and 512 pauses.
+        // 150 ns, twice that, and so on.
         let mut away = Away::default();
         assert_eq!(looks(&mut away, 0, |look| look * 64), 8);
         assert_eq!(looks(&mut away, 0, |look| look * 64), 8);
