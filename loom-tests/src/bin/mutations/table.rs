@@ -20,6 +20,16 @@ pub const NOT_SHOWN: &str = "";
 
 /// All models, the cheapest first.
 pub const MODELS: &[&str] = &[
+    "counted::a_terminal_frame_overtaken",
+    "counted::a_terminal_batch_overtaken",
+    "counted::a_terminal_frame_beside_a_lap",
+    "counted::a_terminal_batch_beside_a_lap",
+    "counted::late_to_a_clear_stretch",
+    "counted::the_next_number_laps_ago",
+    "counted::late_over_a_sleeping_reader",
+    "counted::late_over_a_sleeping_reader_alone",
+    "counted::late_over_a_sleeping_reader_in_chunks",
+    "counted::the_next_number_beside_a_claim",
     "order::two_shards_in_batches",
     "order::two_publishers_and_a_reader_counted",
     "order::two_terminal_frames_counted",
@@ -114,7 +124,7 @@ mutations! {
         (SLOTS, "self.stamp.store(done.0, [[Ordering::Release =>> Ordering::Relaxed]])");
     "stamp-load-relaxed": "the stamp is read without acquire", "order::two_publishers_and_a_reader_counted",
         (SLOTS, "Stamp(self.at(&self.stamps, index).load([[Ordering::Acquire =>> Ordering::Relaxed]]))"),
-        (SLOTS, "Stamp(stamp.load([[Ordering::Acquire =>> Ordering::Relaxed]])).tag(laps)");
+        (SLOTS, "let odd = |word: &AtomicU64| Stamp(word.load([[Ordering::Acquire =>> Ordering::Relaxed]]))");
     "left-is-done": "an index that was left counts as a frame", "overwrite::an_index_that_is_given_up",
         (LANE, "if [[stamp.is_done(laps) =>> stamp.laps() == laps]] {");
 
@@ -127,7 +137,7 @@ mutations! {
         (OPEN, "[[ =>> if $on { gates.store(next, Ordering::Release); return true; } ]] let decided = gates.compare_exchange(gate");
     "unfinished-is-free": "a slot whose owner is unfinished is granted again", "overwrite::two_publishers_lap_a_reader_in_four_places",
         (OPEN, "if [[self.slots.stamp(index).laps() != last_granted =>> self.slots.stamp(index).laps() > last_granted]] {"),
-        (SLOTS, "[[Stamp(self.stamps[places].iter().fold(0, odd)).laps() == 0 =>> true]] }");
+        (SLOTS, "[[Stamp(blocks.iter().fold(odd(rest, laps).0, all)).laps() == 0 =>> true]] }");
     "granted-not-raised": "a place is made void and its owner forgotten", "overwrite::a_reader_asleep_in_its_batch",
         (OPEN, "[[raise(granted, last_granted, Ordering::Relaxed); =>> ]]");
     "late-claim-forgotten": "a late claimer does not take the slot that was granted to it", "overwrite::a_claimer_that_comes_late_to_a_chunk",
@@ -236,6 +246,26 @@ mutations! {
         (CLEAR, "if end > self.end.load([[Ordering::Acquire =>> Ordering::Relaxed]]) {");
     "void-in-a-counted-batch": "a batch takes void places for granted", "overwrite::batches_over_a_sleeping_reader_counted",
         (COUNT, "if [[self.voids(gate, end..to) != 0 =>> false]] {");
+
+    "batch-number-acquire-only": "a batch with a terminal frame takes its numbers without release", "counted::a_terminal_batch_beside_a_lap",
+        (COUNT, "let (new, old) = ([[Ordering::AcqRel =>> Ordering::Acquire]], Ordering::Relaxed); match self.tail");
+    "batch-number-release-only": "a batch with a terminal frame takes its numbers without acquire", "counted::a_terminal_batch_overtaken",
+        (COUNT, "let (new, old) = ([[Ordering::AcqRel =>> Ordering::Release]], Ordering::Relaxed); match self.tail");
+    "clear-start-raised-late": "the start of a clear stretch is raised after its voids", "counted::late_to_a_clear_stretch",
+        (CLEAR, "[[raise(&clear.start, start, Ordering::Relaxed); =>> ]] // Release"),
+        (CLEAR, "raise(&clear.voids, voids, Ordering::Release); [[ =>> if $on { raise(&clear.start, start, Ordering::Relaxed); } ]] }");
+    "clear-voids-store-relaxed": "the voids below a clear stretch are raised without release", "counted::late_to_a_clear_stretch",
+        (CLEAR, "raise(&clear.voids, voids, [[Ordering::Release =>> Ordering::Relaxed]]);");
+    "clear-voids-load-relaxed": "the voids below a clear stretch are read without acquire", "counted::late_to_a_clear_stretch",
+        (CLEAR, "let voids = self.voids.load([[Ordering::Acquire =>> Ordering::Relaxed]]);");
+    "clear-end-store-relaxed": "the end of a clear stretch is raised without release", "",
+        (CLEAR, "raise(&clear.end, end, [[Ordering::Release =>> Ordering::Relaxed]]);");
+    "note-of-any-lap": "a chunk's voids are taken as they are noted, whatever lap they were noted for", "counted::the_next_number_laps_ago",
+        (COUNT, "[[(laps..laps + LAPS - 1).contains(&opened).then_some(voids) =>> Some(voids)]]");
+    "note-load-relaxed": "a chunk's voids are read without acquire", "counted::the_next_number_laps_ago",
+        (COUNT, ".load([[Ordering::Acquire =>> Ordering::Relaxed]]); // That opener");
+    "note-store-relaxed": "a chunk's voids are noted without release", "counted::the_next_number_laps_ago",
+        (COUNT, "raise(note, voids, [[Ordering::Release =>> Ordering::Relaxed]]);");
 
     // What was lost.
     "no-suspects": "a loss whose number may be higher is forgotten", "terminal::a_terminal_frame_numbered_late_for_a_shard",
