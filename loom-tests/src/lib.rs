@@ -110,6 +110,25 @@ pub fn publisher(ring: &Boxes, route: Route, values: std::ops::Range<u64>) -> Jo
     thread::spawn(move || publish(&ring, route, values))
 }
 
+/// Publishes so many frames that hold their own number, and says which numbers those were.
+pub fn number(ring: &Boxes, route: Route, count: usize) -> Vec<u64> {
+    let numbers = (0..count).map(|_| ring.publish_with(route, Box::new));
+    numbers.filter_map(Result::ok).collect()
+}
+
+/// A thread that does so.
+pub fn numberer(ring: &Boxes, route: Route, count: usize) -> JoinHandle<Vec<u64>> {
+    let ring = ring.clone();
+    thread::spawn(move || number(&ring, route, count))
+}
+
+/// Checks that the numbers have no hole and are there once, and how many there are.
+pub fn dense(mut numbers: Vec<u64>) -> u64 {
+    numbers.sort_unstable();
+    assert!(numbers.iter().copied().eq(1..=numbers.len() as u64), "{numbers:?}");
+    numbers.len() as u64
+}
+
 /// A thread that polls `times` times.
 pub fn reader(
     mut subscription: Subscription<Box<u64>>,
@@ -193,6 +212,12 @@ impl Got {
         }
         let accounted = self.frames.len() as u64 + self.lost;
         assert!(accounted >= published, "conservation: {self:?}");
+    }
+
+    /// Checks that each frame came under the number that it holds.
+    pub fn hold_their_numbers(&self) {
+        let same = |&(number, value)| number == value;
+        assert!(self.frames.iter().all(same), "numbers: {self:?}");
     }
 
     /// Whether the value arrived.

@@ -20,6 +20,16 @@ pub const NOT_SHOWN: &str = "";
 
 /// All models, the cheapest first.
 pub const MODELS: &[&str] = &[
+    "counted::a_terminal_frame_overtaken",
+    "counted::a_terminal_batch_overtaken",
+    "counted::a_terminal_frame_beside_a_lap",
+    "counted::a_terminal_batch_beside_a_lap",
+    "counted::late_to_a_clear_stretch",
+    "counted::the_next_number_laps_ago",
+    "counted::late_over_a_sleeping_reader",
+    "counted::late_over_a_sleeping_reader_alone",
+    "counted::late_over_a_sleeping_reader_in_chunks",
+    "counted::the_next_number_beside_a_claim",
     "order::two_shards_in_batches",
     "order::two_publishers_and_a_reader_counted",
     "order::two_terminal_frames_counted",
@@ -240,6 +250,26 @@ mutations! {
         (CLEAR, "if end > self.end.load([[Ordering::Acquire =>> Ordering::Relaxed]]) {");
     "void-in-a-counted-batch": "a batch takes void places for granted", "overwrite::batches_over_a_sleeping_reader_counted",
         (COUNT, "if [[self.voids(gate, end..to) != 0 =>> false]] {");
+
+    "batch-number-acquire-only": "a batch with a terminal frame takes its numbers without release", "counted::a_terminal_batch_beside_a_lap",
+        (COUNT, "let (new, old) = ([[Ordering::AcqRel =>> Ordering::Acquire]], Ordering::Relaxed); match self.tail");
+    "batch-number-release-only": "a batch with a terminal frame takes its numbers without acquire", "counted::a_terminal_batch_overtaken",
+        (COUNT, "let (new, old) = ([[Ordering::AcqRel =>> Ordering::Release]], Ordering::Relaxed); match self.tail");
+    "clear-start-raised-late": "the start of a clear stretch is raised after its voids", "counted::late_to_a_clear_stretch",
+        (CLEAR, "[[raise(&clear.start, start, Ordering::Relaxed); =>> ]] // Release"),
+        (CLEAR, "raise(&clear.voids, voids, Ordering::Release); [[ =>> if $on { raise(&clear.start, start, Ordering::Relaxed); } ]] }");
+    "clear-voids-store-relaxed": "the voids below a clear stretch are raised without release", "counted::late_to_a_clear_stretch",
+        (CLEAR, "raise(&clear.voids, voids, [[Ordering::Release =>> Ordering::Relaxed]]);");
+    "clear-voids-load-relaxed": "the voids below a clear stretch are read without acquire", "counted::late_to_a_clear_stretch",
+        (CLEAR, "let voids = self.voids.load([[Ordering::Acquire =>> Ordering::Relaxed]]);");
+    "clear-end-store-relaxed": "the end of a clear stretch is raised without release", "",
+        (CLEAR, "raise(&clear.end, end, [[Ordering::Release =>> Ordering::Relaxed]]);");
+    "note-of-any-lap": "a chunk's voids are taken as they are noted, whatever lap they were noted for", "counted::the_next_number_laps_ago",
+        (COUNT, "[[(laps..laps + LAPS - 1).contains(&opened).then_some(voids) =>> Some(voids)]]");
+    "note-load-relaxed": "a chunk's voids are read without acquire", "counted::the_next_number_laps_ago",
+        (COUNT, ".load([[Ordering::Acquire =>> Ordering::Relaxed]]); // That opener");
+    "note-store-relaxed": "a chunk's voids are noted without release", "counted::the_next_number_laps_ago",
+        (COUNT, "raise(note, voids, [[Ordering::Release =>> Ordering::Relaxed]]);");
 
     // What was lost.
     "no-suspects": "a loss whose number may be higher is forgotten", "terminal::a_terminal_frame_numbered_late_for_a_shard",
