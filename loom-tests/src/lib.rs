@@ -125,7 +125,10 @@ pub fn numberer(ring: &Boxes, route: Route, count: usize) -> JoinHandle<Vec<u64>
 /// Checks that the numbers have no hole and are there once, and how many there are.
 pub fn dense(mut numbers: Vec<u64>) -> u64 {
     numbers.sort_unstable();
-    assert!(numbers.iter().copied().eq(1..=numbers.len() as u64), "{numbers:?}");
+    assert!(
+        numbers.iter().copied().eq(1..=numbers.len() as u64),
+        "{numbers:?}"
+    );
     numbers.len() as u64
 }
 

@@ -1,12 +1,12 @@
 //! Models of a lane that counts: numbers are its indices but for the void ones.
 #![cfg(loom)]
 
-use framebus::ring::{Delivery, Route};
+use framebus::ring::{Delivery, Route, Select, Start};
 use loom::thread;
-use std::ops::ControlFlow;
 use loom_tests::{
     Boxes, FRAME, Got, TERMINAL, check, counted, dense, everything, number, numberer, rest,
 };
+use std::ops::ControlFlow;
 
 /// Proves: while a reader sleeps in its batch, a publisher that comes to its index after others went round
 /// the lane writes there only if the index was granted, and finds the number that it had then; the reader
@@ -19,8 +19,7 @@ fn over_a_sleeping_reader(places: u64, chunk: u64, before: usize, others: usize)
         let mut numbers = number(&ring, FRAME, before);
         let mut got = Got::default();
         subscription.batch(|delivery| {
-            let late = [1, others].map(|count| numberer(&ring, FRAME, count));
-            late.into_iter().for_each(|it| numbers.extend(it.join().unwrap()));
+            both(&ring, others, &mut numbers);
             assert!(matches!(delivery, Delivery::Frame(1, value) if **value == 1));
             got.take(delivery)
         });
@@ -163,8 +162,7 @@ fn late_to_a_clear_stretch() {
     check(1, || {
         let ring = counted(4, 2);
         let mut numbers = number(&ring, FRAME, 1);
-        let late = [1, 5].map(|count| numberer(&ring, FRAME, count));
-        late.into_iter().for_each(|it| numbers.extend(it.join().unwrap()));
+        both(&ring, 5, &mut numbers);
         dense(numbers);
     });
 }
@@ -190,4 +188,78 @@ fn the_next_number_laps_ago() {
             ControlFlow::Continue(())
         });
     });
+}
+
+fn both(ring: &Boxes, others: usize, numbers: &mut Vec<u64>) {
+    match std::env::var("MODE").as_deref().unwrap_or("0") {
+        "0" => {
+            let late = [1, others].map(|count| numberer(ring, FRAME, count));
+            late.into_iter()
+                .for_each(|it| numbers.extend(it.join().unwrap()));
+        }
+        "1" => {
+            let late = [others, 1].map(|count| numberer(ring, FRAME, count));
+            late.into_iter()
+                .for_each(|it| numbers.extend(it.join().unwrap()));
+        }
+        "2" => {
+            let late = numberer(ring, FRAME, 1);
+            numbers.extend(number(ring, FRAME, others));
+            numbers.extend(late.join().unwrap());
+        }
+        "3" => {
+            let late = numberer(ring, FRAME, 1);
+            thread::yield_now();
+            numbers.extend(number(ring, FRAME, others));
+            numbers.extend(late.join().unwrap());
+        }
+        "4" => {
+            let other = numberer(ring, FRAME, others);
+            numbers.extend(number(ring, FRAME, 1));
+            numbers.extend(other.join().unwrap());
+        }
+        "5" => {
+            let other = numberer(ring, FRAME, others);
+            let done = other.join().unwrap();
+            numbers.extend(done);
+            numbers.extend(number(ring, FRAME, 1));
+        }
+        _ => panic!(),
+    }
+}
+
+/// Proves: who learns the next number, and then how far the lanes are claimed, sees the claims of all terminal
+/// frames with smaller numbers. Guards against: a terminal frame passed over.
+fn a_terminal_frame_is_seen(publish: Publish) {
+    check(1, move || {
+        let ring = counted(2, 2);
+        number(&ring, FRAME, 1);
+        let terminals = ring
+            .subscribe(Select::Terminals, None, Start::Oldest)
+            .unwrap();
+        let terminal = {
+            let ring = ring.clone();
+            thread::spawn(move || {
+                let mut own = 0;
+                publish(&ring, TERMINAL, &mut |number| {
+                    own = number;
+                    Box::new(number)
+                });
+                own
+            })
+        };
+        let next = ring.next_sequence();
+        let claimed = terminals.is_behind();
+        assert!(terminal.join().unwrap() >= next || claimed);
+    });
+}
+
+#[test]
+fn a_terminal_frame_claimed() {
+    a_terminal_frame_is_seen(alone);
+}
+
+#[test]
+fn a_terminal_batch_claimed() {
+    a_terminal_frame_is_seen(batch);
 }

@@ -1,7 +1,7 @@
 //! Models of overwriting: gates, pins, horizon and limit, void indices.
 #![cfg(loom)]
 
-use framebus::ring::{Delivery, Geometry, MAX_SEQUENCE, Ring, RingConfig, Select, Start};
+use framebus::ring::{Delivery, Geometry, MAX_SEQUENCE, Ring, RingConfig, Route, Select, Start};
 use loom::{
     sync::{
         Arc,
@@ -202,13 +202,16 @@ fn two_extenders_at_once() {
 
 /// Proves: who finds the limit raised by another, who looked at the pins, may overwrite what a reader
 /// was done with by then. Guards against: a limit that does not carry on what its extender saw.
-fn a_limit_raised_by_another(slack: u64, batches: u64) {
-    check(2, move || {
-        let ring = apart(Geometry::exact(2, 1, slack, 1));
+fn opened_by_another(ring: fn() -> Boxes, route: Route, batches: u64, preemptions: usize) {
+    check(preemptions, move || {
+        let ring = ring();
         // One lane has all that matters here, and fewer steps.
-        let select = Select::Terminals;
+        let select = match route.terminal {
+            true => Select::Terminals,
+            false => Select::All,
+        };
         let mut subscription = ring.subscribe(select, None, Start::Oldest).unwrap();
-        assert_eq!(publish(&ring, TERMINAL, 0..2), 2);
+        assert_eq!(publish(&ring, route, 0..2), 2);
         // Relaxed: the reader is done by then, but only its pin says so to publishers.
         let done = Arc::new(AtomicBool::new(false));
         let reader = {
@@ -225,8 +228,8 @@ fn a_limit_raised_by_another(slack: u64, batches: u64) {
         while !done.load(Ordering::Relaxed) {
             thread::yield_now();
         }
-        let second = publisher(&ring, TERMINAL, 2..3);
-        publish(&ring, TERMINAL, 3..4);
+        let second = publisher(&ring, route, 2..3);
+        publish(&ring, route, 3..4);
         second.join().unwrap();
         assert_eq!(reader.join().unwrap().values(), [0, 1][..batches as usize]);
     });
@@ -235,13 +238,25 @@ fn a_limit_raised_by_another(slack: u64, batches: u64) {
 /// The other raised it to where this one goes on from with a look of its own.
 #[test]
 fn a_limit_raised_by_another_to_extend() {
-    a_limit_raised_by_another(0, 1);
+    opened_by_another(|| apart(Geometry::exact(2, 1, 0, 1)), TERMINAL, 1, 2);
 }
 
 /// The other raised it far enough: this one does not look at the pins at all.
 #[test]
 fn a_limit_raised_by_another_far_enough() {
-    a_limit_raised_by_another(1, 2);
+    opened_by_another(|| apart(Geometry::exact(2, 1, 1, 1)), TERMINAL, 2, 2);
+}
+
+/// The other opened the chunk, and this one does not look at anything but the gate.
+#[test]
+fn a_gate_opened_by_another() {
+    opened_by_another(|| counted(2, 1), FRAME, 2, 1);
+}
+
+/// The other made the clear stretch longer.
+#[test]
+fn a_clear_stretch_made_longer_by_another() {
+    opened_by_another(|| counted(2, 2), FRAME, 2, 1);
 }
 
 /// Proves: while a reader sleeps in its batch, two publishers lap the ring without waiting for it,

@@ -24,6 +24,10 @@ pub const MODELS: &[&str] = &[
     "counted::a_terminal_batch_overtaken",
     "counted::a_terminal_frame_beside_a_lap",
     "counted::a_terminal_batch_beside_a_lap",
+    "counted::a_terminal_frame_claimed",
+    "counted::a_terminal_batch_claimed",
+    "overwrite::a_gate_opened_by_another",
+    "overwrite::a_clear_stretch_made_longer_by_another",
     "counted::late_to_a_clear_stretch",
     "counted::the_next_number_laps_ago",
     "counted::late_over_a_sleeping_reader",
@@ -82,6 +86,7 @@ pub const MODELS: &[&str] = &[
     "overwrite::three_publishers_in_two_places",
     "terminal::a_terminal_frame_numbered_late_for_all",
     "terminal::a_terminal_frame_granted_late",
+    "terminal::a_frame_granted_behind_a_lapped_reader",
     "terminal::a_terminal_frame_numbered_late_for_a_shard",
 ];
 
