@@ -190,42 +190,11 @@ fn the_next_number_laps_ago() {
     });
 }
 
+/// Two publish at once, one frame and so many; notes the numbers that they got.
 fn both(ring: &Boxes, others: usize, numbers: &mut Vec<u64>) {
-    match std::env::var("MODE").as_deref().unwrap_or("0") {
-        "0" => {
-            let late = [1, others].map(|count| numberer(ring, FRAME, count));
-            late.into_iter()
-                .for_each(|it| numbers.extend(it.join().unwrap()));
-        }
-        "1" => {
-            let late = [others, 1].map(|count| numberer(ring, FRAME, count));
-            late.into_iter()
-                .for_each(|it| numbers.extend(it.join().unwrap()));
-        }
-        "2" => {
-            let late = numberer(ring, FRAME, 1);
-            numbers.extend(number(ring, FRAME, others));
-            numbers.extend(late.join().unwrap());
-        }
-        "3" => {
-            let late = numberer(ring, FRAME, 1);
-            thread::yield_now();
-            numbers.extend(number(ring, FRAME, others));
-            numbers.extend(late.join().unwrap());
-        }
-        "4" => {
-            let other = numberer(ring, FRAME, others);
-            numbers.extend(number(ring, FRAME, 1));
-            numbers.extend(other.join().unwrap());
-        }
-        "5" => {
-            let other = numberer(ring, FRAME, others);
-            let done = other.join().unwrap();
-            numbers.extend(done);
-            numbers.extend(number(ring, FRAME, 1));
-        }
-        _ => panic!(),
-    }
+    let threads = [1, others].map(|count| numberer(ring, FRAME, count));
+    let published = threads.into_iter().flat_map(|it| it.join().unwrap());
+    numbers.extend(published);
 }
 
 /// Proves: who learns the next number, and then how far the lanes are claimed, sees the claims of all terminal

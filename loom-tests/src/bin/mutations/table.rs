@@ -151,7 +151,7 @@ mutations! {
         (OPEN, "[[raise(granted, last_granted, Ordering::Relaxed); =>> ]]");
     "late-claim-forgotten": "a late claimer does not take the slot that was granted to it", "overwrite::a_claimer_that_comes_late_to_a_chunk",
         (LANE, "false => [[self.granted[self.geometry.place(index)].load(Ordering::Relaxed) == laps =>> false]], })");
-    "late-claim-written": "a claimer of an earlier lap takes its index for granted", "",
+    "late-claim-written": "a claimer of an earlier lap takes its index for granted", "counted::late_over_a_sleeping_reader",
         (LANE, "false => [[self.granted[self.geometry.place(index)].load(Ordering::Relaxed) == laps =>> true]], })");
     "void-is-granted": "a void index is granted", "overwrite::a_reader_asleep_in_its_batch",
         (LANE, "true => [[self.is_open(gate, index) =>> true]],");
@@ -233,25 +233,25 @@ mutations! {
         (ASLEEP, "!cursor.is_past([[self.core.lanes[cursor.lane].tail() =>> 0]])");
 
     // Counting.
-    "counted-number-acquire-only": "a terminal frame takes its number from the other lane without release", "",
+    "counted-number-acquire-only": "a terminal frame takes its number from the other lane without release", "counted::a_terminal_frame_claimed",
         (COUNT, "self.claim_as(|| pins, [[Ordering::AcqRel =>> Ordering::Acquire]])");
-    "counted-number-release-only": "a terminal frame takes its number from the other lane without acquire", "",
+    "counted-number-release-only": "a terminal frame takes its number from the other lane without acquire", "counted::a_terminal_frame_overtaken",
         (COUNT, "self.claim_as(|| pins, [[Ordering::AcqRel =>> Ordering::Release]])");
-    "counted-tail-relaxed": "the reader looks at the tail that counts without acquire", "",
+    "counted-tail-relaxed": "the reader looks at the tail that counts without acquire", "counted::a_terminal_frame_claimed",
         (COUNT, "let mut end = self.tail.load([[Ordering::Acquire =>> Ordering::Relaxed]])");
-    "counted-undecided": "numbers of chunks that nobody opened yet are taken for given", "",
+    "counted-undecided": "numbers of chunks that nobody opened yet are taken for given", "counted::the_next_number_beside_a_claim",
         (COUNT, "while end > 0 && [[!self.was_opened(end - 1) =>> false]] {");
     "voids-uncounted": "voids of the chunk itself are not counted", "overwrite::a_publisher_asleep_on_its_slot_counted",
         (COUNT, "[[Some(self.voids_below_chunk(start)? + u64::from(here)) =>> self.voids_below_chunk(start)]] }");
     "passed-by-unnoted": "an owner that was passed by does not find its number", "",
         (COUNT, "[[count.passed_by[self.geometry.place(index)].load(Ordering::Relaxed) =>> 0]]");
-    "reader-voids-uncounted": "a reader does not count the voids that it passes", "",
+    "reader-voids-uncounted": "a reader does not count the voids that it passes", "counted::late_over_a_sleeping_reader_in_chunks",
         (CURSOR, "[[self.voids += 1; =>> ]]");
     "chunks-out-of-order": "a chunk is opened whatever is behind it", "overwrite::a_claimer_that_comes_late_alone_counted",
         (OPEN, "while start > 0 && [[!self.was_opened(start - chunk) =>> false]] {");
-    "clear-over-voids": "a chunk with a void place is taken for clear", "",
+    "clear-over-voids": "a chunk with a void place is taken for clear", "counted::late_over_a_sleeping_reader_in_chunks",
         (OPEN, "if [[void == 0 =>> true]] { self.lengthen");
-    "clear-end-relaxed": "the end of a clear stretch is read without acquire", "",
+    "clear-end-relaxed": "the end of a clear stretch is read without acquire", "overwrite::a_clear_stretch_made_longer_by_another",
         (CLEAR, "if end > self.end.load([[Ordering::Acquire =>> Ordering::Relaxed]]) {");
     "void-in-a-counted-batch": "a batch takes void places for granted", "overwrite::batches_over_a_sleeping_reader_counted",
         (COUNT, "if [[self.voids(gate, end..to) != 0 =>> false]] {");
@@ -260,14 +260,14 @@ mutations! {
         (COUNT, "let (new, old) = ([[Ordering::AcqRel =>> Ordering::Acquire]], Ordering::Relaxed); match self.tail");
     "batch-number-release-only": "a batch with a terminal frame takes its numbers without acquire", "counted::a_terminal_batch_overtaken",
         (COUNT, "let (new, old) = ([[Ordering::AcqRel =>> Ordering::Release]], Ordering::Relaxed); match self.tail");
-    "clear-start-raised-late": "the start of a clear stretch is raised after its voids", "counted::late_to_a_clear_stretch",
+    "clear-start-raised-late": "the start of a clear stretch is raised after its voids", "",
         (CLEAR, "[[raise(&clear.start, start, Ordering::Relaxed); =>> ]] // Release"),
         (CLEAR, "raise(&clear.voids, voids, Ordering::Release); [[ =>> if $on { raise(&clear.start, start, Ordering::Relaxed); } ]] }");
-    "clear-voids-store-relaxed": "the voids below a clear stretch are raised without release", "counted::late_to_a_clear_stretch",
+    "clear-voids-store-relaxed": "the voids below a clear stretch are raised without release", "",
         (CLEAR, "raise(&clear.voids, voids, [[Ordering::Release =>> Ordering::Relaxed]]);");
-    "clear-voids-load-relaxed": "the voids below a clear stretch are read without acquire", "counted::late_to_a_clear_stretch",
+    "clear-voids-load-relaxed": "the voids below a clear stretch are read without acquire", "",
         (CLEAR, "let voids = self.voids.load([[Ordering::Acquire =>> Ordering::Relaxed]]);");
-    "clear-end-store-relaxed": "the end of a clear stretch is raised without release", "",
+    "clear-end-store-relaxed": "the end of a clear stretch is raised without release", "overwrite::a_clear_stretch_made_longer_by_another",
         (CLEAR, "raise(&clear.end, end, [[Ordering::Release =>> Ordering::Relaxed]]);");
     "note-of-any-lap": "a chunk's voids are taken as they are noted, whatever lap they were noted for", "counted::the_next_number_laps_ago",
         (COUNT, "[[(laps..laps + LAPS - 1).contains(&opened).then_some(voids) =>> Some(voids)]]");
