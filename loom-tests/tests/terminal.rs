@@ -99,31 +99,3 @@ fn a_terminal_frame_numbered_late_for_a_shard() {
 fn a_terminal_frame_granted_late() {
     a_terminal_frame_numbered_late(Select::Shard(0), 1);
 }
-
-/// Proves: a reader of a shard that is lapped while a claimed index is not granted yet, and goes on behind
-/// it, is told of the loss when the frame has its number. Guards against: a claim that nobody looked for.
-#[test]
-fn a_frame_granted_behind_a_lapped_reader() {
-    check(2, || {
-        let ring = shards(2, Geometry::exact(2, 1, 1, 1));
-        let select = Select::Shard(0);
-        let mut subscription = ring.subscribe(select, None, Start::Oldest).unwrap();
-        publish(&ring, FRAME, 0..2);
-        let mut got = Got::default();
-        got.poll(&mut subscription);
-        assert_eq!(got.frames.len(), 2);
-        let late = publisher(&ring, FRAME, 2..3);
-        let other = publisher(&ring, FRAME, 3..4);
-        let reader = thread::spawn(move || {
-            got.poll(&mut subscription);
-            (subscription, got)
-        });
-        let (mut subscription, mut got) = reader.join().unwrap();
-        let mut published = 2 + other.join().unwrap();
-        got.poll(&mut subscription);
-        published += late.join().unwrap();
-        got.poll(&mut subscription);
-        got.poll(&mut subscription);
-        got.complete_or_told(published);
-    });
-}

@@ -88,7 +88,6 @@ pub const MODELS: &[&str] = &[
     "overwrite::three_publishers_in_two_places",
     "terminal::a_terminal_frame_numbered_late_for_all",
     "terminal::a_terminal_frame_granted_late",
-    "terminal::a_frame_granted_behind_a_lapped_reader",
     "terminal::a_terminal_frame_numbered_late_for_a_shard",
 ];
 
