@@ -247,12 +247,6 @@ fn a_limit_raised_by_another_far_enough() {
     opened_by_another(|| apart(Geometry::exact(2, 1, 1, 1)), TERMINAL, 2, 2);
 }
 
-/// The other opened the chunk, and this one does not look at anything but the gate.
-#[test]
-fn a_gate_opened_by_another() {
-    opened_by_another(|| counted(2, 1), FRAME, 2, 1);
-}
-
 /// The other made the clear stretch longer.
 #[test]
 fn a_clear_stretch_made_longer_by_another() {

@@ -27,10 +27,9 @@ pub const MODELS: &[&str] = &[
     "counted::a_terminal_frame_beside_a_lap",
     "counted::a_terminal_batch_beside_a_lap",
     "counted::a_terminal_frame_claimed",
-    "counted::a_terminal_batch_claimed",
-    "overwrite::a_gate_opened_by_another",
+    "counted::a_gate_opened_by_another",
     "overwrite::a_clear_stretch_made_longer_by_another",
-    "counted::late_to_a_clear_stretch",
+    "counted::a_claim_below_a_new_clear_stretch",
     "counted::the_next_number_laps_ago",
     "counted::late_over_a_sleeping_reader",
     "counted::late_over_a_sleeping_reader_alone",
@@ -139,7 +138,7 @@ mutations! {
         (SLOTS, "take_while(|&word| [[odd(std::slice::from_ref(word), laps).is_tag() =>> odd(std::slice::from_ref(word), laps).laps() == 0]])");
 
     // Gates.
-    "gate-store-relaxed": "the decision on a chunk is published without release", "",
+    "gate-store-relaxed": "the decision on a chunk is published without release", "counted::a_gate_opened_by_another",
         (OPEN, "gates.compare_exchange(gate, next, [[Ordering::Release =>> Ordering::Relaxed]], Ordering::Relaxed)");
     "gate-load-relaxed": "the decision is read without acquire", "overwrite::three_publishers_in_two_places",
         (LANE, "self.gates[self.geometry.gate(index)].load([[Ordering::Acquire =>> Ordering::Relaxed]])");
@@ -244,7 +243,7 @@ mutations! {
         (COUNT, "while end > 0 && [[!self.was_opened(end - 1) =>> false]] {");
     "voids-uncounted": "voids of the chunk itself are not counted", "overwrite::a_publisher_asleep_on_its_slot_counted",
         (COUNT, "[[Some(self.voids_below_chunk(start)? + u64::from(here)) =>> self.voids_below_chunk(start)]] }");
-    "passed-by-unnoted": "an owner that was passed by does not find its number", "",
+    "passed-by-unnoted": "an owner that was passed by does not find its number", "counted::late_over_a_sleeping_reader_alone",
         (COUNT, "[[count.passed_by[self.geometry.place(index)].load(Ordering::Relaxed) =>> 0]]");
     "reader-voids-uncounted": "a reader does not count the voids that it passes", "counted::late_over_a_sleeping_reader_in_chunks",
         (CURSOR, "[[self.voids += 1; =>> ]]");
@@ -261,12 +260,12 @@ mutations! {
         (COUNT, "let (new, old) = ([[Ordering::AcqRel =>> Ordering::Acquire]], Ordering::Relaxed); match self.tail");
     "batch-number-release-only": "a batch with a terminal frame takes its numbers without acquire", "counted::a_terminal_batch_overtaken",
         (COUNT, "let (new, old) = ([[Ordering::AcqRel =>> Ordering::Release]], Ordering::Relaxed); match self.tail");
-    "clear-start-raised-late": "the start of a clear stretch is raised after its voids", "",
+    "clear-start-raised-late": "the start of a clear stretch is raised after its voids", "counted::a_claim_below_a_new_clear_stretch",
         (CLEAR, "[[raise(&clear.start, start, Ordering::Relaxed); =>> ]] // Release"),
         (CLEAR, "raise(&clear.voids, voids, Ordering::Release); [[ =>> if $on { raise(&clear.start, start, Ordering::Relaxed); } ]] }");
-    "clear-voids-store-relaxed": "the voids below a clear stretch are raised without release", "",
+    "clear-voids-store-relaxed": "the voids below a clear stretch are raised without release", "counted::a_claim_below_a_new_clear_stretch",
         (CLEAR, "raise(&clear.voids, voids, [[Ordering::Release =>> Ordering::Relaxed]]);");
-    "clear-voids-load-relaxed": "the voids below a clear stretch are read without acquire", "",
+    "clear-voids-load-relaxed": "the voids below a clear stretch are read without acquire", "counted::a_claim_below_a_new_clear_stretch",
         (CLEAR, "let voids = self.voids.load([[Ordering::Acquire =>> Ordering::Relaxed]]);");
     "clear-end-store-relaxed": "the end of a clear stretch is raised without release", "overwrite::a_clear_stretch_made_longer_by_another",
         (CLEAR, "raise(&clear.end, end, [[Ordering::Release =>> Ordering::Relaxed]]);");
