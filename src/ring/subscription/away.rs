@@ -4,7 +4,7 @@
 //! is writing to, for each frame; and the processor, which sees a reader go along an array, fetches the next
 //! lines as well, those that the publisher is about to write. So a reader that has come near looks how many
 //! frames there are ahead of it after a batch, and stays away for a moment until there are [`FAR`]. It does so
-//! only while that pays: as soon as fewer frames come than one for some pauses, it goes on with what there
+//! only while that pays: as soon as fewer frames come than one in 150 nanoseconds, it goes on with what there
 //! is, and the next few batches are ended at once. A frame that comes alone, or in a burst, is not held back.
 
 use crate::sync::pause;

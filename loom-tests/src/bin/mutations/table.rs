@@ -16,8 +16,6 @@ pub struct Mutation {
 }
 
 /// For a mutation that no model is known to catch yet: it is named in each run and not tried, but with `--search`.
-/// Their schedules exist, but loom was not seen to come to them: it looks for a switch from the last access to an
-/// object, and there a publisher's own look stands before its store.
 pub const NOT_SHOWN: &str = "";
 
 /// All models, the cheapest first.
