@@ -271,6 +271,7 @@ mutations! {
         (COUNT, "[[(laps..laps + LAPS - 1).contains(&opened).then_some(voids) =>> Some(voids)]]");
     "note-load-relaxed": "a chunk's voids are read without acquire", "counted::the_next_number_laps_ago",
         (COUNT, ".load([[Ordering::Acquire =>> Ordering::Relaxed]]); // That opener");
+    // Most openers run the fence of `extend` before, which carries the order too; with slack, not all do.
     "note-store-relaxed": "a chunk's voids are noted without release", "",
         (COUNT, "raise(note, voids, [[Ordering::Release =>> Ordering::Relaxed]]);");
 
