@@ -40,6 +40,10 @@ pub(crate) fn raise(word: &AtomicU64, to: u64, order: Ordering) {
     let _ = word.fetch_update(order, Ordering::Relaxed, |now| (now < to).then_some(to));
 }
 
+/// How many bytes a cache line has, where it matters here.
+#[cfg(all(target_arch = "x86_64", not(any(loom, shuttle, miri))))]
+const LINE: usize = 64;
+
 /// Begins to fetch the cache line that `of` is in, to be read soon.
 #[inline(always)]
 pub(crate) fn fetch<T>(of: &T) {
@@ -58,7 +62,6 @@ pub(crate) fn fetch<T>(of: &T) {
 pub(crate) fn fetch_to_write<T>(of: &[T], most: usize) {
     #[cfg(all(target_arch = "x86_64", not(any(loom, shuttle, miri))))]
     {
-        const LINE: usize = 64;
         let bytes = of.as_ptr().cast::<u8>();
         for offset in (0..size_of_val(of).min(most)).step_by(LINE) {
             let line = bytes.wrapping_add(offset);
@@ -72,6 +75,31 @@ pub(crate) fn fetch_to_write<T>(of: &[T], most: usize) {
     }
     #[cfg(not(all(target_arch = "x86_64", not(any(loom, shuttle, miri)))))]
     let _ = (of, most);
+}
+
+/// Whether [`take_over`] does something here.
+pub(crate) const TAKES_OVER: bool =
+    cfg!(all(target_arch = "x86_64", not(any(loom, shuttle, miri))));
+
+/// Takes the cache lines that `of` lies in over from the processors that have them, as if to write them, and
+/// changes nothing. A locked instruction a line.
+#[inline(always)]
+pub(crate) fn take_over<T>(of: &[T]) {
+    #[cfg(all(target_arch = "x86_64", not(any(loom, shuttle, miri))))]
+    {
+        let bytes = of.as_ptr().cast::<u8>();
+        for offset in (0..size_of_val(of)).step_by(LINE) {
+            let line = bytes.wrapping_add(offset);
+            // A fetch for writing would not do: what this processor shares already it does not fetch.
+            // SAFETY: the byte is one of `of`; the instruction leaves all its bits as they are, and nobody can
+            // store between its load and its store. So to all others, and to the compiler, it is none.
+            unsafe {
+                std::arch::asm!("lock or byte ptr [{}], 0", in(reg) line, options(nostack));
+            }
+        }
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(any(loom, shuttle, miri)))))]
+    let _ = of;
 }
 
 /// Lets the processor do nothing for so many nanoseconds, by the clock: the instruction for it takes three cycles of

@@ -87,6 +87,13 @@ impl<T> Core<T> {
         }
     }
 
+    /// A number that grows with each publish. Orders nothing.
+    pub(crate) fn claimed(&self) -> u64 {
+        // Relaxed: it is only compared with itself.
+        let counter = || self.counter.load(Ordering::Relaxed);
+        self.counting().map_or_else(counter, Lane::tail)
+    }
+
     /// What has a number is numbered below this, which may be too high by as many as there are voids.
     pub(crate) fn numbered_at_most(&self) -> u64 {
         let by_index = || {

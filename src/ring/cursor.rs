@@ -279,6 +279,11 @@ impl Cursor {
         }
     }
 
+    /// Takes over the lines that were read under the pin.
+    pub(crate) fn take_over<T>(&self, lane: &Lane<T>) {
+        lane.take_over(self.pinned.start..self.next.min(self.pinned.end));
+    }
+
     /// Whether the lane has nothing for this cursor below `tail`.
     pub(crate) fn is_past(&self, tail: u64) -> bool {
         self.next >= tail && self.waiting.is_empty()

@@ -56,6 +56,7 @@ use super::slots::{Numbered, Slots};
 use super::tag::TagFilter;
 use crate::sync::{AtomicU64, Ordering};
 use crossbeam_utils::CachePadded;
+use std::ops::Range;
 
 /// See the module.
 pub(crate) struct Lane<T> {
@@ -317,7 +318,7 @@ impl<T> Lane<T> {
 
     /// The bits of those of a chunk's indices, one at least, that are void.
     #[inline(always)]
-    fn voids(&self, gate: u64, indices: std::ops::Range<u64>) -> u64 {
+    fn voids(&self, gate: u64, indices: Range<u64>) -> u64 {
         let count = indices.end - indices.start;
         gate & (((1 << count) - 1) * self.gate_bit(indices.start))
     }
@@ -354,6 +355,11 @@ impl<T> Lane<T> {
     #[inline(always)]
     pub(crate) fn fetch_frame(&self, index: u64) {
         self.slots.fetch_frame(index);
+    }
+
+    /// Takes over the lines of these indices from the publisher who wrote them (see `subscription/flood.rs`).
+    pub(crate) fn take_over(&self, indices: Range<u64>) {
+        self.slots.take_over(indices, !self.counts());
     }
 
     /// The first index from `index` on, or `end`, whose stamp doesn't say that it is unwanted.
@@ -411,7 +417,7 @@ impl<T> Lane<T> {
     #[inline(always)]
     pub(crate) unsafe fn lend(
         &self,
-        indices: std::ops::Range<u64>,
+        indices: Range<u64>,
         f: impl FnMut(u64, &T) -> std::ops::ControlFlow<()>,
     ) {
         // SAFETY: S3 by the caller.

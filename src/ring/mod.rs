@@ -36,7 +36,7 @@
 //!
 //! # Where to read on
 //! `lane.rs` has the algorithm by which slots are claimed and overwritten, `pins.rs` the protocol
-//! between readers and those who overwrite, `subscription.rs` the order of the merge, `publish.rs`
+//! between readers and those who overwrite, `subscription/merge.rs` the order of the merge, `publish.rs`
 //! the few lines that every frame goes through.
 //!
 //! # Progress

@@ -1,6 +1,6 @@
 //! Publishing a frame: claim, number, write. Never waits and allocates nothing.
 //!
-//! The order is what readers rest on (see `subscription.rs`): an index is claimed and granted
+//! The order is what readers rest on (see `subscription/merge.rs`): an index is claimed and granted
 //! before the number is taken, or is the number itself. Frames are built before that, or from the number by
 //! a plain store: between claim and stamp runs no code that could block. The frame that is replaced is
 //! dropped after the new one is readable.

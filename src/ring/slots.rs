@@ -17,11 +17,14 @@
 use super::array::{Array, Cell, cells, words};
 use super::geometry::Geometry;
 use super::stamp::Stamp;
-use crate::sync::{AtomicU64, Ordering, fetch, fetch_to_write};
+use crate::sync::{AtomicU64, Ordering, fetch, fetch_to_write, take_over};
 use std::ops::{ControlFlow, Range};
 
 /// How many places are looked at together, at most.
 const BLOCK: usize = if cfg!(any(loom, shuttle)) { 2 } else { 32 };
+
+/// How many stamps lie in a cache line.
+const WORDS_A_LINE: u64 = 8;
 
 /// How many bytes of each array are fetched ahead at once, at most.
 const MOST_FETCHED: usize = 1_024;
@@ -108,6 +111,18 @@ impl<T> Slots<T> {
         fetch_to_write(&self.frames[places.clone()], MOST_FETCHED);
         if numbers {
             fetch_to_write(&self.numbers[places], MOST_FETCHED);
+        }
+    }
+
+    /// Takes over the lines of these indices, up to the last place; their numbers' only if they have some. The
+    /// line of the first one whole, that of the last one not at all if it has places behind it.
+    pub(crate) fn take_over(&self, indices: Range<u64>, numbers: bool) {
+        const MASK: u64 = !(WORDS_A_LINE - 1);
+        let (places, _) = self.places(&(indices.start & MASK..indices.end & MASK));
+        take_over(&self.stamps[places.clone()]);
+        take_over(&self.frames[places.clone()]);
+        if numbers {
+            take_over(&self.numbers[places]);
         }
     }
 
@@ -439,6 +454,34 @@ mod tests {
         assert_eq!(Arc::strong_count(&frame), 2);
         drop(slots);
         assert_eq!(Arc::strong_count(&frame), 1);
+    }
+
+    #[test]
+    fn lines_are_taken_over_as_they_are() {
+        fn kept<T: Clone + PartialEq + std::fmt::Debug>(frames: [T; 16]) {
+            let slots = Slots::<T>::new(Geometry::exact(16, 1, 0, 1));
+            for (index, frame) in (0..).zip(&frames) {
+                // SAFETY: one thread, indices ascending.
+                let old = unsafe { slots.write(index, 7, numbered(9), frame.clone()) };
+                assert_eq!(old, None);
+            }
+            for (start, end) in [(0, 16), (3, 13), (8, 24), (5, 5)] {
+                slots.take_over(start..end, true);
+            }
+            for (index, frame) in (0..).zip(&frames) {
+                assert_eq!(slots.stamp(index).tag(1), Some(7));
+                // SAFETY: one thread.
+                unsafe {
+                    assert_eq!(slots.numbered(index).sequence, 9);
+                    slots.read(index, |kept| assert_eq!(kept, frame));
+                }
+            }
+        }
+        kept([u64::MAX; 16]);
+        kept([(); 16]);
+        kept([[1_u8; 3]; 16]);
+        kept([[2_u64; 9]; 16]);
+        kept(std::array::from_fn(Arc::new));
     }
 
     #[test]

@@ -1,26 +1,19 @@
 //! A subscription: cursors over lanes, merged into one strictly increasing order.
-//!
-//! # Order
-//! A publisher claims its index before it takes its number. So whoever loads the next number as G
-//! and *then* the tails knows that every frame numbered below G has an index below those tails.
-//! The merge offers frame n when
-//! - n is one above the last one: nothing can lie between; or
-//! - n < G, it is the lowest head, and every lane without a head was scanned up to its tail.
-//!
-//! A lane with a claimed, unfinished index below its tail may still bring a lower number: the merge
-//! stops there and says so by giving nothing more. It never spins.
 
 mod asleep;
 mod away;
+mod flood;
 mod heads;
 mod loss;
+mod merge;
 mod start;
 
 use self::away::Away;
+use self::flood::Flood;
 use self::heads::Heads;
 use self::loss::Owed;
 use super::core::Core;
-use super::cursor::{Cursor, Head};
+use super::cursor::Cursor;
 use super::tag::TagFilter;
 use super::wait::Seat;
 use crate::sync::{Arc, Ordering, fence};
@@ -112,6 +105,7 @@ pub struct Subscription<T> {
     expired_below: u64,
     /// Where it waits, once it has.
     seat: Option<Seat>,
+    flood: Flood,
     away: Away,
     /// How many frames should be ahead of it in a flood.
     far: u64,
@@ -136,6 +130,7 @@ impl<T> Subscription<T> {
             laps: 0,
             expired_below: 0,
             seat: None,
+            flood: Flood::default(),
             away: Away::default(),
             far,
         }
@@ -260,7 +255,7 @@ impl<T> Subscription<T> {
         });
         if polled != Polled::More {
             let mut away = self.away;
-            away.after(self.last + 1, self.far, || {
+            away.after(count, self.last + 1, self.far, || {
                 self.core.numbered().unwrap_or(self.last)
             });
             self.away = away;
@@ -305,9 +300,25 @@ impl<T> Subscription<T> {
         until: u64,
         visit: &mut impl FnMut(Delivery<'_, T>) -> ControlFlow<()>,
     ) -> ControlFlow<(), bool> {
+        let filtered = self.filter.is_some();
+        let before = (self.flood.asks() && !filtered).then(|| self.core.claimed());
+        let last = self.last;
         self.pin();
         let round = Round(self);
-        round.0.merge(until, visit)
+        let this = &mut *round.0;
+        let flow = this.merge(until, visit);
+        let came = before.is_some_and(|before| this.core.claimed() > before);
+        if this.flood.after(this.last - last, came) {
+            this.take_over();
+        }
+        flow
+    }
+
+    #[inline(never)]
+    fn take_over(&self) {
+        for cursor in &self.cursors {
+            cursor.take_over(&self.core.lanes[cursor.lane]);
+        }
     }
 
     fn pin(&mut self) {
@@ -335,131 +346,6 @@ impl<T> Subscription<T> {
             }
         }
     }
-
-    #[inline(always)]
-    fn merge(
-        &mut self,
-        until: u64,
-        visit: &mut impl FnMut(Delivery<'_, T>) -> ControlFlow<()>,
-    ) -> ControlFlow<(), bool> {
-        // Most often the lane that gave the last frame has the next ones too.
-        self.run(self.current, until, visit)?;
-        for lane in 0..self.cursors.len() {
-            self.refresh(lane);
-        }
-        loop {
-            let at = self.heads.find(self.last + 1);
-            let number = self.heads.of(at);
-            if number <= self.last {
-                // Before the start.
-                self.cursors[at].discard();
-                self.refresh(at);
-                continue;
-            }
-            if number != self.last + 1 {
-                if number >= until {
-                    return ControlFlow::Continue(self.prove(until));
-                }
-                match self.prove_or_refresh(number, until) {
-                    Proof::Holds => {}
-                    Proof::Changed => continue,
-                    Proof::Lacking => return ControlFlow::Continue(false),
-                }
-                if let Some(gap) = self.gap(number) {
-                    self.last = number - 1;
-                    visit(Delivery::Gap(gap))?;
-                }
-            } else if number >= until {
-                return ControlFlow::Continue(self.prove(until));
-            }
-            self.last = number;
-            self.current = at;
-            let lane = &self.core.lanes[self.cursors[at].lane];
-            let flow = self.cursors[at].take(lane, |frame| visit(Delivery::Frame(number, frame)));
-            if let Some(ControlFlow::Break(())) = flow {
-                return ControlFlow::Break(());
-            }
-            if self.refresh(at) == Head::Ready(number + 1) {
-                self.run(at, until, visit)?;
-                self.refresh(at);
-            }
-        }
-    }
-
-    /// Gives frames of one lane where they are, as long as they are the next ones.
-    #[inline(always)]
-    fn run(
-        &mut self,
-        at: usize,
-        until: u64,
-        visit: &mut impl FnMut(Delivery<'_, T>) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
-        let cursor = &mut self.cursors[at];
-        let (lane, filter) = (&self.core.lanes[cursor.lane], self.filter.as_ref());
-        cursor.run(lane, filter, &mut self.last, until, |number, frame| {
-            visit(Delivery::Frame(number, frame))
-        })
-    }
-
-    /// Looks at a lane's head again; whether it offers one.
-    #[inline(always)]
-    fn refresh(&mut self, at: usize) -> Head {
-        let cursor = &mut self.cursors[at];
-        let head = cursor.head(&self.core.lanes[cursor.lane], self.filter.as_ref());
-        self.heads.set(
-            at,
-            match head {
-                Head::Ready(number) => number,
-                Head::Pending | Head::Beyond => u64::MAX,
-            },
-        );
-        head
-    }
-
-    /// Learns the tails for all numbers below `below`, which was loaded before.
-    fn know(&mut self, below: u64) {
-        self.known_below = below;
-        for (tail, cursor) in self.tails.iter_mut().zip(&self.cursors) {
-            *tail = self.core.lanes[cursor.lane].tail();
-        }
-    }
-
-    /// Whether nothing below `number`, the lowest head, can come any more.
-    fn prove_or_refresh(&mut self, number: u64, until: u64) -> Proof {
-        if number >= self.known_below && until == u64::MAX {
-            let Some(below) = self.core.numbered() else {
-                return Proof::Lacking;
-            };
-            self.know(below);
-        }
-        for at in 0..self.cursors.len() {
-            if self.heads.of(at) == u64::MAX && !self.cursors[at].is_past(self.tails[at]) {
-                return match self.refresh(at) {
-                    Head::Ready(_) => Proof::Changed,
-                    // Passed over or void up to the tail meanwhile.
-                    _ if self.cursors[at].is_past(self.tails[at]) => continue,
-                    _ => Proof::Lacking,
-                };
-            }
-        }
-        Proof::Holds
-    }
-
-    /// Whether nothing below `until` is left in any lane.
-    fn prove(&mut self, until: u64) -> bool {
-        if until == u64::MAX {
-            return true;
-        }
-        (0..self.cursors.len())
-            .all(|at| self.heads.of(at) != u64::MAX || self.cursors[at].is_past(self.tails[at]))
-    }
-}
-
-enum Proof {
-    Holds,
-    /// A lower head may have come up.
-    Changed,
-    Lacking,
 }
 
 /// Ends the pins of a round, also when the visitor panics.

@@ -6,17 +6,21 @@
 //! frames there are ahead of it after a batch, and stays away for a moment until there are [`FAR`]. It does so
 //! only while that pays: as soon as fewer frames come than one in 150 nanoseconds, it goes on with what there
 //! is, and the next few batches are ended at once. A frame that comes alone, or in a burst, is not held back.
+//! Who publishes in batches leaves more time between them, and so after much it is patient for about a microsecond.
 
 use crate::sync::pause;
 
 /// How many frames should be ahead. Half as many are near.
-pub(super) const FAR: u64 = 1_024;
+pub(super) const FAR: u64 = 4_096;
 /// How many nanoseconds pass before the second look; as many as so far before each further one.
 const LEAST: u64 = 150;
 /// How many nanoseconds it stays away at most.
 const MOST: u64 = 64 * LEAST;
 /// It stays away only while so many nanoseconds bring a frame, at the least.
 const NANOS_A_FRAME: u64 = LEAST;
+/// After a batch of so many it expects a batch: it waits for the next as long as for so many single frames.
+const MUCH: usize = 64;
+const CREDIT: u64 = 8;
 /// How many batches end at once after staying away brought too little.
 const REST: u32 = 32;
 
@@ -29,19 +33,26 @@ pub(super) struct Away {
 }
 
 impl Away {
-    /// To be called when a batch ended before number `next`, if `far` frames ahead are enough. `numbered` says
-    /// below which number there are frames.
+    /// To be called when a batch of so many ended before number `next`, if `far` frames ahead are enough.
+    /// `numbered` says below which number there are frames.
     #[inline(always)]
-    pub(super) fn after(&mut self, next: u64, far: u64, numbered: impl FnMut() -> u64) {
+    pub(super) fn after(
+        &mut self,
+        count: usize,
+        next: u64,
+        far: u64,
+        numbered: impl FnMut() -> u64,
+    ) {
         if self.rest > 0 {
             self.rest -= 1;
         } else if self.seen < next + far / 2 {
-            self.stay(next + far, numbered);
+            let credit = if count >= MUCH { CREDIT } else { 0 };
+            self.stay(credit, next + far, numbered);
         }
     }
 
     #[inline(never)]
-    fn stay(&mut self, far: u64, mut numbered: impl FnMut() -> u64) {
+    fn stay(&mut self, credit: u64, far: u64, mut numbered: impl FnMut() -> u64) {
         let first = numbered();
         let mut stayed = 0;
         self.seen = first;
@@ -50,7 +61,7 @@ impl Away {
             pause(more);
             stayed += more;
             self.seen = numbered();
-            if self.seen.saturating_sub(first) * NANOS_A_FRAME < stayed {
+            if (credit + self.seen.saturating_sub(first)) * NANOS_A_FRAME < stayed {
                 self.rest = REST;
                 return;
             }
@@ -64,8 +75,12 @@ mod tests {
 
     /// How often it looks after a batch that ended before `next`, if it finds these.
     fn looks(away: &mut Away, next: u64, numbered: impl Fn(u64) -> u64) -> u64 {
+        looks_after(1, away, next, numbered)
+    }
+
+    fn looks_after(count: usize, away: &mut Away, next: u64, numbered: impl Fn(u64) -> u64) -> u64 {
         let mut looks = 0;
-        away.after(next, FAR, || {
+        away.after(count, next, FAR, || {
             looks += 1;
             numbered(looks - 1)
         });
@@ -83,6 +98,19 @@ mod tests {
         let mut away = Away::default();
         assert_eq!(looks(&mut away, 0, |look| look * 64), 8);
         assert_eq!(looks(&mut away, 0, |look| look * 64), 8);
+    }
+
+    #[test]
+    fn it_waits_a_little_for_the_next_batch() {
+        // At once, and after 150, 300, 600, 1,200 and 2,400 ns.
+        let mut away = Away::default();
+        assert_eq!(looks_after(MUCH, &mut away, 0, |_| 0), 6);
+        let mut away = Away::default();
+        assert_eq!(looks_after(MUCH - 1, &mut away, 0, |_| 0), 2);
+        // One that came in time keeps it there for longer than that.
+        let mut away = Away::default();
+        let batch_by = |look| if look < 4 { 0 } else { 64 };
+        assert_eq!(looks_after(MUCH, &mut away, 0, batch_by), 8);
     }
 
     #[test]

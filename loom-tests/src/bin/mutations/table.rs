@@ -99,7 +99,8 @@ const LAPPED: &str = "src/ring/lane/lapped.rs";
 const PINS: &str = "src/ring/pins.rs";
 const CURSOR: &str = "src/ring/cursor.rs";
 const HEADS: &str = "src/ring/subscription/heads.rs";
-const MERGE: &str = "src/ring/subscription.rs";
+const SUBSCRIPTION: &str = "src/ring/subscription.rs";
+const MERGE: &str = "src/ring/subscription/merge.rs";
 const ASLEEP: &str = "src/ring/subscription/asleep.rs";
 const LOSS: &str = "src/ring/subscription/loss.rs";
 const START: &str = "src/ring/subscription/start.rs";
@@ -162,7 +163,7 @@ mutations! {
     "extender-without-fence": "an extender scans the pins without a fence", "overwrite::one_publisher_laps_a_reader_twice",
         (OPEN, "raise(&self.bounds.horizon, target, Ordering::Relaxed); // SeqCst: PAIR: the fence between a reader's pin and its look at the horizon. [[fence(Ordering::SeqCst); =>> ]]");
     "reader-without-fence": "a reader checks the horizon without a fence", "overwrite::one_publisher_laps_a_reader_twice",
-        (MERGE, "// SeqCst: PAIR: the fence in `Lane::extend`, between horizon and pins. [[fence(Ordering::SeqCst); =>> ]]");
+        (SUBSCRIPTION, "// SeqCst: PAIR: the fence in `Lane::extend`, between horizon and pins. [[fence(Ordering::SeqCst); =>> ]]");
     "seek-loss-uncounted": "what a new subscription loses while it looks for its start is not counted", "subscribe::at_a_cursor_in_one_shard_that_expires",
         (START, "self.lost += [[lapped.err().unwrap_or(0) =>> 0]];");
     "seek-without-fence": "a new subscription checks the horizon without a fence", "subscribe::at_a_cursor_that_expires",
@@ -190,7 +191,7 @@ mutations! {
     "pin-load-relaxed": "pins are scanned without acquire", "overwrite::one_publisher_laps_a_reader_twice",
         (PINS, "row.0[lane].load([[Ordering::Acquire =>> Ordering::Relaxed]])");
     "pin-cleared-early": "the pins are cleared before the merge", "overwrite::one_publisher_laps_a_reader_twice",
-        (MERGE, "let round = Round(self); [[ =>> if $on { drop(Round(&mut *round.0)); } ]] round.0.merge(until, visit)");
+        (SUBSCRIPTION, "let round = Round(self); [[ =>> if $on { drop(Round(&mut *round.0)); } ]] let this");
     "pin-too-narrow": "a pin covers one index less than is read", "overwrite::one_publisher_laps_a_reader_twice",
         (CURSOR, "row.set(lane.number(), [[lowest =>> lowest + 1]], count.trailing_zeros())");
     "pins-of-new-rows-unseen": "a scan misses the row that was taken last", "overwrite::one_publisher_laps_a_reader_twice",
@@ -221,8 +222,8 @@ mutations! {
     "until-relaxed": "the reader loads the next number without acquire", "order::two_shards_merged",
         (CORE, "None => Some(self.counter.load([[Ordering::Acquire =>> Ordering::Relaxed]]))");
     "tails-before-number": "the reader loads the tails before the number", "order::two_shards_merged",
-        (MERGE, "[[ =>> if $on { self.know(0); } ]] let wanted = self.approach() || self.owes();"),
-        (MERGE, "[[self.know(until); =>> self.known_below = until;]] Ok(Plan");
+        (SUBSCRIPTION, "[[ =>> if $on { self.know(0); } ]] let wanted = self.approach() || self.owes();"),
+        (SUBSCRIPTION, "[[self.know(until); =>> self.known_below = until;]] Ok(Plan");
     "batch-tails-before-number": "a batch trusts tails of an earlier look", "order::two_shards_in_batches",
         (MERGE, "return Proof::Lacking; }; [[self.know(below); =>> self.known_below = below;]]");
     "no-proof": "the lowest head is given without a look at the other lanes", "order::two_shards_merged",
