@@ -1,8 +1,8 @@
 //! Notices in the making: adding a dropped frame, or a loss in the rings, to what is already told.
 
 use crate::event::{
-    BusEpoch, EventCursor, EventOverflowNotice, EventOverflowReason, EventStreamScope,
-    JournalCursor, SealedEvent, SubscriberOverflowPolicy,
+    BusEpoch, EventCursor, EventEnvelope, EventOverflowNotice, EventOverflowReason,
+    EventStreamScope, JournalCursor, SealedEvent, SubscriberOverflowPolicy,
 };
 
 /// Frames of a subscription's scope that the rings lost.
@@ -37,6 +37,7 @@ impl Teller {
 
     /// Adds a dropped frame to what `slot` tells of. A backlog drops many in a row, each behind the
     /// last: that is done in place.
+    #[inline(always)]
     pub(super) fn add_drop(
         &mut self,
         slot: &mut Slot,
@@ -52,18 +53,26 @@ impl Teller {
         {
             notice.dropped_count = notice.dropped_count.saturating_add(1);
             notice.gap_end.event_seq = envelope.event_seq;
-            notice
-                .gap_end
-                .journal_cursor
-                .clone_from(&envelope.journal_cursor);
-            if notice.repair_from.is_none() {
-                notice.repair_from.clone_from(&envelope.journal_cursor);
+            if envelope.journal_cursor.is_some() || notice.gap_end.journal_cursor.is_some() {
+                pass_journal(notice, envelope.journal_cursor.as_ref());
             }
             if !notice.terminal_preserved {
                 notice.reason = EventOverflowReason::SubscriberQueueFull;
             }
             return;
         }
+        self.begin_drop(slot, envelope, preserved, reason);
+    }
+
+    /// The same where it is not the next of a row.
+    #[cold]
+    fn begin_drop(
+        &self,
+        slot: &mut Slot,
+        envelope: &EventEnvelope,
+        preserved: bool,
+        reason: EventOverflowReason,
+    ) {
         let cursor = envelope.cursor(self.scope.clone());
         let notice = self.notice(1, cursor.clone(), cursor, preserved, reason);
         append(slot, Some(Box::new(notice)));
@@ -106,6 +115,14 @@ impl Teller {
             loss.terminal_preserved,
             loss.reason,
         )
+    }
+}
+
+/// Makes a notice's gap end at this place of the host's journal.
+fn pass_journal(notice: &mut EventOverflowNotice, cursor: Option<&JournalCursor>) {
+    notice.gap_end.journal_cursor = cursor.cloned();
+    if notice.repair_from.is_none() {
+        notice.repair_from = cursor.cloned();
     }
 }
 

@@ -87,6 +87,7 @@ impl BoundedQueue {
     }
 
     /// Takes in the next frame of the scope. The event is shared only if it is kept.
+    #[inline]
     pub(crate) fn offer(&mut self, event: &Arc<SealedEvent>) {
         use SubscriberOverflowPolicy as Policy;
         let class = event.envelope().event_kind.class();
@@ -199,6 +200,7 @@ impl BoundedQueue {
             && self.queue.len() - terminals < self.non_terminal_capacity
     }
 
+    #[inline(never)]
     fn queue(&mut self, event: Arc<SealedEvent>, own: Slot, weight: u64) {
         self.position.event_seq = event.envelope().event_seq;
         self.position
@@ -226,11 +228,13 @@ impl BoundedQueue {
         }
     }
 
+    #[inline]
     fn drop_arriving(&mut self, event: &SealedEvent, reason: EventOverflowReason) {
         self.teller.add_drop(&mut self.pending, event, reason);
     }
 
     /// Drops the oldest frame of a class; the frame behind it tells.
+    #[inline(never)]
     fn evict(&mut self, class: KindClass, reason: EventOverflowReason) {
         let Some((
             Entry {
@@ -266,6 +270,7 @@ impl BoundedQueue {
         }
     }
 
+    #[inline(never)]
     fn join_summary(&mut self, event: &Arc<SealedEvent>) {
         let envelope = event.envelope();
         match &mut self.summary {
@@ -289,6 +294,7 @@ impl BoundedQueue {
 
     /// Puts one frame for the run of progress frames into the queue: the frame itself if it was
     /// only one.
+    #[inline(never)]
     fn close_summary(&mut self) {
         let Some(Summary {
             count,
@@ -323,6 +329,7 @@ impl BoundedQueue {
     }
 
     /// Ends the stream after what is queued, because there is no room for `event`.
+    #[cold]
     fn fail(&mut self, event: &SealedEvent) {
         self.drop_arriving(event, EventOverflowReason::SubscriberQueueFull);
         let told = self.tell_behind_last().as_deref().cloned();
@@ -335,6 +342,7 @@ impl BoundedQueue {
     }
 
     /// Nothing behind a failure is kept; but that a terminal frame is among it becomes known.
+    #[cold]
     fn offer_after_failure(&mut self, terminal: bool) {
         if !terminal {
             return;

@@ -18,6 +18,8 @@
 //!   the lane's horizon was found low enough (`Lane::oldest() <= pinned.start`).
 //! - **C2** what waits has an index below `next`, and while something is pinned, at or above
 //!   `pinned.start`, and was seen to be ready.
+//! - **C3** `offered` was seen to be ready, under this pin or an earlier one. Only another lap changes that,
+//!   and a cursor that it passed by is moved on before a pin of it holds.
 
 use super::lane::{Lane, Peek};
 use super::pins::PinRow;
@@ -60,6 +62,8 @@ pub(crate) struct Cursor {
     /// Scanned and not taken, by descending number.
     waiting: Vec<Seen>,
     pinned: Range<u64>,
+    /// An index whose frame was offered where it is; or none.
+    offered: u64,
     /// Whether indices were lost since a frame was last taken here.
     pub(crate) lapped: bool,
     /// Lost indices whose owners may not have taken their numbers yet.
@@ -101,6 +105,7 @@ impl Cursor {
             },
             waiting: Vec::new(),
             pinned: 0..0,
+            offered: u64::MAX,
             lapped: false,
             unnumbered: Vec::new(),
             lost_below: 0,
@@ -290,8 +295,27 @@ impl Cursor {
     }
 
     /// Finds the lane's next frame by number, as far as the pin reaches.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn head<T>(&mut self, lane: &Lane<T>, filter: Option<&TagFilter>) -> Head {
+        // Most often nothing waits, and the next frame is ready and offered where it is.
+        if filter.is_none()
+            && self.waiting.is_empty()
+            && self.pinned.contains(&self.next)
+            && lane.peek(self.next) == Peek::Ready
+        {
+            // SAFETY: C1: a checked pin covers `next`, and `peek` said that it is ready.
+            let numbered = unsafe { self.numbered(lane) };
+            if numbered.fence <= self.next + 1 {
+                self.offered = self.next;
+                return Head::Ready(numbered.sequence);
+            }
+        }
+        self.search(lane, filter)
+    }
+
+    /// The same, whatever waits and whatever comes next.
+    #[inline(never)]
+    fn search<T>(&mut self, lane: &Lane<T>, filter: Option<&TagFilter>) -> Head {
         if self.pinned.is_empty() {
             return Head::Beyond;
         }
@@ -312,6 +336,7 @@ impl Cursor {
                     // SAFETY: C1: a checked pin covers `next`, and `peek` said that it is ready.
                     let numbered = unsafe { self.numbered(lane) };
                     if self.waiting.is_empty() && numbered.fence <= self.next + 1 {
+                        self.offered = self.next;
                         return Head::Ready(numbered.sequence);
                     }
                     let seen = Seen {
@@ -394,14 +419,14 @@ impl Cursor {
     /// Takes the frame that `head` offered and lends it to `f`; `None` if none was offered.
     #[inline]
     pub(crate) fn take<T, R>(&mut self, lane: &Lane<T>, f: impl FnOnce(&T) -> R) -> Option<R> {
-        let offered = self.waiting.last();
-        let index = offered.map_or(self.next, |seen| seen.index);
-        if !self.pinned.contains(&index) || offered.is_none() && lane.peek(index) != Peek::Ready {
+        let waiting = self.waiting.last();
+        let index = waiting.map_or(self.next, |seen| seen.index);
+        if !self.pinned.contains(&index) || waiting.is_none() && self.offered != index {
             return None;
         }
         self.discard();
         self.lapped = false;
-        // SAFETY: C1 and C2: a checked pin covers `index`, and it was seen to be ready.
+        // SAFETY: C1, and C2 or C3: a checked pin covers `index`, and it was seen to be ready.
         Some(unsafe { lane.read(index, f) })
     }
 
