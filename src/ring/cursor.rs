@@ -182,9 +182,15 @@ impl Cursor {
             .fold(self.next, u64::min)
     }
 
-    /// Passes over what needs no pin; whether there is something to pin for.
+    /// Passes over what needs no pin; whether there is something to pin for. If not, the next frame's line is
+    /// fetched if `eager`: then it comes together with its stamp's line, for who looks again at once.
     #[inline]
-    pub(crate) fn approach<T>(&mut self, lane: &Lane<T>, filter: Option<&TagFilter>) -> bool {
+    pub(crate) fn approach<T>(
+        &mut self,
+        lane: &Lane<T>,
+        filter: Option<&TagFilter>,
+        eager: bool,
+    ) -> bool {
         if self.voids == UNKNOWN {
             return true;
         }
@@ -195,7 +201,12 @@ impl Cursor {
                 match lane.peek(self.next) {
                     Peek::Void => self.pass_void(),
                     Peek::Left => self.next += 1,
-                    Peek::Pending => break,
+                    Peek::Pending => {
+                        if eager {
+                            lane.fetch_frame(self.next);
+                        }
+                        break;
+                    }
                     Peek::Ready => {
                         lane.fetch_frame(self.next);
                         return true;

@@ -22,6 +22,9 @@ use std::ops::ControlFlow;
 /// How often a pin is tried again after a lap before the poll gives up for this time.
 const PIN_TRIES: usize = 4;
 
+/// Who reads so many lanes at most fetches what may come next.
+const FEW: usize = 2;
+
 /// What a subscription gives, in order.
 #[derive(Debug)]
 pub enum Delivery<'a, T> {
@@ -255,7 +258,7 @@ impl<T> Subscription<T> {
         });
         if polled != Polled::More {
             let mut away = self.away;
-            away.after(count, self.last + 1, self.far, || {
+            away.after(self.last + 1, self.far, self.flood.is_on(), || {
                 self.core.numbered().unwrap_or(self.last)
             });
             self.away = away;
@@ -283,9 +286,11 @@ impl<T> Subscription<T> {
     #[inline]
     fn approach(&mut self) -> bool {
         let mut wanted = false;
+        // What is fetched for nothing is taken from a publisher, and costs this reader a line a lane.
+        let eager = self.filter.is_none() && self.cursors.len() <= FEW;
         for cursor in &mut self.cursors {
             let lane = &self.core.lanes[cursor.lane];
-            wanted |= cursor.approach(lane, self.filter.as_ref());
+            wanted |= cursor.approach(lane, self.filter.as_ref(), eager);
             // What was finished was numbered.
             cursor.settle(lane, || self.core.numbered_at_most());
         }

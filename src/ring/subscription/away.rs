@@ -6,7 +6,7 @@
 //! frames there are ahead of it after a batch, and stays away for a moment until there are [`FAR`]. It does so
 //! only while that pays: as soon as fewer frames come than one in 150 nanoseconds, it goes on with what there
 //! is, and the next few batches are ended at once. A frame that comes alone, or in a burst, is not held back.
-//! Who publishes in batches leaves more time between them, and so after much it is patient for about a microsecond.
+//! Who publishes in batches leaves more time between them: a reader that knows of a flood (`flood.rs`) is more patient.
 
 use crate::sync::pause;
 
@@ -18,9 +18,8 @@ const LEAST: u64 = 150;
 const MOST: u64 = 64 * LEAST;
 /// It stays away only while so many nanoseconds bring a frame, at the least.
 const NANOS_A_FRAME: u64 = LEAST;
-/// After a batch of so many it expects a batch: it waits for the next as long as for so many single frames.
-const MUCH: usize = 64;
-const CREDIT: u64 = 8;
+/// In a flood it waits for a batch of frames as long as it would for so many that come one by one.
+const PATIENCE: u64 = 8;
 /// How many batches end at once after staying away brought too little.
 const REST: u32 = 32;
 
@@ -33,26 +32,26 @@ pub(super) struct Away {
 }
 
 impl Away {
-    /// To be called when a batch of so many ended before number `next`, if `far` frames ahead are enough.
-    /// `numbered` says below which number there are frames.
+    /// To be called when a batch ended before number `next`, if `far` frames ahead are enough. `numbered` says
+    /// below which number there are frames, and `flooded` whether others came while this reader read.
     #[inline(always)]
     pub(super) fn after(
         &mut self,
-        count: usize,
         next: u64,
         far: u64,
+        flooded: bool,
         numbered: impl FnMut() -> u64,
     ) {
         if self.rest > 0 {
             self.rest -= 1;
         } else if self.seen < next + far / 2 {
-            let credit = if count >= MUCH { CREDIT } else { 0 };
-            self.stay(credit, next + far, numbered);
+            let patience = if flooded { PATIENCE } else { 0 };
+            self.stay(next + far, patience, numbered);
         }
     }
 
     #[inline(never)]
-    fn stay(&mut self, credit: u64, far: u64, mut numbered: impl FnMut() -> u64) {
+    fn stay(&mut self, far: u64, patience: u64, mut numbered: impl FnMut() -> u64) {
         let first = numbered();
         let mut stayed = 0;
         self.seen = first;
@@ -61,7 +60,7 @@ impl Away {
             pause(more);
             stayed += more;
             self.seen = numbered();
-            if (credit + self.seen.saturating_sub(first)) * NANOS_A_FRAME < stayed {
+            if (patience + self.seen.saturating_sub(first)) * NANOS_A_FRAME < stayed {
                 self.rest = REST;
                 return;
             }
@@ -75,12 +74,12 @@ mod tests {
 
     /// How often it looks after a batch that ended before `next`, if it finds these.
     fn looks(away: &mut Away, next: u64, numbered: impl Fn(u64) -> u64) -> u64 {
-        looks_after(1, away, next, numbered)
+        looks_in(false, away, next, numbered)
     }
 
-    fn looks_after(count: usize, away: &mut Away, next: u64, numbered: impl Fn(u64) -> u64) -> u64 {
+    fn looks_in(flooded: bool, away: &mut Away, next: u64, numbered: impl Fn(u64) -> u64) -> u64 {
         let mut looks = 0;
-        away.after(count, next, FAR, || {
+        away.after(next, FAR, flooded, || {
             looks += 1;
             numbered(looks - 1)
         });
@@ -101,16 +100,14 @@ mod tests {
     }
 
     #[test]
-    fn it_waits_a_little_for_the_next_batch() {
+    fn in_a_flood_it_waits_a_little_for_the_next_batch() {
         // At once, and after 150, 300, 600, 1,200 and 2,400 ns.
         let mut away = Away::default();
-        assert_eq!(looks_after(MUCH, &mut away, 0, |_| 0), 6);
-        let mut away = Away::default();
-        assert_eq!(looks_after(MUCH - 1, &mut away, 0, |_| 0), 2);
+        assert_eq!(looks_in(true, &mut away, 0, |_| 0), 6);
         // One that came in time keeps it there for longer than that.
         let mut away = Away::default();
         let batch_by = |look| if look < 4 { 0 } else { 64 };
-        assert_eq!(looks_after(MUCH, &mut away, 0, batch_by), 8);
+        assert_eq!(looks_in(true, &mut away, 0, batch_by), 8);
     }
 
     #[test]

@@ -27,10 +27,16 @@ pub(super) struct Flood {
 }
 
 impl Flood {
+    /// Whether frames came lately while a round read.
+    #[inline(always)]
+    pub(super) fn is_on(&self) -> bool {
+        self.rounds > 0
+    }
+
     /// Whether [`after`](Self::after) has to know if frames come while this round reads.
     #[inline(always)]
     pub(super) fn asks(&self) -> bool {
-        TAKES_OVER && self.rounds == 0 && self.much
+        TAKES_OVER && self.much && !self.is_on()
     }
 
     /// To be called after a round that gave so many frames; `came` says whether others came meanwhile, if it
@@ -41,7 +47,7 @@ impl Flood {
         if came {
             self.rounds = ROUNDS;
         }
-        let takes = self.rounds > 0;
+        let takes = self.is_on();
         self.rounds -= u32::from(takes);
         takes
     }

@@ -73,7 +73,7 @@ impl<T> Subscription<T> {
         for _ in 0..self.most_rounds() {
             let cursor = &mut self.cursors[at];
             let (lane, row) = (&core.lanes[cursor.lane], core.row(cursor));
-            if !cursor.approach(lane, self.filter.as_ref()) {
+            if !cursor.approach(lane, self.filter.as_ref(), false) {
                 self.heads.set(at, u64::MAX);
                 return;
             }
