@@ -121,6 +121,7 @@ impl<T> Subscription<T> {
         let far = away::FAR.min(windows.min().unwrap_or(0) as u64 / 8);
         Subscription {
             everything: lanes == core.lanes.len() && filter.is_none(),
+            flood: Flood::new(filter.is_none()),
             core,
             cursors,
             heads: Heads::new(lanes),
@@ -133,7 +134,6 @@ impl<T> Subscription<T> {
             laps: 0,
             expired_below: 0,
             seat: None,
-            flood: Flood::default(),
             away: Away::default(),
             far,
         }
@@ -305,8 +305,7 @@ impl<T> Subscription<T> {
         until: u64,
         visit: &mut impl FnMut(Delivery<'_, T>) -> ControlFlow<()>,
     ) -> ControlFlow<(), bool> {
-        let filtered = self.filter.is_some();
-        let before = (self.flood.asks() && !filtered).then(|| self.core.claimed());
+        let before = self.flood.asks().then(|| self.core.claimed());
         let last = self.last;
         self.pin();
         let round = Round(self);
@@ -319,6 +318,7 @@ impl<T> Subscription<T> {
         flow
     }
 
+    /// Takes over the lines that were read in this round (see `subscription/flood.rs`).
     #[inline(never)]
     fn take_over(&self) {
         for cursor in &self.cursors {

@@ -1,15 +1,16 @@
-//! A flood: while a reader reads, another processor publishes on. Then the reader takes the lines over that
-//! it has read, and publishers find them sooner.
+//! A flood: while a reader reads, another processor publishes. Then the reader takes over the lines that it has
+//! read, so that publishers need not wait for them.
 //!
-//! A publisher goes round the ring. The line that it comes to is the one that it wrote a lap ago; its cache may
-//! still have it, and a reader's has a copy. Then it must ask for the line when it stores, and its next locked
-//! instruction waits until the line has come: a transfer each eight frames. It cannot ask ahead, since what a
-//! cache has, even if shared, is not fetched. A line that the reader owns it does not have; so its fetches,
-//! those of the processor and ours, get it in time. Measured on AMD processors (PERF.md); where the reason does not hold,
-//! a reader in a flood spends a locked instruction a line.
+//! A publisher goes round the ring. It comes to a line that it wrote a lap ago: its cache may still have that, and
+//! a reader's has a copy. To store, it must first get the copy taken away, and its next locked instruction
+//! waits for that: a transfer each eight frames. It can't be asked for ahead, since what a cache has, if only
+//! shared, is not fetched. But a line that a reader owns the publisher's cache has no more, and so its fetches,
+//! the processor's own and ours, bring it in time.
 //!
-//! Who publishes and reads in turns on one processor would only lose by it. So a reader looks, when there was
-//! much to read, whether frames came while it read; if so it takes lines over for some rounds, then looks again.
+//! Measured on AMD processors (PERF.md, "What was tried"); on one that does otherwise, a reader in a flood spends a
+//! locked instruction a line for nothing. Who publishes and reads in turns would do so anywhere. Hence a reader that
+//! found much to read looks whether frames came while it read; if so, it takes lines over for some rounds and
+//! looks again.
 
 use crate::sync::TAKES_OVER;
 
@@ -19,14 +20,24 @@ const MUCH: u64 = 64;
 const ROUNDS: u32 = 16;
 
 /// See the module.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Flood {
+    looks: bool,
     rounds: u32,
     /// Whether the last round gave much.
     much: bool,
 }
 
 impl Flood {
+    /// None so far. A reader that passes over frames unread has nothing to take over, and does not look for one.
+    pub(super) fn new(reads_all: bool) -> Self {
+        Flood {
+            looks: TAKES_OVER && reads_all,
+            rounds: 0,
+            much: false,
+        }
+    }
+
     /// Whether frames came lately while a round read.
     #[inline(always)]
     pub(super) fn is_on(&self) -> bool {
@@ -36,7 +47,7 @@ impl Flood {
     /// Whether [`after`](Self::after) has to know if frames come while this round reads.
     #[inline(always)]
     pub(super) fn asks(&self) -> bool {
-        TAKES_OVER && self.much && !self.is_on()
+        self.looks && self.much && !self.is_on()
     }
 
     /// To be called after a round that gave so many frames; `came` says whether others came meanwhile, if it
@@ -59,7 +70,7 @@ mod tests {
 
     #[test]
     fn it_asks_after_much_and_takes_over_while_more_comes() {
-        let mut flood = Flood::default();
+        let mut flood = Flood::new(true);
         assert!(!flood.asks());
         assert!(!flood.after(MUCH - 1, false));
         assert!(!flood.asks());
@@ -76,6 +87,13 @@ mod tests {
         assert!(!flood.after(MUCH, false));
         assert!(flood.asks());
         assert!(!flood.after(1, false));
+        assert!(!flood.asks());
+    }
+
+    #[test]
+    fn it_never_asks_for_a_reader_of_some() {
+        let mut flood = Flood::new(false);
+        assert!(!flood.after(MUCH, false));
         assert!(!flood.asks());
     }
 }
