@@ -103,17 +103,33 @@ pub(crate) fn take_over<T>(of: &[T]) {
 }
 
 /// Lets the processor do nothing for so many nanoseconds, by the clock: the instruction for it takes three cycles of
-/// one processor and a hundred of another. A model has no time.
-pub(crate) fn pause(nanos: u64) {
+/// one processor and a hundred of another. If the processors are `crowded`, others may have it meanwhile, from
+/// [`LONG`] on. A model has no time.
+pub(crate) fn pause(nanos: u64, crowded: impl FnOnce() -> bool) {
     #[cfg(not(any(loom, shuttle)))]
     {
         let begin = std::time::Instant::now();
+        let yields = nanos >= LONG && crowded();
         while (begin.elapsed().as_nanos() as u64) < nanos {
-            std::hint::spin_loop();
+            match yields {
+                true => std::thread::yield_now(),
+                false => std::hint::spin_loop(),
+            }
         }
     }
     #[cfg(any(loom, shuttle))]
-    let _ = nanos;
+    let _ = (nanos, crowded);
+}
+
+/// How many nanoseconds are more than it takes to go to another thread and back.
+#[cfg(not(any(loom, shuttle)))]
+const LONG: u64 = 600;
+
+/// How many threads run at once; asked for once, since the system is slow to tell.
+pub(crate) fn processors() -> usize {
+    static PROCESSORS: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+    let ask = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    *PROCESSORS.get_or_init(ask)
 }
 
 #[cfg(not(loom))]

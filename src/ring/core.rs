@@ -9,7 +9,7 @@ use super::lane::{ClaimError, Lane};
 use super::pins::{LANES, PinRow, PinTable};
 use super::wait::{Place, Waiters};
 use super::{FRAMES, RingConfig, Route, SubscribeError};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, processors};
 use crossbeam_utils::CachePadded;
 
 /// See the module. Lane `l` of shard `s` is `lanes[s * LANES + l]`.
@@ -128,6 +128,11 @@ impl<T> Core<T> {
             } else {
                 super::FRAMES
             }
+    }
+
+    /// Whether a shard has had more readers at once than there are processors.
+    pub(crate) fn is_crowded(&self, cursor: &Cursor) -> bool {
+        self.pins[cursor.lane / LANES].used() > processors()
     }
 
     /// The row of pins of a cursor's subscription in the cursor's shard.

@@ -258,9 +258,11 @@ impl<T> Subscription<T> {
         });
         if polled != Polled::More {
             let mut away = self.away;
-            away.after(self.last + 1, self.far, self.flood.is_on(), || {
-                self.core.numbered().unwrap_or(self.last)
-            });
+            let first = self.cursors.first();
+            let crowded = || first.is_some_and(|first| self.core.is_crowded(first));
+            let numbered = || self.core.numbered().unwrap_or(self.last);
+            let flooded = self.flood.is_on();
+            away.after(self.last + 1, self.far, flooded, crowded, numbered);
             self.away = away;
         }
         count

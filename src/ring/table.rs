@@ -55,6 +55,12 @@ impl<R: Default> Table<R> {
         Some(row)
     }
 
+    /// How many rows were ever taken, at most at once.
+    pub(crate) fn used(&self) -> usize {
+        // Relaxed: a figure.
+        self.used.load(Ordering::Relaxed)
+    }
+
     /// Gives a taken row back; its content must say that nobody uses it.
     pub(crate) fn give_back(&self, row: usize) {
         self.free

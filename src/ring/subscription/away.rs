@@ -6,6 +6,7 @@
 //! frames there are ahead of it after a batch, and stays away for a moment until there are [`FAR`]. It does so
 //! only while that pays: as soon as fewer frames come than one in 150 nanoseconds, it goes on with what there
 //! is, and the next few batches are ended at once. A frame that comes alone, or in a burst, is not held back.
+//! Where there are more readers than processors, it lets others have its own.
 //! Who publishes in batches leaves more time between them: a reader that knows of a flood (`flood.rs`) is more patient.
 
 use crate::sync::pause;
@@ -33,31 +34,39 @@ pub(super) struct Away {
 
 impl Away {
     /// To be called when a batch ended before number `next`, if `far` frames ahead are enough. `numbered` says
-    /// below which number there are frames, and `flooded` whether others came while this reader read.
+    /// below which number there are frames, `flooded` whether others came while this reader read, and `crowded`
+    /// whether other readers may want this one's processor.
     #[inline(always)]
     pub(super) fn after(
         &mut self,
         next: u64,
         far: u64,
         flooded: bool,
+        crowded: impl Fn() -> bool,
         numbered: impl FnMut() -> u64,
     ) {
         if self.rest > 0 {
             self.rest -= 1;
         } else if self.seen < next + far / 2 {
             let patience = if flooded { PATIENCE } else { 0 };
-            self.stay(next + far, patience, numbered);
+            self.stay(next + far, patience, crowded, numbered);
         }
     }
 
     #[inline(never)]
-    fn stay(&mut self, far: u64, patience: u64, mut numbered: impl FnMut() -> u64) {
+    fn stay(
+        &mut self,
+        far: u64,
+        patience: u64,
+        crowded: impl Fn() -> bool,
+        mut numbered: impl FnMut() -> u64,
+    ) {
         let first = numbered();
         let mut stayed = 0;
         self.seen = first;
         while self.seen < far && stayed < MOST {
             let more = stayed.max(LEAST);
-            pause(more);
+            pause(more, &crowded);
             stayed += more;
             self.seen = numbered();
             if (patience + self.seen.saturating_sub(first)) * NANOS_A_FRAME < stayed {
@@ -79,10 +88,16 @@ mod tests {
 
     fn looks_in(flooded: bool, away: &mut Away, next: u64, numbered: impl Fn(u64) -> u64) -> u64 {
         let mut looks = 0;
-        away.after(next, FAR, flooded, || {
-            looks += 1;
-            numbered(looks - 1)
-        });
+        away.after(
+            next,
+            FAR,
+            flooded,
+            || false,
+            || {
+                looks += 1;
+                numbered(looks - 1)
+            },
+        );
         looks
     }
 
