@@ -236,7 +236,8 @@ impl<T> Subscription<T> {
     /// cheapest way to keep up. At most a batch of each lane; returns how many deliveries it made.
     ///
     /// A subscription that keeps up with publishers who flood the ring may stay here for some microseconds
-    /// after a batch, so that it does not hinder them (see `subscription/away.rs`).
+    /// after a batch, so that it does not hinder them (see `subscription/away.rs`). If its shard has had more readers
+    /// at once than there are processors, it yields meanwhile, and other threads may run for longer.
     ///
     /// The frames are borrowed from the ring. A visitor that sleeps holds its batch's slots, which
     /// publishers then pass over; it delays nobody, and the frames stay valid.
