@@ -315,13 +315,21 @@ impl Cursor {
             && lane.peek(self.next) == Peek::Ready
         {
             // SAFETY: C1: a checked pin covers `next`, and `peek` said that it is ready.
-            let numbered = unsafe { self.numbered(lane) };
-            if numbered.fence <= self.next + 1 {
-                self.offered = self.next;
-                return Head::Ready(numbered.sequence);
+            if let Ok(sequence) = self.offer(unsafe { self.numbered(lane) }) {
+                return Head::Ready(sequence);
             }
         }
         self.search(lane, filter)
+    }
+
+    /// Offers the frame at `next`, which is ready, where it is, if nothing can come before it.
+    #[inline(always)]
+    fn offer(&mut self, numbered: Numbered) -> Result<u64, Numbered> {
+        if self.waiting.is_empty() && numbered.fence <= self.next + 1 {
+            self.offered = self.next;
+            return Ok(numbered.sequence);
+        }
+        Err(numbered)
     }
 
     /// The same, whatever waits and whatever comes next.
@@ -345,11 +353,10 @@ impl Cursor {
             match lane.peek(self.next) {
                 Peek::Ready => {
                     // SAFETY: C1: a checked pin covers `next`, and `peek` said that it is ready.
-                    let numbered = unsafe { self.numbered(lane) };
-                    if self.waiting.is_empty() && numbered.fence <= self.next + 1 {
-                        self.offered = self.next;
-                        return Head::Ready(numbered.sequence);
-                    }
+                    let numbered = match self.offer(unsafe { self.numbered(lane) }) {
+                        Ok(sequence) => return Head::Ready(sequence),
+                        Err(numbered) => numbered,
+                    };
                     let seen = Seen {
                         sequence: numbered.sequence,
                         index: self.next,
