@@ -5,6 +5,7 @@ use super::core::Core;
 use super::lane::{Block, Lane};
 use super::pins::LANES;
 use super::{MAX_SEQUENCE, PublishError, Route, TERMINALS};
+use crate::foreign::contained;
 use smallvec::SmallVec;
 use std::ops::Range;
 
@@ -40,13 +41,13 @@ impl<T> Core<T> {
         let others = &self.lanes[TERMINALS];
         fits(count, lane)?;
         fits(terminal, others)?;
-        let mut replaced = room_for(count);
-        let mut keep = |old| replaced.extend(old);
+        let mut replaced = Replaced::room_for(count);
+        let mut keep = |old| replaced.0.extend(old);
         let mut part = Part::of(others, terminal);
         if terminal > 0 {
-            part.block = others.claim_block(terminal, &self.pins[0])?;
+            part.block = others.claim_block(terminal, self.pins(0))?;
         }
-        let (first, mut block) = lane.claim_counted(count, &self.pins[0])?;
+        let (first, mut block) = lane.claim_counted(count, self.pins(0))?;
         let numbers = numbers(first, count)?;
         if terminal == 0 {
             let mut routes = routes;
@@ -79,10 +80,10 @@ impl<T> Core<T> {
         let mut parts: SmallVec<[Part<'_, T>; LANES]> = parts.collect();
         let mut stretches = Stretches::new();
         let count = self.sort_out(routes.clone(), &mut parts, &mut stretches)?;
-        let mut replaced = room_for(count);
+        let mut replaced = Replaced::room_for(count);
         for (at, part) in parts.iter_mut().enumerate() {
             if part.count > 0 {
-                part.block = self.lanes[at].claim_block(part.count, &self.pins[at / LANES])?;
+                part.block = self.lanes[at].claim_block(part.count, self.pins(at))?;
             }
         }
         let numbers = numbers(self.take_numbers(count), count)?;
@@ -93,7 +94,7 @@ impl<T> Core<T> {
             // one covers.
             let fence = part.fence(&self.lanes[at]);
             let tag = || routes.next().unwrap_or_default().tag;
-            let keep = |old| replaced.extend(old);
+            let keep = |old| replaced.0.extend(old);
             part.block
                 .fill(stretch, sequence, fence, tag, &mut make, keep);
             sequence += stretch;
@@ -151,10 +152,23 @@ fn numbers(first: u64, count: u64) -> Result<Range<u64>, PublishError> {
     }
 }
 
-/// Room for what a batch replaces. Frames that need no dropping are not kept for it.
-fn room_for<T>(count: u64) -> Vec<T> {
-    let dropped = std::mem::needs_drop::<T>();
-    Vec::with_capacity(if dropped { count as usize } else { 0 })
+/// The frames that a batch replaced: dropped when all of it is finished, also if it panics.
+struct Replaced<T>(Vec<T>);
+
+impl<T> Replaced<T> {
+    /// Room for so many. Frames that need no dropping are not kept for it.
+    fn room_for(count: u64) -> Self {
+        let dropped = std::mem::needs_drop::<T>();
+        Replaced(Vec::with_capacity(if dropped { count as usize } else { 0 }))
+    }
+}
+
+impl<T> Drop for Replaced<T> {
+    fn drop(&mut self) {
+        for frame in self.0.drain(..) {
+            contained(|| drop(frame));
+        }
+    }
 }
 
 /// Lanes, and how many neighbours of a batch go there.

@@ -6,16 +6,17 @@
 use super::cursor::Cursor;
 use super::geometry::Geometry;
 use super::lane::{ClaimError, Lane};
-use super::pins::{LANES, PinRow, PinTable};
+use super::pins::{LANES, OwnPins, PinTable, Pins};
+use super::registry::Registry;
 use super::wait::{Place, Waiters};
 use super::{FRAMES, RingConfig, Route, SubscribeError};
-use crate::sync::{AtomicU64, Ordering, processors};
+use crate::sync::{Arc, AtomicU64, Ordering, processors};
 use crossbeam_utils::CachePadded;
 
 /// See the module. Lane `l` of shard `s` is `lanes[s * LANES + l]`.
 pub(crate) struct Core<T> {
     pub(crate) lanes: Box<[Lane<T>]>,
-    pub(crate) pins: Box<[PinTable]>,
+    pins: Arc<Pins>,
     /// Those who wait for frames.
     pub(crate) waiters: Waiters,
     /// The number that the next frame will bear, unless a lane counts.
@@ -45,7 +46,7 @@ impl<T> Core<T> {
         };
         Core {
             lanes: (0..shards * LANES).map(lane).collect(),
-            pins: (0..shards).map(|_| PinTable::new()).collect(),
+            pins: Arc::new(Registry::new(shards, 1)),
             waiters: Waiters::new(shards, config.frames.places() as u64),
             counter: CachePadded::new(AtomicU64::new(first)),
             counting,
@@ -71,7 +72,7 @@ impl<T> Core<T> {
     #[inline(always)]
     pub(crate) fn take_number(&self) -> Result<u64, ClaimError> {
         match self.counting() {
-            Some(lane) => lane.take_number(&self.pins[0]),
+            Some(lane) => lane.take_number(self.pins(0)),
             None => Ok(self.take_numbers(1)),
         }
     }
@@ -115,7 +116,16 @@ impl<T> Core<T> {
     }
 
     pub(crate) fn shards(&self) -> usize {
-        self.pins.len()
+        self.lanes.len() / LANES
+    }
+
+    /// The pins of those who read the shard of a lane with this place among the lanes.
+    #[inline(always)]
+    pub(crate) fn pins(&self, lane: usize) -> PinTable<'_> {
+        PinTable {
+            pins: &self.pins,
+            shard: lane / LANES,
+        }
     }
 
     /// The place among the lanes that a route leads to.
@@ -130,15 +140,9 @@ impl<T> Core<T> {
             }
     }
 
-    /// Whether a shard has had more readers at once than there are processors.
+    /// Whether a shard has more readers than there are processors.
     pub(crate) fn is_crowded(&self, cursor: &Cursor) -> bool {
-        self.pins[cursor.lane / LANES].used() > processors()
-    }
-
-    /// The row of pins of a cursor's subscription in the cursor's shard.
-    #[inline(always)]
-    pub(crate) fn row(&self, cursor: &Cursor) -> &PinRow {
-        self.pins[cursor.lane / LANES].row(cursor.row)
+        self.pins.alive(cursor.lane / LANES) > processors()
     }
 
     /// Begins to fetch what [`wake`](Self::wake) will look at.
@@ -164,53 +168,42 @@ impl<T> Core<T> {
         }
     }
 
-    /// Cursors over the given lanes, lanes of one shard side by side, each at the oldest held.
+    /// Cursors over the given lanes, lanes of one shard side by side, each at the oldest held, and their pins.
     pub(crate) fn cursors(
         &self,
         lanes: impl Iterator<Item = usize>,
-    ) -> Result<Vec<Cursor>, SubscribeError> {
-        self.with_rows(
-            lanes.map(|lane| (lane, self.lanes[lane].oldest())),
-            |(lane, next), row| (lane, Cursor::new(&self.lanes[lane], lane, row, next)),
-        )
+    ) -> Result<(Vec<Cursor>, Vec<OwnPins>), SubscribeError> {
+        let cursors = lanes.map(|at| {
+            let lane = &self.lanes[at];
+            Cursor::new(lane, at, lane.oldest())
+        });
+        self.with_pins(cursors)
     }
 
-    /// Cursors at the same places.
-    pub(crate) fn clone_cursors(&self, cursors: &[Cursor]) -> Result<Vec<Cursor>, SubscribeError> {
-        self.with_rows(
-            cursors.iter().map(|cursor| (cursor.lane, cursor)),
-            |(lane, cursor), row| (lane, cursor.with_row(row)),
-        )
-    }
-
-    /// Makes cursors with a row in each shard that they read, all or none.
-    fn with_rows<C>(
+    /// Cursors at the same places, with pins of their own.
+    pub(crate) fn clone_cursors(
         &self,
-        lanes: impl Iterator<Item = (usize, C)>,
-        make: impl Fn((usize, C), usize) -> (usize, Cursor),
-    ) -> Result<Vec<Cursor>, SubscribeError> {
-        let mut cursors: Vec<Cursor> = Vec::new();
-        for (lane, from) in lanes {
-            let row = match cursors.last() {
-                Some(last) if last.lane / LANES == lane / LANES => last.row,
-                _ => match self.pins[lane / LANES].take() {
-                    Some(row) => row,
-                    None => {
-                        self.give_back(&cursors);
-                        return Err(SubscribeError::TooMany);
-                    }
-                },
-            };
-            cursors.push(make((lane, from), row).1);
-        }
-        Ok(cursors)
+        cursors: &[Cursor],
+    ) -> Result<(Vec<Cursor>, Vec<OwnPins>), SubscribeError> {
+        self.with_pins(cursors.iter().map(Cursor::unpinned))
     }
 
-    /// Gives the rows of cursors that go away back; nothing is pinned there any more.
-    pub(crate) fn give_back(&self, cursors: &[Cursor]) {
-        for shard in cursors.chunk_by(|a, b| a.lane / LANES == b.lane / LANES) {
-            self.pins[shard[0].lane / LANES].give_back(shard[0].row);
+    /// Gives cursors a row of pins in each shard that they read: all or none.
+    fn with_pins(
+        &self,
+        cursors: impl Iterator<Item = Cursor>,
+    ) -> Result<(Vec<Cursor>, Vec<OwnPins>), SubscribeError> {
+        let mut rows = Vec::new();
+        let (mut with_pins, mut shard) = (Vec::new(), None);
+        for mut cursor in cursors {
+            if shard.replace(cursor.lane / LANES) != Some(cursor.lane / LANES) {
+                let row = Registry::take(&self.pins, cursor.lane / LANES, 0);
+                rows.push(row.ok_or(SubscribeError::TooMany)?);
+            }
+            cursor.row = rows.len() - 1;
+            with_pins.push(cursor);
         }
+        Ok((with_pins, rows))
     }
 }
 

@@ -173,7 +173,7 @@ impl<T> Lane<T> {
     #[inline(always)]
     pub(crate) fn claim<'a>(
         &'a self,
-        pins: impl FnOnce() -> &'a PinTable,
+        pins: impl FnOnce() -> PinTable<'a>,
     ) -> Result<(Claim<'a, T>, u64), ClaimError> {
         // Relaxed: where the claim has to be ordered before a number, it is sequenced before that number's
         // release, and nothing else is read off the tail.
@@ -184,7 +184,7 @@ impl<T> Lane<T> {
     #[inline(always)]
     fn claim_as<'a>(
         &'a self,
-        pins: impl FnOnce() -> &'a PinTable,
+        pins: impl FnOnce() -> PinTable<'a>,
         order: Ordering,
     ) -> Result<(Claim<'a, T>, u64), ClaimError> {
         let index = self.tail.fetch_add(1, order);
@@ -200,7 +200,7 @@ impl<T> Lane<T> {
     fn claim_with_care(
         &self,
         mut index: u64,
-        pins: &PinTable,
+        pins: PinTable<'_>,
         order: Ordering,
     ) -> Result<(Claim<'_, T>, u64), ClaimError> {
         let mut more = self.geometry.span();
@@ -226,7 +226,7 @@ impl<T> Lane<T> {
     pub(crate) fn claim_block<'a>(
         &'a self,
         count: u64,
-        pins: &'a PinTable,
+        pins: PinTable<'a>,
     ) -> Result<Block<'a, T>, ClaimError> {
         // Relaxed: as in `claim`.
         let first = self.tail.fetch_add(count, Ordering::Relaxed);
@@ -252,7 +252,7 @@ impl<T> Lane<T> {
     }
 
     /// Whether all of these claimed indices are granted. If so, they are the caller's.
-    fn admit_all(&self, first: u64, count: u64, pins: &PinTable) -> bool {
+    fn admit_all(&self, first: u64, count: u64, pins: PinTable<'_>) -> bool {
         let end = first.saturating_add(count);
         if end > self.geometry.end() {
             return false;
@@ -270,7 +270,7 @@ impl<T> Lane<T> {
     }
 
     /// Whether a claimed index is granted: then it is the caller's.
-    fn admit(&self, index: u64, pins: &PinTable) -> Result<bool, ClaimError> {
+    fn admit(&self, index: u64, pins: PinTable<'_>) -> Result<bool, ClaimError> {
         // No chunk is opened there: nobody comes past this.
         if index >= self.geometry.end() {
             return Err(ClaimError::Exhausted);
@@ -286,7 +286,7 @@ impl<T> Lane<T> {
 
     /// The word of the gate of an index, opened for its lap at least.
     #[inline(always)]
-    fn opened(&self, index: u64, pins: &PinTable) -> u64 {
+    fn opened(&self, index: u64, pins: PinTable<'_>) -> u64 {
         let gate = self.gate_word(index);
         match self.gate_laps(gate) < self.geometry.laps(index) {
             true => self.open(index, pins),

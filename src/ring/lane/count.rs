@@ -71,7 +71,7 @@ impl<T> Lane<T> {
     }
 
     /// Takes a number for a frame of another lane.
-    pub(crate) fn take_number(&self, pins: &PinTable) -> Result<u64, ClaimError> {
+    pub(crate) fn take_number(&self, pins: PinTable<'_>) -> Result<u64, ClaimError> {
         // Release: what the caller claimed before is seen by who acquires this step of the tail, or a later
         // one. Acquire: so is what others did before smaller numbers.
         let (claim, voids) = self.claim_as(|| pins, Ordering::AcqRel)?;
@@ -180,7 +180,7 @@ impl<T> Lane<T> {
     pub(crate) fn claim_counted<'a>(
         &'a self,
         count: u64,
-        pins: &PinTable,
+        pins: PinTable<'_>,
     ) -> Result<(u64, Block<'a, T>), ClaimError> {
         // Relaxed: the exchange finds out whether it is still the tail.
         let mut first = self.tail.load(Ordering::Relaxed);
@@ -212,7 +212,7 @@ impl<T> Lane<T> {
         &self,
         first: u64,
         count: u64,
-        pins: &PinTable,
+        pins: PinTable<'_>,
         void: &mut Vec<u64>,
     ) -> Result<u64, ClaimError> {
         let a_lap_ahead = self.geometry.chunk_start(first) + self.geometry.span();

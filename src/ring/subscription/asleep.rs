@@ -30,7 +30,7 @@ impl<T> Subscription<T> {
         let filter = self.filter.as_ref().filter(|_| key.is_some());
         let key = key.unwrap_or(ANY_KEY);
         let waiters = &self.core.waiters;
-        self.seat = waiters.lie_down(self.seat, place, key, filter, own.as_waker());
+        self.seat = waiters.lie_down(self.seat.take(), place, key, filter, own.as_waker());
         drop(replaced);
         match self.seat {
             Some(_) => Ok(()),
@@ -48,6 +48,7 @@ impl<T> Subscription<T> {
 
     /// Takes the wish to be woken back; whether it had been woken.
     pub fn rise(&mut self) -> bool {
-        self.seat.is_some_and(|seat| self.core.waiters.rise(seat))
+        let waiters = &self.core.waiters;
+        self.seat.as_ref().is_some_and(|seat| waiters.rise(seat))
     }
 }
