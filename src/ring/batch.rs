@@ -4,7 +4,7 @@
 use super::core::Core;
 use super::lane::{Block, Lane};
 use super::pins::LANES;
-use super::{MAX_SEQUENCE, PublishError, Route, TERMINALS};
+use super::{PublishError, Route, TERMINALS};
 use crate::foreign::contained;
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -41,6 +41,9 @@ impl<T> Core<T> {
         let others = &self.lanes[TERMINALS];
         fits(count, lane)?;
         fits(terminal, others)?;
+        if !self.may_number(count) {
+            return Err(PublishError::Exhausted);
+        }
         let mut replaced = Replaced::room_for(count);
         let mut keep = |old| replaced.0.extend(old);
         let mut part = Part::of(others, terminal);
@@ -48,7 +51,7 @@ impl<T> Core<T> {
             part.block = others.claim_block(terminal, self.pins(0))?;
         }
         let (first, mut block) = lane.claim_counted(count, self.pins(0))?;
-        let numbers = numbers(first, count)?;
+        let numbers = first..first + count;
         if terminal == 0 {
             let mut routes = routes;
             let tag = || routes.next().unwrap_or_default().tag;
@@ -80,14 +83,21 @@ impl<T> Core<T> {
         let mut parts: SmallVec<[Part<'_, T>; LANES]> = parts.collect();
         let mut stretches = Stretches::new();
         let count = self.sort_out(routes.clone(), &mut parts, &mut stretches)?;
+        if count == 0 {
+            let next = self.next_number();
+            return Ok(next..next);
+        }
+        if !self.may_number(count) {
+            return Err(PublishError::Exhausted);
+        }
         let mut replaced = Replaced::room_for(count);
         for (at, part) in parts.iter_mut().enumerate() {
             if part.count > 0 {
                 part.block = self.lanes[at].claim_block(part.count, self.pins(at))?;
             }
         }
-        let numbers = numbers(self.take_numbers(count), count)?;
-        let mut sequence = numbers.start;
+        let mut sequence = self.take_batch_numbers(count)?;
+        let numbers = sequence..sequence + count;
         for (at, stretch) in stretches {
             let part = &mut parts[at];
             // Frames with smaller numbers are those before it, and what the fence of the lane's first
@@ -135,20 +145,13 @@ impl<T> Core<T> {
     }
 }
 
-/// Whether a lane takes so many frames of a batch.
+/// Whether a lane may take so many frames of a batch.
 fn fits<T>(count: u64, lane: &Lane<T>) -> Result<(), PublishError> {
     let most = lane.geometry().window() as u64;
-    match count <= most {
-        true => Ok(()),
-        false => Err(PublishError::BatchTooLarge { count, most }),
-    }
-}
-
-/// The numbers of a batch.
-fn numbers(first: u64, count: u64) -> Result<Range<u64>, PublishError> {
-    match first <= MAX_SEQUENCE && count <= MAX_SEQUENCE - first + 1 {
-        true => Ok(first..first + count),
-        false => Err(PublishError::Exhausted),
+    match (count <= most, lane.has_room_for(count)) {
+        (true, true) => Ok(()),
+        (true, false) => Err(PublishError::Exhausted),
+        (false, _) => Err(PublishError::BatchTooLarge { count, most }),
     }
 }
 
@@ -198,7 +201,7 @@ impl<'a, T> Part<'a, T> {
             if self.block.contiguous_end() == Some(tail) {
                 0
             } else {
-                tail.min(lane.geometry().end())
+                tail
             }
         })
     }

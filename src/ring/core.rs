@@ -9,8 +9,8 @@ use super::lane::{ClaimError, Lane};
 use super::pins::{LANES, OwnPins, PinTable, Pins};
 use super::registry::Registry;
 use super::wait::{Place, Waiters};
-use super::{FRAMES, RingConfig, Route, SubscribeError};
-use crate::sync::{Arc, AtomicU64, Ordering, processors};
+use super::{FRAMES, MAX_SEQUENCE, RingConfig, Route, SubscribeError};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, processors};
 use crossbeam_utils::CachePadded;
 
 /// See the module. Lane `l` of shard `s` is `lanes[s * LANES + l]`.
@@ -25,7 +25,12 @@ pub(crate) struct Core<T> {
     counting: bool,
     /// The number that the first frame bore.
     pub(crate) first: u64,
+    /// Whether the last number was taken from the counter.
+    used_up: AtomicBool,
 }
+
+/// From here on batches look before they take numbers. No number of threads takes so many at once.
+const NEAR_THE_END: u64 = MAX_SEQUENCE - (1 << 48);
 
 impl<T> Core<T> {
     /// With `counter`, numbers come from a counter also where a lane could count.
@@ -38,7 +43,7 @@ impl<T> Core<T> {
             super::FRAMES => config.frames,
             _ => larger(config.terminals, config.frames),
         };
-        let first = config.after.min(super::MAX_SEQUENCE) + 1;
+        let first = config.after.min(MAX_SEQUENCE) + 1;
         let counting = shards == 1 && !counter;
         let lane = |at| {
             let counts_from = (counting && at == FRAMES).then_some(first);
@@ -51,6 +56,7 @@ impl<T> Core<T> {
             counter: CachePadded::new(AtomicU64::new(first)),
             counting,
             first,
+            used_up: AtomicBool::new(first > MAX_SEQUENCE),
         }
     }
 
@@ -73,7 +79,56 @@ impl<T> Core<T> {
     pub(crate) fn take_number(&self) -> Result<u64, ClaimError> {
         match self.counting() {
             Some(lane) => lane.take_number(self.pins(0)),
-            None => Ok(self.take_numbers(1)),
+            None => {
+                let number = self.take_numbers(1);
+                if number >= MAX_SEQUENCE {
+                    // Relaxed: who sees it late is refused a little later.
+                    self.used_up.store(true, Ordering::Relaxed);
+                }
+                match number <= MAX_SEQUENCE {
+                    true => Ok(number),
+                    false => Err(ClaimError::Exhausted),
+                }
+            }
+        }
+    }
+
+    /// Takes consecutive numbers for a batch whose places are claimed, in lanes that do not count: all or none.
+    #[inline]
+    pub(crate) fn take_batch_numbers(&self, count: u64) -> Result<u64, ClaimError> {
+        // Relaxed: it only rises.
+        if self.counter.load(Ordering::Relaxed) < NEAR_THE_END {
+            return Ok(self.take_numbers(count));
+        }
+        let after = |first: u64| Some(first + count).filter(|&end| end <= MAX_SEQUENCE + 1);
+        // AcqRel: as in `take_numbers`. Relaxed: nothing was taken.
+        let (new, old) = (Ordering::AcqRel, Ordering::Relaxed);
+        let taken = self.counter.fetch_update(new, old, after);
+        let first = taken.map_err(|_| ClaimError::Exhausted)?;
+        if first + count > MAX_SEQUENCE {
+            // Relaxed: as in `take_number`.
+            self.used_up.store(true, Ordering::Relaxed);
+        }
+        Ok(first)
+    }
+
+    /// Whether so many numbers may be left: if not, they never will be.
+    pub(crate) fn may_number(&self, count: u64) -> bool {
+        match self.counting() {
+            Some(lane) => lane.may_number(count),
+            // Relaxed: whoever takes numbers finds out.
+            None => self.counter.load(Ordering::Relaxed).saturating_add(count) <= MAX_SEQUENCE + 1,
+        }
+    }
+
+    /// Whether no number is left, for a frame whose index is not its number. One that is refused later leaves its
+    /// place, and what was there is gone; so it is asked before.
+    #[inline(always)]
+    pub(crate) fn is_used_up(&self) -> bool {
+        match self.counting() {
+            Some(lane) => !lane.has_room_for(1),
+            // Relaxed: see `take_number`.
+            None => self.used_up.load(Ordering::Relaxed),
         }
     }
 
@@ -84,7 +139,8 @@ impl<T> Core<T> {
         match self.counting() {
             Some(lane) => lane.counted(),
             // Acquire: PAIR: the step in `take_numbers`.
-            None => Some(self.counter.load(Ordering::Acquire)),
+            // Higher numbers were refused.
+            None => Some(self.counter.load(Ordering::Acquire).min(MAX_SEQUENCE + 1)),
         }
     }
 

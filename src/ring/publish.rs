@@ -7,7 +7,7 @@
 
 use super::core::Core;
 use super::lane::ClaimError;
-use super::{MAX_SEQUENCE, PublishError, Route};
+use super::{PublishError, Route};
 use crate::foreign::contained;
 
 impl From<ClaimError> for PublishError {
@@ -44,13 +44,13 @@ impl<T> Core<T> {
         route: Route,
         make: impl FnOnce(u64) -> T,
     ) -> Result<u64, PublishError> {
+        if self.is_used_up() {
+            return Err(PublishError::Exhausted);
+        }
         let at = self.lane_of(route);
         let lane = &self.lanes[at];
         let (claim, _) = lane.claim(|| self.pins(at))?;
         let sequence = self.take_number()?;
-        if sequence > MAX_SEQUENCE {
-            return Err(PublishError::Exhausted);
-        }
         let numbered = lane.numbering(claim.index(), sequence, lane.tail());
         drop_replaced(claim.fill(route.tag, Some(numbered), make(sequence)));
         Ok(sequence)

@@ -367,7 +367,7 @@ impl<R, const N: usize> Registry<R, N> {
 
     #[inline]
     fn head(&self, group: usize, list: usize) -> &AtomicPtr<Block<R, N>> {
-        debug_assert!(list < self.lists);
+        assert!(list < self.lists);
         &self.heads[group * self.lists + list]
     }
 

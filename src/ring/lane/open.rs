@@ -83,7 +83,7 @@ impl<T> Lane<T> {
     }
 
     /// Opens the chunks from `start` on, those behind it being open, if that is simple: no look at the pins,
-    /// nothing void, and not beyond the last place.
+    /// nothing void, and not beyond the last place or the lane's end.
     #[inline(always)]
     fn open_ahead(&self, start: u64) {
         let (chunk, laps) = (self.geometry.chunk(), self.geometry.laps(start));
@@ -95,6 +95,7 @@ impl<T> Lane<T> {
         // Acquire: as in `open_next`.
         let limit = self.bounds.limit.load(Ordering::Acquire);
         let end = limit.min(start + (last - first) as u64);
+        let end = end.min(self.geometry.end());
         if end <= start
             || !self
                 .slots
@@ -178,8 +179,9 @@ impl<T> Lane<T> {
     #[cold]
     fn extend(&self, start: u64, pins: PinTable<'_>) -> u64 {
         // Relaxed: a hint of how far to go. Claimed it is, but by a batch that opens what it will claim.
-        let newest = self.tail.load(Ordering::Relaxed).max(start + 1) - 1;
+        let newest = self.tail().max(start + 1) - 1;
         let target = self.geometry.chunk_end(newest) + self.geometry.slack();
+        let target = target.min(self.geometry.end());
         // SeqCst: PAIR: the fence between a reader's pin and its look at the horizon is that of `scan`.
         let scan = pins.scan(|| {
             // Relaxed: ordered by the fence. PAIR: `Lane::oldest` after a pin.

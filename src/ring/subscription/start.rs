@@ -30,6 +30,10 @@ impl<T> Subscription<T> {
                 }
             };
         }
+        if let Some(lost @ 1..) = (self.core.first - 1).checked_sub(self.last) {
+            self.lost += lost;
+            self.expired_below = self.core.first;
+        }
         for (cursor, (expired, held)) in self.cursors.iter_mut().zip(held_from) {
             if expired > 0 {
                 let lane = &self.core.lanes[cursor.lane];
