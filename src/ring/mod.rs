@@ -56,6 +56,8 @@ mod geometry;
 mod lane;
 mod pins;
 mod publish;
+#[allow(unsafe_code, reason = "frees what no walker can stand at")]
+mod registry;
 #[allow(unsafe_code, reason = "looks at two words at a time")]
 mod scan;
 #[allow(unsafe_code, reason = "holds frames inline")]
@@ -63,7 +65,6 @@ mod slots;
 mod stamp;
 mod stats;
 mod subscription;
-mod table;
 mod tag;
 mod wait;
 

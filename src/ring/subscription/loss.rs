@@ -22,7 +22,13 @@ pub(super) struct Owed {
 impl<T> Subscription<T> {
     /// Whether a loss may have to be told although no frame follows it.
     pub(super) fn owes(&self) -> bool {
-        self.cursors.iter().any(|cursor| self.may_have_lost(cursor))
+        self.starts_before_the_ring()
+            || self.cursors.iter().any(|cursor| self.may_have_lost(cursor))
+    }
+
+    /// Whether it has not told yet that the frames before the ring's first one are not here.
+    fn starts_before_the_ring(&self) -> bool {
+        self.last + 1 < self.core.first
     }
 
     /// Whether a cursor lost indices that may be frames numbered above the last one given.
@@ -49,10 +55,11 @@ impl<T> Subscription<T> {
             last: number - 1,
             lost,
             expired: self.last + 1 < self.expired_below,
-            terminals_lost: self.cursors.iter().any(|cursor| {
-                self.may_have_lost(cursor)
-                    && self.core.lanes[cursor.lane].number() == super::super::TERMINALS
-            }),
+            terminals_lost: self.starts_before_the_ring()
+                || self.cursors.iter().any(|cursor| {
+                    self.may_have_lost(cursor)
+                        && self.core.lanes[cursor.lane].number() == super::super::TERMINALS
+                }),
         })
     }
 
