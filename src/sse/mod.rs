@@ -213,13 +213,10 @@ async fn events(
     let filter = filter.compile()?;
     let place = feed.places.clone().try_acquire_owned();
     let place = place.map_err(|_| Refusal::TooManyClients)?;
-    let cursor = wish
-        .after
-        .map(|position| position.cursor(&filter))
-        .transpose()?;
-    let fingerprint = filter.fingerprint();
+    let cursor = wish.cursor(&filter)?;
+    let scope = filter.cursor_scope();
     let stream = (feed.settings.subscribe)(filter, cursor).ok_or(Refusal::BusClosed)??;
-    let connection = Connection::new(stream, fingerprint, feed.settings.retry, place);
+    let connection = Connection::new(stream, scope, feed.settings.retry, place);
     let keep_alive = KeepAlive::new().interval(feed.settings.heartbeat);
     Ok(Sse::new(connection).keep_alive(keep_alive))
 }
