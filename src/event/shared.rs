@@ -1,12 +1,11 @@
-//! Events and frames: what is published, what is delivered, and how it is shared.
+//! Events: what is published, and how it is shared.
 //!
 //! A published event is sealed once and shared by all who get it. A [`SharedEvent`] is a reference
 //! to it together with a right of access: the payload is reachable only through methods that look
 //! at that right, and no method widens it.
 
-use super::cursor::{ArchiveCursor, BusEpoch, EventCursor, EventStreamScope};
+use super::cursor::{ArchiveCursor, BusEpoch};
 use super::envelope::{EntityRef, EventEnvelope, PrivacyClass};
-use super::overflow::EventOverflowNotice;
 use super::payload::{EventPayload, PayloadAccessMode, PayloadContent};
 use std::fmt;
 use std::ops::Deref;
@@ -169,6 +168,7 @@ impl SharedEvent {
     }
 
     /// The same event with at most this right of access. A right is never widened.
+    #[must_use = "the event that it returns is restricted, not those that share it"]
     pub fn restrict(mut self, access: PayloadAccessMode) -> Self {
         self.access = self.access.min(access);
         self
@@ -380,48 +380,6 @@ impl<'de> serde::Deserialize<'de> for SharedEvent {
     }
 }
 
-/// An event with its position, and perhaps with notice of a gap before it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct EventFrame {
-    /// The event.
-    pub event: SharedEvent,
-    /// The position after it, for the scope that was asked for.
-    pub cursor: EventCursor,
-    /// Its position in an archive, where it comes from one.
-    #[cfg_attr(
-        feature = "serde",
-        serde(default, skip_serializing_if = "Option::is_none")
-    )]
-    pub archive_cursor: Option<ArchiveCursor>,
-    /// What the subscription lost before it.
-    #[cfg_attr(
-        feature = "serde",
-        serde(default, skip_serializing_if = "Option::is_none")
-    )]
-    pub overflow: Option<Box<EventOverflowNotice>>,
-}
-
-impl EventFrame {
-    /// A frame of this event, for the scope of everything.
-    pub fn new(event: impl Into<SharedEvent>) -> Self {
-        let event = event.into();
-        let cursor = event.envelope.cursor(EventStreamScope::All);
-        EventFrame {
-            event,
-            cursor,
-            archive_cursor: None,
-            overflow: None,
-        }
-    }
-}
-
-impl<E: Into<SharedEvent>> From<E> for EventFrame {
-    fn from(event: E) -> Self {
-        EventFrame::new(event)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -483,7 +441,6 @@ mod tests {
     #[test]
     fn sizes() {
         assert_eq!(size_of::<SharedEvent>(), 16);
-        assert!(size_of::<EventFrame>() <= 96, "{}", size_of::<EventFrame>());
         assert!(
             size_of::<SealedEvent>() <= 120,
             "two cache lines with the count"

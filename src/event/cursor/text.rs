@@ -2,17 +2,17 @@
 //!
 //! | value | text |
 //! | --- | --- |
-//! | [`EventCursor`] | `EPOCH-SCOPE-SEQUENCE`, and `@JOURNAL` if it has a journal cursor |
+//! | `EventCursor` | `EPOCH-SCOPE-SEQUENCE`, and `@JOURNAL` if it has a journal cursor |
 //! | its scope | `all`, `run:ID`, `agent:ID`, a filter's `FINGERPRINT` |
 //! | the scope of a filter whose name is not the one that its fingerprint gives | `filter:ID:FINGERPRINT` |
-//! | [`ArchiveCursor`] | `ARCHIVE:POSITION` |
-//! | [`BusEpoch`], [`FilterFingerprint`] | 16 hexadecimal digits |
+//! | `ArchiveCursor` | `ARCHIVE:POSITION` |
+//! | `BusEpoch`, `FilterFingerprint` | 16 hexadecimal digits |
 //!
 //! Ids are percent-encoded: letters, digits and `-._~` stand for themselves, so a text fits in a header,
 //! a file name and, where `%` and `:` are encoded once more, a query. Sequences end at the last `-`, so ids
 //! may contain it.
 
-use super::{ArchiveCursor, BusEpoch, EventCursor, EventStreamScope, FilterFingerprint};
+use super::{ArchiveCursor, EventCursor, EventStreamScope, FilterFingerprint};
 use crate::event::{AgentError, AgentErrorKind, ArchiveId, EventFilterId};
 use std::fmt;
 use std::str::FromStr;
@@ -183,6 +183,7 @@ impl FromStr for ArchiveCursor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::BusEpoch;
     use proptest::prelude::*;
 
     fn cursor(scope: EventStreamScope) -> EventCursor {
