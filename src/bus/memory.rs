@@ -354,6 +354,7 @@ impl AgentEventBus for InMemoryAgentEventBus {
 /// # Ok::<(), framebus::AgentError>(())
 /// ```
 #[derive(Clone, Debug)]
+#[must_use = "settings do nothing until `build`"]
 pub struct BusBuilder {
     shards: usize,
     ring_capacity: usize,

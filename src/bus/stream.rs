@@ -28,6 +28,7 @@ const LOOKS: u32 = 4;
 /// As an iterator it never blocks: `None` says that it is caught up, and more may come later unless
 /// [`end`](Self::end) says otherwise. A clone is an independent stream at the same place.
 #[derive(Clone, Debug)]
+#[must_use = "a stream gives nothing unless it is read"]
 pub struct AgentEventStream {
     source: Source,
 }

@@ -74,6 +74,7 @@ impl AgentEvent {
 
 /// What everybody may read of a shared event.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct EventHead {
     /// The envelope.
     pub envelope: EventEnvelope,

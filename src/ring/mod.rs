@@ -124,6 +124,7 @@ pub struct Route {
 
 impl Route {
     /// The same route, for a terminal frame.
+    #[must_use]
     pub fn terminal(self) -> Self {
         Route {
             terminal: true,

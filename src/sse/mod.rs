@@ -97,6 +97,7 @@ type Subscribe = dyn Fn(CompiledEventFilter, Option<EventCursor>) -> Option<Resu
     + Sync;
 
 /// A bus's frames for the web. See the [module](self).
+#[must_use = "a feed serves nobody until `into_router`"]
 pub struct EventFeed {
     subscribe: Box<Subscribe>,
     access: Box<Access>,
