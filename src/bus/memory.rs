@@ -5,9 +5,9 @@ use super::scope::{self, Scope};
 use super::stream::{AgentEventStream, Live};
 use super::trace;
 use crate::event::{
-    AgentError, AgentErrorKind, AgentId, BusEpoch, CompiledEventFilter, EventCursor, EventFrame,
-    EventStreamScope, RunId, SealedEvent, StreamStart, SubscriberOverflowPolicy,
-    SubscriptionOptions,
+    AgentError, AgentErrorKind, AgentEvent, AgentId, BusEpoch, CompiledEventFilter, EventCursor,
+    EventEnvelope, EventFrame, EventKind, EventStreamScope, RunId, SealedEvent, StreamStart,
+    SubscriberOverflowPolicy, SubscriptionOptions,
 };
 use crate::ring::{
     Gap, Geometry, MAX_SEQUENCE, MAX_SHARDS, MAX_WINDOW, PublishError, Ring, RingConfig, RingStats,
@@ -119,6 +119,27 @@ impl InMemoryAgentEventBus {
         // Also when it failed: it may have held back what came after it.
         shared.ring.wake(route, keys);
         published.map(drop).map_err(publish_error)
+    }
+
+    /// Publishes an event of this kind, without a payload.
+    ///
+    /// ```
+    /// # use framebus::{AgentError, EventKind, InMemoryAgentEventBus};
+    /// let bus = InMemoryAgentEventBus::default();
+    /// bus.emit("run-1", "planner", EventKind::RunStarted)?;
+    /// # Ok::<(), AgentError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`publish`](Self::publish).
+    pub fn emit(
+        &self,
+        run_id: impl Into<RunId>,
+        agent_id: impl Into<AgentId>,
+        kind: EventKind,
+    ) -> Result<(), AgentError> {
+        let envelope = EventEnvelope::new(run_id, agent_id, kind);
+        self.publish(AgentEvent::envelope_only(envelope).into())
     }
 
     /// Publishes frames under consecutive numbers: no other publisher's frame falls between them.
