@@ -1,5 +1,6 @@
 //! The terminal view: what is on it at two sizes, and the terminal after it.
 
+mod common;
 mod example;
 #[path = "../examples/replay/player.rs"]
 #[allow(dead_code, reason = "as in the example")]
@@ -156,10 +157,7 @@ fn in_a_terminal(arguments: &[&str], keys: &[u8]) -> Option<String> {
         .stderr(Stdio::piped())
         .spawn();
     let Some(mut script) = script.ok().filter(|_| cfg!(target_os = "linux")) else {
-        let mut stderr = std::io::stderr();
-        let _ = stderr.write_all(
-            b"\n!!!! NOT RUN: the view in a terminal, there is no Linux `script` here !!!!\n\n",
-        );
+        common::not_run("the view in a terminal, there is no Linux `script` here");
         return None;
     };
     let mut keyboard = script.stdin.take().unwrap();

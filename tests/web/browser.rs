@@ -39,10 +39,7 @@ impl Browser {
     /// Opens a page. `None`, and a cry past the test's capture, when there is no Chromium.
     pub fn open(url: &str) -> Option<Self> {
         let Some(program) = program() else {
-            let mut stderr = std::io::stderr();
-            let cry =
-                "\n!!!! NOT RUN: the web feed in a browser, there is no Chromium here !!!!\n\n";
-            let _ = stderr.write_all(cry.as_bytes());
+            crate::common::not_run("the web feed in a browser, there is no Chromium here");
             return None;
         };
         let unique = format!(
