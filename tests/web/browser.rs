@@ -1,7 +1,7 @@
 //! A headless Chromium, driven by its DevTools protocol: open a page, ask it something.
 
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
