@@ -172,9 +172,12 @@ impl fmt::Display for EventStreamScope {
 
 /// A position in a bus: after the frame with this sequence number, for one scope.
 ///
-/// As text it is one word of ASCII that holds all of it, fit for a file, a header or a log; the web
-/// feed's `id:` is the same text, without the journal's part. What else is read is an error of the
-/// kind [`InvalidValue`](super::AgentErrorKind::InvalidValue) that names the expected form.
+/// As text it is one word of ASCII that holds all of it, fit for a file, a header or a log:
+/// `EPOCH-SCOPE-SEQUENCE`, with `@JOURNAL` if it has a journal cursor. The scope is `all`, `run:ID`,
+/// `agent:ID` or a filter's fingerprint (`filter:ID:FINGERPRINT` if the filter's name is another than that
+/// fingerprint gives); ids are percent-encoded. The web feed's `id:` is this text without the journal's
+/// part. Reading anything else is an error of the kind
+/// [`InvalidValue`](super::AgentErrorKind::InvalidValue) that names the expected form.
 ///
 /// ```
 /// # use framebus::*;
