@@ -17,7 +17,10 @@ fn a_line_tells_what_was_lost_before_its_frame() {
         .unwrap();
     let lines: Vec<_> = stream.by_ref().map(|frame| frame.to_string()).collect();
     assert_eq!(lines[0], "1 r RunStarted");
-    assert!(lines[1].starts_with("4 r RunCompleted [2 "), "{lines:?}");
+    assert!(
+        lines[1].starts_with("4 r RunCompleted [before it: 2 frames lost"),
+        "{lines:?}"
+    );
 }
 
 #[test]

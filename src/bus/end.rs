@@ -33,9 +33,7 @@ impl fmt::Display for StreamEnd {
                 notice,
             } => write!(
                 f,
-                "its policy FailSubscriber ended it after {} lost frames; resume from the cursor \
-                 {resume_from}",
-                notice.dropped_count
+                "its policy FailSubscriber ended it: {notice}; resume from the cursor {resume_from}"
             ),
         }
     }

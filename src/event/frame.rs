@@ -92,7 +92,7 @@ impl fmt::Display for EventFrame {
             write!(f, ": {}", OneLine(summary))?;
         }
         match &self.overflow {
-            Some(notice) => write!(f, " [{} lost before it]", notice.dropped_count),
+            Some(notice) => write!(f, " [before it: {notice}]"),
             None => Ok(()),
         }
     }

@@ -12,7 +12,7 @@ use std::str::FromStr;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum KindClass {
-    /// Ends something; never lost while there is room for one.
+    /// Ends something; no queue drops it.
     Terminal,
     /// Many in a row, each superseding the last; may be summarised.
     Progress,
