@@ -48,7 +48,7 @@
 //! the bus. [`ring`] is the lock-free core, generic over its frames and usable alone.
 //!
 //! # Features
-//! - `serde` (default): `Serialize` and `Deserialize` for every data type.
+//! - `serde` (default): `Serialize` and `Deserialize` for every data type, and for statistics.
 //! - `archive`: `archive`, frames on disk: journaled, replayed, and the gaps of streams repaired.
 //! - `sse`: `sse`, the bus for browsers, as a route for axum.
 //! - `metrics`: `meter`, the bus's figures for the metrics facade.

@@ -223,7 +223,7 @@ impl Disk {
             .output()
             .is_ok_and(|output| output.status.success());
         if !mounted {
-            eprintln!("!!!! NOT RUN: no small disk can be mounted here; run it as root !!!!");
+            common::not_run("bad disks: no small one can be mounted here; run it as root");
             return None;
         }
         Some(Disk(folder))

@@ -282,9 +282,9 @@ impl BlockReader {
     /// A reader of these bytes, of which `head` tells.
     pub(super) fn new(bytes: Vec<u8>, head: BlockHead) -> Result<Self, AgentError> {
         let Some((&FORM, rest)) = bytes.split_first() else {
+            let form = bytes.first().map_or("nothing".to_owned(), u8::to_string);
             return Err(damaged(format!(
-                "a block begins with {:?}, not with the form {FORM}",
-                bytes.first()
+                "a block begins with {form}, not with the form {FORM}"
             )));
         };
         let (header, records) = postcard::take_from_bytes::<Header<'_>>(rest).map_err(broken)?;

@@ -49,6 +49,7 @@ impl Default for FollowOptions {
 
 /// What an [`Archiver`] did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use = "it alone says what was lost, and why it ended"]
 #[non_exhaustive]
 pub struct FollowReport {
     /// Frames that it archived.
@@ -171,7 +172,7 @@ impl Drop for Archiver {
     fn drop(&mut self) {
         if self.thread.is_some() {
             self.halt();
-            self.join();
+            let _ = self.join();
         }
     }
 }

@@ -78,6 +78,7 @@ type Reply = Result<Journaled, AgentError>;
 
 /// The promise of an answer to a [`submit`](JournaledBus::submit). Dropping it takes nothing back.
 #[derive(Debug)]
+#[must_use = "it alone says whether the frames became durable"]
 pub struct JournalReceipt(Receiver<Reply>);
 
 impl JournalReceipt {

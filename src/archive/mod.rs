@@ -325,7 +325,8 @@ impl Archive {
                 AgentError::new(
                     AgentErrorKind::ArchiveCursor,
                     format!(
-                        "{cursor:?} is no place in the journal of archive {}; use one that its bus gave",
+                        "{:?} is no place in the journal of archive {}; use one that its bus gave",
+                        cursor.as_str(),
                         self.shared.id
                     ),
                 )
