@@ -21,7 +21,9 @@ use crate::event::{
     AgentError, AgentErrorKind, ArchiveId, BusEpoch, EventOverflowNotice, KindSet, Timestamp,
 };
 use fs4::fs_std::FileExt;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, params};
+use rusqlite::{
+    Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params,
+};
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
@@ -349,6 +351,9 @@ impl Store {
         refuse_stump(folder, &doing)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         let mut db = connect(&folder.join(FILE), flags).doing(&doing)?;
+        // A transaction that begins by reading cannot wait for another program's lock when it
+        // comes to write: the timeout holds for those that ask for the lock first.
+        db.set_transaction_behavior(TransactionBehavior::Immediate);
         db.execute_batch(&format!(
             "PRAGMA page_size = {PAGE}; PRAGMA auto_vacuum = INCREMENTAL;"
         ))
