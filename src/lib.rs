@@ -59,6 +59,7 @@ pub mod archive;
 mod bound;
 mod bus;
 mod event;
+mod foreign;
 #[cfg(feature = "metrics")]
 pub mod meter;
 pub mod ring;

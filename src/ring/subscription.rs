@@ -16,6 +16,7 @@ use super::core::Core;
 use super::cursor::Cursor;
 use super::tag::TagFilter;
 use super::wait::Seat;
+use crate::foreign::GuardedWaker;
 use crate::sync::{Arc, Ordering, fence};
 use std::ops::ControlFlow;
 
@@ -108,6 +109,8 @@ pub struct Subscription<T> {
     expired_below: u64,
     /// Where it waits, once it has.
     seat: Option<Seat>,
+    /// What is woken there.
+    waker: Option<GuardedWaker>,
     flood: Flood,
     away: Away,
     /// How many frames should be ahead of it in a flood.
@@ -134,6 +137,7 @@ impl<T> Subscription<T> {
             laps: 0,
             expired_below: 0,
             seat: None,
+            waker: None,
             away: Away::default(),
             far,
         }
@@ -401,6 +405,7 @@ impl<T> Subscription<T> {
             heads: self.heads.clone(),
             tails: self.tails.clone(),
             seat: None,
+            waker: None,
             ..*self
         })
     }
