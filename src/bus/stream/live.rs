@@ -188,7 +188,7 @@ impl Live {
     pub(super) fn lie_down(&mut self, any: bool, waker: &Waker) -> Result<(), AgentError> {
         self.counts.lay_down_at = self.shared.ring.next_sequence() - 1;
         if let Some(repair) = &mut self.repair {
-            repair.waker = Some(waker.clone());
+            repair.lie_down(waker);
         }
         let key = (!any).then(|| self.scope.key());
         self.subscription
@@ -199,7 +199,7 @@ impl Live {
     pub(super) fn rise(&mut self) {
         self.subscription.rise();
         if let Some(repair) = &mut self.repair {
-            repair.waker = None;
+            repair.rise();
         }
     }
 
