@@ -12,8 +12,7 @@ use super::worker::Worker;
 use super::{Archive, Shared};
 use crate::bus::{AgentEventBus, AgentEventStream, BatchItem, InMemoryAgentEventBus};
 use crate::event::{
-    AgentError, AgentErrorKind, BusEpoch, EventCursor, EventStreamScope, SubscriberOverflowPolicy,
-    SubscriberQueueConfig, SubscriptionOptions,
+    AgentError, AgentErrorKind, BusEpoch, EventCursor, EventStreamScope, SubscriptionOptions,
 };
 use crate::foreign::contained;
 use futures_core::Stream;
@@ -121,17 +120,7 @@ impl Archiver {
             bus_epoch: epoch,
             journal_cursor: None,
         });
-        // Room for all that the rings hold: what its queue takes in is never dropped.
-        let queue = SubscriberQueueConfig {
-            capacity: NonZeroUsize::MAX,
-            terminal_reserve: NonZeroUsize::MIN,
-            overflow: SubscriberOverflowPolicy::DropNonTerminal,
-        };
-        let subscription = SubscriptionOptions {
-            queue,
-            ..SubscriptionOptions::default()
-        };
-        let stream = bus.subscribe_all_with_options(cursor, subscription)?;
+        let stream = bus.subscribe_all_with_options(cursor, SubscriptionOptions::complete())?;
         following.shared.progress.reached(epoch, last);
         let stop = Arc::new(AtomicBool::new(false));
         let follower = Follower {
@@ -274,7 +263,7 @@ impl Follower {
         if count > 0 {
             return ControlFlow::Continue(linger);
         }
-        match Pin::new(&mut self.stream).poll_next(&mut Context::from_waker(waker)) {
+        match Pin::new(&mut self.stream.as_stream()).poll_next(&mut Context::from_waker(waker)) {
             Poll::Ready(Some(frame)) => {
                 self.gaps
                     .extend(frame.overflow.as_deref().map(LostRange::of));
