@@ -22,9 +22,13 @@ fn open(folder: &Path) -> Archive {
 }
 
 fn journaled(archive: &Archive) -> JournaledBus {
+    with_ring(archive, 1)
+}
+
+fn with_ring(archive: &Archive, frames: usize) -> JournaledBus {
     let builder = InMemoryAgentEventBus::builder()
         .shards(size(1))
-        .ring_capacity(size(1));
+        .ring_capacity(size(frames));
     JournaledBus::open(archive.clone(), builder, JournalOptions::default()).unwrap()
 }
 
@@ -111,15 +115,8 @@ fn are_from(frames: &[EventFrame], first: u64, archive: &Archive) {
 }
 
 fn reader(bus: &JournaledBus) -> AgentEventStream {
-    let queue = SubscriberQueueConfig {
-        capacity: size(10_000),
-        ..SubscriberQueueConfig::default()
-    };
-    let options = SubscriptionOptions {
-        queue,
-        ..SubscriptionOptions::default()
-    };
-    bus.subscribe_all_with_options(None, options).unwrap()
+    bus.subscribe_all_with_options(None, SubscriptionOptions::complete())
+        .unwrap()
 }
 
 #[test]
@@ -181,31 +178,33 @@ fn what_retention_removes_before_it_was_shown_is_shown_all_the_same() {
 
 #[test]
 fn of_a_group_that_is_shown_in_parts_each_frame_keeps_its_number() {
-    let folder = tempfile::tempdir().unwrap();
-    let archive = open(folder.path());
-    let bus = journaled(&archive);
-    let mut live = reader(&bus);
-    let half = Retention {
-        max_frames: Some(1_500),
-        ..Retention::default()
-    };
-    let stored = while_stuck(&bus, 0, 3_000, &|published| {
-        archive.retain(&half).unwrap();
-        published
-    });
-    assert!(archive.len().unwrap() < 3_000, "some are gone");
-    // Awake again: what was refused comes out before this one.
-    let last = bus.publish_all([delta(stored + 1)]).unwrap();
-    assert_eq!(last.sequences.start, stored as u64 + 1);
-    let (mut given, mut lost) = (0, 0);
-    for frame in live.by_ref() {
-        let number = frame.cursor.event_seq;
-        are_from(&[frame.clone()], number, &archive);
-        lost += frame.overflow.map_or(0, |notice| notice.dropped_count);
-        given += 1;
-        assert_eq!(given + lost, number, "each number once");
+    for ring in [1, 2, 8] {
+        let folder = tempfile::tempdir().unwrap();
+        let archive = open(folder.path());
+        let bus = with_ring(&archive, ring);
+        let mut live = reader(&bus);
+        let half = Retention {
+            max_frames: Some(1_500),
+            ..Retention::default()
+        };
+        let stored = while_stuck(&bus, 0, 3_000, &|published| {
+            archive.retain(&half).unwrap();
+            published
+        });
+        assert!(archive.len().unwrap() < 3_000, "some are gone");
+        // Awake again: what was refused comes out before this one.
+        let last = bus.publish_all([delta(stored + 1)]).unwrap();
+        assert_eq!(last.sequences.start, stored as u64 + 1);
+        let (mut given, mut lost) = (0, 0);
+        for frame in live.by_ref() {
+            let number = frame.cursor.event_seq;
+            are_from(&[frame.clone()], number, &archive);
+            lost += frame.overflow.map_or(0, |notice| notice.dropped_count);
+            given += 1;
+            assert_eq!(given + lost, number, "each number once");
+        }
+        assert_eq!(given + lost, stored as u64 + 1);
     }
-    assert_eq!(given + lost, stored as u64 + 1);
 }
 
 #[test]
