@@ -47,6 +47,11 @@ impl Drop for Handle {
 /// The lock-free bus in memory. Clones share one bus; when the last one is dropped, streams end
 /// after they drained.
 ///
+/// **Not across a fork.** A forked child has a copy of the rings, apart from its parent's, and none of
+/// the parent's other threads. A slot that one of those was writing stays unfinished in the child: there
+/// its readers wait behind it for ever, and a lock that one of them held (to subscribe) is never given
+/// back. Make the child's bus in the child, or let it execute a program.
+///
 /// ```
 /// use framebus::*;
 ///
@@ -165,12 +170,32 @@ impl InMemoryAgentEventBus {
         &self,
         frames: impl IntoIterator<Item = EventFrame>,
     ) -> Result<(), AgentError> {
-        let shared = self.shared();
         let events: Vec<_> = frames
             .into_iter()
             .map(|frame| frame.event.into_unique(frame.archive_cursor))
             .collect();
+        self.publish_events(&mut events.into_iter())
+    }
+
+    /// The same for events that their publisher keeps if they are refused: those that got a number are
+    /// taken out.
+    pub(crate) fn publish_events(
+        &self,
+        events: &mut std::vec::IntoIter<UniqueArc<SealedEvent>>,
+    ) -> Result<(), AgentError> {
+        let shared = self.shared();
+        if let [event] = events.as_slice() {
+            let route = scope::route(event.envelope());
+            let keys = scope::keys(event.envelope());
+            let published = shared.ring.publish_with(route, |sequence| {
+                // There is this one.
+                seal(events.next().unwrap(), sequence, shared.epoch)
+            });
+            shared.ring.wake(route, keys);
+            return published.map(drop).map_err(publish_error);
+        }
         let mut keys: Vec<_> = events
+            .as_slice()
             .iter()
             .map(|event| {
                 (
@@ -180,7 +205,6 @@ impl InMemoryAgentEventBus {
             })
             .collect();
         let routes = keys.iter().map(|(_, route)| *route);
-        let mut events = events.into_iter();
         let published = shared.ring.publish_all_with(routes, |sequence| {
             // There is one for each route.
             seal(events.next().unwrap(), sequence, shared.epoch)

@@ -240,7 +240,7 @@ impl Live {
 
     pub(super) fn lie_down(&mut self, any: bool, waker: &Waker) -> Result<(), AgentError> {
         if let Some(repair) = &mut self.repair {
-            repair.waker = Some(waker.clone());
+            repair.lie_down(waker);
         }
         let key = (!any).then(|| self.scope.key());
         self.subscription
@@ -251,7 +251,7 @@ impl Live {
     pub(super) fn rise(&mut self) {
         self.subscription.rise();
         if let Some(repair) = &mut self.repair {
-            repair.waker = None;
+            repair.rise();
         }
     }
 

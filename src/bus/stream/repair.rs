@@ -47,8 +47,8 @@ pub(super) struct Repair {
     /// What the next frame tells.
     pub(super) notice: Option<Box<EventOverflowNotice>>,
     error: Option<AgentError>,
-    /// Who waits for the next frame.
-    pub(super) waker: Option<Waker>,
+    /// Wakes the task that waits for the next frame. The archive has it as long as it is here.
+    waker: Option<Arc<Waker>>,
 }
 
 /// A gap that is being repaired.
@@ -245,6 +245,19 @@ impl Mending {
 }
 
 impl Repair {
+    /// A task waits for the next frame: the archive is to wake it, too.
+    pub(super) fn lie_down(&mut self, waker: &Waker) {
+        let known = self.waker.as_ref().is_some_and(|it| it.will_wake(waker));
+        if !known {
+            self.waker = Some(Arc::new(waker.clone()));
+        }
+    }
+
+    /// No task waits any more.
+    pub(super) fn rise(&mut self) {
+        self.waker = None;
+    }
+
     /// Whether nothing was read from the rings that is not given or repaired yet.
     pub(super) fn is_idle(&self) -> bool {
         self.ahead.is_empty() && self.gap.is_none()
