@@ -3,19 +3,20 @@
 //! An edit is `context [[old =>> new]] context`. `$on` in `new` is the switch itself, for
 //! an edit that is no plain replacement.
 
-/// A weakening of the core.
+/// A weakening of the crate.
 pub struct Mutation {
     /// What it is called in reports.
     pub name: &'static str,
     /// What it takes away.
     pub what: &'static str,
-    /// The model that is known to fail, `file::name`, or [`NOT_SHOWN`].
+    /// The test that is known to fail, or [`NOT_SHOWN`]: `file::name` is a model of `loom-tests/tests`,
+    /// `src::module::tests::name` a unit test, `tests::file::name` a test of the public interface.
     pub caught_by: &'static str,
     /// Files and places.
     pub edits: &'static [(&'static str, &'static str)],
 }
 
-/// For a mutation that no model is known to catch yet: it is named in each run and not tried, but with `--search`.
+/// For a mutation that nothing is known to catch yet: it is named in each run and not tried, but with `--search`.
 pub const NOT_SHOWN: &str = "";
 
 /// All models, the cheapest first.
