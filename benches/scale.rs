@@ -25,7 +25,7 @@ const SHARDS: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 const ROUND: usize = 4 << 16;
 
 fn poll(stream: &mut AgentEventStream) -> Poll<Option<EventFrame>> {
-    Pin::new(stream).poll_next(&mut Context::from_waker(Waker::noop()))
+    Pin::new(&mut stream.as_stream()).poll_next(&mut Context::from_waker(Waker::noop()))
 }
 
 fn frame(run: &RunId, agent: &AgentId) -> EventFrame {

@@ -509,12 +509,20 @@ fn a_repaired_stream_is_woken_by_its_own_frames_only() {
     let mut context = Context::from_waker(&waker);
     let stream = bus.subscribe_run("mine".into(), None).unwrap();
     let mut stream = stream.repaired_by(archive).unwrap();
-    assert!(Pin::new(&mut stream).poll_next(&mut context).is_pending());
+    assert!(
+        Pin::new(&mut stream.as_stream())
+            .poll_next(&mut context)
+            .is_pending()
+    );
     (0..20).for_each(|_| bus.publish(of("other")).unwrap());
     assert_eq!(count.0.load(Ordering::Relaxed), 0);
     bus.publish(of("mine")).unwrap();
     assert_eq!(count.0.load(Ordering::Relaxed), 1);
-    assert!(Pin::new(&mut stream).poll_next(&mut context).is_ready());
+    assert!(
+        Pin::new(&mut stream.as_stream())
+            .poll_next(&mut context)
+            .is_ready()
+    );
 }
 
 #[test]

@@ -185,11 +185,18 @@ fn cursor() -> impl Strategy<Value = EventCursor> {
 fn notice() -> impl Strategy<Value = EventOverflowNotice> {
     let gap = (option::of(cursor()), cursor(), option::of(text()));
     let cause = (select(&POLICIES[..]), select(&REASONS[..]));
-    (any::<u64>(), gap, any::<bool>(), cause).prop_map(
-        |(dropped_count, (gap_start, gap_end, repair), terminal_preserved, (policy, reason))| {
+    let count = (any::<u64>(), any::<bool>());
+    (count, gap, any::<bool>(), cause).prop_map(
+        |(
+            (dropped_count, exact),
+            (gap_start, gap_end, repair),
+            terminal_preserved,
+            (policy, reason),
+        )| {
             EventOverflowNotice {
                 policy,
                 dropped_count,
+                exact,
                 gap_start,
                 gap_end,
                 repair_from: repair.map(JournalCursor::new),

@@ -59,7 +59,10 @@ fn bus() -> InMemoryAgentEventBus {
 
 fn park(stream: &mut AgentEventStream) {
     let mut context = Context::from_waker(Waker::noop());
-    while Pin::new(&mut *stream).poll_next(&mut context).is_ready() {}
+    while Pin::new(&mut stream.as_stream())
+        .poll_next(&mut context)
+        .is_ready()
+    {}
 }
 
 /// The bytes that each of `count` sleeping subscriptions takes.

@@ -60,6 +60,7 @@ fn notice(frame: &EventFrame) -> EventOverflowNotice {
     EventOverflowNotice {
         policy: SubscriberOverflowPolicy::DropProgress,
         dropped_count: 3,
+        exact: true,
         gap_start: Some(EventCursor {
             event_seq: 39,
             ..frame.cursor.clone()

@@ -219,8 +219,9 @@ fn a_task_is_woken_once_and_only_for_its_own_run() {
     let wakes = Arc::new(Counter(AtomicUsize::new(0)));
     let waker = Waker::from(wakes.clone());
     let mut context = Context::from_waker(&waker);
-    let mut stream = pin!(bus.subscribe_run(RunId::new("mine"), None).unwrap());
-    let poll = |stream: std::pin::Pin<&mut AgentEventStream>, context: &mut Context<'_>| {
+    let stream = bus.subscribe_run(RunId::new("mine"), None).unwrap();
+    let mut stream = pin!(stream.into_stream());
+    let poll = |stream: std::pin::Pin<&mut FrameStream>, context: &mut Context<'_>| {
         futures_core::Stream::poll_next(stream, context)
     };
     assert_eq!(poll(stream.as_mut(), &mut context), Poll::Pending);

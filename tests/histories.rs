@@ -19,7 +19,7 @@ const AGENTS: u8 = 2;
 #[derive(Clone, Debug)]
 enum Step {
     Publish(Vec<(u8, u8, usize)>),
-    Subscribe(Scope, SubscriberQueueConfig, StreamStart),
+    Subscribe(Scope, SubscriptionOptions),
     /// Which stream, and how many frames at most.
     Next(usize, usize),
     /// All that is there, by batches.
@@ -57,11 +57,24 @@ fn queue() -> impl Strategy<Value = SubscriberQueueConfig> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let start = prop_oneof![Just(StreamStart::Latest), Just(StreamStart::OldestHeld)];
+    let start = prop_oneof![
+        Just(StreamStart::Latest),
+        Just(StreamStart::OldestHeld),
+        Just(StreamStart::Beginning),
+    ];
+    let options =
+        (queue(), start, prop::bool::weighted(0.2)).prop_map(|(queue, start, complete)| {
+            SubscriptionOptions {
+                queue,
+                start,
+                complete,
+                ..Default::default()
+            }
+        });
     let event = (0..RUNS, 0..AGENTS, 0..KINDS.len());
     prop_oneof![
         6 => prop::collection::vec(event, 1..6).prop_map(Step::Publish),
-        2 => (scope(), queue(), start).prop_map(|(a, b, c)| Step::Subscribe(a, b, c)),
+        2 => (scope(), options).prop_map(|(scope, options)| Step::Subscribe(scope, options)),
         4 => (0usize..8, 0usize..12).prop_map(|(a, b)| Step::Next(a, b)),
         2 => (0usize..8).prop_map(Step::Batches),
         1 => (0usize..8).prop_map(Step::Clone),
@@ -81,6 +94,10 @@ struct Model {
     /// A run of progress frames that is not closed.
     run: Vec<(u64, EventKind)>,
     failed: bool,
+    /// The last take-in ended before a terminal frame.
+    ended_early: bool,
+    /// It has no queue.
+    complete: bool,
 }
 
 impl Model {
@@ -105,20 +122,22 @@ impl Model {
         place.map(|at| self.queue.remove(at)).is_some()
     }
 
-    fn offer(&mut self, number: u64, kind: EventKind) {
+    /// Whether it was taken in.
+    fn offer(&mut self, number: u64, kind: EventKind) -> bool {
         let policy = self.config.overflow;
         if self.failed {
-            return;
+            return true;
         }
         if policy == Policy::SummarizeAndContinue && kind.is_progress() {
             self.run.push((number, kind));
-            return;
+            return true;
         }
         self.close_run();
         if kind.is_terminal() {
             while self.queue.len() >= self.config.capacity.get() {
-                let _ =
-                    self.remove_first(|kind| !kind.is_terminal()) || self.remove_first(|_| true);
+                if !self.remove_first(|kind| !kind.is_terminal()) {
+                    return false;
+                }
             }
         } else if !self.has_room() {
             self.failed = policy == Policy::FailSubscriber;
@@ -126,27 +145,47 @@ impl Model {
                 && !kind.is_progress()
                 && self.remove_first(EventKind::is_progress);
             if !made_room {
-                return;
+                return true;
             }
         }
         self.queue.push((number, kind, 1));
+        true
     }
 
     fn take_in(&mut self, record: &Record) {
-        for number in self.taken + 1..=record.len() {
-            let event = record.event(number);
-            if self.scope.matches(event) {
-                self.offer(number, event.kind);
-            }
+        self.ended_early = false;
+        while self.taken < record.len() && !self.ended_early {
+            let event = record.event(self.taken + 1);
+            self.ended_early = self.scope.matches(event) && !self.offer(self.taken + 1, event.kind);
+            self.taken += u64::from(!self.ended_early);
         }
-        self.taken = record.len();
         self.close_run();
     }
 
     /// The next frame's number, and whether it stands for itself.
     fn next(&mut self, record: &Record) -> Option<(u64, bool)> {
-        self.take_in(record);
+        if self.complete {
+            return self.next_of_all(record).map(|number| (number, true));
+        }
+        if self.queue.is_empty() {
+            self.take_in(record);
+        }
         self.pop()
+    }
+
+    fn next_of_all(&mut self, record: &Record) -> Option<u64> {
+        let mut rest = self.taken + 1..=record.len();
+        let next = rest.find(|&number| self.scope.matches(record.event(number)));
+        self.taken = next.unwrap_or(record.len());
+        next
+    }
+
+    /// Where a reader resumes that goes away now: behind what was given, or looked at if nothing is queued.
+    fn position(&self, given: u64) -> u64 {
+        match self.queue.is_empty() && !self.ended_early {
+            true => self.taken.max(given),
+            false => given,
+        }
     }
 
     fn pop(&mut self) -> Option<(u64, bool)> {
@@ -165,7 +204,7 @@ impl Model {
                 rest.filter(|&number| self.scope.matches(record.event(number)))
                     .map(|number| (number, true)),
             );
-            self.taken = record.len();
+            (self.taken, self.ended_early) = (record.len(), false);
         }
         all
     }
@@ -234,6 +273,8 @@ impl World {
             queue: Vec::new(),
             run: Vec::new(),
             failed: false,
+            ended_early: false,
+            complete: options.complete,
         };
         self.streams.push(Open {
             stream,
@@ -247,14 +288,7 @@ impl World {
         let at = |which: usize| which % self.streams.len().max(1);
         match *step {
             Step::Publish(ref events) => self.publish(events),
-            Step::Subscribe(scope, queue, start) => {
-                let options = SubscriptionOptions {
-                    queue,
-                    start,
-                    ..Default::default()
-                };
-                self.open(scope, options, None);
-            }
+            Step::Subscribe(scope, options) => self.open(scope, options, None),
             Step::Next(which, most) => {
                 let at = at(which);
                 if let Some(open) = self.streams.get_mut(at) {
@@ -317,10 +351,25 @@ impl Open {
             let got = frame.as_ref().map(|frame| self.log.frame(frame));
             if exact {
                 assert_eq!(got, self.model.next(record), "{:?}", self.model);
+                self.check_position();
             }
             if got.is_none() {
                 break;
             }
+        }
+    }
+
+    /// The cursor stands behind what was given, or looked at where nothing is queued or untold.
+    fn check_position(&self) {
+        let cursor = self.stream.cursor().expect("a live stream").event_seq;
+        let given = self.log.said.iter().rev().find_map(Said::shown);
+        let given = given.map_or(self.log.after, |(number, _)| number);
+        let untold = self.stream.pending_overflow().is_some() || self.model.failed;
+        if self.model.complete {
+            // It looks a little ahead.
+            assert!(cursor >= given, "{:?}", self.model);
+        } else if !untold {
+            assert_eq!(cursor, self.model.position(given), "{:?}", self.model);
         }
     }
 
@@ -330,6 +379,7 @@ impl Open {
         if exact {
             let frames = self.log.said[before..].iter().filter_map(Said::shown);
             assert_eq!(frames.collect::<Vec<_>>(), self.model.batches(record));
+            self.check_position();
         }
     }
 }

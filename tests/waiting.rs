@@ -35,18 +35,25 @@ fn bus(shards: usize) -> InMemoryAgentEventBus {
 /// Polls a stream once; it waits then, if it gave nothing.
 fn poll(stream: &mut AgentEventStream, bell: &Arc<Bell>) -> Poll<Option<EventFrame>> {
     let waker = Waker::from(bell.clone());
-    Pin::new(stream).poll_next(&mut Context::from_waker(&waker))
+    Pin::new(&mut stream.as_stream()).poll_next(&mut Context::from_waker(&waker))
 }
 
 fn park(stream: &mut AgentEventStream, bell: &Arc<Bell>) {
     assert!(poll(stream, bell).is_pending());
 }
 
+/// Reads what is there, and waits.
+fn drain_and_park(stream: &mut AgentEventStream, bell: &Arc<Bell>) {
+    stream.by_ref().for_each(drop);
+    park(stream, bell);
+}
+
 /// Reads by turns in both ways until the end.
 async fn read(mut stream: AgentEventStream) -> (Vec<u64>, Option<StreamEnd>) {
     let mut numbers = Vec::new();
     loop {
-        let next = std::future::poll_fn(|context| Pin::new(&mut stream).poll_next(context));
+        let next =
+            std::future::poll_fn(|context| Pin::new(&mut stream.as_stream()).poll_next(context));
         let frame = match numbers.len() % 2 {
             0 => stream.recv_async().await.ok(),
             _ => next.await,
@@ -227,10 +234,10 @@ fn of_ten_thousand_who_wait_only_those_of_the_run_wake_and_once() {
     let mut unscoped: Vec<_> = (0..3).map(|_| bus.subscribe_all(None).unwrap()).collect();
     for round in 1..=3 {
         for (stream, bell) in scoped.iter_mut().zip(&bells) {
-            while poll(stream, bell).is_ready() {}
+            drain_and_park(stream, bell);
         }
         for stream in &mut unscoped {
-            while poll(stream, &unscoped_bell).is_ready() {}
+            drain_and_park(stream, &unscoped_bell);
         }
         assert_eq!(bus.stats().parked as usize, RUNS + 3);
         (0..50).for_each(|_| bus.publish(delta("run-77")).unwrap());
@@ -261,7 +268,7 @@ fn who_waits_for_an_agent_sleeps_through_the_others() {
         for stream in scopes {
             let mut stream = stream.unwrap();
             let bell = Arc::new(Bell::default());
-            while poll(&mut stream, &bell).is_ready() {}
+            drain_and_park(&mut stream, &bell);
             // A run of the agent's name is not the agent.
             (0..20).for_each(|_| publish("planner", "coder"));
             assert_eq!(bell.rung(), 0, "{shards} shards");
@@ -317,8 +324,8 @@ fn seats_are_used_again_by_whoever_comes() {
         let mut wide = bus.subscribe_all(None).unwrap();
         let run = format!("run-{}", round % 50);
         let mut narrow = bus.subscribe_run(RunId::new(&*run), None).unwrap();
-        while poll(&mut wide, &bell).is_ready() {}
-        while poll(&mut narrow, &bell).is_ready() {}
+        drain_and_park(&mut wide, &bell);
+        drain_and_park(&mut narrow, &bell);
         assert_eq!(bus.stats().parked, 2);
         bus.publish(delta(&run)).unwrap();
         assert_eq!(

@@ -34,7 +34,9 @@ fn publish_run(bus: &InMemoryAgentEventBus, run: &str) {
 fn drain(mut stream: AgentEventStream) -> (usize, Option<StreamEnd>) {
     let mut frames = 0;
     block_on(poll_fn(|context| {
-        while let Some(frame) = std::task::ready!(Pin::new(&mut stream).poll_next(context)) {
+        while let Some(frame) =
+            std::task::ready!(Pin::new(&mut stream.as_stream()).poll_next(context))
+        {
             assert!(frame.overflow.is_none());
             frames += 1;
         }
@@ -70,7 +72,9 @@ fn a_frame_held_back_by_another_run() {
         let other = bus.clone();
         let publisher = thread::spawn(move || publish_run(&other, "b"));
         let reader = thread::spawn(move || {
-            block_on(poll_fn(|context| Pin::new(&mut stream).poll_next(context)))
+            block_on(poll_fn(|context| {
+                Pin::new(&mut stream.as_stream()).poll_next(context)
+            }))
         });
         publish_run(&bus, "a");
         publisher.join().unwrap();

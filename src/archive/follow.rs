@@ -11,8 +11,7 @@ use super::store::{LostRange, lock};
 use super::{Archive, Shared};
 use crate::bus::{AgentEventBus, AgentEventStream, BatchItem, InMemoryAgentEventBus};
 use crate::event::{
-    AgentError, AgentErrorKind, BusEpoch, EventCursor, EventStreamScope, SubscriberOverflowPolicy,
-    SubscriberQueueConfig, SubscriptionOptions,
+    AgentError, AgentErrorKind, BusEpoch, EventCursor, EventStreamScope, SubscriptionOptions,
 };
 use futures_core::Stream;
 use std::num::NonZeroUsize;
@@ -106,17 +105,7 @@ impl Archiver {
             bus_epoch: epoch,
             journal_cursor: None,
         });
-        // Room for all that the rings hold: what its queue takes in is never dropped.
-        let queue = SubscriberQueueConfig {
-            capacity: NonZeroUsize::MAX,
-            terminal_reserve: NonZeroUsize::MIN,
-            overflow: SubscriberOverflowPolicy::DropNonTerminal,
-        };
-        let subscription = SubscriptionOptions {
-            queue,
-            ..SubscriptionOptions::default()
-        };
-        let stream = bus.subscribe_all_with_options(cursor, subscription)?;
+        let stream = bus.subscribe_all_with_options(cursor, SubscriptionOptions::complete())?;
         if !shared.progress.begin(epoch, last) {
             return Err(AgentError::contract_violation(
                 "an archiver follows this bus into this archive already; keep that one",
@@ -238,7 +227,7 @@ impl Follower {
                 thread::park_timeout(self.options.linger);
                 continue;
             }
-            match Pin::new(&mut self.stream).poll_next(&mut context) {
+            match Pin::new(&mut self.stream.as_stream()).poll_next(&mut context) {
                 Poll::Ready(Some(frame)) => {
                     self.gaps
                         .extend(frame.overflow.as_deref().map(LostRange::of));

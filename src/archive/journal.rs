@@ -496,4 +496,16 @@ impl AgentEventBus for JournaledBus {
     ) -> Result<AgentEventStream, AgentError> {
         self.repaired(self.bus.subscribe_filtered(filter, cursor))
     }
+
+    fn subscribe_filtered_with_options(
+        &self,
+        filter: CompiledEventFilter,
+        cursor: Option<EventCursor>,
+        options: SubscriptionOptions,
+    ) -> Result<AgentEventStream, AgentError> {
+        let stream = self
+            .bus
+            .subscribe_filtered_with_options(filter, cursor, options);
+        self.repaired(stream)
+    }
 }

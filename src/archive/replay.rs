@@ -110,6 +110,7 @@ impl Replay {
                 },
                 repair_from: None,
                 terminal_preserved: false,
+                exact: false,
                 reason: EventOverflowReason::LiveBufferExpired,
             })
         });

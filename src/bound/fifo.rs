@@ -15,10 +15,9 @@ const NONE: usize = usize::MAX;
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) event: Arc<SealedEvent>,
-    /// What was lost before it; for a summary also what it stands for.
+    /// What was lost before it; for a summary also what it stands for; for the last frame of a take-in also
+    /// what was lost behind it.
     pub(super) notice: Slot,
-    /// What was lost behind it, when that had no other frame to ride on.
-    pub(super) trailing: Slot,
     /// How many frames are lost with it beside those that its notices count: 1, or 0 for a summary,
     /// whose own notice counts what it stands for.
     pub(super) weight: u64,

@@ -9,10 +9,11 @@
 //! - **B1 conservation**: each frame taken in is queued, or counted by exactly one notice.
 //! - **B2 at the gap**: a notice rides on the first queued frame behind its gap; while there is none
 //!   it is `pending`, and when a take-in ends it moves to the last queued frame, if there is one.
-//!   There it stays apart (`trailing`) from what was lost before that frame until the frame comes
-//!   out: if the frame is dropped after all, its own loss lies between the two, and notices are
-//!   merged in the order of their gaps. So the first reason and the first repair point are right.
+//!   Notices are merged in the order of their gaps, so the first reason and the first repair point
+//!   are right: a take-in begins with an empty queue, and a frame that carries what was lost behind
+//!   it is not dropped any more.
 //! - **B3** the queue holds at most C frames, at most N = C - min(R, C) of them not terminal.
+//! - **B4** no terminal frame is dropped: a take-in ends before one for which the queue has no room.
 #![forbid(unsafe_code)]
 
 mod fifo;

@@ -13,6 +13,8 @@ pub(crate) struct Loss {
     pub(crate) last_seq: u64,
     pub(crate) epoch: BusEpoch,
     pub(crate) terminal_preserved: bool,
+    /// Whether exactly `count` frames were lost, and not at most so many.
+    pub(crate) exact: bool,
     pub(crate) reason: EventOverflowReason,
 }
 
@@ -94,6 +96,7 @@ impl Teller {
             gap_start: Some(first),
             gap_end: last,
             terminal_preserved,
+            exact: true,
             reason,
         }
     }
@@ -108,13 +111,11 @@ impl Teller {
             journal_cursor: None::<JournalCursor>,
         };
         let (first, last) = (cursor(loss.first_seq), cursor(loss.last_seq));
-        self.notice(
-            loss.count,
-            first,
-            last,
-            loss.terminal_preserved,
-            loss.reason,
-        )
+        let preserved = loss.terminal_preserved;
+        EventOverflowNotice {
+            exact: loss.exact,
+            ..self.notice(loss.count, first, last, preserved, loss.reason)
+        }
     }
 }
 

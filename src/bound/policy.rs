@@ -5,7 +5,7 @@
 //!
 //! | arriving | DropNonTerminal | DropProgress | SummarizeAndContinue | FailSubscriber |
 //! | --- | --- | --- | --- | --- |
-//! | terminal | [`make_room_for_terminal`](BoundedQueue::make_room_for_terminal), queued | same | pending summary closed first | same |
+//! | terminal | [`make_room_for_terminal`](BoundedQueue::make_room_for_terminal), queued; if all C are terminal, the take-in ends before it | same | pending summary closed first | same |
 //! | progress, room | queued | queued | joins the summary | queued |
 //! | progress, none | dropped | dropped | joins the summary | dropped, [`fail`](BoundedQueue::fail) |
 //! | normal, room | queued | queued | summary closed first, room judged after | queued |
@@ -17,6 +17,7 @@ use crate::event::{
     EventCursor, EventOverflowNotice, EventOverflowReason, EventStreamScope, JournalCursor,
     KindClass, SealedEvent, SubscriberOverflowPolicy, SubscriberQueueConfig,
 };
+use std::ops::ControlFlow;
 use triomphe::Arc;
 
 /// A frame that comes out, with the notice that rides on it.
@@ -54,6 +55,8 @@ pub(crate) struct BoundedQueue {
     non_terminal_capacity: usize,
     queue: Fifo,
     summary: Option<Summary>,
+    /// The terminal frame that the last take-in ended before: the next one begins with it.
+    next_terminal: Option<Arc<SealedEvent>>,
     /// What is lost behind the last queued frame.
     pending: Slot,
     /// The position after the last frame queued; the epoch is the bus's throughout.
@@ -75,6 +78,7 @@ impl BoundedQueue {
             non_terminal_capacity: capacity - config.terminal_reserve.get().min(capacity),
             queue: Fifo::new(),
             summary: None,
+            next_terminal: None,
             pending: None,
             position: start,
             failure: None,
@@ -86,24 +90,41 @@ impl BoundedQueue {
         &self.teller.scope
     }
 
+    /// Begins a take-in, with an empty queue: the frame that the last one ended before comes first.
+    pub(crate) fn begin(&mut self) {
+        debug_assert!(self.len() == 0);
+        if let Some(event) = self.next_terminal.take() {
+            let _ = self.offer(&event);
+        }
+    }
+
     /// Takes in the next frame of the scope. The event is shared only if it is kept.
+    ///
+    /// Breaks where the queue is full of terminal frames and `event` is another one: the take-in ends before
+    /// it. The event is kept for the next take-in, and nothing else is offered until that
+    /// [begins](Self::begin).
     #[inline]
-    pub(crate) fn offer(&mut self, event: &Arc<SealedEvent>) {
+    pub(crate) fn offer(&mut self, event: &Arc<SealedEvent>) -> ControlFlow<()> {
         use SubscriberOverflowPolicy as Policy;
+        debug_assert!(self.next_terminal.is_none());
         let class = event.envelope().event_kind.class();
         if self.failure.is_some() {
             self.offer_after_failure(class == KindClass::Terminal);
-            return;
+            return ControlFlow::Continue(());
         }
         let policy = self.teller.policy;
         if policy == Policy::SummarizeAndContinue {
             if class == KindClass::Progress {
                 self.join_summary(event);
-                return;
+                return ControlFlow::Continue(());
             }
             self.close_summary();
         }
         if class == KindClass::Terminal {
+            if self.queue.count(KindClass::Terminal) >= self.capacity {
+                self.next_terminal = Some(event.clone());
+                return ControlFlow::Break(());
+            }
             self.make_room_for_terminal();
             self.queue(event.clone(), None, 1);
         } else if self.has_room() {
@@ -129,6 +150,7 @@ impl BoundedQueue {
                 }
             }
         }
+        ControlFlow::Continue(())
     }
 
     /// Takes note of frames that the rings lost behind what was offered.
@@ -142,21 +164,20 @@ impl BoundedQueue {
         append(&mut self.pending, Some(Box::new(self.teller.loss(loss))));
     }
 
-    /// Ends a take-in: all that was published when it began was offered.
+    /// Ends a take-in: nothing more is offered until the queue is empty and the next one
+    /// [begins](Self::begin).
     pub(crate) fn settle(&mut self) {
         self.close_summary();
-        self.tell_behind_last();
+        self.ride_on_last();
     }
 
     /// The next frame.
     pub(crate) fn pop(&mut self) -> Option<Queued> {
         let Entry {
             event,
-            notice: mut overflow,
-            trailing,
+            notice: overflow,
             weight,
         } = self.queue.pop()?;
-        append(&mut overflow, trailing);
         Some(Queued {
             event,
             overflow,
@@ -167,6 +188,11 @@ impl BoundedQueue {
     /// How many frames are queued.
     pub(crate) fn len(&self) -> usize {
         self.queue.len()
+    }
+
+    /// Whether a frame is there without a look at the rings: queued, or the first of the next take-in.
+    pub(crate) fn has_frame(&self) -> bool {
+        self.queue.len() > 0 || self.next_terminal.is_some()
     }
 
     /// What was lost and has no frame to ride on yet.
@@ -211,20 +237,14 @@ impl BoundedQueue {
         self.queue.push(Entry {
             event,
             notice,
-            trailing: None,
             weight,
         });
     }
 
-    /// What is pending has no frame behind it: it rides on the last one, if there is one. Gives the
-    /// place where what was lost behind the last frame is told.
-    fn tell_behind_last(&mut self) -> &mut Slot {
-        match self.queue.last_mut() {
-            Some(last) => {
-                append(&mut last.trailing, self.pending.take());
-                &mut last.trailing
-            }
-            None => &mut self.pending,
+    /// What is pending has no frame behind it: it rides on the last one, if there is one.
+    fn ride_on_last(&mut self) {
+        if let Some(last) = self.queue.last_mut() {
+            append(&mut last.notice, self.pending.take());
         }
     }
 
@@ -240,7 +260,6 @@ impl BoundedQueue {
             Entry {
                 event,
                 mut notice,
-                trailing,
                 weight,
             },
             behind,
@@ -251,22 +270,18 @@ impl BoundedQueue {
         if weight > 0 {
             self.teller.add_drop(&mut notice, &event, reason);
         }
-        append(&mut notice, trailing);
         match behind {
             Some(behind) => prepend(&mut behind.notice, notice),
             None => prepend(&mut self.pending, notice),
         }
     }
 
+    /// Not to be called where all that is queued is terminal.
     fn make_room_for_terminal(&mut self) {
-        while self.queue.len() >= self.capacity {
-            match self.queue.oldest_non_terminal() {
-                Some(class) => self.evict(class, EventOverflowReason::PolicyDroppedNonTerminal),
-                None => self.evict(
-                    KindClass::Terminal,
-                    EventOverflowReason::SubscriberQueueFull,
-                ),
-            }
+        while self.queue.len() >= self.capacity
+            && let Some(class) = self.queue.oldest_non_terminal()
+        {
+            self.evict(class, EventOverflowReason::PolicyDroppedNonTerminal);
         }
     }
 
@@ -332,13 +347,13 @@ impl BoundedQueue {
     #[cold]
     fn fail(&mut self, event: &SealedEvent) {
         self.drop_arriving(event, EventOverflowReason::SubscriberQueueFull);
-        let told = self.tell_behind_last().as_deref().cloned();
-        self.failure = told.map(|notice| {
+        self.failure = self.pending.as_deref().map(|notice| {
             Box::new(Failure {
                 resume_from: self.position.clone(),
-                notice,
+                notice: notice.clone(),
             })
         });
+        self.ride_on_last();
     }
 
     /// Nothing behind a failure is kept; but that a terminal frame is among it becomes known.
@@ -347,7 +362,11 @@ impl BoundedQueue {
         if !terminal {
             return;
         }
-        if let Some(notice) = self.tell_behind_last() {
+        let told = match self.queue.last_mut() {
+            Some(last) => &mut last.notice,
+            None => &mut self.pending,
+        };
+        if let Some(notice) = told {
             terminal_lost(notice);
         }
         if let Some(failure) = &mut self.failure {

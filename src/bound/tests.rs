@@ -61,6 +61,7 @@ pub(super) fn loss(first_seq: u64, last_seq: u64, terminal_preserved: bool) -> L
         last_seq,
         epoch: EPOCH,
         terminal_preserved,
+        exact: true,
         reason: Reason::SubscriberLagged,
     }
 }
@@ -92,10 +93,17 @@ fn filled(policy: Policy, capacity: usize, reserve: usize, classes: &str) -> Bou
             'p' => KindClass::Progress,
             _ => KindClass::Normal,
         };
-        queue.offer(&event(sequence, class));
+        if queue.offer(&event(sequence, class)).is_break() {
+            break;
+        }
     }
     queue.settle();
     queue
+}
+
+/// Offers a frame that the queue takes in.
+fn offer(queue: &mut BoundedQueue, event: &Arc<SealedEvent>) {
+    assert!(queue.offer(event).is_continue(), "{event:?}");
 }
 
 fn drained(mut queue: BoundedQueue) -> Vec<(u64, Option<Told>)> {
@@ -108,6 +116,13 @@ fn drained(mut queue: BoundedQueue) -> Vec<(u64, Option<Told>)> {
     })
     .collect()
 }
+
+const ALL: [Policy; 4] = [
+    Policy::DropNonTerminal,
+    Policy::DropProgress,
+    Policy::SummarizeAndContinue,
+    Policy::FailSubscriber,
+];
 
 const NON_TERMINAL: Reason = Reason::PolicyDroppedNonTerminal;
 const PROGRESS: Reason = Reason::PolicyDroppedProgress;
@@ -225,8 +240,8 @@ fn failing_ends_after_what_is_queued_and_says_where_to_resume() {
         (failure.resume_from.event_seq, told(&failure.notice)),
         (2, (1, 3, 3, true, FULL))
     );
-    queue.offer(&event(4, KindClass::Normal));
-    queue.offer(&event(5, KindClass::Terminal));
+    offer(&mut queue, &event(4, KindClass::Normal));
+    offer(&mut queue, &event(5, KindClass::Terminal));
     assert!(
         !queue.failure().unwrap().notice.terminal_preserved,
         "5 will not come"
@@ -251,10 +266,50 @@ fn a_terminal_frame_pushes_out_the_oldest_non_terminal_one() {
 }
 
 #[test]
-fn b_among_terminal_frames_alone_the_oldest_goes() {
-    let queue = filled(Policy::DropNonTerminal, 4, 1, "tttttt");
-    let first = (3, Some((2, 1, 2, false, FULL)));
-    assert_eq!(drained(queue), [first, (4, None), (5, None), (6, None)]);
+fn b_a_take_in_ends_before_a_terminal_frame_that_has_no_room() {
+    for policy in ALL {
+        let mut queue = filled(policy, 4, 1, "ntttttt");
+        let mut got = Vec::new();
+        while queue.has_frame() {
+            if queue.len() == 0 {
+                queue.begin();
+                (7..=7)
+                    .for_each(|sequence| offer(&mut queue, &event(sequence, KindClass::Terminal)));
+                queue.settle();
+            }
+            let taken = queue.pop().unwrap();
+            got.push((taken.event.envelope().event_seq, taken.overflow.is_some()));
+        }
+        // 1 makes room for 5; the take-in ends before 6.
+        let expected = [
+            (2, true),
+            (3, false),
+            (4, false),
+            (5, false),
+            (6, false),
+            (7, false),
+        ];
+        assert_eq!(got, expected, "{policy:?}");
+    }
+}
+
+#[test]
+fn what_is_lost_before_the_end_of_a_take_in_is_told_before_the_frame_that_ended_it() {
+    let mut queue = queue(Policy::DropNonTerminal, 1, 1);
+    offer(&mut queue, &event(1, KindClass::Terminal));
+    offer(&mut queue, &event(2, KindClass::Progress));
+    assert!(queue.offer(&event(3, KindClass::Terminal)).is_break());
+    queue.settle();
+    assert_eq!((queue.len(), queue.has_frame()), (1, true));
+    assert_eq!(queue.pending_overflow(), None);
+    let first = queue.pop().unwrap();
+    assert_eq!(
+        told(&first.overflow.unwrap()),
+        (1, 2, 2, true, NON_TERMINAL)
+    );
+    assert!(queue.pop().is_none() && queue.has_frame());
+    queue.begin();
+    assert_eq!(drained(queue), [(3, None)]);
 }
 
 #[test]
@@ -264,27 +319,29 @@ fn c_a_notice_waits_when_no_frame_is_queued() {
         told(queue.pending_overflow().unwrap()),
         (3, 1, 3, true, NON_TERMINAL)
     );
-    queue.offer(&event(4, KindClass::Terminal));
+    offer(&mut queue, &event(4, KindClass::Terminal));
     assert_eq!(queue.pending_overflow(), None);
     assert_eq!(drained(queue), [(4, Some((3, 1, 3, true, NON_TERMINAL)))]);
 }
 
 #[test]
 fn d_notices_that_meet_are_merged() {
-    // 2 is dropped and told on 3; 1 goes for 4, 3 for 5: what 3 told goes on.
-    let queue = filled(Policy::DropNonTerminal, 2, 1, "nnttt");
+    // 2 is dropped and told on 3; 1 goes for 4, and what it leaves is told on 3 as well.
+    let queue = filled(Policy::DropNonTerminal, 2, 1, "nntt");
     assert_eq!(
         drained(queue),
-        [(4, Some((3, 1, 3, false, FULL))), (5, None)]
+        [(3, Some((2, 1, 2, true, NON_TERMINAL))), (4, None)]
     );
 }
 
 #[test]
 fn a_loss_in_the_rings_is_told_on_the_next_frame_and_ends_a_summary() {
     let mut queue = queue(Policy::SummarizeAndContinue, 8, 1);
-    (1..=2).for_each(|sequence| queue.offer(&event(sequence, KindClass::Progress)));
+    for sequence in 1..=2 {
+        offer(&mut queue, &event(sequence, KindClass::Progress));
+    }
     queue.lose(&loss(3, 9, true));
-    queue.offer(&event(10, KindClass::Normal));
+    offer(&mut queue, &event(10, KindClass::Normal));
     queue.settle();
     let lagged = (7, 3, 9, true, Reason::SubscriberLagged);
     assert_eq!(
@@ -299,50 +356,24 @@ fn a_terminal_frame_recovered_from_a_lapped_range_carries_its_notice() {
         count: 8,
         ..loss(1, 9, true)
     };
-    for (capacity, expected) in [
-        (
-            2,
-            vec![
-                (5, Some((8, 1, 9, true, Reason::SubscriberLagged))),
-                (10, None),
-            ],
-        ),
-        (1, vec![(10, Some((9, 1, 9, false, FULL)))]),
-    ] {
-        let mut queue = queue(Policy::DropNonTerminal, capacity, 1);
-        queue.lose(&lapped);
-        queue.offer(&event(5, KindClass::Terminal));
-        queue.offer(&event(10, KindClass::Terminal));
-        queue.settle();
-        assert_eq!(drained(queue), expected);
-    }
-}
-
-#[test]
-fn a_frame_dropped_between_two_gaps_is_repaired_from_itself() {
-    // Frame 2 tells of 1 before it and of 3 behind it, and is dropped in its turn.
-    let journal = |n: u64| Some(JournalCursor::new(format!("j{n}")));
     let mut queue = queue(Policy::DropNonTerminal, 2, 1);
-    queue.offer(&event(1, KindClass::Terminal));
-    queue.offer(&journaled(2, KindClass::Terminal, journal(2)));
-    queue.offer(&journaled(3, KindClass::Progress, journal(3)));
+    queue.lose(&lapped);
+    offer(&mut queue, &event(5, KindClass::Terminal));
+    offer(&mut queue, &event(10, KindClass::Terminal));
     queue.settle();
-    queue.offer(&event(4, KindClass::Terminal));
-    queue.offer(&event(5, KindClass::Terminal));
-    let notice = queue.pop().unwrap().overflow.unwrap();
-    assert_eq!(told(&notice), (3, 1, 3, false, FULL));
-    assert_eq!(notice.repair_from, journal(2), "j3 would leave 2 out");
+    let lagged = (8, 1, 9, true, Reason::SubscriberLagged);
+    assert_eq!(drained(queue), [(5, Some(lagged)), (10, None)]);
 }
 
 #[test]
 fn a_terminal_frame_behind_a_failure_is_the_reason_that_is_told() {
     let mut queue = queue(Policy::FailSubscriber, 2, 1);
-    queue.offer(&event(1, KindClass::Normal));
+    offer(&mut queue, &event(1, KindClass::Normal));
     queue.lose(&loss(2, 4, true));
-    queue.offer(&event(5, KindClass::Normal));
+    offer(&mut queue, &event(5, KindClass::Normal));
     let lagged = (4, 2, 5, true, Reason::SubscriberLagged);
     assert_eq!(told(&queue.failure().unwrap().notice), lagged);
-    queue.offer(&event(6, KindClass::Terminal));
+    offer(&mut queue, &event(6, KindClass::Terminal));
     let spoilt = (4, 2, 5, false, FULL);
     assert_eq!(told(&queue.failure().unwrap().notice), spoilt);
     assert_eq!(drained(queue), [(1, Some(spoilt))]);
@@ -351,10 +382,9 @@ fn a_terminal_frame_behind_a_failure_is_the_reason_that_is_told() {
 #[test]
 fn a_failure_tells_what_is_lost_behind_the_place_to_resume_from() {
     let mut queue = queue(Policy::FailSubscriber, 2, 1);
-    queue.offer(&event(1, KindClass::Normal));
+    offer(&mut queue, &event(1, KindClass::Normal));
     queue.lose(&loss(2, 4, true));
-    queue.settle();
-    queue.offer(&event(5, KindClass::Normal));
+    offer(&mut queue, &event(5, KindClass::Normal));
     let failure = queue.failure().unwrap();
     let lost = (4, 2, 5, true, Reason::SubscriberLagged);
     assert_eq!(
@@ -388,7 +418,11 @@ fn a_step_costs_the_same_whatever_the_capacity() {
                     1 | 2 => KindClass::Normal,
                     _ => KindClass::Progress,
                 };
-                queue.offer(&event(sequence, class));
+                if queue.offer(&event(sequence, class)).is_break() {
+                    queue.settle();
+                    while queue.pop().is_some() {}
+                    queue.begin();
+                }
             }
             queue.settle();
             // Each frame goes in once and out once, whatever becomes of it.

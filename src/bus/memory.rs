@@ -171,21 +171,28 @@ impl InMemoryAgentEventBus {
                 "BackpressureCaller would let a subscriber hold up publishers; choose another policy",
             ));
         }
-        let mut unread = None;
-        let start = match cursor {
-            Some(cursor) => {
+        let after = match (cursor, options.start) {
+            (Some(cursor), _) => {
                 check_cursor(&cursor, &scope, shared.epoch)?;
+                Some(cursor.event_seq)
+            }
+            (None, StreamStart::Beginning) => Some(0),
+            (None, _) => None,
+        };
+        let mut unread = None;
+        let start = match after {
+            Some(after) => {
                 let last = shared.reopened_after;
-                if cursor.event_seq < last {
+                if after < last {
                     unread = Some(Gap {
-                        first: cursor.event_seq + 1,
+                        first: after + 1,
                         last,
-                        lost: last - cursor.event_seq,
+                        lost: last - after,
                         expired: true,
                         terminals_lost: true,
                     });
                 }
-                Start::After(cursor.event_seq.max(last))
+                Start::After(after.max(last))
             }
             None if options.start == StreamStart::Latest => Start::Latest,
             None => Start::Oldest,
@@ -335,8 +342,17 @@ impl AgentEventBus for InMemoryAgentEventBus {
         let options = SubscriptionOptions {
             queue: filter.queue,
             payload_access: filter.payload_access,
-            start: StreamStart::OldestHeld,
+            ..SubscriptionOptions::default()
         };
+        self.subscribe_filtered_with_options(filter, cursor, options)
+    }
+
+    fn subscribe_filtered_with_options(
+        &self,
+        filter: CompiledEventFilter,
+        cursor: Option<EventCursor>,
+        options: SubscriptionOptions,
+    ) -> Result<AgentEventStream, AgentError> {
         self.subscribe(Scope::Filtered(Box::new(filter)), cursor, options)
     }
 }

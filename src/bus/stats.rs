@@ -23,10 +23,11 @@ use crate::event::{EventEnvelope, EventOverflowReason};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StreamStats {
-    /// The number of the last frame given; where it began, before the first.
+    /// Every frame of its scope numbered up to this one was given or told as lost. It moves with what the
+    /// stream has looked at, so a quiet run's reader stands where the bus does.
     pub position: u64,
-    /// How many numbers were given out since that frame, or since it last lay down to wait: at most
-    /// so many frames wait for it in the rings, fewer if its scope is narrow.
+    /// How many numbers were given out since that position: at most so many frames wait for the stream, in
+    /// its queue and in the rings; fewer if its scope is narrow.
     pub lag: u64,
     /// How many frames are in its queue.
     pub queued: u64,
@@ -45,8 +46,6 @@ pub struct StreamStats {
 /// What a stream counts itself; the rest of its figures is found where it is.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
-    /// The last number that was given out when it last lay down.
-    pub(super) lay_down_at: u64,
     pub(super) delivered: u64,
     pub(super) terminals: u64,
     pub(super) notices: u64,

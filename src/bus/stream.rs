@@ -1,11 +1,13 @@
 //! A stream, as its holder has it: live from a bus, read from elsewhere, or a list.
 //!
-//! Waiting is lie down, look again, sleep (see the ring's `wait.rs`).
+//! Waiting is lie down, look again, sleep (see the ring's `wait.rs`). `stream/task.rs` waits in tasks.
 
 mod live;
 mod repair;
+mod task;
 
 pub(super) use self::live::Live;
+pub use self::task::FrameStream;
 
 use super::batch::{BatchItem, lend};
 use super::end::{RecvError, StreamEnd};
@@ -15,8 +17,7 @@ use super::stats::StreamStats;
 use crate::event::{EventCursor, EventFrame, EventOverflowNotice};
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// How often one looks, lying down, for what an unfinished publish holds back before one sleeps and
@@ -27,9 +28,17 @@ const LOOKS: u32 = 4;
 ///
 /// As an iterator it never blocks: `None` says that it is caught up, and more may come later unless
 /// [`end`](Self::end) says otherwise. A clone is an independent stream at the same place.
+///
+/// | to wait for the next frame | |
+/// | --- | --- |
+/// | in a thread | [`recv`](Self::recv), [`recv_timeout`](Self::recv_timeout) |
+/// | in a task, on any runtime | [`recv_async`](Self::recv_async) |
+/// | as a `futures` stream | [`into_stream`](Self::into_stream), [`as_stream`](Self::as_stream) |
+/// | in batches, borrowed, without waiting | [`read_batch`](Self::read_batch) |
 #[derive(Clone, Debug)]
 pub struct AgentEventStream {
     source: Source,
+    fairness: task::Fairness,
 }
 
 #[derive(Clone, Debug)]
@@ -42,21 +51,22 @@ enum Source {
 impl AgentEventStream {
     /// A stream of a fixed list of frames.
     pub fn new(frames: impl IntoIterator<Item = EventFrame>) -> Self {
-        AgentEventStream {
-            source: Source::List(frames.into_iter().collect()),
-        }
+        Self::of(Source::List(frames.into_iter().collect()))
     }
 
     /// A stream of what a source gives, until it ends or fails.
     pub fn from_source(source: impl FrameSource + 'static) -> Self {
-        AgentEventStream {
-            source: Source::Read(Reading::new(Box::new(source))),
-        }
+        Self::of(Source::Read(Reading::new(Box::new(source))))
     }
 
     pub(super) fn live(live: Live) -> Self {
+        Self::of(Source::Live(Box::new(live)))
+    }
+
+    fn of(source: Source) -> Self {
         AgentEventStream {
-            source: Source::Live(Box::new(live)),
+            source,
+            fairness: task::Fairness::default(),
         }
     }
 
@@ -66,17 +76,6 @@ impl AgentEventStream {
     /// [`RecvError::Ended`].
     pub fn recv(&mut self) -> Result<EventFrame, RecvError> {
         self.recv_until(None)
-    }
-
-    /// Waits for the next frame, on any runtime.
-    ///
-    /// Cancel-safe: a future that is dropped has taken no frame, and is not woken any more.
-    ///
-    /// # Errors
-    /// [`RecvError::Ended`].
-    pub async fn recv_async(&mut self) -> Result<EventFrame, RecvError> {
-        let waiting = Waiting(self);
-        std::future::poll_fn(|context| waiting.0.poll_frame(context.waker())).await
     }
 
     /// Waits for the next frame, at most so long.
@@ -180,7 +179,9 @@ impl AgentEventStream {
         }
     }
 
-    /// The position after the last frame given, to resume from. `None` unless the stream is live.
+    /// The position to resume from: after all that the stream has given or told, or looked at and passed over. A
+    /// reader of a quiet run that polls now and then, is dropped and resumes here, has missed nothing.
+    /// `None` unless the stream is live.
     pub fn cursor(&self) -> Option<&EventCursor> {
         match &self.source {
             Source::List(_) | Source::Read(_) => None,
@@ -218,15 +219,6 @@ impl AgentEventStream {
     }
 }
 
-/// Who waits for a stream: when it is gone, nobody does.
-struct Waiting<'a>(&'a mut AgentEventStream);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.rise();
-    }
-}
-
 impl Iterator for AgentEventStream {
     type Item = EventFrame;
 
@@ -236,15 +228,5 @@ impl Iterator for AgentEventStream {
             Source::List(frames) => frames.pop_front(),
             Source::Read(reading) => reading.next(),
         }
-    }
-}
-
-impl futures_core::Stream for AgentEventStream {
-    type Item = EventFrame;
-
-    /// The next frame; `None` when the stream ended, of which [`end`](AgentEventStream::end) says why.
-    /// Cancel-safe: a dropped future has taken nothing.
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<EventFrame>> {
-        self.get_mut().poll_frame(context.waker()).map(Result::ok)
     }
 }

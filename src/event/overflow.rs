@@ -3,6 +3,7 @@
 use super::cursor::EventCursor;
 use super::id::JournalCursor;
 use super::payload::PayloadAccessMode;
+use std::fmt;
 use std::num::NonZeroUsize;
 
 /// What a subscription's queue does when it has no room.
@@ -53,14 +54,28 @@ impl Default for SubscriberQueueConfig {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum StreamStart {
-    /// At the oldest frame that the bus still holds.
+    /// At the oldest frame that the bus still holds. What had gone before is not told.
     #[default]
     OldestHeld,
     /// After what has been published.
     Latest,
+    /// At the bus's first frame. If that is gone, the first frame given tells what is, with the
+    /// reason [`EventOverflowReason::LiveBufferExpired`].
+    Beginning,
 }
 
 /// How a subscription reads.
+///
+/// ```
+/// # use framebus::*;
+/// // All that the rings hold, and nothing dropped but by them.
+/// let archive = SubscriptionOptions::complete().beginning();
+/// // A queue of 1,024 frames that lets progress go first, for what is published from now on.
+/// let screen = SubscriptionOptions::capacity(1_024)
+///     .policy(SubscriberOverflowPolicy::DropProgress)
+///     .latest();
+/// # let _ = (archive, screen);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default))]
@@ -71,6 +86,64 @@ pub struct SubscriptionOptions {
     pub payload_access: PayloadAccessMode,
     /// Where it starts when it has no cursor.
     pub start: StreamStart,
+    /// Whether it does without a queue and its policy, and gives every frame that the rings still hold.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "std::ops::Not::not"))]
+    pub complete: bool,
+}
+
+impl SubscriptionOptions {
+    /// Complete reading: no queue, and so no policy that drops. Frames are lost to the rings only, and
+    /// told. For readers that are not slow for long; it costs least.
+    #[must_use]
+    pub fn complete() -> Self {
+        SubscriptionOptions {
+            complete: true,
+            ..Self::default()
+        }
+    }
+
+    /// A queue of so many frames, at least 1; the rest as by default.
+    #[must_use]
+    pub fn capacity(frames: usize) -> Self {
+        let mut options = Self::default();
+        options.queue.capacity = NonZeroUsize::new(frames).unwrap_or(NonZeroUsize::MIN);
+        options
+    }
+
+    /// The same with this policy for a queue that has no room.
+    #[must_use]
+    pub fn policy(mut self, policy: SubscriberOverflowPolicy) -> Self {
+        self.queue.overflow = policy;
+        self
+    }
+
+    /// The same with so many places of the queue, at least 1, that only terminal frames may take.
+    #[must_use]
+    pub fn terminal_reserve(mut self, frames: usize) -> Self {
+        self.queue.terminal_reserve = NonZeroUsize::new(frames).unwrap_or(NonZeroUsize::MIN);
+        self
+    }
+
+    /// The same with this access to payloads.
+    #[must_use]
+    pub fn payload(mut self, access: PayloadAccessMode) -> Self {
+        self.payload_access = access;
+        self
+    }
+
+    /// The same, starting [after what has been published](StreamStart::Latest).
+    #[must_use]
+    pub fn latest(mut self) -> Self {
+        self.start = StreamStart::Latest;
+        self
+    }
+
+    /// The same, starting [at the bus's first frame](StreamStart::Beginning).
+    #[must_use]
+    pub fn beginning(mut self) -> Self {
+        self.start = StreamStart::Beginning;
+        self
+    }
 }
 
 /// Why frames were lost.
@@ -120,6 +193,11 @@ pub struct EventOverflowNotice {
     pub policy: SubscriberOverflowPolicy,
     /// How many frames are gone; 0 where the gap was repaired from an archive.
     pub dropped_count: u64,
+    /// Whether exactly `dropped_count` frames of the subscription's scope are gone. If not, at most so many
+    /// are: of frames that the rings overwrote, a scope narrower than all can't tell its own from others.
+    /// In JSON that does not say it, the count may be an upper bound.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub exact: bool,
     /// The first of them, if known.
     #[cfg_attr(
         feature = "serde",
@@ -141,12 +219,13 @@ pub struct EventOverflowNotice {
 }
 
 impl EventOverflowNotice {
-    /// Makes this notice stand for another gap as well: counts add up, the gap spans both, the
-    /// earliest repair point stays. A gap whose start is unknown leaves the start of both unknown.
+    /// Makes this notice stand for another gap as well: counts add up and are exact if both were, the gap
+    /// spans both, the earliest repair point stays. A gap whose start is unknown leaves the start of both unknown.
     /// The reason is [`EventOverflowReason::SubscriberQueueFull`] if a terminal frame was lost, else
     /// this notice's.
     pub fn merge(&mut self, other: EventOverflowNotice) {
         self.dropped_count = self.dropped_count.saturating_add(other.dropped_count);
+        self.exact &= other.exact;
         let other_is_earlier = match (&self.gap_start, &other.gap_start) {
             (Some(own), Some(other)) => other.event_seq < own.event_seq,
             _ => other.gap_end.event_seq < self.gap_end.event_seq,
@@ -170,6 +249,36 @@ impl EventOverflowNotice {
     }
 }
 
+impl fmt::Display for EventOverflowNotice {
+    /// `37 frames lost, numbers 12 to 48 (policy_dropped_non_terminal)`, with `up to` before a count that
+    /// is not exact, and a word on terminal frames if some may be among them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.dropped_count == 0 {
+            f.write_str("repaired, nothing lost")?;
+        } else {
+            let bound = if self.exact { "" } else { "up to " };
+            let frames = if self.dropped_count == 1 {
+                "frame"
+            } else {
+                "frames"
+            };
+            write!(f, "{bound}{} {frames} lost", self.dropped_count)?;
+        }
+        match &self.gap_start {
+            Some(start) => write!(
+                f,
+                ", numbers {} to {}",
+                start.event_seq, self.gap_end.event_seq
+            )?,
+            None => write!(f, ", up to number {}", self.gap_end.event_seq)?,
+        }
+        if !self.terminal_preserved {
+            f.write_str(", terminal frames among them")?;
+        }
+        write!(f, " ({})", self.reason.as_str())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,6 +294,7 @@ mod tests {
         EventOverflowNotice {
             policy: SubscriberOverflowPolicy::DropNonTerminal,
             dropped_count: 2,
+            exact: true,
             gap_start: start.map(cursor),
             gap_end: cursor(end),
             repair_from: repair.map(JournalCursor::from),
@@ -226,6 +336,44 @@ mod tests {
         together(unrepaired, late, gap(Some(3), 12, Some("j10")));
         let (outer, inner) = (gap(Some(3), 12, None), gap(Some(5), 7, None));
         together(outer.clone(), inner, outer);
+    }
+
+    #[test]
+    fn a_merged_count_is_exact_if_both_were() {
+        for (one, other) in [(true, true), (true, false), (false, true), (false, false)] {
+            let counted = |exact| EventOverflowNotice {
+                exact,
+                ..gap(Some(1), 2, None)
+            };
+            let mut both = counted(one);
+            both.merge(counted(other));
+            assert_eq!(both.exact, one && other);
+        }
+    }
+
+    #[test]
+    fn a_notice_reads_as_a_sentence() {
+        let mut notice = gap(Some(3), 5, None);
+        assert_eq!(
+            notice.to_string(),
+            "2 frames lost, numbers 3 to 5 (subscriber_lagged)"
+        );
+        (
+            notice.exact,
+            notice.terminal_preserved,
+            notice.dropped_count,
+        ) = (false, false, 1);
+        notice.gap_start = None;
+        assert_eq!(
+            notice.to_string(),
+            "up to 1 frame lost, up to number 5, terminal frames among them (subscriber_lagged)"
+        );
+        notice = gap(Some(3), 5, None);
+        notice.dropped_count = 0;
+        assert_eq!(
+            notice.to_string(),
+            "repaired, nothing lost, numbers 3 to 5 (subscriber_lagged)"
+        );
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub enum Delivery<'a, T> {
 /// each frame that it lost lies in a gap that it is told, and the gaps count no less than it lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// The number after the last one that was given.
+    /// The number after the subscription's position: all below it was given or told.
     pub first: u64,
     /// The number before the next one that will be given.
     pub last: u64,
@@ -98,7 +98,7 @@ pub struct Subscription<T> {
     everything: bool,
     /// Whose cursor gave a frame last.
     current: usize,
-    /// The last number given or passed over.
+    /// All numbers up to this one were given, told as lost, or passed over.
     last: u64,
     /// Indices lost and not told yet.
     lost: u64,
@@ -139,9 +139,15 @@ impl<T> Subscription<T> {
         }
     }
 
-    /// The number of the last frame given; the next one is above it.
+    /// Every frame numbered up to this one was given, told as lost, or is none of this subscription's. It moves
+    /// with what a poll has looked at, also where that gave nothing; a batch moves it to its last delivery.
     pub fn position(&self) -> u64 {
         self.last
+    }
+
+    /// Whether it reads every lane, unfiltered.
+    pub fn reads_everything(&self) -> bool {
+        self.everything
     }
 
     /// How often a lane was found lapped.
@@ -163,7 +169,6 @@ impl<T> Subscription<T> {
 
     /// What a poll that begins now gives; or how it ends, if that is nothing.
     fn plan(&mut self) -> Result<Plan, Polled> {
-        let wanted = self.approach() || self.owes();
         let owed = Owed {
             lost: self.owes(),
             laps: self.laps,
@@ -175,14 +180,16 @@ impl<T> Subscription<T> {
         if until <= self.last + 1 {
             return Err(Polled::CaughtUp);
         }
-        if !wanted {
-            // What is claimed and not to be seen yet may hold back frames behind it.
-            return Err(match self.is_behind() {
-                true => Polled::Unfinished,
-                false => Polled::CaughtUp,
+        // Before the cursors move: what they pass is compared with these tails.
+        self.know(until);
+        if !self.approach() && !owed.lost {
+            let passed = |(cursor, &tail): (&Cursor, &u64)| cursor.is_past(tail);
+            // An index below a tail that is claimed and not finished may hold back frames above it.
+            return Err(match self.cursors.iter().zip(&self.tails).all(passed) {
+                true => self.caught_up(until),
+                false => Polled::Unfinished,
             });
         }
-        self.know(until);
         Ok(Plan {
             until,
             owed: Some(owed),
@@ -190,6 +197,16 @@ impl<T> Subscription<T> {
             // since.
             rounds: self.most_rounds(),
         })
+    }
+
+    /// Ends a poll that left nothing numbered below `until` in its lanes. The subscription stands there
+    /// then, though the last frame that it gave may lie far below; unless a loss that it has not
+    /// told may lie in between.
+    fn caught_up(&mut self, until: u64) -> Polled {
+        if !self.owes() {
+            self.last = until - 1;
+        }
+        Polled::CaughtUp
     }
 
     /// Carries a plan out, round by round. Inlined into the caller with the visitor, whose counters
@@ -210,7 +227,8 @@ impl<T> Subscription<T> {
                         Some(owed) if self.tell_rest(plan.until, owed, visit).is_break() => {
                             Polled::More
                         }
-                        _ => Polled::CaughtUp,
+                        Some(_) => self.caught_up(plan.until),
+                        None => Polled::CaughtUp,
                     };
                 }
                 ControlFlow::Continue(false) => {}

@@ -96,7 +96,7 @@ impl Stream for Connection {
             Next::Frames => {}
             Next::Nothing => return Poll::Ready(None),
         }
-        match Pin::new(&mut this.stream).poll_next(context) {
+        match Pin::new(&mut this.stream.as_stream()).poll_next(context) {
             Poll::Ready(Some(frame)) => Poll::Ready(Some(this.frame(&frame))),
             // What no frame will tell any more is told before the end, then the end is found again.
             ended_or_caught_up => match this.stream.take_pending_overflow() {

@@ -99,9 +99,9 @@ impl Scope {
             (Scope::Agent(number), _) => {
                 bus.subscribe_agent_with_options(agent(number).into(), cursor, options)
             }
-            (_, Some(mut filter)) => {
-                filter.queue = options.queue;
-                bus.subscribe_filtered(filter.compile().expect("a filter"), cursor)
+            (_, Some(filter)) => {
+                let filter = filter.compile().expect("a filter");
+                bus.subscribe_filtered_with_options(filter, cursor, options)
             }
             _ => bus.subscribe_all_with_options(cursor, options),
         };

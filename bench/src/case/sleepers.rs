@@ -86,6 +86,7 @@ fn frame(run: &RunId, agent: &AgentId) -> EventFrame {
 }
 
 fn sleep(stream: &mut AgentEventStream) {
-    let asleep = Pin::new(stream).poll_next(&mut Context::from_waker(Waker::noop()));
+    let asleep =
+        Pin::new(&mut stream.as_stream()).poll_next(&mut Context::from_waker(Waker::noop()));
     assert!(asleep.is_pending());
 }

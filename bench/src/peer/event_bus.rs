@@ -99,7 +99,7 @@ impl Wait for Subscriber {
 
 impl Await for Subscriber {
     async fn next(&mut self) -> u64 {
-        let frame = StreamExt::next(&mut self.stream).await.unwrap();
+        let frame = self.stream.as_stream().next().await.unwrap();
         self.word(&frame)
     }
 }

@@ -43,6 +43,7 @@ impl Lost {
             gap_end: self.0.last_key_value().map(cursor)?,
             repair_from: self.0.keys().find_map(|&it| journal.of(it)),
             terminal_preserved: preserved,
+            exact: true,
             reason: if met && !preserved { FULL } else { causes[0].1 },
         })
     }
@@ -89,6 +90,8 @@ struct Model {
     reserve: usize,
     queue: Vec<Frame>,
     run: Vec<u64>,
+    /// The terminal frame that the last take-in ended before.
+    ended_before: Option<u64>,
     pending: Lost,
     last_queued: u64,
     failed: Option<Failed>,
@@ -104,6 +107,7 @@ impl Model {
             reserve,
             queue: Vec::new(),
             run: Vec::new(),
+            ended_before: None,
             pending: Lost::default(),
             last_queued: 0,
             failed: None,
@@ -137,8 +141,7 @@ impl Model {
     fn evict(&mut self, at: usize, reason: Reason) {
         let mut gone = self.queue.remove(at);
         if gone.stands_for == 1 {
-            let cause = (gone.class != KindClass::Terminal, reason);
-            gone.lost.add(Lost::gap([gone.sequence], cause));
+            gone.lost.add(Lost::gap([gone.sequence], (true, reason)));
         }
         match self.queue.get_mut(at) {
             Some(behind) => behind.lost.add(gone.lost),
@@ -163,10 +166,28 @@ impl Model {
         }
     }
 
-    fn offer(&mut self, sequence: u64, class: KindClass) {
+    /// Whether the frame was taken in.
+    fn offer(&mut self, sequence: u64, class: KindClass) -> bool {
         let terminal = class == KindClass::Terminal;
+        if self.failed.is_none() && terminal {
+            self.close();
+            while self.queue.len() >= self.capacity {
+                let Some(at) = self.oldest(|class| class != KindClass::Terminal) else {
+                    self.ended_before = Some(sequence);
+                    return false;
+                };
+                self.evict(at, NON_TERMINAL);
+            }
+            self.push(sequence, class, 1, Lost::default());
+        } else {
+            self.offer_other(sequence, class);
+        }
+        true
+    }
+
+    fn offer_other(&mut self, sequence: u64, class: KindClass) {
         if self.failed.is_some() {
-            self.spoilt |= terminal;
+            self.spoilt |= class == KindClass::Terminal;
             return;
         }
         if self.policy == Policy::SummarizeAndContinue {
@@ -174,15 +195,6 @@ impl Model {
                 return self.run.push(sequence);
             }
             self.close();
-        }
-        if terminal {
-            while self.queue.len() >= self.capacity {
-                match self.oldest(|class| class != KindClass::Terminal) {
-                    Some(at) => self.evict(at, NON_TERMINAL),
-                    None => self.evict(0, FULL),
-                }
-            }
-            return self.push(sequence, class, 1, Lost::default());
         }
         if self.room() {
             return self.push(sequence, class, 1, Lost::default());
@@ -210,6 +222,12 @@ impl Model {
                 });
             }
             _ => self.miss(sequence, FULL),
+        }
+    }
+
+    fn begin(&mut self) {
+        if let Some(sequence) = self.ended_before.take() {
+            self.push(sequence, KindClass::Terminal, 1, Lost::default());
         }
     }
 
@@ -260,28 +278,36 @@ impl Model {
     }
 }
 
+/// What comes in.
 #[derive(Clone, Copy, Debug)]
-enum Act {
+enum Incoming {
     /// A frame, with a journal cursor or without.
-    Offer(KindClass, bool),
-    Lose(u64, bool),
-    Settle,
-    Pop,
+    Frame(KindClass, bool),
+    Loss(u64, bool),
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    /// What a take-in finds; there is none while frames are queued.
+    TakeIn(Vec<Incoming>),
+    Pop(usize),
 }
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
     let class = prop_oneof![
-        1 => Just(KindClass::Terminal),
+        2 => Just(KindClass::Terminal),
         3 => Just(KindClass::Progress),
         2 => Just(KindClass::Normal),
     ];
-    let act = prop_oneof![
-        12 => (class, any::<bool>()).prop_map(|(class, known)| Act::Offer(class, known)),
-        1 => (1..5_u64, any::<bool>()).prop_map(|(count, preserved)| Act::Lose(count, preserved)),
-        3 => Just(Act::Settle),
-        5 => Just(Act::Pop),
+    let incoming = prop_oneof![
+        12 => (class, any::<bool>()).prop_map(|(class, known)| Incoming::Frame(class, known)),
+        1 => (1..5_u64, any::<bool>()).prop_map(|(count, preserved)| Incoming::Loss(count, preserved)),
     ];
-    prop::collection::vec(act, 0..80)
+    let act = prop_oneof![
+        1 => prop::collection::vec(incoming, 0..16).prop_map(Act::TakeIn),
+        1 => (1..9_usize).prop_map(Act::Pop),
+    ];
+    prop::collection::vec(act, 0..12)
 }
 
 fn policies() -> impl Strategy<Value = Policy> {
@@ -324,9 +350,30 @@ impl Trial {
         }
     }
 
-    fn act(&mut self, act: Act) -> Result<(), TestCaseError> {
+    fn act(&mut self, act: &Act) -> Result<(), TestCaseError> {
         match act {
-            Act::Offer(class, known) => {
+            Act::TakeIn(incoming) if self.queue.len() == 0 => {
+                self.queue.begin();
+                self.model.begin();
+                for &it in incoming {
+                    if !self.come_in(it)? {
+                        break;
+                    }
+                    self.agree()?;
+                }
+                self.queue.settle();
+                self.model.settle();
+            }
+            Act::TakeIn(_) => {}
+            Act::Pop(count) => (0..*count).try_for_each(|_| self.pop())?,
+        }
+        self.agree()
+    }
+
+    /// Whether more may come in.
+    fn come_in(&mut self, incoming: Incoming) -> Result<bool, TestCaseError> {
+        match incoming {
+            Incoming::Frame(class, known) => {
                 let sequence = self.next;
                 let cursor = known.then(|| JournalCursor::new(format!("j{sequence}")));
                 self.journal
@@ -334,22 +381,22 @@ impl Trial {
                     .extend(cursor.clone().map(|cursor| (sequence, cursor)));
                 let event = journaled(sequence, class, cursor);
                 self.came_in(1);
-                self.queue.offer(&event);
-                self.model.offer(sequence, class);
+                let taken = self.queue.offer(&event).is_continue();
+                prop_assert_eq!(taken, self.model.offer(sequence, class));
                 self.offered.insert(sequence, event);
+                Ok(taken)
             }
-            Act::Lose(count, preserved) => {
+            Incoming::Loss(count, preserved) => {
                 let (first, last) = (self.next, self.next + count - 1);
                 self.came_in(count);
                 self.queue.lose(&loss(first, last, preserved));
                 self.model.lose(first, last, preserved);
+                Ok(true)
             }
-            Act::Settle => {
-                self.queue.settle();
-                self.model.settle();
-            }
-            Act::Pop => self.pop()?,
         }
+    }
+
+    fn agree(&self) -> Result<(), TestCaseError> {
         let Trial {
             queue,
             model,
@@ -357,6 +404,8 @@ impl Trial {
             ..
         } = self;
         prop_assert_eq!(queue.len(), model.queue.len());
+        let held = !model.queue.is_empty() || model.ended_before.is_some();
+        prop_assert_eq!(queue.has_frame(), held);
         prop_assert!(queue.len() <= model.capacity);
         prop_assert_eq!(queue.pending_overflow().cloned(), model.pending(journal));
         let failure = queue
@@ -416,9 +465,9 @@ impl Trial {
 
     /// Takes out what is left, and counts.
     fn drain(mut self) -> Result<(), TestCaseError> {
-        self.act(Act::Settle)?;
-        while self.queue.len() > 0 {
-            self.act(Act::Pop)?;
+        while self.queue.has_frame() {
+            self.act(&Act::TakeIn(Vec::new()))?;
+            self.act(&Act::Pop(1))?;
         }
         let waiting = self
             .queue
@@ -441,7 +490,7 @@ proptest! {
         policy in policies(), capacity in 1..9_usize, reserve in 1..9_usize, acts in acts(),
     ) {
         let mut trial = Trial::new(policy, capacity, reserve);
-        acts.into_iter().try_for_each(|act| trial.act(act))?;
+        acts.iter().try_for_each(|act| trial.act(act))?;
         trial.drain()?;
     }
 
@@ -451,10 +500,10 @@ proptest! {
         shared in acts(), one in acts(), other in acts(),
     ) {
         let mut trial = Trial::new(policy, capacity, reserve);
-        shared.into_iter().try_for_each(|act| trial.act(act))?;
+        shared.iter().try_for_each(|act| trial.act(act))?;
         let mut clone = trial.clone();
-        one.into_iter().try_for_each(|act| trial.act(act))?;
-        other.into_iter().try_for_each(|act| clone.act(act))?;
+        one.iter().try_for_each(|act| trial.act(act))?;
+        other.iter().try_for_each(|act| clone.act(act))?;
         trial.drain()?;
         clone.drain()?;
     }

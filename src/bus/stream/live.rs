@@ -1,7 +1,8 @@
 //! A subscription read through its policy: the live source of a stream.
 //!
-//! Each call takes in all that was published when it began, puts it through the queue and gives the
-//! queue's oldest frame. With a repair, the queue is passed by: see `repair.rs`.
+//! A call that finds the queue empty takes in what was published when it began and puts it through the
+//! queue; while frames are queued, calls give those and the rings are the buffer. A complete stream takes
+//! in a few frames at a time and drops none. With a repair, the queue is passed by: see `repair.rs`.
 
 use super::repair::Repair;
 use crate::bound::{BoundedQueue, Loss, Queued};
@@ -13,12 +14,18 @@ use crate::bus::stats::{Counts, StreamStats};
 use crate::bus::trace;
 use crate::event::{
     AgentError, BusEpoch, EventCursor, EventEnvelope, EventFrame, EventOverflowNotice,
-    EventOverflowReason, PayloadAccessMode, SubscriptionOptions,
+    EventOverflowReason, EventStreamScope, PayloadAccessMode, SubscriberOverflowPolicy,
+    SubscriberQueueConfig, SubscriptionOptions,
 };
 use crate::ring::{Delivery, Gap, Polled, Subscription};
 use crate::sync::Arc;
+use std::cell::Cell;
+use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::task::Waker;
+
+/// How many frames a complete stream takes in at once.
+const AHEAD: usize = 64;
 
 /// See the module above.
 pub(in crate::bus) struct Live {
@@ -26,8 +33,10 @@ pub(in crate::bus) struct Live {
     pub(super) subscription: Subscription<Event>,
     pub(super) scope: Scope,
     pub(super) queue: BoundedQueue,
+    /// How many frames the queue takes in at once.
+    most_queued: usize,
     pub(super) access: PayloadAccessMode,
-    /// The position after the last frame given.
+    /// All of the scope up to here was given or told.
     pub(super) position: EventCursor,
     /// A publish that began earlier held back what came after it at the last take-in.
     pub(super) held_back: bool,
@@ -52,11 +61,24 @@ impl Live {
             bus_epoch: shared.epoch,
             journal_cursor: None,
         };
+        let (queue, most_queued) = match options.complete {
+            // What has room for all drops nothing.
+            true => (
+                SubscriberQueueConfig {
+                    capacity: NonZeroUsize::MAX,
+                    overflow: SubscriberOverflowPolicy::default(),
+                    ..options.queue
+                },
+                AHEAD,
+            ),
+            false => (options.queue, usize::MAX),
+        };
         Live {
             shared,
             subscription,
             scope,
-            queue: BoundedQueue::new(options.queue, position.clone()),
+            queue: BoundedQueue::new(queue, position.clone()),
+            most_queued,
             access: options.payload_access,
             position,
             held_back: false,
@@ -66,30 +88,36 @@ impl Live {
         }
     }
 
-    /// Takes in all that was published when the call began.
+    /// Takes in what was published when the call began, if nothing is queued.
     fn take_in(&mut self) {
+        if self.queue.len() > 0 {
+            return;
+        }
         self.tell_unread();
+        self.queue.begin();
         let Live {
             subscription,
             scope,
             queue,
             shared,
+            most_queued,
             ..
         } = self;
         let failed = queue.failure().is_some();
-        let polled = subscription.poll(|delivery| {
-            match delivery {
-                Delivery::Frame(_, event) => {
-                    if scope.matches(event.envelope()) {
-                        queue.offer(event);
-                    }
-                }
-                Delivery::Gap(gap) => {
-                    trace::lost(queue.scope(), &gap);
-                    queue.lose(&loss(gap, shared.epoch));
+        let polled = subscription.poll(|delivery| match delivery {
+            Delivery::Frame(_, event) if scope.matches(event.envelope()) => {
+                queue.offer(event)?;
+                match queue.len() < *most_queued {
+                    true => ControlFlow::Continue(()),
+                    false => ControlFlow::Break(()),
                 }
             }
-            ControlFlow::Continue(())
+            Delivery::Frame(..) => ControlFlow::Continue(()),
+            Delivery::Gap(gap) => {
+                trace::lost(queue.scope(), &gap);
+                queue.lose(&loss(gap, shared.epoch, scope));
+                ControlFlow::Continue(())
+            }
         });
         queue.settle();
         self.held_back = polled == Polled::Unfinished;
@@ -101,22 +129,48 @@ impl Live {
     fn tell_unread(&mut self) {
         if let Some(gap) = self.unread.take() {
             trace::lost(self.queue.scope(), &gap);
-            self.queue.lose(&loss(gap, self.shared.epoch));
+            self.queue.lose(&loss(gap, self.shared.epoch, &self.scope));
+        }
+    }
+
+    /// Moves the position to what was looked at, where all below was given and told.
+    pub(super) fn settle_position(&mut self) {
+        let all_said = !self.queue.has_frame()
+            && self.unread.is_none()
+            && self.pending_overflow().is_none()
+            && self.queue.failure().is_none()
+            && self.repair.as_deref().is_none_or(Repair::is_idle);
+        if all_said {
+            let looked_at = self.subscription.position();
+            self.position.event_seq = self.position.event_seq.max(looked_at);
         }
     }
 
     pub(super) fn next(&mut self) -> Option<EventFrame> {
-        if self.repair.is_some() {
-            return self.next_repaired();
-        }
-        self.take_in();
+        let next = match self.repair.is_some() {
+            true => self.next_repaired(),
+            false => {
+                self.take_in();
+                self.next_taken()
+            }
+        };
+        self.settle_position();
+        next
+    }
+
+    /// The next frame that was taken in.
+    pub(super) fn next_taken(&mut self) -> Option<EventFrame> {
         let Queued {
             event, overflow, ..
         } = self.pop()?;
         Some(frame(event, overflow, self.access, self.queue.scope()))
     }
 
-    pub(super) fn pop(&mut self) -> Option<Queued> {
+    /// Takes out the next frame that was taken in, or that the last take-in ended before.
+    fn pop(&mut self) -> Option<Queued> {
+        if self.queue.len() == 0 {
+            self.queue.begin();
+        }
         let queued = self.queue.pop()?;
         let envelope = queued.event.envelope();
         move_past(&mut self.position, envelope);
@@ -144,14 +198,13 @@ impl Live {
         let ahead = self.repair.as_ref().map_or(0, |it| it.ahead.len());
         let last = self.shared.ring.next_sequence() - 1;
         let Counts {
-            lay_down_at,
             delivered,
             terminals,
             notices,
         } = self.counts;
         StreamStats {
             position,
-            lag: last.saturating_sub(position.max(lay_down_at)),
+            lag: last.saturating_sub(position),
             queued: (self.queue.len() + ahead) as u64,
             delivered,
             terminals,
@@ -162,7 +215,7 @@ impl Live {
     }
 
     pub(super) fn end(&mut self) -> Option<StreamEnd> {
-        if self.queue.len() > 0 {
+        if self.queue.has_frame() {
             return None;
         }
         if let Some(failure) = self.queue.failure() {
@@ -182,11 +235,10 @@ impl Live {
                 .then_some(StreamEnd::BusClosed);
         }
         self.take_in();
-        (self.queue.len() == 0 && !self.held_back).then_some(StreamEnd::BusClosed)
+        (!self.queue.has_frame() && !self.held_back).then_some(StreamEnd::BusClosed)
     }
 
     pub(super) fn lie_down(&mut self, any: bool, waker: &Waker) -> Result<(), AgentError> {
-        self.counts.lay_down_at = self.shared.ring.next_sequence() - 1;
         if let Some(repair) = &mut self.repair {
             repair.waker = Some(waker.clone());
         }
@@ -205,12 +257,18 @@ impl Live {
 
     pub(super) fn read_batch(
         &mut self,
-        mut visit: impl FnMut(BatchItem<'_>) -> ControlFlow<()>,
+        visit: impl FnMut(BatchItem<'_>) -> ControlFlow<()>,
     ) -> usize {
+        let count = self.give_batch(visit);
+        self.settle_position();
+        count
+    }
+
+    fn give_batch(&mut self, mut visit: impl FnMut(BatchItem<'_>) -> ControlFlow<()>) -> usize {
         self.tell_unread();
-        let mut count = 0;
+        let count = Cell::new(0);
         let mut visit = |item: BatchItem<'_>| {
-            count += 1;
+            count.set(count.get() + 1);
             visit(item)
         };
         while let Some(Queued {
@@ -223,13 +281,13 @@ impl Live {
                 scope: self.queue.scope(),
             };
             if show(shown, overflow, &mut visit).is_break() {
-                return count;
+                return count.get();
             }
         }
         if let Some(notice) = self.take_pending()
             && visit(BatchItem::Gap(notice)).is_break()
         {
-            return count;
+            return count.get();
         }
         let Live {
             subscription,
@@ -242,13 +300,13 @@ impl Live {
             ..
         } = self;
         if queue.failure().is_some() {
-            return count;
+            return count.get();
         }
-        subscription.batch(|delivery| match delivery {
+        let mut deliver = |delivery: Delivery<'_, Event>| match delivery {
             Delivery::Gap(gap) => {
                 trace::lost(queue.scope(), &gap);
                 counts.notices += 1;
-                visit(BatchItem::Gap(queue.tell(&loss(gap, shared.epoch))))
+                visit(BatchItem::Gap(queue.tell(&loss(gap, shared.epoch, scope))))
             }
             Delivery::Frame(_, event) if scope.matches(event.envelope()) => {
                 move_past(position, event.envelope());
@@ -260,8 +318,14 @@ impl Live {
                 }))
             }
             Delivery::Frame(..) => ControlFlow::Continue(()),
-        });
-        count
+        };
+        let given = subscription.batch(&mut deliver);
+        if count.get() == 0 && (given > 0 || !subscription.reads_everything()) {
+            // Nothing says yet that nothing is there: other frames may stand before those of the scope. A
+            // poll looks at all that was published, and knows how far it has looked.
+            subscription.poll(deliver);
+        }
+        count.get()
     }
 }
 
@@ -270,9 +334,11 @@ pub(super) fn move_past(position: &mut EventCursor, envelope: &EventEnvelope) {
     position.journal_cursor.clone_from(&envelope.journal_cursor);
 }
 
-pub(super) fn loss(gap: Gap, epoch: BusEpoch) -> Loss {
+pub(super) fn loss(gap: Gap, epoch: BusEpoch, scope: &Scope) -> Loss {
     Loss {
         count: gap.lost,
+        // A gap counts numbers, or bounds them: which of them are of a narrower scope nobody knows.
+        exact: gap.lost == 0 || matches!(scope, Scope::Plain(EventStreamScope::All)),
         first_seq: gap.first,
         last_seq: gap.last,
         epoch,
@@ -294,6 +360,7 @@ impl Clone for Live {
             subscription: subscription.expect("fewer than 2^30 subscriptions are alive"),
             scope: self.scope.clone(),
             queue: self.queue.clone(),
+            most_queued: self.most_queued,
             access: self.access,
             position: self.position.clone(),
             held_back: self.held_back,

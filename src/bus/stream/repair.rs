@@ -12,7 +12,7 @@
 
 use super::live::{Live, loss, move_past};
 use super::{AgentEventStream, Source};
-use crate::bound::{BoundedQueue, Queued};
+use crate::bound::BoundedQueue;
 use crate::bus::archive::RepairArchive;
 use crate::bus::batch::frame;
 use crate::bus::end::StreamEnd;
@@ -81,6 +81,7 @@ struct Reader {
 /// The stream that is repaired: its bus, and who counts and words its losses.
 struct Place<'a> {
     epoch: BusEpoch,
+    scope: &'a Scope,
     queue: &'a mut BoundedQueue,
 }
 
@@ -160,11 +161,8 @@ impl Live {
     /// The next frame of a stream that repairs itself.
     pub(super) fn next_repaired(&mut self) -> Option<EventFrame> {
         // What its policy had let through before.
-        if let Some(Queued {
-            event, overflow, ..
-        }) = self.pop()
-        {
-            return Some(frame(event, overflow, self.access, self.queue.scope()));
+        if let Some(taken) = self.next_taken() {
+            return Some(taken);
         }
         let mut next = loop {
             let repair = self.repair.as_mut()?;
@@ -173,6 +171,7 @@ impl Live {
             }
             let mut place = Place {
                 epoch: self.shared.epoch,
+                scope: &self.scope,
                 queue: &mut self.queue,
             };
             match repair.step(&mut place) {
@@ -228,8 +227,7 @@ impl Live {
 
     /// Whether nothing is left to give, now that nothing is published any more.
     pub(super) fn is_repaired_to_the_end(&mut self) -> bool {
-        let empty = |repair: &Repair| repair.ahead.is_empty() && repair.gap.is_none();
-        self.repair.as_deref().is_none_or(empty) && !self.read_ahead() && !self.held_back
+        self.repair.as_deref().is_none_or(Repair::is_idle) && !self.read_ahead() && !self.held_back
     }
 }
 
@@ -247,6 +245,11 @@ impl Mending {
 }
 
 impl Repair {
+    /// Whether nothing was read from the rings that is not given or repaired yet.
+    pub(super) fn is_idle(&self) -> bool {
+        self.ahead.is_empty() && self.gap.is_none()
+    }
+
     /// The next frame of the gap that is being repaired, if there is one.
     ///
     /// The ring's frames that were read before the gap come out first: the gap is found behind them.
@@ -274,7 +277,7 @@ impl Repair {
                 terminals_lost: false,
                 ..mending.gap
             };
-            let mut notice = place.queue.tell(&loss(gap, place.epoch));
+            let mut notice = place.queue.tell(&loss(gap, place.epoch, place.scope));
             notice.repair_from = mending.repair_from;
             self.tell(notice);
         }
@@ -374,7 +377,7 @@ impl Repair {
             ..*gap
         };
         trace::lost(place.queue.scope(), &gap);
-        let notice = place.queue.tell(&loss(gap, place.epoch));
+        let notice = place.queue.tell(&loss(gap, place.epoch, place.scope));
         self.tell(notice);
     }
 

@@ -226,8 +226,8 @@ mutations! {
     "until-relaxed": "the reader loads the next number without acquire", "order::two_shards_merged",
         (CORE, "None => Some(self.counter.load([[Ordering::Acquire =>> Ordering::Relaxed]]))");
     "tails-before-number": "the reader loads the tails before the number", "order::two_shards_merged",
-        (SUBSCRIPTION, "[[ =>> if $on { self.know(0); } ]] let wanted = self.approach() || self.owes();"),
-        (SUBSCRIPTION, "[[self.know(until); =>> self.known_below = until;]] Ok(Plan");
+        (SUBSCRIPTION, "[[ =>> if $on { self.know(0); } ]] let Some(until) = self.core.numbered() else { return Err"),
+        (SUBSCRIPTION, "[[self.know(until); =>> self.known_below = until;]] if !self.approach()");
     "batch-tails-before-number": "a batch trusts tails of an earlier look", "order::two_shards_in_batches",
         (MERGE, "return Proof::Lacking; }; [[self.know(below); =>> self.known_below = below;]]");
     "no-proof": "the lowest head is given without a look at the other lanes", "order::two_shards_merged",
