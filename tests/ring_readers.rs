@@ -267,3 +267,32 @@ fn a_frame_that_was_held_back_counts_as_lost_when_it_is_lapped() {
         assert_eq!(got.lost(), 1, "{got:?}");
     });
 }
+
+/// Also where the indices of one lane stand for frames of another, and are passed over under many pins.
+#[test]
+fn a_batch_that_gives_nothing_says_that_there_is_nothing() {
+    for shards in [1, 2] {
+        for route in [to(0), to(0).terminal()] {
+            for select in [Select::All, Select::Shard(0), Select::Terminals] {
+                if select == Select::Terminals && !route.terminal {
+                    continue;
+                }
+                let ring = ring(shards, Geometry::for_window(16));
+                let mut reader = ring.subscribe(select, None, Start::Oldest).unwrap();
+                for _ in 0..3 {
+                    (0..200).for_each(|_| publish(&ring, route));
+                    let mut got = Got::default();
+                    let mut batch = || {
+                        reader.batch(|delivery| {
+                            got.take(&delivery);
+                            ControlFlow::Continue(())
+                        })
+                    };
+                    while batch() > 0 {}
+                    let accounted = got.numbers.len() as u64 + got.lost();
+                    assert_eq!(accounted, 200, "{shards} {route:?} {select:?}");
+                }
+            }
+        }
+    }
+}

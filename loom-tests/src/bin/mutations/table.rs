@@ -368,7 +368,7 @@ mutations! {
     "clone-forgets-unread": "a clone does not tell what a bus that was opened again had forgotten", "tests::cursors::what_a_reopened_bus_had_forgotten_is_told_once_by_each_way_of_reading",
         (LIVE, "unread: [[self.unread =>> None]], repair");
     "batch-forgets-unread": "nor does a batch", "tests::cursors::what_a_reopened_bus_had_forgotten_is_told_once_by_each_way_of_reading",
-        (LIVE, "-> usize { [[self.tell_unread(); =>> ]] let mut count");
+        (LIVE, "[[self.tell_unread(); =>> ]] let count = Cell");
 
     // Who sleeps, one thread.
     "classes-high-half": "the upper half of the kinds that a sleeper waits for is lost", "tests::sleepers::a_sleeper_that_filters_on_a_kind_is_woken_by_each_kind",
