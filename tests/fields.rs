@@ -360,8 +360,17 @@ const WAYS: &[Way] = &[
     ("waits that are dropped", true, |stream| {
         let mut items = Vec::new();
         let context = &mut Context::from_waker(Waker::noop());
-        while let Poll::Ready(Ok(frame)) = pin!(stream.recv_async()).poll(context) {
-            take(&mut items, frame);
+        // One that pends may only have given way.
+        let mut pending = 0;
+        while pending < 2 {
+            match pin!(stream.recv_async()).poll(context) {
+                Poll::Ready(Ok(frame)) => {
+                    take(&mut items, frame);
+                    pending = 0;
+                }
+                Poll::Ready(Err(_)) => break,
+                Poll::Pending => pending += 1,
+            }
         }
         items
     }),
@@ -435,7 +444,7 @@ fn each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading() {
             }
             let items = read(&mut stream);
             assert_eq!(items, expected, "{place}");
-            if case.name == "failed" && last == 2 {
+            if last == 2 {
                 assert_eq!(stream.stats().delivered, 2, "{place}");
                 check_failure(&mut stream, &items, &place);
                 continue;

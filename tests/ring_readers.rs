@@ -221,10 +221,10 @@ fn what_expired_in_the_younger_of_two_shards_is_told_as_expired() {
     }
 }
 
-/// A frame that was scanned, and held back for one in front of it in the order that may come yet, is
-/// lapped: it counts as lost. In a lane whose indices are no numbers.
+/// Frames that were scanned, and held back for one that may come before them in the order, are lapped: they
+/// count as lost. In a lane whose indices are no numbers.
 #[test]
-fn a_frame_that_was_held_back_counts_as_lost_when_it_is_lapped() {
+fn frames_that_were_held_back_count_as_lost_when_they_are_lapped() {
     let ring = ring(2, Geometry::exact(4, 1, 0, 1));
     let mut reader = ring
         .subscribe(Select::Shard(1), None, Start::Oldest)
@@ -234,7 +234,7 @@ fn a_frame_that_was_held_back_counts_as_lost_when_it_is_lapped() {
         let (finish, may_finish) = mpsc::channel::<()>();
         let mut neighbour = Some((claimed, may_finish));
         // The batch claims in both shards before its first frame is made. So the neighbour claims behind
-        // the batch's frame of shard 1, whose order bound then lies behind the neighbour.
+        // the batch's frames of shard 1, whose order bound then lies behind the neighbour.
         let make = |number| {
             if let Some((claimed, may_finish)) = neighbour.take() {
                 scope.spawn(|| {
@@ -250,10 +250,11 @@ fn a_frame_that_was_held_back_counts_as_lost_when_it_is_lapped() {
             }
             number
         };
-        assert_eq!(ring.publish_all_with([to(0), to(1)], make), Ok(1..3));
+        let routes = [to(0), to(1), to(1)];
+        assert_eq!(ring.publish_all_with(routes, make), Ok(1..4));
         let (got, polled) = poll(&mut reader);
         assert_eq!((got.numbers, polled), (vec![], Polled::Unfinished));
-        // Three more: the last one takes the place of the batch's frame.
+        // Three more: the last two take the places of the batch's frames.
         (0..3).for_each(|_| publish(&ring, to(1)));
         let (mut got, _) = poll(&mut reader);
         finish.send(()).unwrap();
@@ -262,9 +263,9 @@ fn a_frame_that_was_held_back_counts_as_lost_when_it_is_lapped() {
             got.numbers.extend(more.numbers);
             got.gaps.extend(more.gaps);
         }
-        // The batch's one was lost, and nothing else of the five.
-        assert_eq!(got.numbers, [3, 4, 5, 6]);
-        assert_eq!(got.lost(), 1, "{got:?}");
+        // The batch's two were lost, and nothing else of the six.
+        assert_eq!(got.numbers, [4, 5, 6, 7]);
+        assert_eq!(got.lost(), 2, "{got:?}");
     });
 }
 

@@ -5,8 +5,9 @@ mod common;
 use common::{end, frame, size, start};
 use framebus::ring::{ANY_KEY, Ring, RingConfig, Select, Start, TagFilter};
 use framebus::*;
+use futures_core::Stream;
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -146,6 +147,15 @@ fn a_stream_that_went_with_its_wait_does_not_sleep() {
             assert!(wait.as_mut().poll(context).is_pending());
             assert_eq!(bus.stats().parked, 1);
             drop(wait);
+            assert_eq!(bus.stats().parked, 0);
+        }
+        for stream in of_each_scope(&bus) {
+            let mut stream = stream.into_stream();
+            let context = &mut Context::from_waker(Waker::noop());
+            assert!(Pin::new(&mut stream).poll_next(context).is_pending());
+            assert_eq!(bus.stats().parked, 1);
+            // It sleeps on without a future of its own, until it goes.
+            drop(stream);
             assert_eq!(bus.stats().parked, 0);
         }
         bus.publish(end("r")).unwrap();

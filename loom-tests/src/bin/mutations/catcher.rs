@@ -119,7 +119,8 @@ impl Bench {
 
     /// Runs one test.
     pub fn attempt(&self, test: &str, mutation: Option<usize>) -> Result<Outcome, String> {
-        let mut inner = match Test::parse(test)? {
+        let parsed = Test::parse(test)?;
+        let mut inner = match parsed {
             Test::Model(file, name) => self.run(Self::models, &["--test", file], name),
             Test::Unit(name) => self.run(Self::ordinary, &["--lib"], name),
             Test::Public(file, name) => self.run(Self::ordinary, &["--test", file], name),
@@ -148,7 +149,7 @@ impl Bench {
             Some(124) => Ok(Outcome::TimedOut),
             Some(0) if text.contains("1 passed") => Ok(Outcome::Passed),
             Some(0) => Err(format!("there is no test {test}")),
-            _ => Ok(Outcome::Failed(first_complaint(&text))),
+            _ => Ok(Outcome::Failed(complaint(&text, &parsed))),
         }
     }
 
@@ -159,11 +160,17 @@ impl Bench {
     }
 }
 
-/// The line after the first panic's place.
-fn first_complaint(output: &str) -> String {
-    let mut lines = output.lines();
-    match lines.find(|line| line.contains("panicked at")) {
-        Some(_) => lines.next().unwrap_or("").chars().take(110).collect(),
+/// The line after a panic's place: the first one's of a model, where others may follow from it; the last one's
+/// of a test, which may catch those before it.
+fn complaint(output: &str, test: &Test<'_>) -> String {
+    let lines: Vec<_> = output.lines().collect();
+    let mut panics = lines.windows(2).filter(|it| it[0].contains("panicked at"));
+    let panic = match test {
+        Test::Model(..) => panics.next(),
+        _ => panics.next_back(),
+    };
+    match panic {
+        Some(panic) => panic[1].chars().take(110).collect(),
         None => "the process died".into(),
     }
 }

@@ -112,6 +112,7 @@ const TABLE: &str = "src/ring/table.rs";
 const BUS: &str = "src/bus/memory.rs";
 const SCOPE: &str = "src/bus/scope.rs";
 const STREAM: &str = "src/bus/stream.rs";
+const TASK: &str = "src/bus/stream/task.rs";
 const LIVE: &str = "src/bus/stream/live.rs";
 
 macro_rules! mutations {
@@ -355,7 +356,7 @@ mutations! {
         (CURSOR, "if [[counts && filter.is_none() =>> counts]] {");
     "run-ignores-filter-apart": "so are those of other lanes", "tests::ring_readers::a_filter_gives_the_wanted_of_each_row_of_tags",
         (CURSOR, "&& [[filter.is_none_or(is_wanted) =>> true]] {");
-    "waited-loss-uncounted": "a frame that was held back when it was lapped is not counted", "tests::ring_readers::a_frame_that_was_held_back_counts_as_lost_when_it_is_lapped",
+    "waited-loss-uncounted": "a frame that was held back when it was lapped is not counted", "tests::ring_readers::frames_that_were_held_back_count_as_lost_when_they_are_lapped",
         (CURSOR, "let lost = [[(waited - self.waiting.len()) as u64 =>> 0]] + oldest");
     "expired-flag-beyond": "what is lost right behind what had expired is told as expired", "tests::ring_readers::what_is_lost_behind_an_expired_gap_is_not_told_as_expired",
         (LOSS, "expired: [[self.last + 1 < self.expired_below =>> self.last < self.expired_below]],");
@@ -380,7 +381,7 @@ mutations! {
     "timeout-stays-down": "a stream whose wait timed out goes on sleeping", "tests::sleepers::a_wait_that_is_over_does_not_sleep",
         (STREAM, "let waited = park::park(deadline); [[self.rise(); =>> ]]");
     "future-stays-down": "so does one whose wait was dropped", "tests::sleepers::a_wait_that_is_over_does_not_sleep",
-        (STREAM, "impl Drop for Waiting<'_> { fn drop(&mut self) { [[self.0.rise(); =>> ]] } }");
+        (TASK, "impl Drop for Waiting<'_> { fn drop(&mut self) { [[self.0.rise(); =>> ]] } }");
     "failed-publish-wakes-nobody": "a publish that failed wakes nobody", "bus::a_frame_held_back_by_a_publish_that_fails",
         (BUS, "[[shared.ring.wake(route, keys); published =>> if !$on || published.is_ok() { shared.ring.wake(route, keys); } published]].map(drop)");
     "failed-batch-wakes-nobody": "nor does a batch that failed", "bus::a_frame_held_back_by_a_batch_that_fails",
