@@ -413,7 +413,19 @@ fn check_stats(stream: &AgentEventStream, items: &[Item], summaries: u64, last: 
         (0, last, 0),
         "{place}"
     );
-    assert_eq!(stream.cursor().unwrap().event_seq, last, "{place}");
+    let cursor = stream.cursor().unwrap();
+    assert_eq!(cursor.event_seq, last, "{place}");
+    let given = items.iter().rev().find_map(|item| match item {
+        Item::Frame(cursor) => Some(cursor),
+        Item::Told(_) => None,
+    });
+    let given = given.unwrap();
+    assert_eq!(
+        (&cursor.scope, cursor.bus_epoch),
+        (&given.scope, given.bus_epoch),
+        "{place}"
+    );
+    assert_eq!(cursor.journal_cursor, given.journal_cursor, "{place}");
 }
 
 #[test]

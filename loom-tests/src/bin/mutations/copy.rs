@@ -25,7 +25,7 @@ pub(crate) fn mutated(mutation: usize) -> bool {
 "#;
 
 /// Makes or renews the copy of `root` at `to`.
-pub fn make(root: &Path, to: &Path, mutations: &[Mutation]) -> Result<(), String> {
+pub fn make(root: &Path, to: &Path, mutations: &[&Mutation]) -> Result<(), String> {
     let mut sources = BTreeMap::new();
     for (number, mutation) in mutations.iter().enumerate() {
         for &(file, place) in mutation.edits {

@@ -2,7 +2,7 @@
 
 use super::catcher::{self, Bench, Outcome};
 use super::copy;
-use super::table::{MUTATIONS, Mutation, NOT_SHOWN};
+use super::table::{Mutation, NOT_SHOWN, mutations};
 use clap::Parser;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -44,19 +44,20 @@ fn run(options: &Options) -> Result<bool, String> {
         .ok_or("no workspace")?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
     let tree = target.join("mutations");
-    copy::make(root, &tree, MUTATIONS)?;
-    let chosen = |mutation: &&Mutation| {
+    let mutations = mutations();
+    copy::make(root, &tree, &mutations)?;
+    let chosen = |mutation: &&&Mutation| {
         let named = |name: &String| mutation.name.contains(&**name);
         options.names.is_empty() || options.names.iter().any(named)
     };
     let tests = match options.search || !options.no_baseline {
-        true => catcher::all(),
+        true => catcher::all(&mutations),
         false => {
-            let chosen = MUTATIONS.iter().filter(chosen).map(|it| it.caught_by);
+            let chosen = mutations.iter().filter(chosen).map(|it| it.caught_by);
             chosen.filter(|name| *name != NOT_SHOWN).collect()
         }
     };
-    eprintln!("building {} mutations", MUTATIONS.len());
+    eprintln!("building {} mutations", mutations.len());
     let limit = Duration::from_secs(options.limit);
     let bench = Bench {
         tree,
@@ -75,7 +76,7 @@ fn run(options: &Options) -> Result<bool, String> {
         }
     }
     let (mut caught, mut survived) = (Vec::new(), Vec::new());
-    for (number, mutation) in MUTATIONS.iter().enumerate().filter(|it| chosen(&it.1)) {
+    for (number, mutation) in mutations.iter().enumerate().filter(|it| chosen(&it.1)) {
         let tests = match options.search {
             true => &*tests,
             false if mutation.caught_by == NOT_SHOWN => {
@@ -95,10 +96,10 @@ fn run(options: &Options) -> Result<bool, String> {
                 break;
             }
         }
-        let place = format!("[{}/{}] {}", number + 1, MUTATIONS.len(), mutation.name);
+        let place = format!("[{}/{}] {}", number + 1, mutations.len(), mutation.name);
         match by {
             Some((test, how)) => {
-                caught.push((mutation, *test));
+                caught.push((*mutation, *test));
                 println!("{place}: caught by {test}, {:.1?}: {how}", began.elapsed());
             }
             None => {

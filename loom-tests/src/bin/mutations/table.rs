@@ -34,6 +34,10 @@ pub const MODELS: &[&str] = &[
     "counted::late_over_a_sleeping_reader_alone",
     "counted::late_over_a_sleeping_reader_in_chunks",
     "counted::the_next_number_beside_a_claim",
+    "order::neighbours_of_a_batch_beside_a_publisher",
+    "counted::the_next_number_beside_a_note_of_a_later_lap",
+    "subscribe::a_clone_of_a_reader_that_holds_a_frame_back",
+    "overwrite::a_reader_asleep_in_its_batch_of_another_shard",
     "order::two_shards_in_batches",
     "order::two_publishers_and_a_reader_counted",
     "order::two_terminal_frames_counted",
@@ -65,9 +69,16 @@ pub const MODELS: &[&str] = &[
     "overwrite::a_claimer_that_comes_late_alone",
     "overwrite::a_limit_raised_by_another_to_extend",
     "overwrite::two_extenders_at_once",
+    "overwrite::two_publishers_lap_a_reader_of_both_shards",
+    "overwrite::one_publisher_laps_a_reader_of_another_shard_twice",
+    "wait::a_terminal_frame_held_back_by_another_key",
+    "terminal::a_frame_claimed_and_not_granted_when_its_loss_is_noticed",
+    "overwrite::a_batch_that_panics_beside_a_publisher",
     "order::two_shards_merged",
     "bus::a_frame_held_back_by_another_run",
     "bus::the_last_handle_ends_a_stream",
+    "bus::a_frame_held_back_by_a_publish_that_fails",
+    "bus::a_frame_held_back_by_a_batch_that_fails",
     "subscribe::at_a_cursor_in_one_shard_that_expires",
     "terminal::terminal_frames_lap_a_reader",
     "overwrite::two_publishers_lap_a_reader_in_chunks_of_two",
@@ -110,15 +121,11 @@ const CORE: &str = "src/ring/core.rs";
 const WAIT: &str = "src/ring/wait.rs";
 const TABLE: &str = "src/ring/table.rs";
 const BUS: &str = "src/bus/memory.rs";
-const SCOPE: &str = "src/bus/scope.rs";
-const STREAM: &str = "src/bus/stream.rs";
-const TASK: &str = "src/bus/stream/task.rs";
-const LIVE: &str = "src/bus/stream/live.rs";
 
 macro_rules! mutations {
-    ($($name:literal: $what:literal, $by:literal, $(($file:ident, $edit:literal)),+;)*) => {
-        /// See the module.
-        pub const MUTATIONS: &[Mutation] = &[$(Mutation {
+    ($(#[$doc:meta])* $table:ident $($name:literal: $what:literal, $by:literal, $(($file:ident, $edit:literal)),+;)*) => {
+        $(#[$doc])*
+        pub(super) const $table: &[Mutation] = &[$(Mutation {
             name: $name,
             what: $what,
             caught_by: $by,
@@ -127,7 +134,16 @@ macro_rules! mutations {
     };
 }
 
+mod edges;
+
+/// All mutations.
+pub fn mutations() -> Vec<&'static Mutation> {
+    MODELLED.iter().chain(edges::EDGES).collect()
+}
+
 mutations! {
+    /// What loom models show.
+    MODELLED
     // A slot's stamp.
     "stamp-store-relaxed": "the frame is published without release", "order::two_publishers_and_a_reader_counted",
         (SLOTS, "self.stamp.store(done.0, [[Ordering::Release =>> Ordering::Relaxed]])");
@@ -335,53 +351,7 @@ mutations! {
     "closed-load-relaxed": "the end is read without acquire", "bus::the_last_handle_ends_a_stream",
         (BUS, "self.closed.load([[Ordering::Acquire =>> Ordering::Relaxed]])");
 
-    // What one thread shows. Pins and panics.
-    "wrong-shard-pins": "a publisher looks at the pins of the first shard, whichever it publishes to", "tests::ring_readers::a_reader_asleep_in_its_batch_keeps_its_frame_in_each_shard_and_lane",
-        (PUBLISH, "let (claim, _) = lane.claim(|| [[&self.pins[at / LANES] =>> &self.pins[0] ]])?;");
-    "wrong-shard-pins-in-a-batch": "so does a batch", "tests::ring_readers::a_reader_asleep_in_its_batch_keeps_its_frame_in_each_shard_and_lane",
-        (BATCH, "part.block = self.lanes[at].claim_block(part.count, [[&self.pins[at / LANES] =>> &self.pins[0] ]])?;");
-    "written-one-more": "a batch that panics takes the place of the frame that was not made for one that holds it", "tests::ring_panics::a_batch_that_panics_in_the_first_lap_leaves_no_place_for_a_frame",
-        (SLOTS, "leave(stamp, self.laps, [[at < self.frames =>> at <= self.frames]]);");
-    "written-none": "a batch that panics forgets the frames that it had put in their places", "tests::ring_panics::a_batch_that_panics_in_the_first_lap_leaves_no_place_for_a_frame",
-        (SLOTS, "leave(stamp, self.laps, [[at < self.frames =>> false]]);");
-    "block-drop-range": "a batch that panics forgets the neighbours that it had claimed", "tests::ring_panics::readers_go_on_after_a_batch_that_panics_in_any_lap",
-        (CLAIM, "let range = [[self.range.clone() =>> (0..0)]].map(|index| self.lane.own(index));");
-    "block-drop-others": "a batch that panics forgets what it had claimed one by one", "tests::ring_panics::readers_go_on_after_a_batch_that_panics_beside_a_void_place",
-        (CLAIM, "range.chain([[&mut self.others =>> { (&mut self.others).for_each(std::mem::forget); &mut self.others }]]).for_each(drop);");
-
-    // What a reader is given and told.
-    "behind-first-only": "a reader that asks whether it is behind looks at its first lane only", "tests::ring_readers::a_reader_is_behind_while_a_publish_is_unfinished_in_any_of_its_lanes",
-        (ASLEEP, "[[self.cursors.iter().any(behind) =>> self.cursors.iter().take(1).any(behind)]]");
-    "run-ignores-filter": "frames of a lane that counts are lent one after another whatever their tags", "tests::ring_readers::a_filter_gives_the_wanted_of_each_row_of_tags",
-        (CURSOR, "if [[counts && filter.is_none() =>> counts]] {");
-    "run-ignores-filter-apart": "so are those of other lanes", "tests::ring_readers::a_filter_gives_the_wanted_of_each_row_of_tags",
-        (CURSOR, "&& [[filter.is_none_or(is_wanted) =>> true]] {");
-    "waited-loss-uncounted": "a frame that was held back when it was lapped is not counted", "tests::ring_readers::frames_that_were_held_back_count_as_lost_when_they_are_lapped",
-        (CURSOR, "let lost = [[(waited - self.waiting.len()) as u64 =>> 0]] + oldest");
-    "expired-flag-beyond": "what is lost right behind what had expired is told as expired", "tests::ring_readers::what_is_lost_behind_an_expired_gap_is_not_told_as_expired",
-        (LOSS, "expired: [[self.last + 1 < self.expired_below =>> self.last < self.expired_below]],");
-    "expired-flag-of-one-lane": "what had expired in one lane is told as expired, and not what had in the others", "tests::ring_readers::what_expired_in_the_younger_of_two_shards_is_told_as_expired",
-        (START, "self.expired_below = [[self.expired_below.max(below) =>> below]];");
-    "run-tag-trusted": "a stream of a run gives what has the run's tag", "src::bus::scope::tests::two_runs_of_one_tag_are_told_apart",
-        (SCOPE, "[[envelope.run_id == *run_id =>> true]],");
-    "epoch-unchecked-filtered": "a cursor of another bus resumes a filter", "tests::cursors::a_cursor_resumes_its_own_scope_of_its_own_bus_and_no_other",
-        (BUS, "if [[cursor.bus_epoch != epoch =>> cursor.bus_epoch != epoch && matches!(scope, Scope::Plain(_))]] {");
-    "clone-forgets-unread": "a clone does not tell what a bus that was opened again had forgotten", "tests::cursors::what_a_reopened_bus_had_forgotten_is_told_once_by_each_way_of_reading",
-        (LIVE, "unread: [[self.unread =>> None]], repair");
-    "batch-forgets-unread": "nor does a batch", "tests::cursors::what_a_reopened_bus_had_forgotten_is_told_once_by_each_way_of_reading",
-        (LIVE, "[[self.tell_unread(); =>> ]] let count = Cell");
-
-    // Who sleeps, one thread.
-    "classes-high-half": "the upper half of the kinds that a sleeper waits for is lost", "tests::sleepers::a_sleeper_that_filters_on_a_kind_is_woken_by_each_kind",
-        (WAIT, "self.classes[1].store([[(classes >> 64) as u64 =>> 0]], Ordering::Relaxed);");
-    "classes-low-half": "so is the lower one", "tests::sleepers::a_sleeper_that_filters_on_a_kind_is_woken_by_each_kind",
-        (WAIT, "self.classes[0].store([[classes as u64 =>> 0]], Ordering::Relaxed);");
-    "drop-keeps-seat": "a subscription that is dropped goes on sleeping", "tests::sleepers::a_subscription_that_is_gone_does_not_sleep",
-        (SUBSCRIPTION, "if let Some(seat) = [[self.seat =>> None]] {");
-    "timeout-stays-down": "a stream whose wait timed out goes on sleeping", "tests::sleepers::a_wait_that_is_over_does_not_sleep",
-        (STREAM, "let waited = park::park(deadline); [[self.rise(); =>> ]]");
-    "future-stays-down": "so does one whose wait was dropped", "tests::sleepers::a_wait_that_is_over_does_not_sleep",
-        (TASK, "impl Drop for Waiting<'_> { fn drop(&mut self) { [[self.0.rise(); =>> ]] } }");
+    // What failed, and batches.
     "failed-publish-wakes-nobody": "a publish that failed wakes nobody", "bus::a_frame_held_back_by_a_publish_that_fails",
         (BUS, "[[shared.ring.wake(route, keys); published =>> if !$on || published.is_ok() { shared.ring.wake(route, keys); } published]].map(drop)");
     "failed-batch-wakes-nobody": "nor does a batch that failed", "bus::a_frame_held_back_by_a_batch_that_fails",
