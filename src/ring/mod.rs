@@ -52,6 +52,8 @@ mod core;
 #[allow(unsafe_code, reason = "reads slots under pins")]
 mod cursor;
 mod geometry;
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod gone;
 #[allow(unsafe_code, reason = "grants slots")]
 mod lane;
 mod pins;

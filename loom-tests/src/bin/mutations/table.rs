@@ -45,6 +45,7 @@ pub const MODELS: &[&str] = &[
     "overwrite::a_publisher_asleep_on_its_slot_counted",
     "subscribe::at_a_cursor_that_expires_counted",
     "overwrite::an_index_that_is_given_up",
+    "overwrite::an_index_that_is_given_up_apart",
     "wait::a_park_against_a_publish",
     "wait::a_wide_park_against_a_publish",
     "wait::two_publishers_wake_once",
@@ -313,6 +314,10 @@ mutations! {
     "late-terminals-denied": "a terminal frame numbered after its loss was noticed is denied", "terminal::a_terminal_frame_numbered_late_for_all",
         (LOSS, "[[self.may_have_lost(cursor) =>> cursor.lapped]] && self.core.lanes");
 
+    // The ends.
+    "refused-numbers-counted": "a number that was refused counts as given", "overwrite::an_index_that_is_given_up_apart",
+        (CORE, "[[self.counter.load(Ordering::Acquire).min(MAX_SEQUENCE + 1) =>> self.counter.load(Ordering::Acquire)]]");
+
     // Rows that come and go.
     "block-without-release": "a new block is linked without release", "wait::two_first_parks_in_one_room",
         (REGISTRY, "head.store(block.as_ptr(), [[Ordering::Release =>> Ordering::Relaxed]]);");
@@ -341,7 +346,7 @@ mutations! {
     "left-without-release": "a walker leaves without release", "wait::a_seat_leaves_beside_a_publish",
         (REGISTRY, "self.counter.fetch_sub(1, [[Ordering::Release =>> Ordering::Relaxed]]);");
     "freed-with-those-before": "a block unlinked while another waits to be freed is freed with it", "wait::two_seats_leave_beside_two_publishers",
-        (REGISTRY, "[[ =>> if $on && !blocks.unlinked.is_empty() { blocks.unlinked.push(block); continue; } ]] blocks.later.push(block);");
+        (REGISTRY, "[[ =>> if $on && !blocks.unlinked.is_empty() { blocks.unlinked.push(block); return; } ]] blocks.later.push(block);");
 
     // Sleeping.
     "sleeper-without-fence": "a sleeper looks again without a fence", "wait::a_park_against_a_publish",
