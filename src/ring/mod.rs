@@ -241,6 +241,8 @@ impl<T> Ring<T> {
 
     /// Publishes the frame that `make` makes from its number.
     ///
+    /// The frame that it replaces is dropped here. If that panics, nobody is told: it is another publisher's frame.
+    ///
     /// `make` runs while readers of the lane wait for this frame: it should do no more than store
     /// the number. If it panics, the number stays unused, and readers of everything are told of it.
     ///
