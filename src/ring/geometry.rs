@@ -147,6 +147,7 @@ impl Geometry {
     }
 
     /// One above the highest index that is ever given, at a chunk's end.
+    #[inline(always)]
     pub(crate) fn end(&self) -> u64 {
         self.end
     }

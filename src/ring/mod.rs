@@ -52,6 +52,8 @@ mod core;
 #[allow(unsafe_code, reason = "reads slots under pins")]
 mod cursor;
 mod geometry;
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod gone;
 #[allow(unsafe_code, reason = "grants slots")]
 mod lane;
 mod pins;
@@ -243,6 +245,8 @@ impl<T> Ring<T> {
     }
 
     /// Publishes the frame that `make` makes from its number.
+    ///
+    /// The frame that it replaces is dropped here. If that panics, nobody is told: it is another publisher's frame.
     ///
     /// `make` runs while readers of the lane wait for this frame: it should do no more than store
     /// the number. If it panics, the number stays unused, and readers of everything are told of it.

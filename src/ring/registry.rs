@@ -216,9 +216,10 @@ impl<R: Default, const N: usize> Registry<R, N> {
         let at = taken.trailing_ones() as usize;
         let taken = taken | 1 << at;
         own.taken.store(taken, Ordering::Relaxed);
-        if taken.count_ones() as usize == N {
-            blocks.free.remove(&(own.list, own.id));
-        }
+        match taken.count_ones() as usize == N {
+            true => blocks.free.remove(&(own.list, own.id)),
+            false => blocks.free.insert((own.list, own.id), block),
+        };
         group.alive.store(alive + 1, Ordering::Relaxed);
         let freed = this.collect(group, &mut blocks);
         drop(blocks);
@@ -249,7 +250,6 @@ impl<R: Default, const N: usize> Registry<R, N> {
         }
         // Release: a walker that finds the block finds what is in it. PAIR: `Walk::rows`.
         head.store(block.as_ptr(), Ordering::Release);
-        blocks.free.insert((list, blocks.next_id), block);
         blocks.next_id += 1;
         blocks.linked += 1;
         block
@@ -278,7 +278,10 @@ impl<R, const N: usize> Registry<R, N> {
             blocks.free.insert(key, block);
         } else {
             blocks.free.remove(&key);
-            blocks.idle.insert(key, block);
+            match blocks.may_unlink() {
+                true => self.unlink(block, &mut blocks),
+                false => drop(blocks.idle.insert(key, block)),
+            }
         }
         let freed = self.collect(group, &mut blocks);
         drop(blocks);
@@ -292,8 +295,8 @@ impl<R, const N: usize> Registry<R, N> {
         prev.is_null() && next.is_null()
     }
 
-    /// Takes a block out of its list. Under the mutex.
-    fn unlink(&self, block: NonNull<Block<R, N>>) {
+    /// Takes a block out of its list.
+    fn unlink(&self, block: NonNull<Block<R, N>>, blocks: &mut Blocks<R, N>) {
         // SAFETY: linked, and freed only after it was unlinked.
         let own = unsafe { block.as_ref() };
         // Relaxed: only written under the mutex; `next` stays, for those who stand here.
@@ -308,19 +311,19 @@ impl<R, const N: usize> Registry<R, N> {
         if let Some(older) = older {
             older.prev.store(prev, Ordering::Relaxed);
         }
+        blocks.linked -= 1;
+        blocks.later.push(block);
     }
 
-    /// Unlinks what is idle, as far as it may, and gives the blocks that nobody can stand at any more: the
+    /// Unlinks what is idle, as far as that may be, and gives the blocks that nobody can stand at any more: the
     /// caller drops them without the mutex.
     fn collect(&self, group: &Group<R, N>, blocks: &mut Blocks<R, N>) -> Vec<Box<Block<R, N>>> {
         let mut freed = Vec::new();
         loop {
-            while blocks.unlinked.len() + blocks.later.len() < blocks.most
+            while blocks.may_unlink()
                 && let Some((_, block)) = blocks.idle.pop_first()
             {
-                self.unlink(block);
-                blocks.linked -= 1;
-                blocks.later.push(block);
+                self.unlink(block, blocks);
             }
             if blocks.unlinked.is_empty() {
                 blocks.unlinked = std::mem::take(&mut blocks.later);
@@ -437,10 +440,13 @@ impl<R, const N: usize> Blocks<R, N> {
         if let Some((_, block)) = self.free.range(of_list.clone()).next() {
             return Some(*block);
         }
-        let (&key, &block) = self.idle.range(of_list).next()?;
-        self.idle.remove(&key);
-        self.free.insert(key, block);
-        Some(block)
+        let (&key, _) = self.idle.range(of_list).next()?;
+        self.idle.remove(&key)
+    }
+
+    /// Whether one more block may wait to be freed.
+    fn may_unlink(&self) -> bool {
+        self.unlinked.len() + self.later.len() < self.most
     }
 }
 

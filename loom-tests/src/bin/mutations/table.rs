@@ -50,6 +50,7 @@ pub const MODELS: &[&str] = &[
     "overwrite::a_publisher_asleep_on_its_slot_counted",
     "subscribe::at_a_cursor_that_expires_counted",
     "overwrite::an_index_that_is_given_up",
+    "overwrite::an_index_that_is_given_up_apart",
     "wait::a_park_against_a_publish",
     "wait::a_wide_park_against_a_publish",
     "wait::two_publishers_wake_once",
@@ -221,7 +222,7 @@ mutations! {
     "pin-too-narrow": "a pin covers one index less than is read", "overwrite::one_publisher_laps_a_reader_twice",
         (CURSOR, "row.set(lane.number(), [[lowest =>> lowest + 1]], count.trailing_zeros())");
     "pins-of-new-rows-unseen": "a scan misses the row that was taken last", "overwrite::one_publisher_laps_a_reader_twice",
-        (REGISTRY, "here = Some((block, [[found.taken.load(Ordering::Acquire) =>> { let taken = found.taken.load(Ordering::Acquire); taken & taken >> 1 }]]));");
+        (REGISTRY, "here.as_mut().filter(|(_, taken)| [[*taken != 0 =>> *taken & taken.wrapping_sub(1) != 0]])");
 
     // The order.
     "number-before-claim": "the number is taken before the index", "order::two_publishers_and_a_reader",
@@ -334,6 +335,10 @@ mutations! {
     "late-terminals-denied": "a terminal frame numbered after its loss was noticed is denied", "terminal::a_terminal_frame_numbered_late_for_all",
         (LOSS, "[[self.may_have_lost(cursor) =>> cursor.lapped]] && self.core.lanes");
 
+    // The ends.
+    "refused-numbers-counted": "a number that was refused counts as given", "overwrite::an_index_that_is_given_up_apart",
+        (CORE, "// Higher numbers were refused. None => Some(self.counter.load(Ordering::Acquire).min([[MAX_SEQUENCE + 1 =>> u64::MAX]]))");
+
     // Rows that come and go.
     "block-without-release": "a new block is linked without release", "wait::two_first_parks_in_one_room",
         (REGISTRY, "head.store(block.as_ptr(), [[Ordering::Release =>> Ordering::Relaxed]]);");
@@ -352,7 +357,7 @@ mutations! {
     "freed-without-fence": "a remover looks at the walkers without a fence", "wait::a_seat_leaves_beside_a_publish",
         (REGISTRY, "// SeqCst: PAIR: the fence in `enter`. See the module. [[fence(Ordering::SeqCst); =>> ]]");
     "freed-under-walkers": "a block is freed whoever walks", "wait::a_seat_leaves_beside_a_publish",
-        (REGISTRY, "*drained = [[*drained || walkers.load(Ordering::Acquire) == 0 =>> true]];");
+        (REGISTRY, "*drained = *drained || walkers.load(Ordering::Acquire) == [[0 =>> walkers.load(Ordering::Relaxed)]];");
     "freed-by-one-counter": "a block is freed when one of the counters is empty", "wait::a_seat_leaves_beside_a_publish",
         (REGISTRY, "if [[blocks.drained != [true; 2] =>> blocks.drained == [false; 2] ]] {");
     "freed-by-an-old-look": "what was seen of the counters before a block was unlinked counts", "wait::two_seats_leave_beside_a_publish",
@@ -362,7 +367,7 @@ mutations! {
     "left-without-release": "a walker leaves without release", "wait::a_seat_leaves_beside_a_publish",
         (REGISTRY, "self.counter.fetch_sub(1, [[Ordering::Release =>> Ordering::Relaxed]]);");
     "freed-with-those-before": "a block unlinked while another waits to be freed is freed with it", "wait::two_seats_leave_beside_two_publishers",
-        (REGISTRY, "[[ =>> if $on && !blocks.unlinked.is_empty() { blocks.unlinked.push(block); continue; } ]] blocks.later.push(block);");
+        (REGISTRY, "[[ =>> if $on && !blocks.unlinked.is_empty() { blocks.unlinked.push(block); return; } ]] blocks.later.push(block);");
 
     // Sleeping.
     "sleeper-without-fence": "a sleeper looks again without a fence", "wait::a_park_against_a_publish",
