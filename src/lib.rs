@@ -4,14 +4,16 @@
 //! Terminal UIs, web pages, telemetry, archives and orchestrators subscribe to all of them, to one
 //! run, one agent or a [filter](EventFilter), each at its own pace. No subscriber holds up a
 //! publisher or another subscriber; what a slow one loses is decided by its own
-//! [policy](SubscriberOverflowPolicy), is always told, and is not a terminal frame while there is
-//! room for one.
+//! [policy](SubscriberOverflowPolicy), is always told, and is no terminal frame that the bus still
+//! holds.
 //!
 //! ```
 //! use framebus::*;
 //!
 //! let bus = InMemoryAgentEventBus::default();
-//! let mut stream = bus.subscribe_run(RunId::new("run-1"), None)?;
+//! // Every frame that the bus holds; without options, a queue of 64 frames bounds a backlog.
+//! let complete = SubscriptionOptions::complete();
+//! let mut stream = bus.subscribe_run_with_options(RunId::new("run-1"), None, complete)?;
 //!
 //! let started = EventEnvelope::new("run-1", "planner", EventKind::RunStarted);
 //! let failed = EventEnvelope::new("run-1", "planner", EventKind::ToolFailed);
@@ -36,9 +38,9 @@
 //! - **Losses are told** at the gap: on the first frame behind it, with its bounds, its count and the
 //!   reason. For a subscription to everything, frames delivered as themselves plus frames told of
 //!   are exactly the frames published; for a narrower one, frames that the rings lost are counted
-//!   by an upper bound.
-//! - **Terminal frames** live in lanes of their own. One that matches is delivered, or a notice says
-//!   `terminal_preserved: false`.
+//!   by an upper bound, and the notice's `exact` is false.
+//! - **Terminal frames** live in lanes of their own, and no queue drops one. One that matches is
+//!   delivered; only when its lane was lapped, a notice says `terminal_preserved: false`.
 //! - **Resuming** is exact: strictly behind the cursor, and expired frames are told of.
 //!
 //! # The rooms
@@ -46,7 +48,7 @@
 //! the bus. [`ring`] is the lock-free core, generic over its frames and usable alone.
 //!
 //! # Features
-//! - `serde` (default): `Serialize` and `Deserialize` for every data type.
+//! - `serde` (default): `Serialize` and `Deserialize` for every data type, and for statistics.
 //! - `archive`: `archive`, frames on disk: journaled, replayed, and the gaps of streams repaired.
 //! - `sse`: `sse`, the bus for browsers, as a route for axum.
 //! - `metrics`: `meter`, the bus's figures for the metrics facade.
@@ -59,6 +61,7 @@ pub mod archive;
 mod bound;
 mod bus;
 mod event;
+mod foreign;
 #[cfg(feature = "metrics")]
 pub mod meter;
 pub mod ring;

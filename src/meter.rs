@@ -48,6 +48,7 @@ use std::collections::HashSet;
 /// # use framebus::AgentEventBus;
 /// # Ok::<(), framebus::AgentError>(())
 /// ```
+#[must_use = "a meter records nothing by itself"]
 pub struct BusMeter {
     stats: Box<dyn Fn() -> Option<RingStats> + Send + Sync>,
     name: String,

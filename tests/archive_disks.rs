@@ -223,7 +223,7 @@ impl Disk {
             .output()
             .is_ok_and(|output| output.status.success());
         if !mounted {
-            eprintln!("!!!! NOT RUN: no small disk can be mounted here; run it as root !!!!");
+            common::not_run("bad disks: no small one can be mounted here; run it as root");
             return None;
         }
         Some(Disk(folder))
@@ -316,6 +316,55 @@ fn an_archiver_on_a_full_disk_keeps_what_it_read_until_there_is_room() {
     let report = archiver.finish();
     assert_eq!((report.frames, report.lost), (1_000, 0));
     assert!(replay(&archive).all(|frame| is_itself(&frame)));
+}
+
+unsafe extern "C" {
+    fn signal(number: i32, handler: usize) -> usize;
+    fn setrlimit(resource: i32, limits: &[u64; 2]) -> i32;
+}
+
+/// Lets this process write so many bytes into a file, at most.
+fn limit_files(bytes: u64) {
+    const FILE_SIZE: i32 = 1;
+    const SIGXFSZ: i32 = 25;
+    const IGNORE: usize = 1;
+    // SAFETY: both change the process only; the limit is two numbers on every Unix of 64 bits.
+    let done = unsafe {
+        signal(SIGXFSZ, IGNORE);
+        setrlimit(FILE_SIZE, &[bytes, i64::MAX.cast_unsigned()])
+    };
+    assert_eq!(done, 0);
+}
+
+#[test]
+fn a_frame_whose_number_cannot_be_noted_is_not_shown() {
+    // In a process of its own, which can't write for a while.
+    if std::env::var_os("FRAMEBUS_ALONE").is_none() {
+        let name = "a_frame_whose_number_cannot_be_noted_is_not_shown";
+        let alone = Command::new(std::env::current_exe().unwrap())
+            .env("FRAMEBUS_ALONE", "1")
+            .args(["--exact", name])
+            .output()
+            .unwrap();
+        assert!(alone.status.success(), "{alone:?}");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let bus = journaled(&open(folder.path()).unwrap());
+    let mut live = bus.subscribe_all(None).unwrap();
+    bus.publish(start("r")).unwrap();
+    limit_files(0);
+    let refused = bus.publish_all([start("r"), start("r")]);
+    limit_files(i64::MAX.cast_unsigned());
+    assert!(refused.is_err(), "{refused:?}");
+    // A later process would have given its number again; this one does.
+    assert_eq!(bus.publish_all([start("r")]).unwrap().sequences, 2..3);
+    let seen: Vec<_> = live.by_ref().collect();
+    assert_eq!(seen.len(), 2);
+    for frame in &seen {
+        let semantics = frame.event.envelope.delivery_semantics;
+        assert_eq!(semantics, EventDeliverySemantics::JournalBacked);
+    }
 }
 
 #[test]

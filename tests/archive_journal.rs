@@ -4,7 +4,9 @@
 mod common;
 
 use common::{delta, end, options, seqs, size, start};
-use framebus::archive::{Archive, ArchiveOptions, JournalOptions, Journaled, JournaledBus};
+use framebus::archive::{
+    Archive, ArchiveOptions, Durability, JournalOptions, Journaled, JournaledBus,
+};
 use framebus::*;
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -238,6 +240,124 @@ fn what_the_rings_refuse_is_durable_and_comes_out_when_they_take_it() {
         .map(|frame| frame.cursor.event_seq)
         .collect();
     assert_eq!(stored, (1..=archive.len().unwrap()).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_bus_that_is_opened_while_another_closes_gives_no_number_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = Archive::open(
+        folder.path(),
+        ArchiveOptions {
+            durability: Durability::SystemCache,
+            ..ArchiveOptions::default()
+        },
+    )
+    .unwrap();
+    let mut next = 1;
+    let mut bus = bus(&archive);
+    for _ in 0..400 {
+        let closing = std::thread::spawn(move || bus.submit([delta("r")]));
+        bus = loop {
+            let builder = InMemoryAgentEventBus::builder().ring_capacity(size(64));
+            let opened = JournaledBus::open(archive.clone(), builder, JournalOptions::default());
+            match opened {
+                Ok(bus) => break bus,
+                Err(error) => assert_eq!(error.kind(), AgentErrorKind::ContractViolation),
+            }
+        };
+        let submitted = closing.join().unwrap().wait().unwrap();
+        assert_eq!(submitted.sequences, next..next + 1);
+        let mut live = bus.subscribe_all(None).unwrap();
+        assert_eq!(bus.publish(start("r")), Ok(()));
+        let frame = live.next().unwrap();
+        assert_eq!(frame.cursor.event_seq, next + 1);
+        let semantics = frame.event.envelope.delivery_semantics;
+        assert_eq!(semantics, EventDeliverySemantics::JournalBacked);
+        next += 2;
+    }
+}
+
+#[test]
+fn an_open_that_fails_leaves_the_archive_to_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = archive(&folder);
+    let too_large = InMemoryAgentEventBus::builder().shards(size(1 << 20));
+    let error =
+        JournaledBus::open(archive.clone(), too_large, JournalOptions::default()).unwrap_err();
+    assert_eq!(error.kind(), AgentErrorKind::InvalidValue);
+    bus(&archive).publish(start("r")).unwrap();
+}
+
+#[test]
+fn a_frame_that_is_too_large_keeps_its_place_in_the_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = archive(&folder);
+    let bus = bus(&archive);
+    let mut live = bus.subscribe_all(None).unwrap();
+    // What is submitted while another program has the lock is one group.
+    let other = rusqlite::Connection::open(folder.path().join("frames.sqlite")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let content = PayloadContent {
+        media_type: "application/octet-stream".into(),
+        bytes: vec![0; (256 << 20) + 1].into(),
+        summary: None,
+        references: [].into(),
+    };
+    let too_large = EventFrame::new(AgentEvent {
+        envelope: EventEnvelope::new("r", "a", EventKind::ModelStreamDelta),
+        payload: EventPayload::Content(Box::new(content)),
+    });
+    let before = [start("r"), delta("r")].map(|frame| bus.submit([frame]));
+    let refused = bus.submit([delta("r"), too_large]);
+    let after = bus.submit([end("r")]);
+    other.execute_batch("COMMIT").unwrap();
+    for (receipt, place) in before.into_iter().zip(1..) {
+        let journaled = receipt.wait().unwrap();
+        assert_eq!(
+            (journaled.sequences, journaled.positions),
+            (place..place + 1, place..place + 1)
+        );
+    }
+    let error = refused.wait().unwrap_err();
+    assert_eq!(error.kind(), AgentErrorKind::InvalidValue);
+    let journaled = after.wait().unwrap();
+    assert_eq!((journaled.sequences, journaled.positions), (5..6, 3..4));
+    let seen: Vec<_> = live
+        .by_ref()
+        .map(|frame| frame.event.envelope.delivery_semantics)
+        .collect();
+    use EventDeliverySemantics::{DiagnosticOnly, JournalBacked};
+    assert_eq!(
+        seen,
+        [
+            JournalBacked,
+            JournalBacked,
+            DiagnosticOnly,
+            DiagnosticOnly,
+            JournalBacked
+        ]
+    );
+}
+
+#[test]
+fn a_journal_at_the_end_of_its_numbers_refuses_frames() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = archive(&folder);
+    let last = (1 << 62) - 3;
+    block_numbers_below(&archive, archive.journal_epoch(), last);
+    let bus = bus(&archive);
+    let mut live = bus.subscribe_all(None).unwrap();
+    let refused = |frames: &[EventFrame]| {
+        let error = bus.publish_all(frames.iter().cloned()).unwrap_err();
+        assert_eq!(error.kind(), AgentErrorKind::SequenceExhausted, "{error}");
+    };
+    refused(&[delta("r"), delta("r"), delta("r")]);
+    bus.publish_all([delta("r"), end("r")]).unwrap();
+    for _ in 0..3 {
+        refused(&[end("r")]);
+    }
+    assert_eq!(seqs(&mut live), [last + 1, last + 2]);
+    assert_eq!(everything(&archive).count(), 3);
 }
 
 /// The number of the last frame that a stream has now.

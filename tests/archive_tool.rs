@@ -1,30 +1,15 @@
 //! The archive tool as a user runs it.
 
+mod example;
+
 use framebus::EventFrame;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 /// Runs it in this folder.
 fn tool(folder: &Path, arguments: &[&str]) -> Output {
-    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-    // The features of this test, so that nothing but the tool is built.
-    let features = [
-        ("archive", true),
-        ("archive-compare", cfg!(feature = "archive-compare")),
-        ("metrics", cfg!(feature = "metrics")),
-        ("sse", cfg!(feature = "sse")),
-        ("tracing", cfg!(feature = "tracing")),
-    ];
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["run", "--quiet", "--manifest-path", manifest]);
-    for (name, _) in features.iter().filter(|(_, on)| *on) {
-        cargo.args(["--features", name]);
-    }
-    cargo.args(["--example", "archive"]);
-    if !cfg!(debug_assertions) {
-        cargo.arg("--release");
-    }
+    let mut cargo = example::cargo("run", "archive");
     cargo.arg("--").args(arguments).current_dir(folder);
     cargo.output().unwrap()
 }

@@ -157,7 +157,7 @@ fn nothing_is_left_of_frames_that_were_removed() {
     for n in 0..3_000 {
         let kind = EventKind::RunCompleted;
         let envelope = EventEnvelope::new(format!("run-{n}"), format!("agent-{}", n % 900), kind);
-        bus.submit([EventFrame::new(AgentEvent::envelope_only(envelope))]);
+        drop(bus.submit([EventFrame::new(AgentEvent::envelope_only(envelope))]));
     }
     bus.publish(start("last")).unwrap();
     let nothing = Retention {

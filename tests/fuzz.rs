@@ -1,5 +1,5 @@
-//! Frames, cursors, filters and options from outside: whatever JSON comes, reading it gives a value
-//! that can be used and written again, or an error that says something. Never a panic.
+//! Frames, cursors, filters, options and statistics from outside: whatever JSON or text comes, reading
+//! it gives a value that can be used and written again, or an error that says something. Never a panic.
 //!
 //! Inputs are the golden files with random edits, and random bytes. `cargo test --test fuzz` tries
 //! some thousands, `BOLERO_RANDOM_ITERATIONS` more; with `cargo-bolero` the same targets run under
@@ -173,4 +173,56 @@ fn json_of_options() {
             said(&error);
         }
     });
+}
+
+#[test]
+fn json_of_statistics() {
+    fuzz::<StreamStats>(&[include_str!("golden/stream_stats.json"), "{}"], |stats| {
+        assert!(
+            stats
+                .dropped
+                .to_string()
+                .starts_with(&stats.dropped.total().to_string())
+        );
+    });
+    fuzz::<ring::RingStats>(&[include_str!("golden/bus_stats.json")], |stats| {
+        for shard in &stats.shards {
+            assert!((0.0..=1.0).contains(&shard.frames.fill()));
+        }
+    });
+}
+
+/// Reads texts with edits; what is read is written as it was.
+fn fuzz_text<T>(texts: &[&str])
+where
+    T: std::str::FromStr<Err = AgentError> + std::fmt::Display + PartialEq + Debug,
+{
+    for text in texts {
+        assert_eq!(text.parse::<T>().expect("a text").to_string(), *text);
+    }
+    let input = bolero::generator::produce::<(u8, Vec<Edit>, Option<Vec<u8>>)>();
+    check!()
+        .with_generator(input)
+        .with_iterations(4_000)
+        .for_each(|(which, edits, raw)| {
+            let text = texts[usize::from(*which) % texts.len()];
+            let bytes = raw.clone().unwrap_or_else(|| edited(text, edits));
+            let text = String::from_utf8_lossy(&bytes);
+            match text.parse::<T>() {
+                Ok(value) => assert_eq!(value.to_string(), text),
+                Err(error) => said(&error),
+            }
+        });
+}
+
+#[test]
+fn texts_of_cursors() {
+    fuzz_text::<EventCursor>(&[
+        "0123456789abcdef-all-0",
+        "0123456789abcdef-run:run-1-42@journal%2F7",
+        "0123456789abcdef-agent:%C3%BC-18446744073709551615",
+        "0123456789abcdef-ad48a015835fe4f5-42",
+        "0123456789abcdef-filter:mine:ad48a015835fe4f5-42",
+    ]);
+    fuzz_text::<ArchiveCursor>(&["archive-1:7", "%3A:0"]);
 }

@@ -138,6 +138,45 @@ fn filters_and_options() {
 }
 
 #[test]
+fn statistics() {
+    let mut counts = [0; EventOverflowReason::ALL.len()];
+    counts[EventOverflowReason::SubscriberLagged as usize] = 30;
+    counts[EventOverflowReason::PolicyDroppedProgress as usize] = 7;
+    let mut stream = StreamStats::default();
+    (stream.position, stream.lag, stream.queued) = (120, 9, 4);
+    (stream.delivered, stream.terminals) = (83, 2);
+    (stream.dropped, stream.laps, stream.notices) = (counts.into(), 1, 3);
+    pinned("stream_stats.json", &stream);
+    let builder = InMemoryAgentEventBus::builder().shards(std::num::NonZeroUsize::MIN);
+    let mut bus = builder.build().unwrap().stats();
+    (bus.published, bus.last_sequence, bus.oldest_sequence) = (100, 120, Some(21));
+    (bus.parked, bus.woken) = (5, 6);
+    let lanes = &mut bus.shards[0];
+    for (lane, first) in [(&mut lanes.frames, 1), (&mut lanes.terminals, 11)] {
+        (lane.tail, lane.window, lane.wraps, lane.voids) = (first, first + 1, first + 2, first + 3);
+    }
+    pinned("bus_stats.json", &bus);
+}
+
+#[test]
+fn reasons_that_lost_nothing_may_be_absent_and_others_are_no_reasons() {
+    let counts: DropCounts = serde_json::from_str(r#"{"subscriber_lagged":3}"#).unwrap();
+    assert_eq!(counts.of(EventOverflowReason::SubscriberLagged), 3);
+    assert_eq!(counts.total(), 3);
+    for wrong in [
+        r#"{"bad_luck":3}"#,
+        r#"{"subscriber_lagged":-3}"#,
+        "3",
+        "[]",
+    ] {
+        assert!(
+            serde_json::from_str::<DropCounts>(wrong).is_err(),
+            "{wrong}"
+        );
+    }
+}
+
+#[test]
 fn what_may_not_be_seen_is_not_written() {
     let event = AgentEvent::with_content(envelope(EventKind::ToolCompleted), "text/plain", *b"42");
     let event = SharedEvent::from(event).restrict(PayloadAccessMode::PayloadRefs);

@@ -1,21 +1,14 @@
 //! The replay example as a user runs it.
 
+mod example;
+
 use serde_json::Value;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 fn replay(arguments: &[&str]) -> Output {
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["run", "--quiet", "--example", "replay"]);
-    if !cfg!(debug_assertions) {
-        cargo.arg("--release");
-    }
-    cargo
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .arg("--")
-        .args(arguments)
-        .output()
-        .unwrap()
+    let mut cargo = example::cargo("run", "replay");
+    cargo.arg("--").args(arguments).output().unwrap()
 }
 
 #[test]

@@ -61,6 +61,39 @@ fn frames_come_with_their_position_and_a_reconnect_goes_on_behind_it() {
 }
 
 #[test]
+fn a_position_is_the_text_of_a_cursor_without_the_journal_s_part() {
+    let bus = bus(64);
+    let server = Server::start(open(&bus).into_router());
+    let durable = |frame: EventFrame| {
+        let envelope = frame.event.envelope.clone();
+        EventFrame::new(AgentEvent::envelope_only(
+            envelope.with_journal_cursor("j/1"),
+        ))
+    };
+    publish(&bus, [durable(start("a")), durable(end("a"))]);
+    let filter = EventFilter::default().compile().unwrap();
+    let frame = bus.subscribe_filtered(filter, None).unwrap().next();
+    let cursor = frame.unwrap().cursor;
+    let first = connect(server.address, "/events", &[]);
+    let id = first.messages().frames().next().unwrap().id.unwrap();
+    assert_eq!(cursor.to_string(), format!("{id}@j%2F1"));
+    // A host's page may begin where the host's own stream was.
+    let begin = connect(
+        server.address,
+        "/events",
+        &[("Last-Event-ID", &cursor.to_string())],
+    );
+    assert_eq!(begin.messages().frames().next().unwrap().sequence(), 2);
+    let all = bus.subscribe_all(None).unwrap().next().unwrap().cursor;
+    let other = connect(
+        server.address,
+        "/events",
+        &[("Last-Event-ID", &all.to_string())],
+    );
+    assert_eq!(other.status, 409);
+}
+
+#[test]
 fn parameters_select_and_any_value_of_one_will_do() {
     let bus = bus(1_000);
     let server = Server::start(open(&bus).into_router());

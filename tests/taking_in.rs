@@ -320,6 +320,7 @@ fn drops_are_exact_and_a_loss_of_a_narrow_scope_spoils_it() {
     );
 }
 
+#[cfg(feature = "serde")]
 #[test]
 fn json_shows_whether_a_count_is_exact() {
     let bus = bus(1, 64);

@@ -1,5 +1,7 @@
 //! The terminal view: what is on it at two sizes, and the terminal after it.
 
+mod common;
+mod example;
 #[path = "../examples/replay/player.rs"]
 #[allow(dead_code, reason = "as in the example")]
 mod player;
@@ -114,30 +116,48 @@ fn a_wide_screen_has_the_past_as_well() {
     );
 }
 
+/// What a terminal gets that shows a screen of its own: a program's output from here on is drawn, and
+/// nothing that cargo or a shell said before.
+const OWN_SCREEN: &str = "\x1b[?1049h";
+
+/// A word of the view. Drawn text has no spaces to look for: what is blank already is passed over.
+const DRAWN: &str = "framebus";
+
+/// Whether the view was drawn.
+fn is_drawn(said: &str) -> bool {
+    said.split_once(OWN_SCREEN)
+        .is_some_and(|(_, screen)| screen.contains(DRAWN))
+}
+
+/// A command for a POSIX shell.
+fn shell(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let quoted = words.map(|word| {
+        let word = word.to_str().expect("UTF-8");
+        format!("'{}'", word.replace('\'', r"'\''"))
+    });
+    quoted.collect::<Vec<_>>().join(" ")
+}
+
 /// Runs the view in a terminal of its own, typing `keys`; what the terminal got, and after that
 /// its settings. `None`, and a cry, where there is no `script` of Linux to make one.
-fn in_a_terminal(arguments: &str, keys: &[u8]) -> Option<String> {
-    let cargo = env!("CARGO");
+fn in_a_terminal(arguments: &[&str], keys: &[u8]) -> Option<String> {
     // Built before: what it says then is not a part of this.
-    let built = Command::new(cargo)
-        .args(["build", "--quiet", "--example", "top"])
-        .status();
+    let built = example::cargo("build", "top").status();
     assert!(built.unwrap().success());
-    let top = format!("{cargo} run --quiet --example top -- {arguments}");
+    let mut top = example::cargo("run", "top");
+    let top = shell(top.arg("--").args(arguments));
     let command = format!("stty rows 24 cols 80; {top}; stty -a");
     let script = Command::new("script")
         .args(["--quiet", "--flush", "--command", &command, "/dev/null"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("SHELL", "/bin/sh")
         .env("TERM", "xterm-256color")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn();
     let Some(mut script) = script.ok().filter(|_| cfg!(target_os = "linux")) else {
-        let mut stderr = std::io::stderr();
-        let _ = stderr.write_all(
-            b"\n!!!! NOT RUN: the view in a terminal, there is no Linux `script` here !!!!\n\n",
-        );
+        common::not_run("the view in a terminal, there is no Linux `script` here");
         return None;
     };
     let mut keyboard = script.stdin.take().unwrap();
@@ -147,7 +167,7 @@ fn in_a_terminal(arguments: &str, keys: &[u8]) -> Option<String> {
     while let Ok(count @ 1..) = screen.read(&mut bytes) {
         said.extend(&bytes[..count]);
         // Before the view is there, a Ctrl-C would not be for it.
-        if !typed && String::from_utf8_lossy(&said).contains("framebus") {
+        if !typed && is_drawn(&String::from_utf8_lossy(&said)) {
             keyboard.write_all(keys).unwrap();
             typed = true;
         }
@@ -163,7 +183,7 @@ fn is_as_it_was(said: &str) {
             .unwrap_or_else(|| panic!("{sequence:?}: {said}"))
     };
     assert!(
-        last("\x1b[?1049l") > last("\x1b[?1049h"),
+        last("\x1b[?1049l") > last(OWN_SCREEN),
         "the other screen: {said}"
     );
     assert!(last("\x1b[?25h") > last("\x1b[?25l"), "no cursor: {said}");
@@ -178,17 +198,17 @@ fn is_as_it_was(said: &str) {
 
 #[test]
 fn the_terminal_is_as_it_was_after_the_end_a_key_and_a_panic() {
-    let ways: [(&str, &[u8], &str); 4] = [
-        ("--seconds 0.3", b"", ""),
-        ("", b"q", ""),
-        ("", b"\x03", ""),
-        ("--seconds 0.3 --panic", b"", "asked to"),
+    let ways: [(&[&str], &[u8], &str); 4] = [
+        (&["--seconds", "0.3"], b"", ""),
+        (&[], b"q", ""),
+        (&[], b"\x03", ""),
+        (&["--seconds", "0.3", "--panic"], b"", "asked to"),
     ];
     for (arguments, keys, word) in ways {
         let Some(said) = in_a_terminal(arguments, keys) else {
             return;
         };
-        assert!(said.contains("framebus"), "{said}");
+        assert!(is_drawn(&said), "{said}");
         assert!(said.contains(word), "{said}");
         is_as_it_was(&said);
     }

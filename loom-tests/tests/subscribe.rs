@@ -178,3 +178,42 @@ fn a_drop_beside_a_publisher() {
         rest((next, got), published - from);
     });
 }
+
+/// Proves: a subscription that goes with the last row of its block leaves no read behind that a publisher does not
+/// come after, and its neighbours' pins are seen all along. Guards against: a block unlinked without
+/// release, a scan that ends at it.
+#[test]
+fn a_block_of_rows_goes_beside_a_publisher() {
+    check(usize::from(deep()), || {
+        let ring = tiny(2, 1);
+        // A block has two rows in a model: the third and the fourth have one of their own.
+        let mut subscriptions: Vec<_> = (0..3).map(|_| everything(&ring)).collect();
+        let (mut leaving, mut staying) =
+            (subscriptions.pop().unwrap(), subscriptions.pop().unwrap());
+        assert_eq!(publish(&ring, FRAME, 0..1), 1);
+        let second = publisher(&ring, FRAME, 1..4);
+        let third = thread::spawn(move || {
+            Got::default().poll(&mut leaving);
+            drop(leaving);
+            let mut got = Got::default();
+            got.poll(&mut staying);
+            (staying, got)
+        });
+        let published = 1 + second.join().unwrap();
+        rest(third.join().unwrap(), published);
+    });
+}
+
+/// Proves: the pins of a row in a block that was just linked are seen. Guards against: a scan that misses it.
+#[test]
+fn a_new_block_of_rows_beside_a_publisher() {
+    check(1, || {
+        let ring = tiny(2, 1);
+        let _others = [(); 2].map(|()| everything(&ring));
+        let second = publisher(&ring, FRAME, 0..4);
+        let third = subscriber(&ring, Start::Oldest);
+        let published = second.join().unwrap();
+        let (position, subscription, got) = third.join().unwrap();
+        rest((subscription, got), published - position);
+    });
+}

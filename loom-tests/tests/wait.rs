@@ -7,8 +7,8 @@ use framebus::ring::{
 };
 use loom::thread::{self, JoinHandle};
 use loom_tests::{FRAME, Got, TERMINAL, check, counted, everything, tiny};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Wake, Waker};
 
 type Boxes = Ring<Box<u64>>;
@@ -138,6 +138,85 @@ fn a_seat_changes_hands_beside_a_publish() {
         publish(&ring, FRAME, 7);
         let (_subscription, got) = reader.join().unwrap();
         assert!(got.has(7) || bell.rung() == 1, "asleep for ever: {got:?}");
+    });
+}
+
+/// Proves: a seat that leaves a room is freed when no publisher can stand at it, and its neighbours are found:
+/// one that slept all along is woken. Guards against: a seat freed under a walker, a list that ends early.
+fn seats_that_leave(leave: [bool; 3]) {
+    check(2, move || {
+        let ring = tiny(2, 1);
+        let bells = [(); 3].map(|()| Arc::new(Bell::default()));
+        let mut subscriptions = [(); 3].map(|()| shard(&ring, None));
+        for (subscription, bell) in subscriptions.iter_mut().zip(&bells) {
+            let waker = Waker::from(bell.clone());
+            subscription.lie_down(Some(7), &waker).unwrap();
+        }
+        let (leaving, staying): (Vec<_>, Vec<_>) = subscriptions
+            .into_iter()
+            .zip(leave)
+            .partition(|(_, leaves)| *leaves);
+        let leaver = thread::spawn(move || drop(leaving));
+        ring.wake(FRAME, [7, 7]);
+        leaver.join().unwrap();
+        for (bell, leaves) in bells.iter().zip(leave) {
+            assert!(bell.rung() == 1 || leaves && bell.rung() == 0);
+        }
+        drop(staying);
+    });
+}
+
+#[test]
+fn a_seat_leaves_beside_a_publish() {
+    seats_that_leave([false, true, false]);
+}
+
+/// The first is unlinked and waits for the publisher, the other one comes after.
+#[test]
+fn two_seats_leave_beside_a_publish() {
+    seats_that_leave([true, false, true]);
+}
+
+/// Does something once when it is woken.
+struct Then(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+
+impl Wake for Then {
+    fn wake(self: Arc<Self>) {
+        let then = self.0.lock().unwrap().take();
+        if let Some(then) = then {
+            then();
+        }
+    }
+}
+
+/// Proves: a waker may drop other sleepers in the middle of the walk, and who walks beside that, counted in the other
+/// counter, stands at nothing that is freed. Guards against: a seat freed with those that left before it.
+#[test]
+fn two_seats_leave_beside_two_publishers() {
+    check(2, || {
+        let ring = tiny(2, 1);
+        let mut others = [(); 2].map(|()| shard(&ring, None));
+        for other in &mut others {
+            other.lie_down(Some(8), Waker::noop()).unwrap();
+        }
+        let [first, second] = others;
+        let mut sleeper = shard(&ring, None);
+        let walker = Arc::new(Mutex::new(None));
+        let then = {
+            let (ring, walker) = (ring.clone(), walker.clone());
+            move || {
+                drop(first);
+                let walk = thread::spawn(move || ring.wake(FRAME, [9, 9]));
+                *walker.lock().unwrap() = Some(walk);
+            }
+        };
+        let waker = Waker::from(Arc::new(Then(Mutex::new(Some(Box::new(then))))));
+        sleeper.lie_down(Some(7), &waker).unwrap();
+        ring.wake(FRAME, [7, 7]);
+        drop(second);
+        let walk = walker.lock().unwrap().take();
+        walk.unwrap().join().unwrap();
+        drop(sleeper);
     });
 }
 

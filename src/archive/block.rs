@@ -90,6 +90,19 @@ fn unwritable(error: postcard::Error) -> AgentError {
     )
 }
 
+fn check_size(bytes: usize) -> Result<(), AgentError> {
+    if bytes <= FRAME_BYTES {
+        return Ok(());
+    }
+    Err(AgentError::new(
+        AgentErrorKind::InvalidValue,
+        format!(
+            "the frame takes {bytes} bytes, at most {FRAME_BYTES} are possible; store its content \
+             elsewhere and refer to it"
+        ),
+    ))
+}
+
 /// A frame that goes into a block.
 pub(super) struct Entry<'a> {
     pub(super) epoch: BusEpoch,
@@ -174,17 +187,16 @@ impl BlockWriter {
             details: envelope.details.as_deref().map(Details::of),
             payload: Payload::of(entry.event, self.keeps),
         };
+        // The content alone may be too much to be copied.
+        if let Payload::Content { bytes, .. } = &record.payload {
+            check_size(bytes.len())?;
+        }
         self.scratch.clear();
         let scratch = std::mem::take(&mut self.scratch);
         self.scratch = postcard::to_extend(&record, scratch).map_err(unwritable)?;
-        if self.scratch.len() > FRAME_BYTES {
-            let message = format!(
-                "the frame takes {} bytes, at most {FRAME_BYTES} are possible; store its content \
-                 elsewhere and refer to it",
-                self.scratch.len()
-            );
+        if let Err(error) = check_size(self.scratch.len()) {
             self.scratch = Vec::new();
-            return Err(AgentError::new(AgentErrorKind::InvalidValue, message));
+            return Err(error);
         }
         self.add(entry, run, agent);
         Ok(())
@@ -282,9 +294,9 @@ impl BlockReader {
     /// A reader of these bytes, of which `head` tells.
     pub(super) fn new(bytes: Vec<u8>, head: BlockHead) -> Result<Self, AgentError> {
         let Some((&FORM, rest)) = bytes.split_first() else {
+            let form = bytes.first().map_or("nothing".to_owned(), u8::to_string);
             return Err(damaged(format!(
-                "a block begins with {:?}, not with the form {FORM}",
-                bytes.first()
+                "a block begins with {form}, not with the form {FORM}"
             )));
         };
         let (header, records) = postcard::take_from_bytes::<Header<'_>>(rest).map_err(broken)?;

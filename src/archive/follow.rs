@@ -8,11 +8,13 @@
 use super::block::{Block, BlockWriter, Entry};
 use super::error::Stored;
 use super::store::{LostRange, lock};
+use super::worker::Worker;
 use super::{Archive, Shared};
 use crate::bus::{AgentEventBus, AgentEventStream, BatchItem, InMemoryAgentEventBus};
 use crate::event::{
     AgentError, AgentErrorKind, BusEpoch, EventCursor, EventStreamScope, SubscriptionOptions,
 };
+use crate::foreign::contained;
 use futures_core::Stream;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
@@ -20,7 +22,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, JoinHandle, Thread};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 /// How long it waits before it tries again to write what the disk refused.
@@ -49,18 +51,24 @@ impl Default for FollowOptions {
 
 /// What an [`Archiver`] did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use = "it alone says what was lost, and why it ended"]
 #[non_exhaustive]
 pub struct FollowReport {
     /// Frames that it archived.
     pub frames: u64,
     /// Frames that it lost: each is in a gap that the archive has on record.
     pub lost: u64,
-    /// Why it ended before the bus did, if not by [`stop`](Archiver::stop); else the last trouble
-    /// that the disk made, which is over.
+    /// Why it ended before the bus did, if not by [`stop`](Archiver::stop), or why it could not be
+    /// waited for; else the last trouble that the disk or a host's code made, which is over.
     pub error: Option<AgentError>,
 }
 
-/// Archives all of a bus in the background, until the bus is closed or it is stopped.
+/// Archives all of a bus in the background, until the bus is closed or it is stopped. Dropping it stops
+/// it.
+///
+/// Wakers that it wakes run on its thread. There, [`finish`](Self::finish), [`stop`](Self::stop) and
+/// drops wait for nothing: what was read is archived all the same, soon after. So it is in a forked
+/// child, which has no archiver; the parent's goes on. Their reports say so.
 ///
 /// ```
 /// use framebus::{archive::*, *};
@@ -80,7 +88,8 @@ pub struct FollowReport {
 #[derive(Debug)]
 pub struct Archiver {
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<FollowReport>>,
+    /// Until it is waited for.
+    worker: Option<Worker<FollowReport>>,
 }
 
 impl Archiver {
@@ -98,6 +107,13 @@ impl Archiver {
         let shared = archive.shared.clone();
         shared.writer()?;
         let epoch = bus.epoch();
+        // Before it is asked how far the archive is: an archiver that ends now may still add to it.
+        if !shared.progress.begin(epoch)? {
+            return Err(AgentError::contract_violation(
+                "an archiver follows this bus into this archive already; keep that one",
+            ));
+        }
+        let following = Following { shared, epoch };
         let last = archive.last_sequence(epoch)?;
         let cursor = (last > 0).then_some(EventCursor {
             scope: EventStreamScope::All,
@@ -106,33 +122,21 @@ impl Archiver {
             journal_cursor: None,
         });
         let stream = bus.subscribe_all_with_options(cursor, SubscriptionOptions::complete())?;
-        if !shared.progress.begin(epoch, last) {
-            return Err(AgentError::contract_violation(
-                "an archiver follows this bus into this archive already; keep that one",
-            ));
-        }
+        following.shared.progress.reached(epoch, last);
         let stop = Arc::new(AtomicBool::new(false));
         let follower = Follower {
-            blocks: shared.block_writer(),
+            blocks: following.shared.block_writer(),
             gaps: Vec::new(),
             report: FollowReport::default(),
             stop: stop.clone(),
-            following: Following { shared, epoch },
             options,
             stream,
+            following,
         };
-        let thread = thread::Builder::new()
-            .name("framebus-archiver".to_owned())
-            .spawn(move || follower.run())
-            .map_err(|error| {
-                AgentError::new(
-                    AgentErrorKind::ArchiveUnavailable,
-                    format!("the archiver's thread could not be started: {error}"),
-                )
-            })?;
+        let worker = Worker::start("framebus-archiver", move || follower.run())?;
         Ok(Archiver {
             stop,
-            thread: Some(thread),
+            worker: Some(worker),
         })
     }
 
@@ -151,27 +155,27 @@ impl Archiver {
     fn halt(&self) {
         // Release: PAIR: the follower's look at it. All before the stop is visible to it.
         self.stop.store(true, Ordering::Release);
-        if let Some(thread) = &self.thread {
-            thread.thread().unpark();
+        if let Some(worker) = &self.worker {
+            worker.unpark();
         }
     }
 
     fn join(&mut self) -> FollowReport {
-        let report = self.thread.take().map(JoinHandle::join);
-        report.and_then(Result::ok).unwrap_or_else(|| FollowReport {
-            error: Some(AgentError::contract_violation(
-                "the archiver's thread panicked; that is a defect of this library",
-            )),
-            ..FollowReport::default()
+        let joined = self.worker.take().map(Worker::join);
+        joined.map_or_else(FollowReport::default, |joined| {
+            joined.unwrap_or_else(|error| FollowReport {
+                error: Some(error),
+                ..FollowReport::default()
+            })
         })
     }
 }
 
 impl Drop for Archiver {
     fn drop(&mut self) {
-        if self.thread.is_some() {
+        if self.worker.is_some() {
             self.halt();
-            self.join();
+            let _ = self.join();
         }
     }
 }
@@ -185,6 +189,22 @@ struct Following {
 impl Drop for Following {
     fn drop(&mut self) {
         self.shared.progress.left(self.epoch);
+    }
+}
+
+/// How long the archiver's thread sleeps between two steps.
+enum Pause {
+    AtMost(Duration),
+    UntilWoken,
+}
+
+impl Pause {
+    fn take(self) {
+        match self {
+            Pause::AtMost(Duration::ZERO) => {}
+            Pause::AtMost(most) => thread::park_timeout(most),
+            Pause::UntilWoken => thread::park(),
+        }
     }
 }
 
@@ -210,33 +230,49 @@ struct Follower {
 impl Follower {
     fn run(mut self) -> FollowReport {
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
-        let mut context = Context::from_waker(&waker);
         loop {
-            let count = self.gather();
-            if let Err(error) = self.write() {
-                self.report.error = Some(error);
-                return self.report;
-            }
-            if self.is_stopped() {
-                return self.report;
-            }
-            if count >= self.options.group.get() {
-                continue;
-            }
-            if count > 0 {
-                thread::park_timeout(self.options.linger);
-                continue;
-            }
-            match Pin::new(&mut self.stream.as_stream()).poll_next(&mut context) {
-                Poll::Ready(Some(frame)) => {
-                    self.gaps
-                        .extend(frame.overflow.as_deref().map(LostRange::of));
-                    self.take(&Entry::published(frame.event.view()));
-                    thread::park_timeout(self.options.linger);
+            let mut flow = None;
+            contained(|| flow = Some(self.step(&waker)));
+            match flow {
+                Some(ControlFlow::Continue(pause)) => pause.take(),
+                Some(ControlFlow::Break(())) => return self.report,
+                None => {
+                    self.report.error = Some(AgentError::contract_violation(
+                        "code of the host panicked on the archiver's thread, which goes on; see \
+                         what the panic said",
+                    ));
+                    thread::park_timeout(RETRY);
                 }
-                Poll::Ready(None) => return self.report,
-                Poll::Pending => thread::park(),
             }
+        }
+    }
+
+    /// Archives what is there, and says how long to pause then.
+    fn step(&mut self, waker: &Waker) -> ControlFlow<(), Pause> {
+        let count = self.gather();
+        if let Err(error) = self.write() {
+            self.report.error = Some(error);
+            return ControlFlow::Break(());
+        }
+        if self.is_stopped() {
+            return ControlFlow::Break(());
+        }
+        let linger = Pause::AtMost(self.options.linger);
+        if count >= self.options.group.get() {
+            return ControlFlow::Continue(Pause::AtMost(Duration::ZERO));
+        }
+        if count > 0 {
+            return ControlFlow::Continue(linger);
+        }
+        match Pin::new(&mut self.stream.as_stream()).poll_next(&mut Context::from_waker(waker)) {
+            Poll::Ready(Some(frame)) => {
+                self.gaps
+                    .extend(frame.overflow.as_deref().map(LostRange::of));
+                self.take(&Entry::published(frame.event.view()));
+                ControlFlow::Continue(linger)
+            }
+            Poll::Ready(None) => ControlFlow::Break(()),
+            Poll::Pending => ControlFlow::Continue(Pause::UntilWoken),
         }
     }
 

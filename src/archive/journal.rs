@@ -4,35 +4,28 @@
 //! the frames, appends them in one transaction, publishes them, and only then answers. While the disk
 //! works, the next group gathers; so one `fsync` serves all who publish meanwhile.
 //!
-//! Why the numbers in the archive are those on the bus: nobody but the committer publishes on the bus
-//! within, which takes numbers one by one, in the order of the calls; so what it appends under the
-//! numbers behind the bus's last one gets these when it is published next. If the rings refuse a frame
-//! that is durable already (readers asleep in their batches hold a whole lane), the committer *owes*
-//! it: nothing else is numbered until it is out.
+//! What it does with a group is in `journal/commit.rs`.
 
-use super::block::{BlockWriter, Entry};
+mod commit;
+
+use self::commit::{Job, Journal, Reply};
+use super::Archive;
+use super::error::Stored;
+use super::process::Local;
 use super::store::lock;
-use super::{Archive, journal_cursor};
-use crate::bus::{
-    AgentEventBus, AgentEventStream, BusBuilder, EventArchive, InMemoryAgentEventBus,
-};
+use super::worker::{self, Worker};
+use crate::bus::{AgentEventBus, AgentEventStream, BusBuilder, InMemoryAgentEventBus};
 use crate::event::{
-    AgentError, AgentErrorKind, AgentId, ArchiveCursor, CompiledEventFilter, EventCursor,
-    EventDeliverySemantics, EventFilter, EventFrame, JournalCursor, RunId, SubscriptionOptions,
+    AgentError, AgentErrorKind, AgentId, CompiledEventFilter, EventCursor, EventFrame, RunId,
+    SubscriptionOptions,
 };
 use crate::ring::RingStats;
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
-use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
-
-/// How often frames that the rings refused are tried again before their publishers are told.
-const TRIES: u32 = 1_000;
-
-/// How long the committer waits before it tries again unasked.
-const RETRY: Duration = Duration::from_millis(5);
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, Receiver, SyncSender, TryRecvError, TrySendError};
+use std::time::Duration;
 
 /// How frames are gathered into groups. When a group is safe is the archive's
 /// [`Durability`](super::Durability).
@@ -74,22 +67,34 @@ pub struct Journaled {
     pub positions: Range<u64>,
 }
 
-type Reply = Result<Journaled, AgentError>;
-
 /// The promise of an answer to a [`submit`](JournaledBus::submit). Dropping it takes nothing back.
 #[derive(Debug)]
-pub struct JournalReceipt(Receiver<Reply>);
+#[must_use = "it alone says whether the frames became durable"]
+pub struct JournalReceipt(Local<Receiver<Reply>>);
 
 impl JournalReceipt {
     /// Waits until the frames are durable and published.
     ///
     /// # Errors
-    /// What kept them from being stored: then they went out as
-    /// [`DiagnosticOnly`](EventDeliverySemantics::DiagnosticOnly) frames, and nothing of them is in
-    /// the archive. With [`AgentErrorKind::RingStuck`] they are durable, and are published as soon as
-    /// the rings take them.
-    pub fn wait(self) -> Reply {
-        self.0.recv().unwrap_or_else(|_| Err(ended()))
+    /// - [`AgentErrorKind::NotYetShown`]: they are durable, and are published as soon as the rings take
+    ///   them.
+    /// - [`AgentErrorKind::RingStuck`]: the rings have not taken earlier frames yet, and these were
+    ///   neither stored nor shown. [`AgentErrorKind::SequenceExhausted`], too.
+    /// - [`AgentErrorKind::ContractViolation`] in a child that was forked since, and in a waker that runs
+    ///   on a thread of an archive, if the answer is not there yet: that thread waits for none.
+    /// - Else what kept them from being stored: then they went out as
+    ///   [`DiagnosticOnly`](crate::EventDeliverySemantics::DiagnosticOnly) frames, and nothing of them is
+    ///   in the archive. On a disk that cannot even note which numbers were shown, nobody saw them.
+    pub fn wait(self) -> Result<Journaled, AgentError> {
+        let answer = self.0.into_inner()?;
+        if worker::may_wait() {
+            return answer.recv().unwrap_or_else(|_| Err(ended()));
+        }
+        match answer.try_recv() {
+            Ok(reply) => reply,
+            Err(TryRecvError::Empty) => Err(worker::must_not_wait()),
+            Err(TryRecvError::Disconnected) => Err(ended()),
+        }
     }
 }
 
@@ -100,13 +105,13 @@ fn ended() -> AgentError {
     )
 }
 
-struct Job {
-    frames: Vec<EventFrame>,
-    reply: mpsc::Sender<Reply>,
-}
-
 /// A bus that appends each frame to an archive before it fans it out. Clones share it; dropping the
 /// last one finishes what was submitted.
+///
+/// The wakers of its streams run on the journal's thread, and that waits for nobody: there, publishing is
+/// a [`ContractViolation`](AgentErrorKind::ContractViolation) and [`submit`](Self::submit) does not wait
+/// for room; the last drop returns at once, and what was submitted is finished soon after. In a forked
+/// child there is no such thread: publishing is a `ContractViolation`, and drops do nothing.
 ///
 /// A published frame is [`JournalBacked`](EventDeliverySemantics::JournalBacked) and bears its place in
 /// the journal, which [`Archive::locate`] turns into a position. Subscribing is the live bus's; with
@@ -137,12 +142,36 @@ pub struct JournaledBus {
     committer: Arc<Committer>,
 }
 
-/// The way to the committer's thread, which ends with it.
+/// The way to the journal's thread, which ends with it.
 #[derive(Debug)]
 struct Committer {
     archive: Archive,
-    jobs: Option<SyncSender<Job>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    /// Until it is dropped.
+    jobs: Option<Local<SyncSender<Job>>>,
+    worker: Option<Worker<()>>,
+}
+
+/// That a bus of this process has the archive as its journal.
+#[derive(Debug)]
+struct Journaling(Archive);
+
+impl Journaling {
+    fn begin(archive: &Archive) -> Stored<Self> {
+        // Acquire: PAIR: the store in `drop`. All that the earlier journal appended is seen.
+        if archive.shared.journaling.swap(true, Ordering::Acquire) {
+            return Err(AgentError::contract_violation(
+                "the archive is the journal of another bus of this process; clone that bus",
+            ));
+        }
+        Ok(Journaling(archive.clone()))
+    }
+}
+
+impl Drop for Journaling {
+    fn drop(&mut self) {
+        // Release: PAIR: the swap in `begin`.
+        self.0.shared.journaling.store(false, Ordering::Release);
+    }
 }
 
 impl JournaledBus {
@@ -159,44 +188,24 @@ impl JournaledBus {
         options: JournalOptions,
     ) -> Result<Self, AgentError> {
         let shared = &archive.shared;
+        let writer = shared.writer()?;
+        // Before the last number is read: a journal that ends now may still append.
+        let journaling = Journaling::begin(&archive)?;
         let most = bus.batch_limit();
         let epoch = shared.journal_epoch;
-        let last = archive
-            .last_sequence(epoch)?
-            .max(lock(shared.writer()?).shown());
+        let last = archive.last_sequence(epoch)?.max(lock(writer).shown());
         let bus = bus.reopen(epoch, last).build()?;
-        if std::mem::replace(&mut *lock(&shared.journaling), true) {
-            return Err(AgentError::contract_violation(
-                "the archive is the journal of another bus of this process; clone that bus",
-            ));
-        }
-        let repair = options.repair.then(|| Arc::new(archive.clone()));
+        let journal = Journal::new(journaling, bus.clone(), options, most);
         let (jobs, waiting) = mpsc::sync_channel(options.waiting.get());
-        let journal = Journal {
-            archive: archive.clone(),
-            bus: bus.clone(),
-            options,
-            most,
-            owed: 0..0,
-        };
+        let worker = Worker::start("framebus-journal", move || journal.run(&waiting))?;
         let committer = Committer {
-            archive,
-            jobs: Some(jobs),
-            thread: Mutex::default(),
+            archive: archive.clone(),
+            jobs: Some(Local::new(jobs)),
+            worker: Some(worker),
         };
-        let thread = thread::Builder::new()
-            .name("framebus-journal".to_owned())
-            .spawn(move || journal.run(&waiting))
-            .map_err(|error| {
-                AgentError::new(
-                    AgentErrorKind::ArchiveUnavailable,
-                    format!("the journal's thread could not be started: {error}"),
-                )
-            })?;
-        *lock(&committer.thread) = Some(thread);
         Ok(JournaledBus {
             bus,
-            repair,
+            repair: options.repair.then(|| Arc::new(archive)),
             committer: Arc::new(committer),
         })
     }
@@ -219,15 +228,13 @@ impl JournaledBus {
         let (reply, receipt) = mpsc::channel();
         let job = Job {
             frames: frames.into_iter().collect(),
-            reply,
+            reply: reply.clone(),
         };
-        if let Some(jobs) = &self.committer.jobs
-            && let Err(unsent) = jobs.send(job)
-        {
+        if let Err(error) = self.committer.send(job) {
             // Nobody takes it in: the receipt is the only one who can be told.
-            let _ = unsent.0.reply.send(Err(ended()));
+            let _ = reply.send(Err(error));
         }
-        JournalReceipt(receipt)
+        JournalReceipt(Local::new(receipt))
     }
 
     fn repaired(
@@ -248,207 +255,37 @@ impl JournaledBus {
         &self,
         frames: impl IntoIterator<Item = EventFrame>,
     ) -> Result<Journaled, AgentError> {
-        self.submit(frames).wait()
+        match worker::may_wait() {
+            true => self.submit(frames).wait(),
+            false => Err(worker::must_not_wait()),
+        }
+    }
+}
+
+impl Committer {
+    fn send(&self, job: Job) -> Stored<()> {
+        let Some(jobs) = &self.jobs else {
+            return Err(ended());
+        };
+        let jobs = jobs.get()?;
+        if worker::may_wait() {
+            return jobs.send(job).map_err(|_| ended());
+        }
+        jobs.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => worker::must_not_wait(),
+            TrySendError::Disconnected(_) => ended(),
+        })
     }
 }
 
 impl Drop for Committer {
     fn drop(&mut self) {
         self.jobs = None;
-        if let Some(thread) = lock(&self.thread).take() {
-            // A panic of the committer was told to all who waited for it.
-            let _ = thread.join();
-        }
-        *lock(&self.archive.shared.journaling) = false;
-    }
-}
-
-/// What the committer's thread has.
-struct Journal {
-    archive: Archive,
-    bus: InMemoryAgentEventBus,
-    options: JournalOptions,
-    /// The most frames that the rings take at once.
-    most: usize,
-    /// The positions of frames that are durable and not published yet.
-    owed: Range<u64>,
-}
-
-impl Journal {
-    fn run(mut self, waiting: &Receiver<Job>) {
-        loop {
-            let first = match self.owed.is_empty() {
-                true => waiting.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                false => waiting.recv_timeout(RETRY),
-            };
-            match first {
-                Ok(first) => self.commit(gather(waiting, first, &self.options)),
-                // What still can't be published is in the archive.
-                Err(RecvTimeoutError::Timeout) => drop(self.pay()),
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
+        if let Some(worker) = self.worker.take() {
+            // If it can't be waited for, it ends by itself. A panic was told to all who waited.
+            let _ = worker.join();
         }
     }
-
-    fn commit(&mut self, mut jobs: Vec<Job>) {
-        if let Err(error) = self.pay() {
-            jobs.into_iter()
-                .for_each(|job| answer(&job.reply, Err(error.clone())));
-            return;
-        }
-        let blocks = loop {
-            match self.encode(&jobs) {
-                Ok(blocks) => break blocks,
-                Err((at, error)) => {
-                    let job = jobs.remove(at);
-                    self.diagnose(job, error);
-                }
-            }
-        };
-        let sequence = self.bus.last_sequence() + 1;
-        match self.archive.shared.append(blocks, &[]) {
-            Ok(positions) => self.fan_out(jobs, sequence, positions),
-            Err(error) => {
-                for job in jobs {
-                    self.diagnose(job, error.clone());
-                }
-            }
-        }
-    }
-
-    /// The frames of all jobs in blocks, or the first job that can't be stored.
-    fn encode(&self, jobs: &[Job]) -> Result<BlockWriter, (usize, AgentError)> {
-        let mut blocks = self.archive.shared.block_writer();
-        let mut sequences = self.bus.last_sequence() + 1..;
-        for (at, job) in jobs.iter().enumerate() {
-            for (frame, sequence) in job.frames.iter().zip(&mut sequences) {
-                let entry = Entry {
-                    epoch: self.archive.shared.journal_epoch,
-                    sequence,
-                    semantics: EventDeliverySemantics::JournalBacked,
-                    journal_here: true,
-                    event: frame.event.view(),
-                };
-                blocks.push(&entry).map_err(|error| (at, error))?;
-            }
-        }
-        Ok(blocks)
-    }
-
-    /// Publishes what was appended at these positions, and answers.
-    fn fan_out(&mut self, jobs: Vec<Job>, mut sequence: u64, positions: Range<u64>) {
-        let mut position = positions.start;
-        self.owed = positions.clone();
-        let mut replies = Vec::with_capacity(jobs.len());
-        let mut going = true;
-        for job in jobs {
-            let count = job.frames.len() as u64;
-            let places = (position..).map(|position| self.archive.shared.at(position));
-            let mut frames = job.frames.into_iter().zip(places).map(journal_backed);
-            while going {
-                let chunk: Vec<_> = frames.by_ref().take(self.most).collect();
-                let size = chunk.len() as u64;
-                if size == 0 {
-                    break;
-                }
-                going = self.bus.publish_all(chunk).is_ok();
-                self.owed.start += if going { size } else { 0 };
-            }
-            let journaled = Journaled {
-                sequences: sequence..sequence + count,
-                positions: position..position + count,
-            };
-            (sequence, position) = (sequence + count, position + count);
-            replies.push((job.reply, journaled));
-        }
-        let mut paid = self.pay();
-        for _ in 0..TRIES {
-            if paid.is_ok() {
-                break;
-            }
-            thread::yield_now();
-            paid = self.pay();
-        }
-        for (reply, journaled) in replies {
-            let seen = journaled.positions.end <= self.owed.start || self.owed.is_empty();
-            answer(
-                &reply,
-                if seen {
-                    Ok(journaled)
-                } else {
-                    paid.clone().map(|()| journaled)
-                },
-            );
-        }
-    }
-
-    /// Publishes what is owed, read back from the archive.
-    fn pay(&mut self) -> Result<(), AgentError> {
-        if self.owed.is_empty() {
-            return Ok(());
-        }
-        let cursor = self.archive.shared.at(self.owed.start - 1);
-        let all = EventFilter::default().compile()?;
-        let frames = self.archive.replay_filtered_from_cursor(all, cursor)?;
-        for frame in frames.take((self.owed.end - self.owed.start) as usize) {
-            let place = self.archive.shared.at(self.owed.start);
-            self.bus.publish(journal_backed((frame, place)))?;
-            self.owed.start += 1;
-        }
-        Ok(())
-    }
-
-    /// Fans out frames that could not be stored, and answers.
-    fn diagnose(&self, job: Job, error: AgentError) {
-        let last = self.bus.last_sequence() + job.frames.len() as u64;
-        if let Ok(writer) = self.archive.shared.writer() {
-            // On a disk that takes not even this, a later process may give the numbers again.
-            let _ = lock(writer).note_shown(last);
-        }
-        for frame in job.frames {
-            let event = frame.event.with_envelope(|envelope| {
-                envelope.delivery_semantics = EventDeliverySemantics::DiagnosticOnly;
-                envelope.journal_cursor = None;
-            });
-            // The publisher is told of the first error; that nobody saw the frame adds nothing.
-            let _ = self.bus.publish(EventFrame::new(event));
-        }
-        answer(&job.reply, Err(error));
-    }
-}
-
-/// All that waits, up to a group.
-fn gather(waiting: &Receiver<Job>, first: Job, options: &JournalOptions) -> Vec<Job> {
-    let until = Instant::now().checked_add(options.linger);
-    let mut count = first.frames.len();
-    let mut jobs = vec![first];
-    while count < options.group.get() {
-        let left = until.map_or(Duration::MAX, |until| {
-            until.saturating_duration_since(Instant::now())
-        });
-        let next = match left.is_zero() {
-            true => waiting.try_recv().ok(),
-            false => waiting.recv_timeout(left).ok(),
-        };
-        let Some(job) = next else { break };
-        count += job.frames.len();
-        jobs.push(job);
-    }
-    jobs
-}
-
-fn answer(reply: &mpsc::Sender<Reply>, answer: Reply) {
-    // Nobody need wait for it.
-    let _ = reply.send(answer);
-}
-
-/// A frame that is durable at this place.
-fn journal_backed((frame, place): (EventFrame, ArchiveCursor)) -> EventFrame {
-    let cursor: JournalCursor = journal_cursor(&place);
-    EventFrame::new(frame.event.with_envelope(|envelope| {
-        envelope.delivery_semantics = EventDeliverySemantics::JournalBacked;
-        envelope.journal_cursor = Some(cursor);
-    }))
 }
 
 impl AgentEventBus for JournaledBus {
@@ -456,7 +293,7 @@ impl AgentEventBus for JournaledBus {
     /// many of one thread use [`publish_all`](JournaledBus::publish_all) or
     /// [`submit`](JournaledBus::submit).
     fn publish(&self, frame: EventFrame) -> Result<(), AgentError> {
-        self.submit([frame]).wait().map(drop)
+        self.publish_all([frame]).map(drop)
     }
 
     fn subscribe_all_with_options(

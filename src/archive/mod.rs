@@ -37,6 +37,9 @@
 //!   references are kept.
 //! - **Readers** hold up neither the writer nor each other, and may be other processes
 //!   ([`Archive::open_for_reading`]). One process writes.
+//! - **Forks**: an archive belongs to the process that opened it. In a child that was forked since,
+//!   everything of it answers [`ContractViolation`](crate::AgentErrorKind::ContractViolation), drops do
+//!   nothing, and no archive can be opened; a child that executes a program is free of it.
 //!
 //! # The files
 //! `frames.sqlite` with its log beside it, and `lock`. Copy the folder while nobody writes, or with
@@ -48,12 +51,14 @@ mod error;
 mod follow;
 mod journal;
 mod keep;
+mod process;
 mod record;
 mod repair;
 mod replay;
 mod runs;
 mod schema;
 mod store;
+mod worker;
 
 pub use self::follow::{Archiver, FollowOptions, FollowReport};
 pub use self::journal::{JournalOptions, JournalReceipt, Journaled, JournaledBus};
@@ -62,6 +67,7 @@ pub use self::runs::ArchivedRun;
 
 use self::block::{BlockWriter, Entry};
 use self::error::{Doing, Stored};
+use self::process::Local;
 use self::repair::Progress;
 use self::replay::Replay;
 use self::store::{LostRange, Store, Writer, extent, identity, lock};
@@ -73,6 +79,7 @@ use crate::event::{
 use rusqlite::OptionalExtension;
 use std::ops::{Range, RangeInclusive};
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 /// When what was appended is safe.
@@ -138,10 +145,10 @@ struct Shared {
     journal_epoch: BusEpoch,
     content_up_to: PrivacyClass,
     /// Whether a bus of this process has it as its journal.
-    journaling: Mutex<bool>,
+    journaling: AtomicBool,
     progress: Progress,
     /// Nobody, where it was opened for reading.
-    writer: Option<Mutex<Writer>>,
+    writer: Option<Local<Mutex<Writer>>>,
 }
 
 impl Archive {
@@ -181,9 +188,9 @@ impl Archive {
                 id,
                 journal_epoch,
                 content_up_to: keeps.min(PrivacyClass::Sensitive),
-                journaling: Mutex::default(),
+                journaling: AtomicBool::new(false),
                 progress: Progress::default(),
-                writer: writer.map(Mutex::new),
+                writer: writer.map(|writer| Local::new(Mutex::new(writer))),
             }),
         })
     }
@@ -325,7 +332,8 @@ impl Archive {
                 AgentError::new(
                     AgentErrorKind::ArchiveCursor,
                     format!(
-                        "{cursor:?} is no place in the journal of archive {}; use one that its bus gave",
+                        "{:?} is no place in the journal of archive {}; use one that its bus gave",
+                        cursor.as_str(),
                         self.shared.id
                     ),
                 )
@@ -349,12 +357,13 @@ impl Shared {
     }
 
     fn writer(&self) -> Stored<&Mutex<Writer>> {
-        self.writer.as_ref().ok_or_else(|| {
+        let writer = self.writer.as_ref().ok_or_else(|| {
             AgentError::new(
                 AgentErrorKind::ArchiveReadOnly,
                 "the archive was opened for reading; open it for writing",
             )
-        })
+        })?;
+        writer.get()
     }
 }
 

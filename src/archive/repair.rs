@@ -1,38 +1,82 @@
 //! Where numbers of a bus are, which of them are missing, and what followers may still bring.
 
 use super::error::{Doing, Stored};
+use super::process::Local;
 use super::store::{Place, extent, lock};
 use super::{Archive, Shared};
 use crate::bus::RepairArchive;
 use crate::event::{AgentError, ArchiveCursor, BusEpoch};
+use crate::foreign::contained;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ops::Range;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, Weak};
 use std::task::Waker;
 
 /// How far the followers of this process have come, and who waits for them.
-#[derive(Debug, Default)]
-pub(super) struct Progress(Mutex<Following>);
+#[derive(Debug)]
+pub(super) struct Progress(Local<Mutex<Following>>);
 
 #[derive(Debug, Default)]
 struct Following {
     /// For each bus that is followed, the number up to which all is archived or told as lost.
     settled: HashMap<BusEpoch, u64>,
-    wakers: Vec<Waker>,
+    waiting: Waiting,
+}
+
+/// The wakers of those who wait, each held by its owner: one that is gone is not woken.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// By the waker's address, which stays its own while its weak pointer is here.
+    wakers: HashMap<usize, Weak<Waker>>,
+    /// At so many, those that are gone are taken out.
+    full: usize,
+}
+
+impl Waiting {
+    /// The fewest wakers among which it is worth looking for those that are gone.
+    const FEW: usize = 16;
+
+    /// Adds a waker once, however often it comes. O(1) amortised; holds at most twice as many as were
+    /// alive at once, and [`FEW`](Self::FEW).
+    fn add(&mut self, waker: &Arc<Waker>) {
+        if self.wakers.len() >= self.full {
+            self.wakers.retain(|_, waker| waker.strong_count() > 0);
+            self.full = Self::FEW.max(2 * self.wakers.len());
+        }
+        let address = Arc::as_ptr(waker).addr();
+        self.wakers.insert(address, Arc::downgrade(waker));
+    }
+
+    /// Wakes all. They may do anything: no lock may be held.
+    fn wake(self) {
+        for waker in self.wakers.into_values() {
+            if let Some(waker) = waker.upgrade() {
+                contained(|| waker.wake_by_ref());
+                contained(|| drop(waker));
+            }
+        }
+    }
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Progress(Local::new(Mutex::default()))
+    }
 }
 
 impl Progress {
-    /// Says that a follower begins behind this number; whether it is the only one of its bus.
-    pub(super) fn begin(&self, epoch: BusEpoch, number: u64) -> bool {
-        match lock(&self.0).settled.entry(epoch) {
+    /// Says that a follower begins; whether it is the only one of its bus. Nothing is settled until it
+    /// says what.
+    pub(super) fn begin(&self, epoch: BusEpoch) -> Stored<bool> {
+        Ok(match lock(self.0.get()?).settled.entry(epoch) {
             Entry::Occupied(_) => false,
             Entry::Vacant(vacant) => {
-                vacant.insert(number);
+                vacant.insert(0);
                 true
             }
-        }
+        })
     }
 
     /// Says how far a follower has come.
@@ -50,21 +94,24 @@ impl Progress {
     }
 
     fn change(&self, change: impl FnOnce(&mut Following)) {
-        let mut following = lock(&self.0);
+        let Ok(following) = self.0.get() else { return };
+        let mut following = lock(following);
         change(&mut following);
-        let wakers = std::mem::take(&mut following.wakers);
+        let waiting = std::mem::take(&mut following.waiting);
         drop(following);
-        wakers.into_iter().for_each(Waker::wake);
+        waiting.wake();
     }
 
-    fn is_settled(&self, epoch: BusEpoch, number: u64, waker: Option<&Waker>) -> bool {
-        let mut following = lock(&self.0);
+    /// In a forked child there are no followers: all is settled.
+    fn is_settled(&self, epoch: BusEpoch, number: u64, waker: Option<&Arc<Waker>>) -> bool {
+        let Ok(following) = self.0.get() else {
+            return true;
+        };
+        let mut following = lock(following);
         let reached = following.settled.get(&epoch);
         let settled = reached.is_none_or(|&reached| reached >= number);
         if let Some(waker) = waker.filter(|_| !settled) {
-            // One entry for each that waits, however often it asks.
-            following.wakers.retain(|known| !known.will_wake(waker));
-            following.wakers.push(waker.clone());
+            following.waiting.add(waker);
         }
         settled
     }
@@ -134,7 +181,44 @@ impl RepairArchive for Archive {
 
     /// What a journal has is settled before it is published; a bus that an
     /// [`Archiver`](super::Archiver) of this process follows is settled as far as that has come.
-    fn is_settled(&self, epoch: BusEpoch, number: u64, waker: Option<&Waker>) -> bool {
+    fn is_settled(&self, epoch: BusEpoch, number: u64, waker: Option<&Arc<Waker>>) -> bool {
         self.shared.progress.is_settled(epoch, number, waker)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BUS: BusEpoch = BusEpoch::from_bits(7);
+
+    fn waker() -> Arc<Waker> {
+        Arc::new(Waker::noop().clone())
+    }
+
+    fn waiting(progress: &Progress) -> usize {
+        lock(progress.0.get().unwrap()).waiting.wakers.len()
+    }
+
+    #[test]
+    fn those_that_wait_and_are_gone_leave_nothing() {
+        let progress = Progress::default();
+        assert!(progress.begin(BUS).unwrap() && !progress.begin(BUS).unwrap());
+        let staying: Vec<_> = (0..100).map(|_| waker()).collect();
+        for _ in 0..100 {
+            for staying in &staying {
+                assert!(!progress.is_settled(BUS, 1, Some(staying)));
+                assert!(!progress.is_settled(BUS, 1, Some(&waker())));
+            }
+        }
+        assert!((100..=200).contains(&waiting(&progress)));
+        drop(staying);
+        for _ in 0..1_000 {
+            assert!(!progress.is_settled(BUS, 1, Some(&waker())));
+        }
+        assert!(waiting(&progress) <= Waiting::FEW);
+        progress.reached(BUS, 1);
+        assert!(progress.is_settled(BUS, 1, Some(&waker())));
+        assert_eq!(waiting(&progress), 0);
     }
 }

@@ -16,12 +16,15 @@
 
 use super::block::{Block, BlockHead};
 use super::error::{Doing, Stored, damaged};
+use super::process::{Local, Opened};
 use super::schema::{FILE, VERSION, migrate, version};
 use crate::event::{
     AgentError, AgentErrorKind, ArchiveId, BusEpoch, EventOverflowNotice, KindSet, Timestamp,
 };
 use fs4::fs_std::FileExt;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, params};
+use rusqlite::{
+    Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params,
+};
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
@@ -162,6 +165,7 @@ pub(super) struct Writer {
     pub(super) db: Connection,
     /// Holds the highest number that was shown on the journal's bus without being stored.
     lock: Lock,
+    _opened: Opened,
 }
 
 impl Writer {
@@ -321,16 +325,36 @@ pub(super) struct Store {
     folder: PathBuf,
     /// Nothing can be written in the folder, and nobody else does: the file is all there is.
     immutable: bool,
-    idle: Mutex<Vec<Connection>>,
+    idle: Local<Idle>,
+}
+
+/// Connections that no reader has just now.
+#[derive(Debug)]
+struct Idle {
+    connections: Mutex<Vec<Connection>>,
+    _opened: Opened,
 }
 
 /// Connections that are kept open for the next reader.
 const MOST_IDLE: usize = 4;
 
 impl Store {
+    fn new(folder: &Path) -> Stored<Self> {
+        let idle = Idle {
+            connections: Mutex::default(),
+            _opened: Opened::begin()?,
+        };
+        Ok(Store {
+            folder: folder.to_owned(),
+            immutable: false,
+            idle: Local::new(idle),
+        })
+    }
+
     /// Opens a folder for writing, making it if it is not there.
     pub(super) fn open(folder: &Path, every_group: bool) -> Stored<(Self, Writer)> {
         let doing = format!("opening the archive {}", folder.display());
+        let opened = Opened::begin()?;
         fs::create_dir_all(folder).doing(&doing)?;
         let lock = File::options()
             .create(true)
@@ -349,6 +373,9 @@ impl Store {
         refuse_stump(folder, &doing)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         let mut db = connect(&folder.join(FILE), flags).doing(&doing)?;
+        // A transaction that begins by reading cannot wait for another program's lock when it
+        // comes to write: the timeout holds for those that ask for the lock first.
+        db.set_transaction_behavior(TransactionBehavior::Immediate);
         db.execute_batch(&format!(
             "PRAGMA page_size = {PAGE}; PRAGMA auto_vacuum = INCREMENTAL;"
         ))
@@ -360,12 +387,12 @@ impl Store {
              PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 67108864;"
         ))
         .doing(&doing)?;
-        let store = Store {
-            folder: folder.to_owned(),
-            immutable: false,
-            idle: Mutex::default(),
+        let store = Store::new(folder)?;
+        let mut writer = Writer {
+            db,
+            lock,
+            _opened: opened,
         };
-        let mut writer = Writer { db, lock };
         if writer.shown() == 0 {
             writer.note_shown(0).doing(&doing)?;
         }
@@ -377,11 +404,7 @@ impl Store {
         let doing = format!("opening the archive {}", folder.display());
         fs::metadata(folder.join(FILE)).doing(&doing)?;
         refuse_stump(folder, &doing)?;
-        let mut store = Store {
-            folder: folder.to_owned(),
-            immutable: false,
-            idle: Mutex::default(),
-        };
+        let mut store = Store::new(folder)?;
         let tried = store.read(|db| version(db, &doing));
         let log = fs::metadata(folder.join(format!("{FILE}-wal")));
         let version = match tried {
@@ -404,7 +427,8 @@ impl Store {
 
     /// Reads with a connection of its own.
     pub(super) fn read<T>(&self, read: impl FnOnce(&Connection) -> Stored<T>) -> Stored<T> {
-        let idle = lock(&self.idle).pop();
+        let connections = &self.idle.get()?.connections;
+        let idle = lock(connections).pop();
         let db = match idle {
             Some(db) => db,
             None => {
@@ -421,7 +445,7 @@ impl Store {
             }
         };
         let result = read(&db);
-        let mut idle = lock(&self.idle);
+        let mut idle = lock(connections);
         if result.is_ok() && idle.len() < MOST_IDLE {
             idle.push(db);
         }

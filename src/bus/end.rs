@@ -1,6 +1,7 @@
 //! Why a stream gives nothing: for good, or for now.
 
 use crate::event::{AgentError, EventCursor, EventOverflowNotice};
+use std::fmt;
 
 /// How a stream ended: nothing comes any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,12 +22,29 @@ pub enum StreamEnd {
     },
 }
 
+impl fmt::Display for StreamEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StreamEnd::BusClosed => f.write_str("the bus is closed"),
+            StreamEnd::ListEnded => f.write_str("its frames are used up"),
+            StreamEnd::SourceFailed(error) => write!(f, "its source can't be read: {error}"),
+            StreamEnd::Failed {
+                resume_from,
+                notice,
+            } => write!(
+                f,
+                "its policy FailSubscriber ended it: {notice}; resume from the cursor {resume_from}"
+            ),
+        }
+    }
+}
+
 /// Why [`AgentEventStream::recv`](super::AgentEventStream::recv) gave no frame.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecvError {
     /// The stream ended.
-    #[error("the stream ended: {0:?}")]
+    #[error("the stream ended: {0}")]
     Ended(StreamEnd),
     /// No frame came in time.
     #[error("no frame came in time")]

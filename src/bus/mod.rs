@@ -1,8 +1,8 @@
 //! The bus: what a runtime publishes to and subscribers read from.
 //!
 //! It ties the vocabulary, the ring and the policies together: `memory.rs` routes frames into the
-//! ring and opens subscriptions, `scope.rs` knows where a frame goes and who reads it, `stream.rs` is
-//! what a reader holds and `stream/live.rs` reads a subscription through its policy, `batch.rs` and
+//! ring and opens subscriptions, `builder.rs` has its settings, `scope.rs` knows where a frame goes and
+//! who reads it, `stream.rs` is what a reader holds and `stream/live.rs` reads a subscription through its policy, `batch.rs` and
 //! `end.rs` have what it gives, `stats.rs` what became of it, `trace.rs` says so, `park.rs` puts a
 //! thread to sleep until there is something, `archive.rs` is the bus's memory of what it forgot:
 //! `stream/repair.rs` fills a stream's gaps from it, `source.rs` is how a stream reads it.
@@ -10,6 +10,7 @@
 
 mod archive;
 mod batch;
+mod builder;
 mod end;
 mod memory;
 mod park;
@@ -21,8 +22,9 @@ mod trace;
 
 pub use archive::{EventArchive, InMemoryEventArchive, RepairArchive};
 pub use batch::{BatchItem, FrameRef};
+pub use builder::BusBuilder;
 pub use end::{RecvError, StreamEnd};
-pub use memory::{BusBuilder, InMemoryAgentEventBus, WeakEventBus};
+pub use memory::{InMemoryAgentEventBus, WeakEventBus};
 pub use source::FrameSource;
 pub use stats::{DropCounts, StreamStats};
 pub use stream::{AgentEventStream, FrameStream};

@@ -17,13 +17,22 @@ impl Wake for Unpark {
     }
 }
 
-thread_local! {
-    static WAKER: Waker = Waker::from(Arc::new(Unpark(thread::current())));
+/// A waker of the calling thread.
+fn own_waker() -> Waker {
+    Waker::from(Arc::new(Unpark(thread::current())))
 }
 
-/// Lends the waker of the calling thread.
-pub(super) fn with_waker<R>(f: impl FnOnce(&Waker) -> R) -> R {
-    WAKER.with(f)
+thread_local! {
+    static WAKER: Waker = own_waker();
+}
+
+/// Lends the waker of the calling thread. While the thread ends and its own is destroyed already, a
+/// destructor of another thread-local value may still read a stream: it gets one made for the call.
+pub(super) fn with_waker<R>(mut f: impl FnMut(&Waker) -> R) -> R {
+    match WAKER.try_with(&mut f) {
+        Ok(result) => result,
+        Err(_) => f(&own_waker()),
+    }
 }
 
 /// Sleeps until the thread's waker is woken, or the deadline; perhaps less. Whether the deadline

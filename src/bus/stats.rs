@@ -1,6 +1,9 @@
 //! What became of a subscription, as numbers.
 
 use crate::event::{EventEnvelope, EventOverflowReason};
+#[cfg(feature = "serde")]
+use std::collections::HashMap;
+use std::fmt;
 
 /// What became of a subscription so far; see
 /// [`AgentEventStream::stats`](super::AgentEventStream::stats). A clone of a stream begins with the
@@ -21,6 +24,8 @@ use crate::event::{EventEnvelope, EventOverflowReason};
 /// # Ok::<(), AgentError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 #[non_exhaustive]
 pub struct StreamStats {
     /// Every frame of its scope numbered up to this one was given or told as lost. It moves with what the
@@ -61,6 +66,20 @@ impl Counts {
 
 /// How many frames were lost, by reason. A notice that stands for several gaps names one reason;
 /// here each frame counts under its own.
+///
+/// As text it is the sum, and in brackets what it is made of; in JSON, a count under each reason's name.
+///
+/// ```
+/// # use framebus::{DropCounts, EventOverflowReason};
+/// let mut counts = [0; EventOverflowReason::ALL.len()];
+/// assert_eq!(DropCounts::from(counts).to_string(), "0");
+/// counts[EventOverflowReason::SubscriberLagged as usize] = 30;
+/// counts[EventOverflowReason::PolicyDroppedProgress as usize] = 7;
+/// assert_eq!(
+///     DropCounts::from(counts).to_string(),
+///     "37 (subscriber_lagged 30, policy_dropped_progress 7)"
+/// );
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DropCounts([u64; EventOverflowReason::ALL.len()]);
 
@@ -81,5 +100,37 @@ impl DropCounts {
 impl From<[u64; EventOverflowReason::ALL.len()]> for DropCounts {
     fn from(counts: [u64; EventOverflowReason::ALL.len()]) -> Self {
         DropCounts(counts)
+    }
+}
+
+impl fmt::Display for DropCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.total())?;
+        let lost = EventOverflowReason::ALL.map(|reason| (reason, self.of(reason)));
+        let mut before = " (";
+        for (reason, count) in lost.into_iter().filter(|(_, count)| *count > 0) {
+            write!(f, "{before}{} {count}", reason.as_str())?;
+            before = ", ";
+        }
+        f.write_str(if before == ", " { ")" } else { "" })
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for DropCounts {
+    /// A map from each reason to its count.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let counts = EventOverflowReason::ALL.map(|reason| (reason, self.of(reason)));
+        serializer.collect_map(counts)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for DropCounts {
+    /// A reason that is absent has lost nothing.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let counts = HashMap::<EventOverflowReason, u64>::deserialize(deserializer)?;
+        let of = |reason| counts.get(&reason).copied().unwrap_or(0);
+        Ok(DropCounts(EventOverflowReason::ALL.map(of)))
     }
 }

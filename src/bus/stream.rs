@@ -36,6 +36,7 @@ const LOOKS: u32 = 4;
 /// | as a `futures` stream | [`into_stream`](Self::into_stream), [`as_stream`](Self::as_stream) |
 /// | in batches, borrowed, without waiting | [`read_batch`](Self::read_batch) |
 #[derive(Clone, Debug)]
+#[must_use = "a stream gives nothing unless it is read"]
 pub struct AgentEventStream {
     source: Source,
     fairness: task::Fairness,

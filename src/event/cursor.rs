@@ -1,11 +1,17 @@
 //! Positions: in a bus, in an archive, and what a position is for.
 
+mod text;
+
+pub(super) use text::filter_id;
+
+use super::error::AgentError;
 use super::id::{AgentId, ArchiveId, EventFilterId, JournalCursor, RunId};
 use std::fmt;
+use std::str::FromStr;
 
 /// Eight bytes that JSON shows as 16 hexadecimal digits: a number that no reader may round.
 macro_rules! hex_word {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name(u64);
@@ -34,6 +40,19 @@ macro_rules! hex_word {
             }
         }
 
+        impl FromStr for $name {
+            type Err = AgentError;
+
+            /// Reads 16 hexadecimal digits.
+            fn from_str(text: &str) -> Result<Self, AgentError> {
+                let digits = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+                match u64::from_str_radix(text, 16) {
+                    Ok(bits) if digits => Ok($name(bits)),
+                    _ => Err(text::malformed(text, $what, "16 hexadecimal digits")),
+                }
+            }
+        }
+
         #[cfg(feature = "serde")]
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -46,11 +65,7 @@ macro_rules! hex_word {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 use serde::de::Error;
                 let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-                let digits = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-                match u64::from_str_radix(&text, 16) {
-                    Ok(bits) if digits => Ok($name(bits)),
-                    _ => Err(D::Error::custom("expected 16 hexadecimal digits")),
-                }
+                text.parse().map_err(D::Error::custom)
             }
         }
     };
@@ -59,12 +74,12 @@ macro_rules! hex_word {
 hex_word! {
     /// Which bus a sequence number counts in: new for each bus, unless it was reopened from an
     /// archive. 0 for none.
-    BusEpoch
+    BusEpoch, "the epoch of a bus"
 }
 
 hex_word! {
     /// What a filter asks for, as a number: equal for equal criteria in every process.
-    FilterFingerprint
+    FilterFingerprint, "the fingerprint of a filter"
 }
 
 /// What a subscription is for, and so what its cursors resume.
@@ -156,6 +171,25 @@ impl fmt::Display for EventStreamScope {
 }
 
 /// A position in a bus: after the frame with this sequence number, for one scope.
+///
+/// As text it is one word of ASCII that holds all of it, fit for a file, a header or a log:
+/// `EPOCH-SCOPE-SEQUENCE`, with `@JOURNAL` if it has a journal cursor. The scope is `all`, `run:ID`,
+/// `agent:ID` or a filter's fingerprint (`filter:ID:FINGERPRINT` if the filter's name is another than that
+/// fingerprint gives); ids are percent-encoded. The web feed's `id:` is this text without the journal's
+/// part. Reading anything else is an error of the kind
+/// [`InvalidValue`](super::AgentErrorKind::InvalidValue) that names the expected form.
+///
+/// ```
+/// # use framebus::*;
+/// let bus = InMemoryAgentEventBus::default();
+/// bus.publish(AgentEvent::envelope_only(EventEnvelope::new("run-1", "a", EventKind::RunStarted)).into())?;
+/// let mut stream = bus.subscribe_run("run-1".into(), None)?;
+/// let text = stream.next().unwrap().cursor.to_string();
+/// assert!(text.ends_with("-run:run-1-1"));
+/// let cursor: EventCursor = text.parse()?;
+/// assert_eq!(Some(&cursor), stream.cursor());
+/// # Ok::<(), AgentError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct EventCursor {
@@ -174,7 +208,14 @@ pub struct EventCursor {
     pub journal_cursor: Option<JournalCursor>,
 }
 
-/// A position in an archive: after the frame at `position`.
+/// A position in an archive: after the frame at `position`. In text, `ARCHIVE:POSITION`.
+///
+/// ```
+/// # use framebus::ArchiveCursor;
+/// let cursor: ArchiveCursor = "archive-1:17".parse()?;
+/// assert_eq!((cursor.archive_id.as_str(), cursor.position), ("archive-1", 17));
+/// # Ok::<(), framebus::AgentError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ArchiveCursor {

@@ -53,6 +53,7 @@ pub enum PrivacyClass {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[allow(missing_docs, reason = "the names say it")]
+#[non_exhaustive]
 pub enum EntityKind {
     Run,
     Turn,
@@ -84,6 +85,7 @@ pub struct EntityRef {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[allow(missing_docs, reason = "the names say it")]
+#[non_exhaustive]
 pub enum EndpointKind {
     Runtime,
     Host,
@@ -164,6 +166,7 @@ pub struct EnvelopeDetails {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(try_from = "wire::Wire", into = "wire::Wire"))]
+#[must_use = "`with_...` returns the envelope that is changed"]
 pub struct EventEnvelope {
     /// The event's number in its bus, from 1; 0 before it is published. Publishing sets it.
     pub event_seq: u64,

@@ -5,7 +5,7 @@
 //! the hash that they bear, then compared exactly, however many are listed; what stands in an
 //! envelope's details is looked at last and only if a field asks for it.
 
-use super::cursor::{EventStreamScope, FilterFingerprint};
+use super::cursor::{EventStreamScope, FilterFingerprint, filter_id};
 use super::envelope::{
     EndpointKind, EntityKind, EventDeliverySemantics, EventEnvelope, PrivacyClass,
 };
@@ -267,7 +267,7 @@ impl CompiledEventFilter {
         Ok(CompiledEventFilter {
             queue: criteria.queue,
             payload_access: criteria.payload_access,
-            filter_id: EventFilterId::new(format!("flt-{fingerprint}")),
+            filter_id: filter_id(fingerprint),
             fingerprint,
             kinds,
             runs: Wanted::new(&criteria.run_ids),

@@ -1,386 +1,28 @@
-//! Events and frames: what is published, what is delivered, and how it is shared.
-//!
-//! A published event is sealed once and shared by all who get it. A [`SharedEvent`] is a reference
-//! to it together with a right of access: the payload is reachable only through methods that look
-//! at that right, and no method widens it.
+//! Frames: what a subscription delivers, and its text for a log.
 
-use super::cursor::{ArchiveCursor, BusEpoch, EventCursor, EventStreamScope};
-use super::envelope::{EntityRef, EventEnvelope, PrivacyClass};
+use super::cursor::{ArchiveCursor, EventCursor, EventStreamScope};
+use super::id::{AgentId, RunId};
+use super::kind::EventKind;
 use super::overflow::EventOverflowNotice;
-use super::payload::{EventPayload, PayloadAccessMode, PayloadContent};
-use std::fmt;
-use std::ops::Deref;
-use triomphe::{Arc, UniqueArc};
-
-/// An event, owned: what a runtime makes.
-///
-/// ```
-/// # use framebus::{AgentEvent, EventEnvelope, EventKind};
-/// let envelope = EventEnvelope::new("run-1", "planner", EventKind::ToolFailed);
-/// let event = AgentEvent::with_redacted_summary(envelope, "the tool timed out");
-/// assert_eq!(event.redacted_summary(), Some("the tool timed out"));
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct AgentEvent {
-    /// What is known without the payload.
-    pub envelope: EventEnvelope,
-    /// The payload.
-    #[cfg_attr(feature = "serde", serde(default))]
-    pub payload: EventPayload,
-}
-
-impl AgentEvent {
-    /// An event without a payload.
-    pub fn envelope_only(envelope: EventEnvelope) -> Self {
-        AgentEvent {
-            envelope,
-            payload: EventPayload::EnvelopeOnly,
-        }
-    }
-
-    /// An event with a text that is fit for any reader.
-    pub fn with_redacted_summary(envelope: EventEnvelope, text: impl Into<String>) -> Self {
-        let text = text.into().into_boxed_str();
-        let payload = EventPayload::RedactedSummary {
-            text,
-            references: Box::default(),
-        };
-        AgentEvent { envelope, payload }
-    }
-
-    /// An event with content.
-    pub fn with_content(
-        envelope: EventEnvelope,
-        media_type: impl Into<String>,
-        bytes: impl Into<std::sync::Arc<[u8]>>,
-    ) -> Self {
-        let content = PayloadContent {
-            media_type: media_type.into().into_boxed_str(),
-            bytes: bytes.into(),
-            summary: None,
-            references: Box::default(),
-        };
-        AgentEvent {
-            envelope,
-            payload: EventPayload::Content(Box::new(content)),
-        }
-    }
-
-    /// The redacted summary.
-    pub fn redacted_summary(&self) -> Option<&str> {
-        self.payload.redacted_summary()
-    }
-}
-
-/// What everybody may read of a shared event.
-#[derive(Debug)]
-pub struct EventHead {
-    /// The envelope.
-    pub envelope: EventEnvelope,
-}
-
-/// A published event: what the bus keeps and subscribers share.
-#[derive(Debug)]
-pub(crate) struct SealedEvent {
-    head: EventHead,
-    payload: EventPayload,
-    archive_cursor: Option<ArchiveCursor>,
-}
-
-impl SealedEvent {
-    pub(crate) fn envelope(&self) -> &EventEnvelope {
-        &self.head.envelope
-    }
-
-    pub(crate) fn archive_cursor(&self) -> Option<&ArchiveCursor> {
-        self.archive_cursor.as_ref()
-    }
-
-    /// Gives the event its place in a bus.
-    #[inline]
-    pub(crate) fn seal(&mut self, sequence: u64, epoch: BusEpoch) {
-        let envelope = &mut self.head.envelope;
-        envelope.event_seq = sequence;
-        envelope.bus_epoch = epoch;
-        envelope.event_family = envelope.event_kind.family();
-    }
-
-    /// The same event with its payload replaced by a text.
-    pub(crate) fn summarised(&self, text: String) -> Self {
-        let AgentEvent { envelope, payload } =
-            AgentEvent::with_redacted_summary(self.head.envelope.clone(), text);
-        SealedEvent {
-            head: EventHead { envelope },
-            payload,
-            archive_cursor: self.archive_cursor.clone(),
-        }
-    }
-}
-
-/// An event that is shared, with a right of access to its payload.
-///
-/// `event.envelope` reads through. The payload has no field and no method that would not look at
-/// the right of access:
-///
-/// ```compile_fail,E0609
-/// # use framebus::*;
-/// # let envelope = EventEnvelope::new("r", "a", EventKind::RunStarted);
-/// let event = SharedEvent::from(AgentEvent::with_redacted_summary(envelope, "secret"));
-/// let payload = &event.restrict(PayloadAccessMode::EnvelopeOnly).payload;
-/// ```
-///
-/// ```
-/// # use framebus::*;
-/// # let envelope = EventEnvelope::new("r", "a", EventKind::RunStarted);
-/// let event = SharedEvent::from(AgentEvent::with_redacted_summary(envelope, "secret"));
-/// let seen = event.restrict(PayloadAccessMode::EnvelopeOnly);
-/// assert_eq!(seen.envelope.run_id.as_str(), "r");
-/// assert_eq!(seen.redacted_summary(), None);
-/// assert_eq!(seen.restrict(PayloadAccessMode::PayloadRefs).redacted_summary(), None);
-/// ```
-#[derive(Clone)]
-pub struct SharedEvent {
-    sealed: Arc<SealedEvent>,
-    access: PayloadAccessMode,
-}
-
-impl SharedEvent {
-    pub(crate) fn new(sealed: Arc<SealedEvent>, access: PayloadAccessMode) -> Self {
-        SharedEvent { sealed, access }
-    }
-
-    pub(crate) fn into_parts(self) -> (Arc<SealedEvent>, PayloadAccessMode) {
-        (self.sealed, self.access)
-    }
-
-    /// What may be seen of the event, borrowed.
-    #[inline]
-    pub fn view(&self) -> EventView<'_> {
-        EventView {
-            sealed: &self.sealed,
-            access: self.access,
-        }
-    }
-
-    /// What may be seen of the payload.
-    pub fn access(&self) -> PayloadAccessMode {
-        self.access
-    }
-
-    /// The same event with at most this right of access. A right is never widened.
-    pub fn restrict(mut self, access: PayloadAccessMode) -> Self {
-        self.access = self.access.min(access);
-        self
-    }
-
-    /// The redacted summary, if there is one and it may be seen.
-    pub fn redacted_summary(&self) -> Option<&str> {
-        self.view().redacted_summary()
-    }
-
-    /// What the payload is about, if that may be seen.
-    pub fn references(&self) -> &[EntityRef] {
-        self.view().references()
-    }
-
-    /// The content, if there is some and it may be seen.
-    pub fn content(&self) -> Option<&PayloadContent> {
-        self.view().content()
-    }
-
-    /// A copy of what may be seen of the payload.
-    pub fn payload(&self) -> EventPayload {
-        if let Some(content) = self.content() {
-            return EventPayload::Content(Box::new(content.clone()));
-        }
-        match (self.redacted_summary(), self.references()) {
-            (None, []) => EventPayload::EnvelopeOnly,
-            (text, references) => EventPayload::RedactedSummary {
-                text: text.unwrap_or_default().into(),
-                references: references.into(),
-            },
-        }
-    }
-
-    /// A copy of what may be seen of the event.
-    pub fn to_event(&self) -> AgentEvent {
-        AgentEvent {
-            envelope: self.envelope.clone(),
-            payload: self.payload(),
-        }
-    }
-
-    /// The event for publishing again: its own allocation if nobody else has it and all of it may
-    /// be seen, else a copy of what may be seen.
-    pub(crate) fn into_unique(
-        self,
-        archive_cursor: Option<ArchiveCursor>,
-    ) -> UniqueArc<SealedEvent> {
-        let all_visible = self.access == PayloadAccessMode::FullPayloadIfPolicyAllows;
-        match Arc::try_unique(self.sealed) {
-            Ok(mut unique) if all_visible => {
-                unique.archive_cursor = archive_cursor;
-                unique
-            }
-            Ok(unique) => {
-                let shared = SharedEvent {
-                    sealed: unique.shareable(),
-                    access: self.access,
-                };
-                shared.copy(archive_cursor)
-            }
-            Err(sealed) => SharedEvent {
-                sealed,
-                access: self.access,
-            }
-            .copy(archive_cursor),
-        }
-    }
-
-    /// The same event with its envelope changed: in its own allocation if nobody else has it.
-    #[cfg(feature = "archive")]
-    pub(crate) fn with_envelope(self, change: impl FnOnce(&mut EventEnvelope)) -> Self {
-        let access = self.access;
-        let mut unique = self.into_unique(None);
-        change(&mut unique.head.envelope);
-        SharedEvent {
-            sealed: unique.shareable(),
-            access,
-        }
-    }
-
-    fn copy(&self, archive_cursor: Option<ArchiveCursor>) -> UniqueArc<SealedEvent> {
-        // A right to see everything covers what it must hide from its holder, too.
-        let payload = match self.access {
-            PayloadAccessMode::FullPayloadIfPolicyAllows => self.sealed.payload.clone(),
-            _ => self.payload(),
-        };
-        let head = EventHead {
-            envelope: self.envelope.clone(),
-        };
-        UniqueArc::new(SealedEvent {
-            head,
-            payload,
-            archive_cursor,
-        })
-    }
-}
-
-/// What may be seen of an event, borrowed: the one place where the right of access is looked at.
-#[derive(Clone, Copy)]
-pub struct EventView<'a> {
-    sealed: &'a SealedEvent,
-    access: PayloadAccessMode,
-}
-
-impl<'a> EventView<'a> {
-    pub(crate) fn new(sealed: &'a SealedEvent, access: PayloadAccessMode) -> Self {
-        EventView { sealed, access }
-    }
-
-    /// The envelope.
-    #[inline]
-    pub fn envelope(self) -> &'a EventEnvelope {
-        &self.sealed.head.envelope
-    }
-
-    /// The redacted summary, if there is one and it may be seen.
-    pub fn redacted_summary(self) -> Option<&'a str> {
-        self.allows(PayloadAccessMode::RedactedSummary)?
-            .redacted_summary()
-    }
-
-    /// What the payload is about, if that may be seen.
-    pub fn references(self) -> &'a [EntityRef] {
-        self.allows(PayloadAccessMode::PayloadRefs)
-            .map_or(&[], EventPayload::references)
-    }
-
-    /// The content, if there is some and it may be seen.
-    pub fn content(self) -> Option<&'a PayloadContent> {
-        let secret = self.envelope().privacy == PrivacyClass::Secret;
-        let payload = self.allows(PayloadAccessMode::FullPayloadIfPolicyAllows)?;
-        payload.content().filter(|_| !secret)
-    }
-
-    fn allows(self, needed: PayloadAccessMode) -> Option<&'a EventPayload> {
-        (self.access >= needed).then_some(&self.sealed.payload)
-    }
-}
-
-impl fmt::Debug for EventView<'_> {
-    /// Shows what may be seen.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EventView")
-            .field("envelope", self.envelope())
-            .field("redacted_summary", &self.redacted_summary())
-            .field("references", &self.references())
-            .field("content", &self.content())
-            .field("access", &self.access)
-            .finish()
-    }
-}
-
-impl Deref for SharedEvent {
-    type Target = EventHead;
-
-    #[inline(always)]
-    fn deref(&self) -> &EventHead {
-        &self.sealed.head
-    }
-}
-
-impl From<AgentEvent> for SharedEvent {
-    fn from(event: AgentEvent) -> Self {
-        let AgentEvent { envelope, payload } = event;
-        let sealed = SealedEvent {
-            head: EventHead { envelope },
-            payload,
-            archive_cursor: None,
-        };
-        SharedEvent {
-            sealed: Arc::new(sealed),
-            access: PayloadAccessMode::default(),
-        }
-    }
-}
-
-impl PartialEq for SharedEvent {
-    /// Compares what may be seen of both.
-    fn eq(&self, other: &Self) -> bool {
-        self.envelope == other.envelope
-            && self.redacted_summary() == other.redacted_summary()
-            && self.references() == other.references()
-            && self.content() == other.content()
-    }
-}
-
-impl Eq for SharedEvent {}
-
-impl fmt::Debug for SharedEvent {
-    /// Shows what may be seen.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.view().fmt(f)
-    }
-}
-
-#[cfg(feature = "serde")]
-impl serde::Serialize for SharedEvent {
-    /// Writes what may be seen.
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.to_event().serialize(serializer)
-    }
-}
-
-#[cfg(feature = "serde")]
-impl<'de> serde::Deserialize<'de> for SharedEvent {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        AgentEvent::deserialize(deserializer).map(SharedEvent::from)
-    }
-}
+use super::shared::SharedEvent;
+use std::fmt::{self, Write};
 
 /// An event with its position, and perhaps with notice of a gap before it.
+///
+/// As text it is one line for a log: sequence, run, kind, the summary if it may be seen, and what was lost
+/// before it.
+///
+/// ```
+/// # use framebus::*;
+/// let bus = InMemoryAgentEventBus::default();
+/// let envelope = EventEnvelope::new("run-1", "planner", EventKind::ToolFailed);
+/// bus.publish(AgentEvent::with_redacted_summary(envelope, "no such file").into())?;
+/// let frame = bus.subscribe_all(None)?.next().unwrap();
+/// assert_eq!((frame.sequence(), frame.run_id().as_str()), (1, "run-1"));
+/// assert!(frame.kind().is_terminal());
+/// assert_eq!(frame.to_string(), "1 run-1 ToolFailed: no such file");
+/// # Ok::<(), AgentError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct EventFrame {
@@ -414,6 +56,26 @@ impl EventFrame {
             overflow: None,
         }
     }
+
+    /// What happened.
+    pub fn kind(&self) -> EventKind {
+        self.event.envelope.event_kind
+    }
+
+    /// The run that it belongs to.
+    pub fn run_id(&self) -> &RunId {
+        &self.event.envelope.run_id
+    }
+
+    /// The agent that it is of.
+    pub fn agent_id(&self) -> &AgentId {
+        &self.event.envelope.agent_id
+    }
+
+    /// Its sequence number in its bus, from 1; 0 before it is published.
+    pub fn sequence(&self) -> u64 {
+        self.event.envelope.event_seq
+    }
 }
 
 impl<E: Into<SharedEvent>> From<E> for EventFrame {
@@ -422,78 +84,64 @@ impl<E: Into<SharedEvent>> From<E> for EventFrame {
     }
 }
 
+impl fmt::Display for EventFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let run_id = OneLine(self.run_id().as_str());
+        write!(f, "{} {run_id} {}", self.sequence(), self.kind())?;
+        if let Some(summary) = self.event.redacted_summary() {
+            write!(f, ": {}", OneLine(summary))?;
+        }
+        match &self.overflow {
+            Some(notice) => write!(f, " [before it: {notice}]"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Text from outside, on one line and in its own direction: what would end the line, turn the rest of it
+/// around or control a terminal is escaped.
+struct OneLine<'a>(&'a str);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match c {
+            '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                write!(f, "{}", c.escape_unicode())
+            }
+            _ if c.is_control() => write!(f, "{}", c.escape_default()),
+            _ => f.write_char(c),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::EventKind;
+    use crate::event::{AgentEvent, EventEnvelope, PayloadAccessMode};
 
-    fn event(privacy: PrivacyClass) -> SharedEvent {
-        let envelope = EventEnvelope::new("r", "a", EventKind::ToolCompleted).with_privacy(privacy);
-        let mut event = AgentEvent::with_content(envelope, "text/plain", *b"all of it");
-        if let EventPayload::Content(content) = &mut event.payload {
-            content.summary = Some("some of it".into());
-            content.references = [(crate::event::EntityKind::ToolCall, "t1").into()].into();
-        }
-        event.into()
+    fn frame(run: &str, summary: &str) -> EventFrame {
+        let envelope = EventEnvelope::new(run, "a", EventKind::ToolFailed);
+        AgentEvent::with_redacted_summary(envelope, summary).into()
     }
 
     #[test]
-    fn each_mode_sees_what_it_may() {
-        let seen = |mode| {
-            let event = event(PrivacyClass::Content).restrict(mode);
-            let text = format!("{event:?}");
-            assert_eq!(
-                text.contains("97, 108, 108"),
-                event.content().is_some(),
-                "{text}"
-            );
-            assert_eq!(
-                text.contains("some of it"),
-                event.redacted_summary().is_some(),
-                "{text}"
-            );
-            let seen = (
-                event.redacted_summary().is_some(),
-                event.references().len(),
-                event.content().is_some(),
-            );
-            let again = event.into_unique(None).shareable();
-            let again = SharedEvent::new(again, PayloadAccessMode::default());
-            assert_eq!(
-                again.content().is_some(),
-                seen.2,
-                "publishing again widens nothing"
-            );
-            seen
-        };
-        assert_eq!(seen(PayloadAccessMode::EnvelopeOnly), (false, 0, false));
-        assert_eq!(seen(PayloadAccessMode::RedactedSummary), (true, 0, false));
-        assert_eq!(seen(PayloadAccessMode::PayloadRefs), (true, 1, false));
+    fn a_frame_is_one_line_whatever_is_in_it() {
+        let frame = frame("r\n2", "Grüße 🦀\r\n\u{1b}[2J\u{202e}\u{2028}.");
         assert_eq!(
-            seen(PayloadAccessMode::FullPayloadIfPolicyAllows),
-            (true, 1, true)
-        );
-        let secret = event(PrivacyClass::Secret);
-        assert_eq!(
-            (secret.content(), secret.redacted_summary()),
-            (None, Some("some of it"))
+            frame.to_string(),
+            r"0 r\n2 ToolFailed: Grüße 🦀\r\n\u{1b}[2J\u{202e}\u{2028}."
         );
     }
 
     #[test]
-    fn sizes() {
-        assert_eq!(size_of::<SharedEvent>(), 16);
+    fn a_line_shows_no_summary_that_may_not_be_seen() {
+        let frame = frame("r", "for some");
+        let event = frame.event.restrict(PayloadAccessMode::EnvelopeOnly);
+        assert_eq!(EventFrame::new(event).to_string(), "0 r ToolFailed");
+    }
+
+    #[test]
+    fn a_frame_is_small() {
         assert!(size_of::<EventFrame>() <= 96, "{}", size_of::<EventFrame>());
-        assert!(
-            size_of::<SealedEvent>() <= 120,
-            "two cache lines with the count"
-        );
-    }
-
-    #[test]
-    fn a_unique_event_is_taken_over() {
-        let event = event(PrivacyClass::Content);
-        let address = &raw const *event.sealed;
-        assert_eq!(&raw const *event.into_unique(None).shareable(), address);
     }
 }

@@ -12,7 +12,7 @@ use std::str::FromStr;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum KindClass {
-    /// Ends something; never lost while there is room for one.
+    /// Ends something; no queue drops it.
     Terminal,
     /// Many in a row, each superseding the last; may be summarised.
     Progress,
@@ -29,6 +29,7 @@ macro_rules! vocabulary {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         #[repr(u8)]
+        #[non_exhaustive]
         pub enum EventFamily {
             $(#[doc = $family_doc] $family,)*
         }
@@ -48,6 +49,7 @@ macro_rules! vocabulary {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         #[repr(u8)]
+        #[non_exhaustive]
         pub enum EventKind {
             $(#[doc = concat!(stringify!($of), ", ", stringify!($class), ".")] $kind,)*
         }
@@ -293,6 +295,7 @@ fn unknown(what: &str, name: &str) -> AgentError {
 /// assert!(ends.contains(EventKind::RunFailed) && !ends.contains(EventKind::RunStarted));
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[must_use]
 pub struct KindSet(u128);
 
 impl KindSet {

@@ -10,6 +10,7 @@ mod id;
 mod kind;
 mod overflow;
 mod payload;
+mod shared;
 mod timestamp;
 mod wanted;
 
@@ -20,7 +21,7 @@ pub use envelope::{
 };
 pub use error::{AgentError, AgentErrorKind};
 pub use filter::{CompiledEventFilter, EventFilter, MAX_FILTER_LIST};
-pub use frame::{AgentEvent, EventFrame, EventHead, EventView, SharedEvent};
+pub use frame::EventFrame;
 pub use id::{
     AgentId, ArchiveId, EntityId, EventFilterId, EventId, EventTag, JournalCursor, MessageId,
     RunId, SessionId, SpanId, TraceId, TurnId,
@@ -31,6 +32,7 @@ pub use overflow::{
     SubscriberQueueConfig, SubscriptionOptions,
 };
 pub use payload::{EventPayload, PayloadAccessMode, PayloadContent};
+pub use shared::{AgentEvent, EventHead, EventView, SharedEvent};
 pub use timestamp::Timestamp;
 
-pub(crate) use frame::SealedEvent;
+pub(crate) use shared::SealedEvent;

@@ -5,7 +5,7 @@
 //! locked instruction, of which each publish has one, waits for all stores before it. But they don't begin in the
 //! same place of their pages: some processors take addresses that agree in the lowest twelve bits for one.
 
-use crate::sync::{AtomicU64, UnsafeCell};
+use crate::sync::{AtomicPtr, AtomicU64, UnsafeCell};
 use std::mem::MaybeUninit;
 
 /// A place for a value, initialised or not.
@@ -101,6 +101,12 @@ mod real {
         unsafe { Array::zeroed(n, 0) }
     }
 
+    /// `n` pointers to nothing.
+    pub(crate) fn pointers<T>(n: usize) -> Array<AtomicPtr<T>> {
+        // SAFETY: that is an atomic null pointer.
+        unsafe { Array::zeroed(n, 0) }
+    }
+
     /// `n` cells that hold nothing, so many lines behind where words would be.
     pub(crate) fn cells<T>(n: usize, lines: usize) -> Array<Cell<T>> {
         // SAFETY: a cell's content need not be initialised.
@@ -140,6 +146,12 @@ mod modelled {
 
     pub(crate) fn words(n: usize) -> Array<AtomicU64> {
         (0..n).map(|_| AtomicU64::new(0)).collect()
+    }
+
+    pub(crate) fn pointers<T>(n: usize) -> Array<AtomicPtr<T>> {
+        (0..n)
+            .map(|_| AtomicPtr::new(std::ptr::null_mut()))
+            .collect()
     }
 
     pub(crate) fn cells<T>(n: usize, _lines: usize) -> Array<Cell<T>> {

@@ -4,7 +4,8 @@
 use super::core::Core;
 use super::lane::{Block, Lane};
 use super::pins::LANES;
-use super::{MAX_SEQUENCE, PublishError, Route, TERMINALS};
+use super::{PublishError, Route, TERMINALS};
+use crate::foreign::contained;
 use smallvec::SmallVec;
 use std::ops::Range;
 
@@ -40,14 +41,17 @@ impl<T> Core<T> {
         let others = &self.lanes[TERMINALS];
         fits(count, lane)?;
         fits(terminal, others)?;
-        let mut replaced = room_for(count);
-        let mut keep = |old| replaced.extend(old);
+        if !self.may_number(count) {
+            return Err(PublishError::Exhausted);
+        }
+        let mut replaced = Replaced::room_for(count);
+        let mut keep = |old| replaced.0.extend(old);
         let mut part = Part::of(others, terminal);
         if terminal > 0 {
-            part.block = others.claim_block(terminal, &self.pins[0])?;
+            part.block = others.claim_block(terminal, self.pins(0))?;
         }
-        let (first, mut block) = lane.claim_counted(count, &self.pins[0])?;
-        let numbers = numbers(first, count)?;
+        let (first, mut block) = lane.claim_counted(count, self.pins(0))?;
+        let numbers = first..first + count;
         if terminal == 0 {
             let mut routes = routes;
             let tag = || routes.next().unwrap_or_default().tag;
@@ -79,21 +83,28 @@ impl<T> Core<T> {
         let mut parts: SmallVec<[Part<'_, T>; LANES]> = parts.collect();
         let mut stretches = Stretches::new();
         let count = self.sort_out(routes.clone(), &mut parts, &mut stretches)?;
-        let mut replaced = room_for(count);
+        if count == 0 {
+            let next = self.next_number();
+            return Ok(next..next);
+        }
+        if !self.may_number(count) {
+            return Err(PublishError::Exhausted);
+        }
+        let mut replaced = Replaced::room_for(count);
         for (at, part) in parts.iter_mut().enumerate() {
             if part.count > 0 {
-                part.block = self.lanes[at].claim_block(part.count, &self.pins[at / LANES])?;
+                part.block = self.lanes[at].claim_block(part.count, self.pins(at))?;
             }
         }
-        let numbers = numbers(self.take_numbers(count), count)?;
-        let mut sequence = numbers.start;
+        let mut sequence = self.take_batch_numbers(count)?;
+        let numbers = sequence..sequence + count;
         for (at, stretch) in stretches {
             let part = &mut parts[at];
             // Frames with smaller numbers are those before it, and what the fence of the lane's first
             // one covers.
             let fence = part.fence(&self.lanes[at]);
             let tag = || routes.next().unwrap_or_default().tag;
-            let keep = |old| replaced.extend(old);
+            let keep = |old| replaced.0.extend(old);
             part.block
                 .fill(stretch, sequence, fence, tag, &mut make, keep);
             sequence += stretch;
@@ -134,27 +145,33 @@ impl<T> Core<T> {
     }
 }
 
-/// Whether a lane takes so many frames of a batch.
+/// Whether a lane may take so many frames of a batch.
 fn fits<T>(count: u64, lane: &Lane<T>) -> Result<(), PublishError> {
     let most = lane.geometry().window() as u64;
-    match count <= most {
-        true => Ok(()),
-        false => Err(PublishError::BatchTooLarge { count, most }),
+    match (count <= most, lane.has_room_for(count)) {
+        (true, true) => Ok(()),
+        (true, false) => Err(PublishError::Exhausted),
+        (false, _) => Err(PublishError::BatchTooLarge { count, most }),
     }
 }
 
-/// The numbers of a batch.
-fn numbers(first: u64, count: u64) -> Result<Range<u64>, PublishError> {
-    match first <= MAX_SEQUENCE && count <= MAX_SEQUENCE - first + 1 {
-        true => Ok(first..first + count),
-        false => Err(PublishError::Exhausted),
+/// The frames that a batch replaced: dropped when all of it is finished, also if it panics.
+struct Replaced<T>(Vec<T>);
+
+impl<T> Replaced<T> {
+    /// Room for so many. Frames that need no dropping are not kept for it.
+    fn room_for(count: u64) -> Self {
+        let dropped = std::mem::needs_drop::<T>();
+        Replaced(Vec::with_capacity(if dropped { count as usize } else { 0 }))
     }
 }
 
-/// Room for what a batch replaces. Frames that need no dropping are not kept for it.
-fn room_for<T>(count: u64) -> Vec<T> {
-    let dropped = std::mem::needs_drop::<T>();
-    Vec::with_capacity(if dropped { count as usize } else { 0 })
+impl<T> Drop for Replaced<T> {
+    fn drop(&mut self) {
+        for frame in self.0.drain(..) {
+            contained(|| drop(frame));
+        }
+    }
 }
 
 /// Lanes, and how many neighbours of a batch go there.
@@ -184,7 +201,7 @@ impl<'a, T> Part<'a, T> {
             if self.block.contiguous_end() == Some(tail) {
                 0
             } else {
-                tail.min(lane.geometry().end())
+                tail
             }
         })
     }

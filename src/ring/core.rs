@@ -6,16 +6,17 @@
 use super::cursor::Cursor;
 use super::geometry::Geometry;
 use super::lane::{ClaimError, Lane};
-use super::pins::{LANES, PinRow, PinTable};
+use super::pins::{LANES, OwnPins, PinTable, Pins};
+use super::registry::Registry;
 use super::wait::{Place, Waiters};
-use super::{FRAMES, RingConfig, Route, SubscribeError};
-use crate::sync::{AtomicU64, Ordering, processors};
+use super::{FRAMES, MAX_SEQUENCE, RingConfig, Route, SubscribeError};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, processors};
 use crossbeam_utils::CachePadded;
 
 /// See the module. Lane `l` of shard `s` is `lanes[s * LANES + l]`.
 pub(crate) struct Core<T> {
     pub(crate) lanes: Box<[Lane<T>]>,
-    pub(crate) pins: Box<[PinTable]>,
+    pins: Arc<Pins>,
     /// Those who wait for frames.
     pub(crate) waiters: Waiters,
     /// The number that the next frame will bear, unless a lane counts.
@@ -24,7 +25,12 @@ pub(crate) struct Core<T> {
     counting: bool,
     /// The number that the first frame bore.
     pub(crate) first: u64,
+    /// Whether the last number was taken from the counter.
+    used_up: AtomicBool,
 }
+
+/// From here on batches look before they take numbers. No number of threads takes so many at once.
+const NEAR_THE_END: u64 = MAX_SEQUENCE - (1 << 48);
 
 impl<T> Core<T> {
     /// With `counter`, numbers come from a counter also where a lane could count.
@@ -37,7 +43,7 @@ impl<T> Core<T> {
             super::FRAMES => config.frames,
             _ => larger(config.terminals, config.frames),
         };
-        let first = config.after.min(super::MAX_SEQUENCE) + 1;
+        let first = config.after.min(MAX_SEQUENCE) + 1;
         let counting = shards == 1 && !counter;
         let lane = |at| {
             let counts_from = (counting && at == FRAMES).then_some(first);
@@ -45,11 +51,12 @@ impl<T> Core<T> {
         };
         Core {
             lanes: (0..shards * LANES).map(lane).collect(),
-            pins: (0..shards).map(|_| PinTable::new()).collect(),
+            pins: Arc::new(Registry::new(shards, 1)),
             waiters: Waiters::new(shards, config.frames.places() as u64),
             counter: CachePadded::new(AtomicU64::new(first)),
             counting,
             first,
+            used_up: AtomicBool::new(first > MAX_SEQUENCE),
         }
     }
 
@@ -71,8 +78,57 @@ impl<T> Core<T> {
     #[inline(always)]
     pub(crate) fn take_number(&self) -> Result<u64, ClaimError> {
         match self.counting() {
-            Some(lane) => lane.take_number(&self.pins[0]),
-            None => Ok(self.take_numbers(1)),
+            Some(lane) => lane.take_number(self.pins(0)),
+            None => {
+                let number = self.take_numbers(1);
+                if number >= MAX_SEQUENCE {
+                    // Relaxed: who sees it late is refused a little later.
+                    self.used_up.store(true, Ordering::Relaxed);
+                }
+                match number <= MAX_SEQUENCE {
+                    true => Ok(number),
+                    false => Err(ClaimError::Exhausted),
+                }
+            }
+        }
+    }
+
+    /// Takes consecutive numbers for a batch whose places are claimed, in lanes that do not count: all or none.
+    #[inline]
+    pub(crate) fn take_batch_numbers(&self, count: u64) -> Result<u64, ClaimError> {
+        // Relaxed: it only rises.
+        if self.counter.load(Ordering::Relaxed) < NEAR_THE_END {
+            return Ok(self.take_numbers(count));
+        }
+        let after = |first: u64| Some(first + count).filter(|&end| end <= MAX_SEQUENCE + 1);
+        // AcqRel: as in `take_numbers`. Relaxed: nothing was taken.
+        let (new, old) = (Ordering::AcqRel, Ordering::Relaxed);
+        let taken = self.counter.fetch_update(new, old, after);
+        let first = taken.map_err(|_| ClaimError::Exhausted)?;
+        if first + count > MAX_SEQUENCE {
+            // Relaxed: as in `take_number`.
+            self.used_up.store(true, Ordering::Relaxed);
+        }
+        Ok(first)
+    }
+
+    /// Whether so many numbers may be left: if not, they never will be.
+    pub(crate) fn may_number(&self, count: u64) -> bool {
+        match self.counting() {
+            Some(lane) => lane.may_number(count),
+            // Relaxed: whoever takes numbers finds out.
+            None => self.counter.load(Ordering::Relaxed).saturating_add(count) <= MAX_SEQUENCE + 1,
+        }
+    }
+
+    /// Whether no number is left, for a frame whose index is not its number. One that is refused later leaves its
+    /// place, and what was there is gone; so it is asked before.
+    #[inline(always)]
+    pub(crate) fn is_used_up(&self) -> bool {
+        match self.counting() {
+            Some(lane) => !lane.has_room_for(1),
+            // Relaxed: see `take_number`.
+            None => self.used_up.load(Ordering::Relaxed),
         }
     }
 
@@ -83,7 +139,8 @@ impl<T> Core<T> {
         match self.counting() {
             Some(lane) => lane.counted(),
             // Acquire: PAIR: the step in `take_numbers`.
-            None => Some(self.counter.load(Ordering::Acquire)),
+            // Higher numbers were refused.
+            None => Some(self.counter.load(Ordering::Acquire).min(MAX_SEQUENCE + 1)),
         }
     }
 
@@ -115,7 +172,16 @@ impl<T> Core<T> {
     }
 
     pub(crate) fn shards(&self) -> usize {
-        self.pins.len()
+        self.lanes.len() / LANES
+    }
+
+    /// The pins of those who read the shard of a lane with this place among the lanes.
+    #[inline(always)]
+    pub(crate) fn pins(&self, lane: usize) -> PinTable<'_> {
+        PinTable {
+            pins: &self.pins,
+            shard: lane / LANES,
+        }
     }
 
     /// The place among the lanes that a route leads to.
@@ -130,15 +196,9 @@ impl<T> Core<T> {
             }
     }
 
-    /// Whether a shard has had more readers at once than there are processors.
+    /// Whether a shard has more readers than there are processors.
     pub(crate) fn is_crowded(&self, cursor: &Cursor) -> bool {
-        self.pins[cursor.lane / LANES].used() > processors()
-    }
-
-    /// The row of pins of a cursor's subscription in the cursor's shard.
-    #[inline(always)]
-    pub(crate) fn row(&self, cursor: &Cursor) -> &PinRow {
-        self.pins[cursor.lane / LANES].row(cursor.row)
+        self.pins.alive(cursor.lane / LANES) > processors()
     }
 
     /// Begins to fetch what [`wake`](Self::wake) will look at.
@@ -164,53 +224,42 @@ impl<T> Core<T> {
         }
     }
 
-    /// Cursors over the given lanes, lanes of one shard side by side, each at the oldest held.
+    /// Cursors over the given lanes, lanes of one shard side by side, each at the oldest held, and their pins.
     pub(crate) fn cursors(
         &self,
         lanes: impl Iterator<Item = usize>,
-    ) -> Result<Vec<Cursor>, SubscribeError> {
-        self.with_rows(
-            lanes.map(|lane| (lane, self.lanes[lane].oldest())),
-            |(lane, next), row| (lane, Cursor::new(&self.lanes[lane], lane, row, next)),
-        )
+    ) -> Result<(Vec<Cursor>, Vec<OwnPins>), SubscribeError> {
+        let cursors = lanes.map(|at| {
+            let lane = &self.lanes[at];
+            Cursor::new(lane, at, lane.oldest())
+        });
+        self.with_pins(cursors)
     }
 
-    /// Cursors at the same places.
-    pub(crate) fn clone_cursors(&self, cursors: &[Cursor]) -> Result<Vec<Cursor>, SubscribeError> {
-        self.with_rows(
-            cursors.iter().map(|cursor| (cursor.lane, cursor)),
-            |(lane, cursor), row| (lane, cursor.with_row(row)),
-        )
-    }
-
-    /// Makes cursors with a row in each shard that they read, all or none.
-    fn with_rows<C>(
+    /// Cursors at the same places, with pins of their own.
+    pub(crate) fn clone_cursors(
         &self,
-        lanes: impl Iterator<Item = (usize, C)>,
-        make: impl Fn((usize, C), usize) -> (usize, Cursor),
-    ) -> Result<Vec<Cursor>, SubscribeError> {
-        let mut cursors: Vec<Cursor> = Vec::new();
-        for (lane, from) in lanes {
-            let row = match cursors.last() {
-                Some(last) if last.lane / LANES == lane / LANES => last.row,
-                _ => match self.pins[lane / LANES].take() {
-                    Some(row) => row,
-                    None => {
-                        self.give_back(&cursors);
-                        return Err(SubscribeError::TooMany);
-                    }
-                },
-            };
-            cursors.push(make((lane, from), row).1);
-        }
-        Ok(cursors)
+        cursors: &[Cursor],
+    ) -> Result<(Vec<Cursor>, Vec<OwnPins>), SubscribeError> {
+        self.with_pins(cursors.iter().map(Cursor::unpinned))
     }
 
-    /// Gives the rows of cursors that go away back; nothing is pinned there any more.
-    pub(crate) fn give_back(&self, cursors: &[Cursor]) {
-        for shard in cursors.chunk_by(|a, b| a.lane / LANES == b.lane / LANES) {
-            self.pins[shard[0].lane / LANES].give_back(shard[0].row);
+    /// Gives cursors a row of pins in each shard that they read: all or none.
+    fn with_pins(
+        &self,
+        cursors: impl Iterator<Item = Cursor>,
+    ) -> Result<(Vec<Cursor>, Vec<OwnPins>), SubscribeError> {
+        let mut rows = Vec::new();
+        let (mut with_pins, mut shard) = (Vec::new(), None);
+        for mut cursor in cursors {
+            if shard.replace(cursor.lane / LANES) != Some(cursor.lane / LANES) {
+                let row = Registry::take(&self.pins, cursor.lane / LANES, 0);
+                rows.push(row.ok_or(SubscribeError::TooMany)?);
+            }
+            cursor.row = rows.len() - 1;
+            with_pins.push(cursor);
         }
+        Ok((with_pins, rows))
     }
 }
 

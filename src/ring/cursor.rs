@@ -53,7 +53,7 @@ struct Seen {
 pub(crate) struct Cursor {
     /// The lane's place in the ring.
     pub(crate) lane: usize,
-    /// The row of pins of this cursor's subscription in the lane's shard.
+    /// Which of the subscription's rows of pins is that of the lane's shard.
     pub(crate) row: usize,
     /// The lowest index that was not scanned.
     next: u64,
@@ -93,10 +93,10 @@ impl Drop for Run<'_> {
 
 impl Cursor {
     /// A cursor over the lane whose place in the ring is `at`, that starts at index `next`, a chunk's start.
-    pub(crate) fn new<T>(lane: &Lane<T>, at: usize, row: usize, next: u64) -> Self {
+    pub(crate) fn new<T>(lane: &Lane<T>, at: usize, next: u64) -> Self {
         Cursor {
             lane: at,
-            row,
+            row: 0,
             next,
             voids: if lane.counts() && next > 0 {
                 UNKNOWN
@@ -112,10 +112,9 @@ impl Cursor {
         }
     }
 
-    /// A cursor at the same place, with a row of its own.
-    pub(crate) fn with_row(&self, row: usize) -> Self {
+    /// A cursor at the same place that has nothing pinned.
+    pub(crate) fn unpinned(&self) -> Self {
         Cursor {
-            row,
             waiting: self.waiting.clone(),
             unnumbered: self.unnumbered.clone(),
             pinned: 0..0,

@@ -36,6 +36,8 @@ pub struct Geometry {
     chunk_bits: u32,
     /// How many bits of a gate's word are for void places: `chunk`.
     void_bits: u32,
+    /// One above the highest index that is ever given, at a chunk's end.
+    end: u64,
 }
 
 impl Geometry {
@@ -62,6 +64,7 @@ impl Geometry {
                 places_bits: places.trailing_zeros(),
                 chunk_bits: chunk.trailing_zeros(),
                 void_bits: chunk as u32,
+                end: end(places),
             };
             if geometry.window() >= window as usize {
                 return geometry;
@@ -87,6 +90,18 @@ impl Geometry {
             places_bits: places.trailing_zeros(),
             chunk_bits: chunk.trailing_zeros(),
             void_bits: chunk as u32,
+            end: end(places),
+        }
+    }
+
+    /// The same lane with fewer indices, for tests of its end: `index` is the first that is not given, rounded
+    /// down to a chunk's start.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn ending_at(self, index: u64) -> Self {
+        Geometry {
+            end: self.chunk_start(index).min(self.end),
+            ..self
         }
     }
 
@@ -133,7 +148,7 @@ impl Geometry {
 
     /// One above the highest index that is ever given, at a chunk's end.
     pub(crate) fn end(&self) -> u64 {
-        MAX_INDEX.min(MAX_LAPS << self.places_bits)
+        self.end
     }
 
     /// The first index of `index`'s chunk.
@@ -163,6 +178,11 @@ impl Geometry {
     pub(crate) fn gates(&self) -> usize {
         (self.places / self.chunk) as usize
     }
+}
+
+/// The end of a lane with so many places: a power of two, and so a chunk's end.
+fn end(places: u64) -> u64 {
+    MAX_INDEX.min(MAX_LAPS << places.trailing_zeros())
 }
 
 #[cfg(test)]

@@ -83,6 +83,8 @@ struct Bounds {
     voids: AtomicU64,
     /// How many indices were made void.
     voided: AtomicU64,
+    /// No index from here on is ever granted. Only falls, once numbers end before the indices do.
+    end: AtomicU64,
 }
 
 /// What is to be seen at an index.
@@ -124,6 +126,7 @@ impl<T> Lane<T> {
                 limit: AtomicU64::new(geometry.span()),
                 voids: AtomicU64::new(0),
                 voided: AtomicU64::new(0),
+                end: AtomicU64::new(geometry.end()),
             }),
             clear: CachePadded::new(Clear::default()),
             gates: words(geometry.gates()),
@@ -143,13 +146,25 @@ impl<T> Lane<T> {
         &self.geometry
     }
 
-    /// One above the highest claimed index.
+    /// One above the highest claimed index; claims beyond the end are refused, and no part of the lane.
     ///
     /// Relaxed: callers rely on claims that happen before what they acquired earlier (a stamp or
     /// the global sequence), and coherence makes the load see those.
     #[inline(always)]
     pub(crate) fn tail(&self) -> u64 {
-        self.tail.load(Ordering::Relaxed)
+        self.tail.load(Ordering::Relaxed).min(self.end())
+    }
+
+    /// No index from here on is ever granted.
+    #[inline(always)]
+    pub(crate) fn end(&self) -> u64 {
+        // Relaxed: who sees an end that has fallen late takes what is refused for unfinished until then.
+        self.bounds.end.load(Ordering::Relaxed)
+    }
+
+    /// Whether so many more indices may be there. If not, they never will be.
+    pub(crate) fn has_room_for(&self, count: u64) -> bool {
+        count <= self.end() - self.tail()
     }
 
     /// How many indices were made void so far.
@@ -173,7 +188,7 @@ impl<T> Lane<T> {
     #[inline(always)]
     pub(crate) fn claim<'a>(
         &'a self,
-        pins: impl FnOnce() -> &'a PinTable,
+        pins: impl FnOnce() -> PinTable<'a>,
     ) -> Result<(Claim<'a, T>, u64), ClaimError> {
         // Relaxed: where the claim has to be ordered before a number, it is sequenced before that number's
         // release, and nothing else is read off the tail.
@@ -184,7 +199,7 @@ impl<T> Lane<T> {
     #[inline(always)]
     fn claim_as<'a>(
         &'a self,
-        pins: impl FnOnce() -> &'a PinTable,
+        pins: impl FnOnce() -> PinTable<'a>,
         order: Ordering,
     ) -> Result<(Claim<'a, T>, u64), ClaimError> {
         let index = self.tail.fetch_add(1, order);
@@ -200,7 +215,7 @@ impl<T> Lane<T> {
     fn claim_with_care(
         &self,
         mut index: u64,
-        pins: &PinTable,
+        pins: PinTable<'_>,
         order: Ordering,
     ) -> Result<(Claim<'_, T>, u64), ClaimError> {
         let mut more = self.geometry.span();
@@ -208,7 +223,12 @@ impl<T> Lane<T> {
             if self.admit(index, pins)? {
                 let claim = self.own(index);
                 let voids = self.voids_below_own(index);
-                return match self.number_at(index, voids) > MAX_SEQUENCE {
+                let number = self.number_at(index, voids);
+                if number >= MAX_SEQUENCE {
+                    // What is claimed behind the last one is refused before it takes a place.
+                    self.end_at(index + 1);
+                }
+                return match number > MAX_SEQUENCE {
                     true => Err(ClaimError::Exhausted),
                     false => Ok((claim, voids)),
                 };
@@ -226,7 +246,7 @@ impl<T> Lane<T> {
     pub(crate) fn claim_block<'a>(
         &'a self,
         count: u64,
-        pins: &'a PinTable,
+        pins: PinTable<'a>,
     ) -> Result<Block<'a, T>, ClaimError> {
         // Relaxed: as in `claim`.
         let first = self.tail.fetch_add(count, Ordering::Relaxed);
@@ -252,9 +272,9 @@ impl<T> Lane<T> {
     }
 
     /// Whether all of these claimed indices are granted. If so, they are the caller's.
-    fn admit_all(&self, first: u64, count: u64, pins: &PinTable) -> bool {
+    fn admit_all(&self, first: u64, count: u64, pins: PinTable<'_>) -> bool {
         let end = first.saturating_add(count);
-        if end > self.geometry.end() {
+        if end > self.end() {
             return false;
         }
         let mut from = first;
@@ -270,9 +290,9 @@ impl<T> Lane<T> {
     }
 
     /// Whether a claimed index is granted: then it is the caller's.
-    fn admit(&self, index: u64, pins: &PinTable) -> Result<bool, ClaimError> {
+    fn admit(&self, index: u64, pins: PinTable<'_>) -> Result<bool, ClaimError> {
         // No chunk is opened there: nobody comes past this.
-        if index >= self.geometry.end() {
+        if index >= self.end() {
             return Err(ClaimError::Exhausted);
         }
         let (gate, laps) = (self.opened(index, pins), self.geometry.laps(index));
@@ -286,7 +306,7 @@ impl<T> Lane<T> {
 
     /// The word of the gate of an index, opened for its lap at least.
     #[inline(always)]
-    fn opened(&self, index: u64, pins: &PinTable) -> u64 {
+    fn opened(&self, index: u64, pins: PinTable<'_>) -> u64 {
         let gate = self.gate_word(index);
         match self.gate_laps(gate) < self.geometry.laps(index) {
             true => self.open(index, pins),

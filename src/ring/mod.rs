@@ -56,6 +56,8 @@ mod geometry;
 mod lane;
 mod pins;
 mod publish;
+#[allow(unsafe_code, reason = "frees what no walker can stand at")]
+mod registry;
 #[allow(unsafe_code, reason = "looks at two words at a time")]
 mod scan;
 #[allow(unsafe_code, reason = "holds frames inline")]
@@ -63,7 +65,6 @@ mod slots;
 mod stamp;
 mod stats;
 mod subscription;
-mod table;
 mod tag;
 mod wait;
 
@@ -124,6 +125,7 @@ pub struct Route {
 
 impl Route {
     /// The same route, for a terminal frame.
+    #[must_use]
     pub fn terminal(self) -> Self {
         Route {
             terminal: true,
@@ -228,6 +230,10 @@ impl<T> Ring<T> {
     }
 
     /// Publishes a frame; returns its number.
+    ///
+    /// Its steps are bounded but for one destructor: once the new frame is readable, it drops the frame that
+    /// it replaces, if any, and never more than that one. A batch drops at most as many as it publishes, once all
+    /// of its own are readable. Frames that are costly to drop are best shared, and kept by whom that may delay.
     ///
     /// # Errors
     /// [`PublishError::Stuck`], [`PublishError::Exhausted`]. The frame is dropped.

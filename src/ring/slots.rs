@@ -17,6 +17,7 @@
 use super::array::{Array, Cell, cells, words};
 use super::geometry::Geometry;
 use super::stamp::Stamp;
+use crate::foreign::contained;
 use crate::sync::{AtomicU64, Ordering, fetch, fetch_to_write, take_over};
 use std::ops::{ControlFlow, Range};
 
@@ -410,8 +411,9 @@ impl<T> Drop for Slots<T> {
         for (stamp, frame) in self.stamps.iter().zip(self.frames.iter()) {
             // Relaxed: `&mut self` is alone, and its existence happens after every other access.
             if Stamp(stamp.load(Ordering::Relaxed)).holds_frame() {
+                // One that panics keeps no other from being dropped.
                 // SAFETY: the stamp says that the frame is initialised, and `&mut self` is alone.
-                frame.with_mut(|cell| unsafe { (*cell).assume_init_drop() });
+                frame.with_mut(|cell| contained(|| unsafe { (*cell).assume_init_drop() }));
             }
         }
     }

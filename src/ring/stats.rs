@@ -8,6 +8,7 @@ use super::{FRAMES, Ring, Select, Start, TERMINALS};
 
 /// What a [`Ring`] is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct RingStats {
     /// How many frames were published since the ring was made.
@@ -28,6 +29,7 @@ pub struct RingStats {
 
 /// The lanes of a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct ShardStats {
     /// The lane of ordinary frames.
@@ -38,6 +40,7 @@ pub struct ShardStats {
 
 /// One lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct LaneStats {
     /// How many indices were claimed: frames published here, and void indices.

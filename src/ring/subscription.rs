@@ -14,8 +14,10 @@ use self::heads::Heads;
 use self::loss::Owed;
 use super::core::Core;
 use super::cursor::Cursor;
+use super::pins::OwnPins;
 use super::tag::TagFilter;
 use super::wait::Seat;
+use crate::foreign::GuardedWaker;
 use crate::sync::{Arc, Ordering, fence};
 use std::ops::ControlFlow;
 
@@ -87,6 +89,8 @@ impl Plan {
 pub struct Subscription<T> {
     core: Arc<Core<T>>,
     cursors: Vec<Cursor>,
+    /// Its pins in the shards that it reads.
+    rows: Vec<OwnPins>,
     /// What each lane offers.
     heads: Heads,
     /// The tails, loaded after `known_below` was.
@@ -108,6 +112,8 @@ pub struct Subscription<T> {
     expired_below: u64,
     /// Where it waits, once it has.
     seat: Option<Seat>,
+    /// What is woken there.
+    waker: Option<GuardedWaker>,
     flood: Flood,
     away: Away,
     /// How many frames should be ahead of it in a flood.
@@ -115,7 +121,11 @@ pub struct Subscription<T> {
 }
 
 impl<T> Subscription<T> {
-    pub(crate) fn new(core: Arc<Core<T>>, cursors: Vec<Cursor>, filter: Option<TagFilter>) -> Self {
+    pub(crate) fn new(
+        core: Arc<Core<T>>,
+        (cursors, rows): (Vec<Cursor>, Vec<OwnPins>),
+        filter: Option<TagFilter>,
+    ) -> Self {
         let lanes = cursors.len();
         let windows = core.lanes.iter().map(|lane| lane.geometry().window());
         let far = away::FAR.min(windows.min().unwrap_or(0) as u64 / 8);
@@ -124,6 +134,7 @@ impl<T> Subscription<T> {
             flood: Flood::new(filter.is_none()),
             core,
             cursors,
+            rows,
             heads: Heads::new(lanes),
             tails: vec![0; lanes],
             known_below: 0,
@@ -134,6 +145,7 @@ impl<T> Subscription<T> {
             laps: 0,
             expired_below: 0,
             seat: None,
+            waker: None,
             away: Away::default(),
             far,
         }
@@ -255,8 +267,8 @@ impl<T> Subscription<T> {
     /// reader; returns how many deliveries it made. 0 says that nothing is to be had now.
     ///
     /// A subscription that keeps up with publishers who flood the ring may stay here for some microseconds
-    /// after a batch, so that it does not hinder them (see `subscription/away.rs`). If its shard has had more readers
-    /// at once than there are processors, it yields meanwhile, and other threads may run for longer.
+    /// after a batch, so that it does not hinder them (see `subscription/away.rs`). If its shard has more readers
+    /// than there are processors, it yields meanwhile, and other threads may run for longer.
     ///
     /// The frames are borrowed from the ring. A visitor that sleeps holds its batch's slots, which
     /// publishers then pass over; it delays nobody, and the frames stay valid.
@@ -369,7 +381,7 @@ impl<T> Subscription<T> {
 
     fn pin(&mut self) {
         for cursor in &mut self.cursors {
-            let (lane, row) = (&self.core.lanes[cursor.lane], self.core.row(cursor));
+            let (lane, row) = (&self.core.lanes[cursor.lane], &self.rows[cursor.row]);
             cursor.pin(lane, row);
         }
         for attempt in 1..=PIN_TRIES {
@@ -377,7 +389,7 @@ impl<T> Subscription<T> {
             fence(Ordering::SeqCst);
             let mut lapped = false;
             for cursor in &mut self.cursors {
-                let (lane, row) = (&self.core.lanes[cursor.lane], self.core.row(cursor));
+                let (lane, row) = (&self.core.lanes[cursor.lane], &self.rows[cursor.row]);
                 if let Err(lost) = cursor.check(lane, row) {
                     self.lost += lost;
                     self.laps += 1;
@@ -399,9 +411,14 @@ struct Round<'a, T>(&'a mut Subscription<T>);
 
 impl<T> Drop for Round<'_, T> {
     fn drop(&mut self) {
-        let Subscription { core, cursors, .. } = &mut *self.0;
+        let Subscription {
+            core,
+            cursors,
+            rows,
+            ..
+        } = &mut *self.0;
         for cursor in cursors {
-            let (lane, row) = (&core.lanes[cursor.lane], core.row(cursor));
+            let (lane, row) = (&core.lanes[cursor.lane], &rows[cursor.row]);
             cursor.unpin(lane, row);
         }
     }
@@ -409,10 +426,9 @@ impl<T> Drop for Round<'_, T> {
 
 impl<T> Drop for Subscription<T> {
     fn drop(&mut self) {
-        if let Some(seat) = self.seat {
+        if let Some(seat) = self.seat.take() {
             self.core.waiters.leave(seat);
         }
-        self.core.give_back(&self.cursors);
     }
 }
 
@@ -432,13 +448,15 @@ impl<T> Subscription<T> {
     /// # Errors
     /// [`SubscribeError`](super::SubscribeError) if no more subscriptions can be had.
     pub fn try_clone(&self) -> Result<Self, super::SubscribeError> {
-        let cursors = self.core.clone_cursors(&self.cursors)?;
+        let (cursors, rows) = self.core.clone_cursors(&self.cursors)?;
         Ok(Subscription {
             core: self.core.clone(),
             cursors,
+            rows,
             heads: self.heads.clone(),
             tails: self.tails.clone(),
             seat: None,
+            waker: None,
             ..*self
         })
     }

@@ -47,9 +47,11 @@ impl TagFilter {
         (Stamp::done(laps, self.value).0, u64::from(self.mask) | !TAG)
     }
 
-    /// Whether a frame with this tag is wanted.
+    /// Whether a frame with this tag is wanted. Of the tag, the lowest [`TAG_BITS`] bits count, as in a
+    /// [`Route`](super::Route).
     #[inline(always)]
     pub fn matches(&self, tag: u32) -> bool {
+        let tag = tag & ((1 << TAG_BITS) - 1);
         tag & self.mask == self.value && self.classes >> (tag & ((1 << CLASS_BITS) - 1)) & 1 == 1
     }
 }

@@ -24,17 +24,17 @@
 //! claim, and with it every claim in front.
 //!
 //! # Rooms
-//! A room is a list of seats. Seats never move: one that was left stays in its room's list and is
-//! taken again by who comes there next, so a walker can't lose its way, and a shard has no more
-//! seats than there were sleepers at once in each of its rooms. A walker that stood at a seat
-//! while it changed hands may wake its new holder for nothing; that one looks again and sleeps.
+//! A room is a list of the [registry](super::registry), a seat one of its rows: it is there as long as somebody has it.
+//! A publisher that finds a room whose list is empty walks nothing. A seat that was just left may be taken again
+//! while a walker stands at it, which then may wake its new holder for nothing; that one looks again and sleeps.
+//!
+//! # Foreign code
+//! A waker runs on the publisher's thread, in the middle of its walk, and may do anything: its panics end in its
+//! guard (`foreign.rs`), and a walk goes on whatever is taken or given back meanwhile, also by the waker.
 
-use super::array::{Array, words};
-use super::table::{MAX_ROWS, Table};
+use super::registry::{MAX_ROWS, Registry, Row, Walk};
 use super::tag::TagFilter;
-use crate::sync::{
-    AtomicBool, AtomicU32, AtomicU64, AtomicUsize, AtomicWaker, Ordering, fence, fetch,
-};
+use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, AtomicWaker, Ordering, fence};
 use crossbeam_utils::CachePadded;
 use std::task::Waker;
 
@@ -57,24 +57,19 @@ pub(crate) enum Place {
 }
 
 /// A place to sleep, taken until it is left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Seat {
     place: Place,
     /// Whose room it is in.
     key: u64,
-    row: usize,
+    row: Row<Sleeper, 1>,
     /// The key that is waited for, and whether tags are looked at.
     wish: (u64, bool),
 }
 
-/// What is known of a seat and who has it: a cache line of its own.
-#[repr(align(64))]
-struct Sleeper {
-    taken: AtomicBool,
+/// What is known of a seat and who has it. What walkers look at stands first.
+#[repr(C)]
+pub(crate) struct Sleeper {
     asleep: AtomicBool,
-    /// One above the row of the room's next seat; 0 for none. Written once, before the seat is
-    /// reachable.
-    next: AtomicU32,
     key: AtomicU64,
     /// What tags it waits for: mask and value, and the classes' two halves.
     tags: AtomicU64,
@@ -82,15 +77,13 @@ struct Sleeper {
     waker: AtomicWaker,
 }
 
-// Rows, and one above them, fit `next`.
-const _: () = assert!(MAX_ROWS < u32::MAX as usize);
+// The watch counts so many.
+const _: () = assert!((MAX_ROWS as u64) < WIDE);
 
 impl Default for Sleeper {
     fn default() -> Self {
         Sleeper {
-            taken: AtomicBool::new(true),
             asleep: AtomicBool::new(false),
-            next: AtomicU32::new(0),
             key: AtomicU64::new(ANY_KEY),
             tags: AtomicU64::new(0),
             classes: [const { u64::MAX }; 2].map(AtomicU64::new),
@@ -132,14 +125,12 @@ pub(crate) struct Waiters {
     watches: Box<[CachePadded<AtomicU64>]>,
     /// How many rooms a shard has for single keys; one more is for any.
     rooms: usize,
-    /// The rooms, shard by shard: one above the row of the first seat.
-    heads: Array<AtomicU64>,
+    /// The seats of each shard, in its rooms.
+    narrow: Arc<Registry<Sleeper, 1>>,
     /// How many sleep wide.
     wide_asleep: CachePadded<AtomicUsize>,
-    wide_room: AtomicU64,
-    seats: Table<Sleeper>,
-    /// How many seats nobody has: a hint whether it is worth to look for one.
-    free: AtomicUsize,
+    /// The wide seats: one room.
+    wide: Arc<Registry<Sleeper, 1>>,
     woken: CachePadded<AtomicU64>,
 }
 
@@ -150,11 +141,9 @@ impl Waiters {
         Waiters {
             watches: (0..shards).map(|_| CachePadded::default()).collect(),
             rooms,
-            heads: words(shards * (rooms + 1)),
+            narrow: Arc::new(Registry::new(shards, rooms + 1)),
             wide_asleep: CachePadded::new(AtomicUsize::new(0)),
-            wide_room: AtomicU64::new(0),
-            seats: Table::new(),
-            free: AtomicUsize::new(0),
+            wide: Arc::new(Registry::new(1, 1)),
             woken: CachePadded::new(AtomicU64::new(0)),
         }
     }
@@ -168,37 +157,20 @@ impl Waiters {
         (parked, self.woken.load(Ordering::Relaxed))
     }
 
-    fn room(&self, place: Place, key: u64) -> &AtomicU64 {
-        let room = match key {
+    /// The room of a key, in any shard.
+    fn room(&self, key: u64) -> usize {
+        match key {
             ANY_KEY => self.rooms,
             key => key as usize % self.rooms,
-        };
-        match place {
-            Place::Wide => &self.wide_room,
-            Place::Shard(shard) => &self.heads[shard * (self.rooms + 1) + room],
         }
-    }
-
-    /// The seats of a room.
-    fn seats(&self, room: &AtomicU64) -> impl Iterator<Item = (usize, &Sleeper)> {
-        // Acquire: PAIR: the exchange in `put_new`. What follows a seat was there before it was.
-        let mut next = room.load(Ordering::Acquire) as usize;
-        std::iter::from_fn(move || {
-            let row = next.checked_sub(1)?;
-            let sleeper = self.seats.row(row);
-            // Relaxed: written before the seat was reachable.
-            next = sleeper.next.load(Ordering::Relaxed) as usize;
-            Some((row, sleeper))
-        })
     }
 
     /// A seat in the room of this key; `None` when there are too many.
     fn join(&self, place: Place, key: u64) -> Option<Seat> {
-        let room = self.room(place, key);
-        let row = match self.take_free(room) {
-            Some(row) => row,
-            None => self.put_new(room)?,
-        };
+        let row = match place {
+            Place::Shard(shard) => Registry::take(&self.narrow, shard, self.room(key)),
+            Place::Wide => Registry::take(&self.wide, 0, 0),
+        }?;
         if place == Place::Wide {
             // Relaxed: ordered by the fence in `lie_down`.
             for watch in &self.watches {
@@ -213,59 +185,15 @@ impl Waiters {
         })
     }
 
-    /// Takes a seat of the room that nobody has.
-    fn take_free(&self, room: &AtomicU64) -> Option<usize> {
-        // Relaxed: a hint.
-        if self.free.load(Ordering::Relaxed) == 0 {
-            return None;
-        }
-        let (row, _) = self.seats(room).find(|(_, sleeper)| {
-            // Acquire: PAIR: the store in `leave`. Relaxed: somebody else took it.
-            let (new, old) = (Ordering::Acquire, Ordering::Relaxed);
-            sleeper
-                .taken
-                .compare_exchange(false, true, new, old)
-                .is_ok()
-        })?;
-        self.free.fetch_sub(1, Ordering::Relaxed);
-        Some(row)
-    }
-
-    /// Puts a new seat into the room, and takes it.
-    fn put_new(&self, room: &AtomicU64) -> Option<usize> {
-        let row = self.seats.take()?;
-        // Relaxed: the exchange below finds out whether it is the newest.
-        let mut head = room.load(Ordering::Relaxed);
-        // Each further turn says that another seat was put into the room.
-        loop {
-            self.seats
-                .row(row)
-                .next
-                .store(head as u32, Ordering::Relaxed);
-            // Release: who sees the seat sees what follows it; Acquire: so does who sees this one.
-            // PAIR: `seats`.
-            let (new, old) = (Ordering::AcqRel, Ordering::Relaxed);
-            match room.compare_exchange(head, row as u64 + 1, new, old) {
-                Ok(_) => return Some(row),
-                Err(now) => head = now,
-            }
-        }
-    }
-
     /// Gives a seat up.
     pub(crate) fn leave(&self, seat: Seat) {
-        self.rise(seat);
-        let sleeper = self.seats.row(seat.row);
-        drop(sleeper.waker.take());
+        self.rise(&seat);
+        drop(seat.row.waker.take());
         if seat.place == Place::Wide {
             for watch in &self.watches {
                 watch.fetch_sub(WIDE, Ordering::Relaxed);
             }
         }
-        // Counted before it can be taken. Relaxed: a hint.
-        self.free.fetch_add(1, Ordering::Relaxed);
-        // Release: PAIR: the exchange in `take_free`.
-        sleeper.taken.store(false, Ordering::Release);
     }
 
     /// Lies down, in the seat given if it is one for this place and key: `waker` will be woken once
@@ -288,7 +216,7 @@ impl Waiters {
         let mut seat = match seat {
             Some(seat) if (seat.place, seat.key) == (place, room) => {
                 if seat.wish != wish {
-                    self.rise(seat);
+                    self.rise(&seat);
                 }
                 seat
             }
@@ -299,7 +227,7 @@ impl Waiters {
             None => self.join(place, room)?,
         };
         seat.wish = wish;
-        let sleeper = self.seats.row(seat.row);
+        let sleeper = &*seat.row;
         sleeper.waker.register(waker);
         // Relaxed: only this thread raises the flag. A publisher that takes an older one down right
         // now wakes the waker just registered, or its frame is seen by the caller's next look.
@@ -317,8 +245,8 @@ impl Waiters {
     }
 
     /// Gets up, woken or not; whether it had been woken.
-    pub(crate) fn rise(&self, seat: Seat) -> bool {
-        let sleeper = self.seats.row(seat.row);
+    pub(crate) fn rise(&self, seat: &Seat) -> bool {
+        let sleeper = &*seat.row;
         // Relaxed: only this thread raises the flag. AcqRel: one of sleeper and publishers takes it
         // down and with it the count.
         let asleep =
@@ -344,7 +272,7 @@ impl Waiters {
         // Relaxed: a hint.
         if self.watches[shard].load(Ordering::Relaxed) & (WIDE - 1) != 0 {
             for key in keys {
-                fetch(self.room(Place::Shard(shard), key));
+                self.narrow.approach(shard, self.room(key));
             }
         }
     }
@@ -365,16 +293,18 @@ impl Waiters {
     #[cold]
     fn wake_matching(&self, shard: usize, keys: [u64; 2], tag: u32, watch: u64) {
         let matching = |sleeper: &Sleeper| sleeper.wants(keys, tag);
-        let here = Place::Shard(shard);
-        if watch & (WIDE - 1) != 0 {
-            // A room that is walked twice wakes nobody twice.
-            for key in [keys[0], keys[1], ANY_KEY] {
-                self.walk(here, self.room(here, key), matching);
+        // A room that is walked twice wakes nobody twice.
+        let rooms = [keys[0], keys[1], ANY_KEY].map(|key| self.room(key));
+        let is_taken = |&room: &usize| !self.narrow.is_vacant(shard, room);
+        if watch & (WIDE - 1) != 0 && rooms.iter().any(is_taken) {
+            let walk = self.narrow.enter(shard, || ());
+            for room in rooms {
+                self.walk(Place::Shard(shard), &walk, room, matching);
             }
         }
         // Relaxed: as for the watch.
         if self.wide_asleep.load(Ordering::Relaxed) > 0 {
-            self.walk(Place::Wide, &self.wide_room, matching);
+            self.walk(Place::Wide, &self.wide.enter(0, || ()), 0, matching);
         }
     }
 
@@ -382,19 +312,26 @@ impl Waiters {
     pub(crate) fn wake_all(&self) {
         // SeqCst: as in `wake`.
         fence(Ordering::SeqCst);
-        let shards = self.heads.chunks(self.rooms + 1).zip(&self.watches);
-        for (shard, (rooms, watch)) in shards.enumerate() {
+        for (shard, watch) in self.watches.iter().enumerate() {
             // Relaxed: as in `wake`.
             if watch.load(Ordering::Relaxed) & (WIDE - 1) != 0 {
-                let walk = |room| self.walk(Place::Shard(shard), room, |_| true);
-                rooms.iter().for_each(walk);
+                let walk = self.narrow.enter(shard, || ());
+                for room in 0..=self.rooms {
+                    self.walk(Place::Shard(shard), &walk, room, |_| true);
+                }
             }
         }
-        self.walk(Place::Wide, &self.wide_room, |_| true);
+        self.walk(Place::Wide, &self.wide.enter(0, || ()), 0, |_| true);
     }
 
-    fn walk(&self, place: Place, room: &AtomicU64, matching: impl Fn(&Sleeper) -> bool) {
-        for (_, sleeper) in self.seats(room) {
+    fn walk(
+        &self,
+        place: Place,
+        walk: &Walk<'_, Sleeper, 1>,
+        room: usize,
+        matching: impl Fn(&Sleeper) -> bool,
+    ) {
+        for sleeper in walk.rows(room) {
             // Acquire: PAIR: the store in `lie_down`. The fence makes a flag seen that must be.
             // AcqRel: as in `rise`.
             if sleeper.asleep.load(Ordering::Acquire)
@@ -407,15 +344,5 @@ impl Waiters {
                 sleeper.waker.wake();
             }
         }
-    }
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_sleeper_takes_a_cache_line() {
-        assert_eq!(size_of::<Sleeper>(), 64);
     }
 }

@@ -3,9 +3,8 @@
 //! It is polled when the connection takes more, and holds nothing back itself: what is not sent yet
 //! is in the subscription's queue, or still in the rings.
 
-use super::request::Position;
 use crate::bus::{AgentEventStream, StreamEnd};
-use crate::event::{EventFrame, EventOverflowNotice, FilterFingerprint};
+use crate::event::{EventCursor, EventFrame, EventOverflowNotice, EventStreamScope};
 use axum::Error;
 use axum::response::sse::Event;
 use futures_core::Stream;
@@ -16,7 +15,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 pub(super) struct Connection {
     stream: AgentEventStream,
-    filter: FilterFingerprint,
+    /// The scope of the positions that it gives.
+    scope: EventStreamScope,
     next: Next,
     /// Free for another client when this one is gone.
     _place: OwnedSemaphorePermit,
@@ -41,20 +41,26 @@ struct End<'a> {
 impl Connection {
     pub(super) fn new(
         stream: AgentEventStream,
-        filter: FilterFingerprint,
+        scope: EventStreamScope,
         retry: Duration,
         place: OwnedSemaphorePermit,
     ) -> Self {
         Connection {
             stream,
-            filter,
+            scope,
             next: Next::Hello(retry),
             _place: place,
         }
     }
 
-    fn id(&self, cursor: &crate::event::EventCursor) -> String {
-        Position::of(cursor, self.filter).to_string()
+    /// The cursor as a position: for what the client asked for, and without the host's journal.
+    fn id(&self, cursor: &EventCursor) -> String {
+        let position = EventCursor {
+            scope: self.scope.clone(),
+            journal_cursor: None,
+            ..*cursor
+        };
+        position.to_string()
     }
 
     fn frame(&self, frame: &EventFrame) -> Result<Event, Error> {

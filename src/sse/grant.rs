@@ -10,6 +10,7 @@ use crate::event::{EventFilter, PayloadAccessMode};
 
 /// What a request may see: nothing by default, envelopes only unless said otherwise.
 #[derive(Clone, Debug, Default)]
+#[must_use = "a grant counts when the feed's `access` returns it"]
 pub struct FeedGrant {
     filter: Option<EventFilter>,
 }

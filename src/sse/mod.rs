@@ -2,9 +2,9 @@
 //!
 //! `GET /events?run=R&agent=A&kind=K` streams the frames that match; each parameter may be given several
 //! times (any of its values will do) or not at all. A frame is a message whose data is the frame's
-//! JSON and whose `id:` is its position, so that a browser that reconnects, with the header
-//! `Last-Event-ID`, goes on behind the last frame that it got, or is told its gap on the next
-//! one. A page that kept a position itself gives it as `after=ID`; the header goes first.
+//! JSON and whose `id:` is its position, the text of an [`EventCursor`] without the journal's part, so
+//! that a browser that reconnects, with the header `Last-Event-ID`, goes on behind the last frame that it
+//! got, or is told its gap on the next one. A page that kept a position itself gives it as `after=ID`; the header goes first.
 //!
 //! ```
 //! use framebus::sse::{EventFeed, FeedGrant};
@@ -97,6 +97,7 @@ type Subscribe = dyn Fn(CompiledEventFilter, Option<EventCursor>) -> Option<Resu
     + Sync;
 
 /// A bus's frames for the web. See the [module](self).
+#[must_use = "a feed serves nobody until `into_router`"]
 pub struct EventFeed {
     subscribe: Box<Subscribe>,
     access: Box<Access>,
@@ -213,13 +214,10 @@ async fn events(
     let filter = filter.compile()?;
     let place = feed.places.clone().try_acquire_owned();
     let place = place.map_err(|_| Refusal::TooManyClients)?;
-    let cursor = wish
-        .after
-        .map(|position| position.cursor(&filter))
-        .transpose()?;
-    let fingerprint = filter.fingerprint();
+    let cursor = wish.cursor(&filter)?;
+    let scope = filter.cursor_scope();
     let stream = (feed.settings.subscribe)(filter, cursor).ok_or(Refusal::BusClosed)??;
-    let connection = Connection::new(stream, fingerprint, feed.settings.retry, place);
+    let connection = Connection::new(stream, scope, feed.settings.retry, place);
     let keep_alive = KeepAlive::new().interval(feed.settings.heartbeat);
     Ok(Sse::new(connection).keep_alive(keep_alive))
 }

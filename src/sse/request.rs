@@ -1,16 +1,11 @@
 //! What a request asks for: parameters, and the position to resume from.
 //!
-//! A position in text is `EPOCH-FILTER-NUMBER`: the bus, the fingerprint of what was asked for, and
-//! the number of the last frame. It is an [`EventCursor`] without the journal's part.
+//! A position is the text of an [`EventCursor`] of the request's filter.
 
 use super::refusal::Refusal;
-use crate::event::{
-    AgentId, BusEpoch, CompiledEventFilter, EventCursor, EventKind, FilterFingerprint, RunId,
-};
+use crate::event::{AgentId, CompiledEventFilter, EventCursor, EventKind, RunId};
 use axum::extract::Query;
 use axum::http::request::Parts;
-use std::fmt;
-use std::str::FromStr;
 
 /// What a request asks for. An empty list asks nothing.
 #[derive(Debug, Default)]
@@ -18,7 +13,7 @@ pub(super) struct Wish {
     pub(super) runs: Vec<RunId>,
     pub(super) agents: Vec<AgentId>,
     pub(super) kinds: Vec<EventKind>,
-    pub(super) after: Option<Position>,
+    pub(super) after: Option<EventCursor>,
 }
 
 impl Wish {
@@ -31,7 +26,7 @@ impl Wish {
                 "run" => wish.runs.push(value.into()),
                 "agent" => wish.agents.push(value.into()),
                 "kind" => wish.kinds.push(value.parse()?),
-                "after" => wish.after = Some(value.parse()?),
+                "after" => wish.after = Some(position(&value)?),
                 _ => {
                     return Err(Refusal::Malformed(format!(
                         "there is no parameter {name:?}; use run, agent, kind and after"
@@ -46,101 +41,23 @@ impl Wish {
             .filter(|id| !id.is_empty())
         {
             let last = last.to_str().map_err(|_| Refusal::position("not ASCII"))?;
-            wish.after = Some(last.parse()?);
+            wish.after = Some(position(last)?);
         }
         Ok(wish)
     }
-}
 
-/// The position after a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Position {
-    pub(super) epoch: BusEpoch,
-    pub(super) filter: FilterFingerprint,
-    pub(super) sequence: u64,
-}
-
-impl Position {
-    /// The position of a cursor for what bears this fingerprint.
-    pub(super) fn of(cursor: &EventCursor, filter: FilterFingerprint) -> Self {
-        Position {
-            epoch: cursor.bus_epoch,
-            filter,
-            sequence: cursor.event_seq,
-        }
-    }
-
-    /// The cursor, if it is one for this filter.
-    pub(super) fn cursor(self, filter: &CompiledEventFilter) -> Result<EventCursor, Refusal> {
-        if self.filter != filter.fingerprint() {
-            return Err(Refusal::OtherScope);
-        }
-        Ok(EventCursor {
-            scope: filter.cursor_scope(),
-            event_seq: self.sequence,
-            bus_epoch: self.epoch,
-            journal_cursor: None,
-        })
-    }
-}
-
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}-{}", self.epoch, self.filter, self.sequence)
-    }
-}
-
-impl FromStr for Position {
-    type Err = Refusal;
-
-    fn from_str(text: &str) -> Result<Self, Refusal> {
-        let malformed = || Refusal::position(text);
-        let mut parts = text.split('-');
-        let mut word = || parts.next().ok_or_else(malformed);
-        let (epoch, filter, sequence) = (word()?, word()?, word()?);
-        let position = Position {
-            epoch: BusEpoch::from_bits(u64::from_str_radix(epoch, 16).map_err(|_| malformed())?),
-            filter: FilterFingerprint::from_bits(
-                u64::from_str_radix(filter, 16).map_err(|_| malformed())?,
-            ),
-            sequence: sequence.parse().map_err(|_| malformed())?,
-        };
-        // One text for each position.
-        if position.to_string() == text {
-            Ok(position)
-        } else {
-            Err(malformed())
+    /// Where to resume, if that is a position of this filter.
+    pub(super) fn cursor(
+        self,
+        filter: &CompiledEventFilter,
+    ) -> Result<Option<EventCursor>, Refusal> {
+        match self.after {
+            Some(cursor) if cursor.scope != filter.cursor_scope() => Err(Refusal::OtherScope),
+            after => Ok(after),
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_position_has_one_text() {
-        let position = Position {
-            epoch: BusEpoch::from_bits(0xabc),
-            filter: FilterFingerprint::from_bits(u64::MAX),
-            sequence: 17,
-        };
-        let text = "0000000000000abc-ffffffffffffffff-17";
-        assert_eq!(position.to_string(), text);
-        assert_eq!(text.parse::<Position>().unwrap(), position);
-        let wrong = [
-            "",
-            "17",
-            "0000000000000abc-ffffffffffffffff",
-            "abc-ffffffffffffffff-17",
-            "0000000000000abc-ffffffffffffffff-017",
-            "0000000000000abc-ffffffffffffffff-+17",
-            "0000000000000abc-ffffffffffffffff-17-1",
-            "0000000000000ABC-ffffffffffffffff-17",
-            "0000000000000abc-ffffffffffffffff-18446744073709551616",
-        ];
-        for text in wrong {
-            assert!(text.parse::<Position>().is_err(), "{text}");
-        }
-    }
+fn position(text: &str) -> Result<EventCursor, Refusal> {
+    text.parse().map_err(|_| Refusal::position(text))
 }

@@ -2,7 +2,14 @@
 #![allow(dead_code, reason = "each test program uses some of it")]
 
 use framebus::*;
+use std::io::Write;
 use std::num::NonZeroUsize;
+
+/// Says past the test's capture what is not tested here, and why.
+pub fn not_run(what: &str) {
+    let cry = format!("\n!!!! NOT RUN: {what} !!!!\n\n");
+    let _ = std::io::stderr().write_all(cry.as_bytes());
+}
 
 pub fn frame(run: &str, agent: &str, kind: EventKind) -> EventFrame {
     EventFrame::new(AgentEvent::envelope_only(EventEnvelope::new(

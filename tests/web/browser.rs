@@ -1,7 +1,7 @@
 //! A headless Chromium, driven by its DevTools protocol: open a page, ask it something.
 
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -39,10 +39,7 @@ impl Browser {
     /// Opens a page. `None`, and a cry past the test's capture, when there is no Chromium.
     pub fn open(url: &str) -> Option<Self> {
         let Some(program) = program() else {
-            let mut stderr = std::io::stderr();
-            let cry =
-                "\n!!!! NOT RUN: the web feed in a browser, there is no Chromium here !!!!\n\n";
-            let _ = stderr.write_all(cry.as_bytes());
+            crate::common::not_run("the web feed in a browser, there is no Chromium here");
             return None;
         };
         let unique = format!(

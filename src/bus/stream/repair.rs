@@ -47,8 +47,8 @@ pub(super) struct Repair {
     /// What the next frame tells.
     pub(super) notice: Option<Box<EventOverflowNotice>>,
     error: Option<AgentError>,
-    /// Who waits for the next frame.
-    pub(super) waker: Option<Waker>,
+    /// Wakes the task that waits for the next frame. The archive has it as long as it is here.
+    waker: Option<Arc<Waker>>,
 }
 
 /// A gap that is being repaired.
@@ -199,10 +199,6 @@ impl Live {
         let Some(repair) = &mut self.repair else {
             return false;
         };
-        if let Some(gap) = self.unread.take() {
-            repair.gap = Some(Mending::new(gap));
-            return true;
-        }
         let (scope, mut found) = (&self.scope, None);
         let polled = self.subscription.poll(|delivery| {
             match delivery {
@@ -245,6 +241,19 @@ impl Mending {
 }
 
 impl Repair {
+    /// A task waits for the next frame: the archive is to wake it, too.
+    pub(super) fn lie_down(&mut self, waker: &Waker) {
+        let known = self.waker.as_ref().is_some_and(|it| it.will_wake(waker));
+        if !known {
+            self.waker = Some(Arc::new(waker.clone()));
+        }
+    }
+
+    /// No task waits any more.
+    pub(super) fn rise(&mut self) {
+        self.waker = None;
+    }
+
     /// Whether nothing was read from the rings that is not given or repaired yet.
     pub(super) fn is_idle(&self) -> bool {
         self.ahead.is_empty() && self.gap.is_none()

@@ -52,7 +52,7 @@ impl<T> Lane<T> {
         let clear = &self.clear;
         // Where each place has a gate of its own, that says as much.
         let one_each = self.geometry.chunk() == 1;
-        if one_each || end == start || self.number_at(end - 1, voids) > MAX_SEQUENCE {
+        if one_each || end == start || self.number_at(end - 1, voids) >= MAX_SEQUENCE {
             return;
         }
         // Relaxed: only compared. An older end begins a stretch where none had to.

@@ -24,7 +24,7 @@
 use super::super::array::{Array, words};
 use super::super::geometry::Geometry;
 use super::super::pins::PinTable;
-use super::{Block, ClaimError, Lane};
+use super::{Block, ClaimError, Lane, MAX_SEQUENCE};
 use crate::sync::{AtomicU64, Ordering, raise};
 use std::ops::Range;
 
@@ -71,7 +71,7 @@ impl<T> Lane<T> {
     }
 
     /// Takes a number for a frame of another lane.
-    pub(crate) fn take_number(&self, pins: &PinTable) -> Result<u64, ClaimError> {
+    pub(crate) fn take_number(&self, pins: PinTable<'_>) -> Result<u64, ClaimError> {
         // Release: what the caller claimed before is seen by who acquires this step of the tail, or a later
         // one. Acquire: so is what others did before smaller numbers.
         let (claim, voids) = self.claim_as(|| pins, Ordering::AcqRel)?;
@@ -99,22 +99,45 @@ impl<T> Lane<T> {
     pub(crate) fn counted(&self) -> Option<u64> {
         // Acquire: PAIR: `take_number`, `claim_counted`. What was claimed in other lanes for smaller numbers is
         // seen.
-        let mut end = self.tail.load(Ordering::Acquire).min(self.geometry.end());
+        let mut end = self.tail.load(Ordering::Acquire).min(self.end());
         // Who claimed beyond what is open has not returned.
         while end > 0 && !self.was_opened(end - 1) {
             end = self.geometry.chunk_start(end - 1);
         }
+        self.number_of_next(end)
+    }
+
+    /// The number of the index `end`, below which all is decided: one above [`MAX_SEQUENCE`] if there is none.
+    /// `None` if publishers went round the lane since.
+    fn number_of_next(&self, end: u64) -> Option<u64> {
         // Relaxed: see the module.
         let voids = match end == 0 || self.bounds.voids.load(Ordering::Relaxed) == 0 {
-            true => Some(0),
+            true => 0,
             // A batch that looked ahead may have opened the chunk behind `end` for its next lap, and then the
             // one at `end` too.
             false => self.voids_below(end).or_else(|| {
                 let starts_there = end == self.geometry.chunk_start(end);
                 self.voids_below_chunk(end).filter(|_| starts_there)
-            }),
+            })?,
         };
-        voids.map(|voids| self.number_at(end, voids))
+        // Higher ones were refused.
+        Some(self.number_at(end, voids).min(MAX_SEQUENCE + 1))
+    }
+
+    /// Says that numbers end below this index, which is decided.
+    #[cold]
+    pub(super) fn end_at(&self, index: u64) {
+        // Relaxed: see `Lane::end`. The error says that another found a lower one.
+        let lower = |end| (index < end).then_some(index);
+        let end = &self.bounds.end;
+        let _ = end.fetch_update(Ordering::Relaxed, Ordering::Relaxed, lower);
+    }
+
+    /// Whether so many more numbers and indices may be there. If not, they never will be; if so, a claim finds out.
+    pub(crate) fn may_number(&self, count: u64) -> bool {
+        let surely = self.number_at(self.tail(), 0).saturating_add(count) <= MAX_SEQUENCE + 1;
+        let number = || self.counted().unwrap_or(0);
+        self.has_room_for(count) && (surely || number() + count <= MAX_SEQUENCE + 1)
     }
 
     /// The voids below `end`, of whose last index the chunk is open in its lap. `None` if it is not any more.
@@ -180,7 +203,7 @@ impl<T> Lane<T> {
     pub(crate) fn claim_counted<'a>(
         &'a self,
         count: u64,
-        pins: &PinTable,
+        pins: PinTable<'_>,
     ) -> Result<(u64, Block<'a, T>), ClaimError> {
         // Relaxed: the exchange finds out whether it is still the tail.
         let mut first = self.tail.load(Ordering::Relaxed);
@@ -192,16 +215,35 @@ impl<T> Lane<T> {
                 Some(_) => Ok(first + count),
                 None => self.look_ahead(first, count, pins, &mut void),
             };
+            let found = found.and_then(|end| self.check_numbers(first, count).map(|()| end));
             let end = *found.as_ref().unwrap_or(&first);
             // AcqRel: as in `take_number`, for all numbers of the batch. Relaxed: as above.
             let (new, old) = (Ordering::AcqRel, Ordering::Relaxed);
             match self.tail.compare_exchange(first, end, new, old) {
                 Ok(_) => {
                     found?;
-                    return Ok(self.counted_block(first..end, &void, clear));
+                    let (number, block) = self.counted_block(first..end, &void, clear);
+                    if number + count > MAX_SEQUENCE {
+                        self.end_at(end);
+                    }
+                    return Ok((number, block));
                 }
                 Err(now) => (first, void) = (now, Vec::new()),
             }
+        }
+    }
+
+    /// Whether there are `count` numbers from that of `first` on, if that is the tail: what is refused takes
+    /// none.
+    #[inline]
+    fn check_numbers(&self, first: u64, count: u64) -> Result<(), ClaimError> {
+        if self.number_at(first, 0).saturating_add(count) <= MAX_SEQUENCE + 1 {
+            return Ok(());
+        }
+        match self.number_of_next(first) {
+            Some(number) if number + count > MAX_SEQUENCE + 1 => Err(ClaimError::Exhausted),
+            // If it is not known, the tail has moved.
+            _ => Ok(()),
         }
     }
 
@@ -212,7 +254,7 @@ impl<T> Lane<T> {
         &self,
         first: u64,
         count: u64,
-        pins: &PinTable,
+        pins: PinTable<'_>,
         void: &mut Vec<u64>,
     ) -> Result<u64, ClaimError> {
         let a_lap_ahead = self.geometry.chunk_start(first) + self.geometry.span();
@@ -222,7 +264,7 @@ impl<T> Lane<T> {
             if missing == 0 {
                 return Ok(end);
             }
-            if end >= self.geometry.end() {
+            if end >= self.end() {
                 return Err(ClaimError::Exhausted);
             }
             if end >= a_lap_ahead {

@@ -14,9 +14,9 @@
 //! Who opens a chunk opens the next few as well if that takes no look at the pins and nothing in them is void: then
 //! it is not to be done for each of them by who comes there.
 
-use super::super::pins::{self, PinTable};
+use super::super::pins::PinTable;
 use super::Lane;
-use crate::sync::{Ordering, fence, raise};
+use crate::sync::{Ordering, raise};
 use std::ops::Range;
 
 /// How many chunks are opened ahead at most, and no more than a lane's slack.
@@ -25,7 +25,7 @@ const AHEAD: u64 = 8;
 impl<T> Lane<T> {
     /// Opens `index`'s chunk for its lap, unless another does first; returns the gate's new word.
     #[inline(never)]
-    pub(super) fn open(&self, index: u64, pins: &PinTable) -> u64 {
+    pub(super) fn open(&self, index: u64, pins: PinTable<'_>) -> u64 {
         let chunk = self.geometry.chunk();
         let last = self.geometry.chunk_start(index);
         let mut start = last;
@@ -49,7 +49,7 @@ impl<T> Lane<T> {
 
     /// Opens the chunk at `start`, unless another does first; returns its gate's word. Those behind it are open,
     /// and acquired.
-    fn open_next(&self, start: u64, pins: &PinTable) -> u64 {
+    fn open_next(&self, start: u64, pins: PinTable<'_>) -> u64 {
         // For this lap or the last one: nothing older, since a chunk in between was acquired.
         let gate = self.gate_word(start);
         if self.gate_laps(gate) >= self.geometry.laps(start) {
@@ -83,7 +83,7 @@ impl<T> Lane<T> {
     }
 
     /// Opens the chunks from `start` on, those behind it being open, if that is simple: no look at the pins,
-    /// nothing void, and not beyond the last place.
+    /// nothing void, and not beyond the last place or the lane's end.
     #[inline(always)]
     fn open_ahead(&self, start: u64) {
         let (chunk, laps) = (self.geometry.chunk(), self.geometry.laps(start));
@@ -95,6 +95,7 @@ impl<T> Lane<T> {
         // Acquire: as in `open_next`.
         let limit = self.bounds.limit.load(Ordering::Acquire);
         let end = limit.min(start + (last - first) as u64);
+        let end = end.min(self.geometry.end());
         if end <= start
             || !self
                 .slots
@@ -176,15 +177,17 @@ impl<T> Lane<T> {
     /// Raises the limit above the chunk at `start`, up to the next one that a pin stands in; if that is this
     /// one, returns the bits of its places that are pinned.
     #[cold]
-    fn extend(&self, start: u64, pins: &PinTable) -> u64 {
+    fn extend(&self, start: u64, pins: PinTable<'_>) -> u64 {
         // Relaxed: a hint of how far to go. Claimed it is, but by a batch that opens what it will claim.
-        let newest = self.tail.load(Ordering::Relaxed).max(start + 1) - 1;
+        let newest = self.tail().max(start + 1) - 1;
         let target = self.geometry.chunk_end(newest) + self.geometry.slack();
-        // Relaxed: ordered by the fence. PAIR: `Lane::oldest` after a pin.
-        raise(&self.bounds.horizon, target, Ordering::Relaxed);
-        // SeqCst: PAIR: the fence between a reader's pin and its look at the horizon.
-        fence(Ordering::SeqCst);
-        let ranges = || pins::ranges(pins, self.number);
+        let target = target.min(self.geometry.end());
+        // SeqCst: PAIR: the fence between a reader's pin and its look at the horizon is that of `scan`.
+        let scan = pins.scan(|| {
+            // Relaxed: ordered by the fence. PAIR: `Lane::oldest` after a pin.
+            raise(&self.bounds.horizon, target, Ordering::Relaxed);
+        });
+        let ranges = || scan.ranges(self.number);
         let conflict = ranges().map(|range| self.next_conflict(start, range)).min();
         let free = match conflict {
             Some(index) if index < target => self.geometry.chunk_start(index),

@@ -30,6 +30,10 @@ impl<T> Subscription<T> {
                 }
             };
         }
+        if let Some(lost @ 1..) = (self.core.first - 1).checked_sub(self.last) {
+            self.lost += lost;
+            self.expired_below = self.core.first;
+        }
         for (cursor, (expired, held)) in self.cursors.iter_mut().zip(held_from) {
             if expired > 0 {
                 let lane = &self.core.lanes[cursor.lane];
@@ -51,8 +55,9 @@ impl<T> Subscription<T> {
         if expired == 0 {
             return (0, None);
         }
-        let (lane, row) = (self.cursors[at].lane, self.cursors[at].row);
-        let probe = Cursor::new(&self.core.lanes[lane], lane, row, expired);
+        let Cursor { lane, row, .. } = self.cursors[at];
+        let mut probe = Cursor::new(&self.core.lanes[lane], lane, expired);
+        probe.row = row;
         let own = std::mem::replace(&mut self.cursors[at], probe);
         let filter = self.filter.take();
         let (last, lost) = (std::mem::replace(&mut self.last, 0), self.lost);
@@ -72,7 +77,7 @@ impl<T> Subscription<T> {
         let core = self.core.clone();
         for _ in 0..self.most_rounds() {
             let cursor = &mut self.cursors[at];
-            let (lane, row) = (&core.lanes[cursor.lane], core.row(cursor));
+            let (lane, row) = (&core.lanes[cursor.lane], &self.rows[cursor.row]);
             if !cursor.approach(lane, self.filter.as_ref(), false) {
                 self.heads.set(at, u64::MAX);
                 return;
@@ -91,7 +96,7 @@ impl<T> Subscription<T> {
                 head = self.refresh(at);
             }
             let cursor = &mut self.cursors[at];
-            cursor.unpin(lane, row);
+            cursor.unpin(lane, &self.rows[cursor.row]);
             if head != Head::Beyond || lapped.is_ok() && cursor.next() == before {
                 return;
             }

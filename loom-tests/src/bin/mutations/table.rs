@@ -54,6 +54,8 @@ pub const MODELS: &[&str] = &[
     "wait::a_wide_park_against_a_publish",
     "wait::two_publishers_wake_once",
     "wait::a_seat_changes_hands_beside_a_publish",
+    "wait::a_seat_leaves_beside_a_publish",
+    "wait::two_seats_leave_beside_a_publish",
     "wait::two_first_parks_in_one_room",
     "wait::a_wish_widens_beside_a_publish",
     "wait::a_frame_held_back_by_another_key",
@@ -93,6 +95,9 @@ pub const MODELS: &[&str] = &[
     "overwrite::a_claimer_that_comes_late_to_a_chunk",
     "subscribe::at_a_cursor_that_expires",
     "subscribe::a_drop_beside_a_publisher",
+    "subscribe::a_block_of_rows_goes_beside_a_publisher",
+    "subscribe::a_new_block_of_rows_beside_a_publisher",
+    "wait::two_seats_leave_beside_two_publishers",
     "overwrite::a_publisher_asleep_on_its_slot",
     "overwrite::three_publishers_in_two_places",
     "terminal::a_terminal_frame_numbered_late_for_all",
@@ -119,7 +124,7 @@ const START: &str = "src/ring/subscription/start.rs";
 const PUBLISH: &str = "src/ring/publish.rs";
 const CORE: &str = "src/ring/core.rs";
 const WAIT: &str = "src/ring/wait.rs";
-const TABLE: &str = "src/ring/table.rs";
+const REGISTRY: &str = "src/ring/registry.rs";
 const BUS: &str = "src/bus/memory.rs";
 
 macro_rules! mutations {
@@ -182,7 +187,7 @@ mutations! {
 
     // Pins, horizon and limit.
     "extender-without-fence": "an extender scans the pins without a fence", "overwrite::one_publisher_laps_a_reader_twice",
-        (OPEN, "raise(&self.bounds.horizon, target, Ordering::Relaxed); // SeqCst: PAIR: the fence between a reader's pin and its look at the horizon. [[fence(Ordering::SeqCst); =>> ]]");
+        (REGISTRY, "// SeqCst: PAIR: the fence in `collect`, and those of the owners of rows. See the module. [[fence(Ordering::SeqCst); =>> ]]");
     "reader-without-fence": "a reader checks the horizon without a fence", "overwrite::one_publisher_laps_a_reader_twice",
         (SUBSCRIPTION, "// SeqCst: PAIR: the fence in `Lane::extend`, between horizon and pins. [[fence(Ordering::SeqCst); =>> ]]");
     "seek-loss-uncounted": "what a new subscription loses while it looks for its start is not counted", "subscribe::at_a_cursor_in_one_shard_that_expires",
@@ -190,7 +195,7 @@ mutations! {
     "seek-without-fence": "a new subscription checks the horizon without a fence", "subscribe::at_a_cursor_that_expires",
         (START, "// SeqCst: as in `pin`. [[fence(Ordering::SeqCst); =>> ]]");
     "horizon-raised-late": "the horizon is raised after the pins were scanned", "overwrite::one_publisher_laps_a_reader_twice",
-        (OPEN, "[[raise(&self.bounds.horizon, target, Ordering::Relaxed); =>> ]] // SeqCst: PAIR: the fence between"),
+        (OPEN, "[[raise(&self.bounds.horizon, target, Ordering::Relaxed); =>> ]] }); let ranges"),
         (OPEN, "// Release: PAIR: `open_next`. Chunks behind this one were opened. [[ =>> if $on { raise(&self.bounds.horizon, target, Ordering::Relaxed); } ]] raise(&self.bounds.limit, free, Ordering::Release);");
     "reader-checks-limit": "a reader checks the limit and not the horizon", "overwrite::one_publisher_laps_a_reader_twice",
         (LANE, "[[self.bounds.horizon.load(Ordering::Relaxed) =>> self.bounds.limit.load(Ordering::Relaxed)]] - self.geometry.span()");
@@ -216,7 +221,7 @@ mutations! {
     "pin-too-narrow": "a pin covers one index less than is read", "overwrite::one_publisher_laps_a_reader_twice",
         (CURSOR, "row.set(lane.number(), [[lowest =>> lowest + 1]], count.trailing_zeros())");
     "pins-of-new-rows-unseen": "a scan misses the row that was taken last", "overwrite::one_publisher_laps_a_reader_twice",
-        (TABLE, ".take([[used =>> used.saturating_sub(1)]])");
+        (REGISTRY, "here = Some((block, [[found.taken.load(Ordering::Acquire) =>> { let taken = found.taken.load(Ordering::Acquire); taken & taken >> 1 }]]));");
 
     // The order.
     "number-before-claim": "the number is taken before the index", "order::two_publishers_and_a_reader",
@@ -231,7 +236,7 @@ mutations! {
     "batch-fence-once": "only a batch's first frame bears its fence", "order::a_batch_read_through_a_filter",
         (CLAIM, "false if [[index + 1 < fence =>> index + 1 < fence && number == sequence]] =>");
     "no-batch-fence": "so is a batch's first frame", "order::a_batch_beside_a_publisher",
-        (BATCH, "if self.block.contiguous_end() == Some(tail) { 0 } else { [[tail.min(lane.geometry().end()) =>> 0]] }");
+        (BATCH, "if self.block.contiguous_end() == Some(tail) { 0 } else { [[tail =>> 0]] }");
     "fence-ignored": "a reader does not scan up to the fence", "order::two_publishers_and_a_reader",
         (CURSOR, "&& [[first.fence <= self.next =>> true]] {");
     "fence-ignored-in-place": "a frame is offered where it is without a look at its fence", "order::two_publishers_and_a_reader",
@@ -241,7 +246,7 @@ mutations! {
     "hint-believed": "the lane that was noted for a number is taken without a look at what it offers", "terminal::a_lap_with_terminal_recovery",
         (HEADS, "if [[self.numbers[hint] == number =>> true]] {");
     "until-relaxed": "the reader loads the next number without acquire", "order::two_shards_merged",
-        (CORE, "None => Some(self.counter.load([[Ordering::Acquire =>> Ordering::Relaxed]]))");
+        (CORE, "None => Some(self.counter.load([[Ordering::Acquire =>> Ordering::Relaxed]]).min(MAX_SEQUENCE + 1))");
     "tails-before-number": "the reader loads the tails before the number", "order::two_shards_merged",
         (SUBSCRIPTION, "[[ =>> if $on { self.know(0); } ]] let Some(until) = self.core.numbered() else { return Err"),
         (SUBSCRIPTION, "[[self.know(until); =>> self.known_below = until;]] if !self.approach()");
@@ -329,6 +334,36 @@ mutations! {
     "late-terminals-denied": "a terminal frame numbered after its loss was noticed is denied", "terminal::a_terminal_frame_numbered_late_for_all",
         (LOSS, "[[self.may_have_lost(cursor) =>> cursor.lapped]] && self.core.lanes");
 
+    // Rows that come and go.
+    "block-without-release": "a new block is linked without release", "wait::two_first_parks_in_one_room",
+        (REGISTRY, "head.store(block.as_ptr(), [[Ordering::Release =>> Ordering::Relaxed]]);");
+    "head-load-relaxed": "a walker looks for the first block without acquire", "wait::two_first_parks_in_one_room",
+        (REGISTRY, "self.registry.head(self.group, list).load([[Ordering::Acquire =>> Ordering::Relaxed]]);");
+    "row-given-back-relaxed": "a row is given back without release", "subscribe::a_drop_beside_a_publisher",
+        (REGISTRY, "own.taken.store(taken, [[Ordering::Release =>> Ordering::Relaxed]]);");
+    "row-passed-over-relaxed": "a walker passes over a row that was given back without acquire", "subscribe::a_drop_beside_a_publisher",
+        (REGISTRY, "here = Some((block, found.taken.load([[Ordering::Acquire =>> Ordering::Relaxed]])));");
+    "unlink-relaxed": "a block is unlinked without release", "subscribe::a_block_of_rows_goes_beside_a_publisher",
+        (REGISTRY, "link.store(next, [[Ordering::Release =>> Ordering::Relaxed]]);");
+    "unlink-loses-the-rest": "the list ends where a block was unlinked", "wait::a_seat_leaves_beside_a_publish",
+        (REGISTRY, "link.store([[next =>> std::ptr::null_mut()]], Ordering::Release);");
+    "unlink-loses-the-newer": "a block's older neighbour does not learn that it goes", "wait::two_seats_leave_beside_a_publish",
+        (REGISTRY, "[[older.prev.store(prev, Ordering::Relaxed); =>> ]]");
+    "freed-without-fence": "a remover looks at the walkers without a fence", "wait::a_seat_leaves_beside_a_publish",
+        (REGISTRY, "// SeqCst: PAIR: the fence in `enter`. See the module. [[fence(Ordering::SeqCst); =>> ]]");
+    "freed-under-walkers": "a block is freed whoever walks", "wait::a_seat_leaves_beside_a_publish",
+        (REGISTRY, "*drained = [[*drained || walkers.load(Ordering::Acquire) == 0 =>> true]];");
+    "freed-by-one-counter": "a block is freed when one of the counters is empty", "wait::a_seat_leaves_beside_a_publish",
+        (REGISTRY, "if [[blocks.drained != [true; 2] =>> blocks.drained == [false; 2] ]] {");
+    "freed-by-an-old-look": "what was seen of the counters before a block was unlinked counts", "wait::two_seats_leave_beside_a_publish",
+        (REGISTRY, "[[blocks.drained = [false; 2]; =>> ]] blocks.most");
+    "freed-without-acquire": "a block is freed beside what its last walker did", "wait::a_seat_leaves_beside_a_publish",
+        (REGISTRY, "walkers.load([[Ordering::Acquire =>> Ordering::Relaxed]]) == 0;");
+    "left-without-release": "a walker leaves without release", "wait::a_seat_leaves_beside_a_publish",
+        (REGISTRY, "self.counter.fetch_sub(1, [[Ordering::Release =>> Ordering::Relaxed]]);");
+    "freed-with-those-before": "a block unlinked while another waits to be freed is freed with it", "wait::two_seats_leave_beside_two_publishers",
+        (REGISTRY, "[[ =>> if $on && !blocks.unlinked.is_empty() { blocks.unlinked.push(block); continue; } ]] blocks.later.push(block);");
+
     // Sleeping.
     "sleeper-without-fence": "a sleeper looks again without a fence", "wait::a_park_against_a_publish",
         (WAIT, "// SeqCst: PAIR: the fence in `wake`. See the module. [[fence(Ordering::SeqCst); =>> ]]");
@@ -340,10 +375,6 @@ mutations! {
         (WAIT, "sleeper.asleep.swap(true, [[Ordering::Release =>> Ordering::Relaxed]])");
     "uncounted": "a sleeper is not counted", "wait::a_park_against_a_publish",
         (WAIT, "[[self.count(place, 1); =>> ]]");
-    "seat-without-release": "a new seat is put into its room without release", "wait::two_first_parks_in_one_room",
-        (WAIT, "let (new, old) = ([[Ordering::AcqRel =>> Ordering::Relaxed]], Ordering::Relaxed); match room");
-    "seat-stored": "a new seat is put into its room whatever was put there meanwhile", "wait::two_first_parks_in_one_room",
-        (WAIT, "[[ =>> if $on { room.store(row as u64 + 1, Ordering::Release); return Some(row); } ]] match room.compare_exchange(");
     "end-unannounced": "nobody is woken when the last handle goes", "bus::the_last_handle_ends_a_stream",
         (BUS, "[[self.0.ring.wake_all(); =>> ]]");
     "closed-store-relaxed": "the end is stored without release", "bus::the_last_handle_ends_a_stream",

@@ -1,0 +1,57 @@
+//! Follows a run in a task: waits for its frames with a timeout, beside a Ctrl-C, and says where to resume.
+//!
+//! `cargo run --example follow`
+
+use framebus::*;
+use futures_util::StreamExt;
+use std::time::Duration;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), AgentError> {
+    let bus = InMemoryAgentEventBus::default();
+    let complete = SubscriptionOptions::complete();
+    let stream = bus.subscribe_run_with_options("run-1".into(), None, complete)?;
+    let mut frames = stream.into_stream();
+    let agent = tokio::spawn(run(bus));
+    loop {
+        tokio::select! {
+            frame = frames.next() => match frame {
+                Some(frame) => print(&frame),
+                None => break,
+            },
+            () = tokio::time::sleep(Duration::from_secs(5)) => println!("nothing for five seconds"),
+        }
+    }
+    println!("ended: {:?}", frames.get_mut().end());
+    println!(
+        "resume after {}",
+        frames
+            .get_ref()
+            .cursor()
+            .map_or(0, |cursor| cursor.event_seq)
+    );
+    agent.await.expect("the agent does not panic")
+}
+
+/// What an agent does: it starts, says something, and is done.
+async fn run(bus: InMemoryAgentEventBus) -> Result<(), AgentError> {
+    let envelope = |kind| EventEnvelope::new("run-1", "planner", kind);
+    bus.publish(AgentEvent::envelope_only(envelope(EventKind::RunStarted)).into())?;
+    for word in ["Reading", "the", "tests", "first."] {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let delta = envelope(EventKind::ModelStreamDelta);
+        bus.publish(AgentEvent::with_redacted_summary(delta, word).into())?;
+    }
+    bus.publish(AgentEvent::envelope_only(envelope(EventKind::RunCompleted)).into())
+}
+
+fn print(frame: &EventFrame) {
+    if let Some(notice) = &frame.overflow {
+        println!("  {notice}");
+    }
+    let text = frame.event.redacted_summary().unwrap_or_default();
+    println!(
+        "{:>4} {} {text}",
+        frame.cursor.event_seq, frame.event.envelope.event_kind
+    );
+}

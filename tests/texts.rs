@@ -1,0 +1,78 @@
+//! What frames, ends, errors and counts say to people: sentences, none through `Debug`.
+
+mod common;
+
+use common::{delta, end, options, start};
+use framebus::*;
+use std::time::Duration;
+
+#[test]
+fn a_line_tells_what_was_lost_before_its_frame() {
+    let bus = InMemoryAgentEventBus::default();
+    let policy = SubscriberOverflowPolicy::DropNonTerminal;
+    let mut stream = bus
+        .subscribe_all_with_options(None, options(2, 1, policy))
+        .unwrap();
+    bus.publish_all([start("r"), delta("r"), delta("r"), end("r")])
+        .unwrap();
+    let lines: Vec<_> = stream.by_ref().map(|frame| frame.to_string()).collect();
+    assert_eq!(lines[0], "1 r RunStarted");
+    assert!(
+        lines[1].starts_with("4 r RunCompleted [before it: 2 frames lost"),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn ends_read_as_sentences() {
+    let bus = InMemoryAgentEventBus::default();
+    let said = |stream: &mut AgentEventStream| {
+        let error = stream.recv().unwrap_err();
+        let end = stream.end().expect("the stream ended").to_string();
+        assert_eq!(error.to_string(), format!("the stream ended: {end}"));
+        end
+    };
+    let policy = SubscriberOverflowPolicy::FailSubscriber;
+    let mut failing = bus
+        .subscribe_all_with_options(None, options(2, 1, policy))
+        .unwrap();
+    bus.publish_all([start("r"), start("r"), start("r")])
+        .unwrap();
+    let read = failing.by_ref().last().expect("a frame before the end");
+    let text = said(&mut failing);
+    let resume_from = text.rsplit(' ').next().unwrap();
+    assert!(
+        text.contains("FailSubscriber") && text.contains("resume from"),
+        "{text}"
+    );
+    assert_eq!(resume_from.parse::<EventCursor>().unwrap(), read.cursor);
+
+    let mut stream = bus.subscribe_run("quiet".into(), None).unwrap();
+    let timeout = stream.recv_timeout(Duration::ZERO).unwrap_err();
+    assert_eq!(timeout.to_string(), "no frame came in time");
+    drop(bus);
+    assert_eq!(said(&mut stream), "the bus is closed");
+    assert_eq!(
+        said(&mut AgentEventStream::new([])),
+        "its frames are used up"
+    );
+    assert_eq!(
+        said(&mut AgentEventStream::from_source(Broken)),
+        "its source can't be read: the disk is gone"
+    );
+}
+
+/// A source that can't be read.
+#[derive(Debug)]
+struct Broken;
+
+impl FrameSource for Broken {
+    fn next(&mut self) -> Result<Option<EventFrame>, AgentError> {
+        let kind = AgentErrorKind::ArchiveUnavailable;
+        Err(AgentError::new(kind, "the disk is gone"))
+    }
+
+    fn boxed_clone(&self) -> Box<dyn FrameSource> {
+        Box::new(Broken)
+    }
+}
