@@ -269,6 +269,11 @@ fn what_a_reopened_bus_had_forgotten_is_told_once_by_each_way_of_reading() {
                     let given = if matches { 0 } else { published };
                     let place = format!("way {way}, {}, {forgotten} forgotten", asked.name);
                     assert_eq!(numbers.len(), given, "{place}");
+                    // Nobody knows what was among them.
+                    assert!(
+                        notices.iter().all(|notice| !notice.terminal_preserved),
+                        "{place}"
+                    );
                     let notices: Vec<_> = notices.iter().map(told).collect();
                     let first = 1_000 - forgotten + 1;
                     let all = (

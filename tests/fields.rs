@@ -597,7 +597,7 @@ impl RepairArchive for Holed {
         Ok((!hole.is_empty()).then_some(hole))
     }
 
-    fn is_settled(&self, _: BusEpoch, _: u64, _: Option<&std::sync::Arc<Waker>>) -> bool {
+    fn is_settled(&self, _: BusEpoch, _: u64, _: Option<&Arc<Waker>>) -> bool {
         true
     }
 }

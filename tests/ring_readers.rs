@@ -221,6 +221,32 @@ fn what_expired_in_the_younger_of_two_shards_is_told_as_expired() {
     }
 }
 
+/// Of what was before the ring nobody knows whether it was terminal; of what the ring lost it is known.
+#[test]
+fn what_was_before_the_ring_is_a_gap_apart_from_what_it_lost() {
+    let lane = Geometry::for_window(16);
+    let ring = Ring::<u64>::new(&RingConfig {
+        shards: 1,
+        frames: lane,
+        terminals: lane,
+        after: 1_000,
+    });
+    (0..200).for_each(|_| publish(&ring, to(0)));
+    for select in [Select::All, Select::Shard(0)] {
+        let mut reader = ring.subscribe(select, None, Start::After(10)).unwrap();
+        let (got, _) = poll(&mut reader);
+        let [before, lost] = got.gaps[..] else {
+            panic!("{got:?}")
+        };
+        assert_eq!((before.first, before.last, before.lost), (11, 1_000, 990));
+        assert!(before.expired && before.terminals_lost, "{before:?}");
+        let held = got.numbers[0];
+        assert_eq!((lost.first, lost.last), (1_001, held - 1));
+        assert_eq!(lost.lost, held - 1_001);
+        assert!(lost.expired && !lost.terminals_lost, "{lost:?}");
+    }
+}
+
 /// Frames that were scanned, and held back for one that may come before them in the order, are lapped: they
 /// count as lost. In a lane whose indices are no numbers.
 #[test]

@@ -200,7 +200,7 @@ fn a_subscription_that_is_gone_does_not_sleep() {
 }
 
 #[test]
-fn who_sleeps_again_for_something_else_is_counted_once() {
+fn a_sleeper_that_lies_down_again_for_something_else_is_counted_once() {
     let ring = Ring::<u64>::new(&RingConfig {
         shards: 2,
         ..RingConfig::default()

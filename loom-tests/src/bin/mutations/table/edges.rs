@@ -17,6 +17,7 @@ const SCOPE: &str = "src/bus/scope.rs";
 const STREAM: &str = "src/bus/stream.rs";
 const TASK: &str = "src/bus/stream/task.rs";
 const LIVE: &str = "src/bus/stream/live.rs";
+const COMMIT: &str = "src/archive/journal/commit.rs";
 const NOTICE: &str = "src/bound/notice.rs";
 const POLICY: &str = "src/bound/policy.rs";
 const REPAIR: &str = "src/bus/stream/repair.rs";
@@ -28,9 +29,9 @@ mutations! {
     EDGES
     // What one thread shows. Pins and panics.
     "wrong-shard-pins": "a publisher looks at the pins of the first shard, whichever it publishes to", "tests::ring_readers::a_reader_asleep_in_its_batch_keeps_its_frame_in_each_shard_and_lane",
-        (PUBLISH, "let (claim, _) = lane.claim(|| [[&self.pins[at / LANES] =>> &self.pins[0] ]])?;");
+        (PUBLISH, "let (claim, _) = lane.claim(|| [[self.pins(at) =>> self.pins(0)]])?;");
     "wrong-shard-pins-in-a-batch": "so does a batch", "tests::ring_readers::a_reader_asleep_in_its_batch_keeps_its_frame_in_each_shard_and_lane",
-        (BATCH, "part.block = self.lanes[at].claim_block(part.count, [[&self.pins[at / LANES] =>> &self.pins[0] ]])?;");
+        (BATCH, "part.block = self.lanes[at].claim_block(part.count, [[self.pins(at) =>> self.pins(0)]])?;");
     "written-one-more": "a batch that panics takes the place of the frame that was not made for one that holds it", "tests::ring_panics::a_batch_that_panics_in_the_first_lap_leaves_no_place_for_a_frame",
         (SLOTS, "leave(stamp, self.laps, [[at < self.frames =>> at <= self.frames]]);");
     "written-none": "a batch that panics forgets the frames that it had put in their places", "tests::ring_panics::a_batch_that_panics_in_the_first_lap_leaves_no_place_for_a_frame",
@@ -57,10 +58,12 @@ mutations! {
         (SCOPE, "[[envelope.run_id == *run_id =>> true]],");
     "epoch-unchecked-filtered": "a cursor of another bus resumes a filter", "tests::cursors::a_cursor_resumes_its_own_scope_of_its_own_bus_and_no_other",
         (BUS, "if [[cursor.bus_epoch != epoch =>> cursor.bus_epoch != epoch && matches!(scope, Scope::Plain(_))]] {");
-    "clone-forgets-unread": "a clone does not tell what a bus that was opened again had forgotten", "tests::cursors::what_a_reopened_bus_had_forgotten_is_told_once_by_each_way_of_reading",
-        (LIVE, "unread: [[self.unread =>> None]], repair");
-    "batch-forgets-unread": "nor does a batch", "tests::cursors::what_a_reopened_bus_had_forgotten_is_told_once_by_each_way_of_reading",
-        (LIVE, "[[self.tell_unread(); =>> ]] let count = Cell");
+    "forgotten-untold": "what a bus that was opened again had forgotten is told by nobody", "tests::cursors::what_a_reopened_bus_had_forgotten_is_told_once_by_each_way_of_reading",
+        (LOSS, "[[self.last + 1 < self.core.first =>> false]]");
+    "forgotten-kept-terminals": "it is told that no terminal frame is among it", "tests::cursors::what_a_reopened_bus_had_forgotten_is_told_once_by_each_way_of_reading",
+        (LOSS, "terminals_lost: [[self.starts_before_the_ring() =>> false]] ||");
+    "forgotten-too-far": "it is told to reach as far as the first frame that is given", "tests::ring_readers::what_was_before_the_ring_is_a_gap_apart_from_what_it_lost",
+        (LOSS, "true => [[number.min(self.core.first) =>> number]],");
 
     // Who sleeps, one thread.
     "classes-high-half": "the upper half of the kinds that a sleeper waits for is lost", "tests::sleepers::a_sleeper_that_filters_on_a_kind_is_woken_by_each_kind",
@@ -68,7 +71,7 @@ mutations! {
     "classes-low-half": "so is the lower one", "tests::sleepers::a_sleeper_that_filters_on_a_kind_is_woken_by_each_kind",
         (WAIT, "self.classes[0].store([[classes as u64 =>> 0]], Ordering::Relaxed);");
     "drop-keeps-seat": "a subscription that is dropped goes on sleeping", "tests::sleepers::a_subscription_that_is_gone_does_not_sleep",
-        (SUBSCRIPTION, "if let Some(seat) = [[self.seat =>> None]] {");
+        (SUBSCRIPTION, "if let Some(seat) = [[self.seat.take() =>> None]] {");
     "timeout-stays-down": "a stream whose wait timed out goes on sleeping", "tests::sleepers::a_wait_that_is_over_does_not_sleep",
         (STREAM, "let waited = park::park(deadline); [[self.rise(); =>> ]]");
     "future-stays-down": "so does one whose wait was dropped", "tests::sleepers::a_wait_that_is_over_does_not_sleep",
@@ -145,6 +148,8 @@ mutations! {
         (STATS, ".map(|reader| [[reader.position() + 1 =>> reader.position()]])");
     "woken-uncounted": "who was woken is not counted", "tests::sleepers::a_wait_that_is_over_does_not_sleep",
         (WAIT, "[[self.woken.fetch_add(1, Ordering::Relaxed); =>> ]]");
+    "paid-place-off": "what a journal owed comes out with the place of another frame", "tests::archive_owed::a_refused_frame_comes_out_later_at_its_own_place",
+        (COMMIT, "let places = [[(position..) =>> (position + 1..)]].map(");
     "batch-gives-up": "a batch of which one pin holds nothing for its reader gives nothing", "tests::ring_readers::a_batch_that_gives_nothing_says_that_there_is_nothing",
         (SUBSCRIPTION, "if [[count == 0 && polled == Polled::Unfinished =>> false]] {");
 }
