@@ -43,10 +43,12 @@ fn in_child(job: impl FnOnce() -> bool) {
     let begin = Instant::now();
     let mut status = 0;
     // SAFETY: the child is this process's own, and is not waited for elsewhere.
-    while unsafe { waitpid(child, &mut status, WITHOUT_WAITING) } != child {
+    let mut wait = |options| unsafe { waitpid(child, &mut status, options) };
+    while wait(WITHOUT_WAITING) != child {
         if begin.elapsed() > Duration::from_secs(20) {
-            // SAFETY: as above.
-            unsafe { (kill(child, SIGKILL), waitpid(child, &mut status, 0)) };
+            // SAFETY: as above; it has not been waited for, so its number is still its own.
+            unsafe { kill(child, SIGKILL) };
+            wait(0);
             panic!("the child hangs");
         }
         thread::sleep(Duration::from_millis(1));

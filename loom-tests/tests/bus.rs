@@ -2,9 +2,10 @@
 //! loom reports.
 #![cfg(loom)]
 
+use framebus::ring::MAX_SEQUENCE;
 use framebus::{
-    AgentEvent, AgentEventBus, AgentEventStream, EventEnvelope, EventFrame, EventKind,
-    InMemoryAgentEventBus, RunId, StreamEnd,
+    AgentEvent, AgentEventBus, AgentEventStream, BusEpoch, EventEnvelope, EventFilter, EventFrame,
+    EventKind, InMemoryAgentEventBus, RunId, StreamEnd,
 };
 use futures_core::Stream;
 use loom::{future::block_on, thread};
@@ -83,4 +84,40 @@ fn a_frame_held_back_by_another_run() {
             .expect("a frame, for the bus is open");
         assert_eq!(frame.event.envelope.run_id.as_str(), "a");
     });
+}
+
+/// Proves: a reader whose frame is held back by a publish that then fails, for the numbers are used up, is
+/// woken when it has failed. Guards against: nobody woken, for nothing was published.
+fn a_frame_is_held_back_by_a_failure(publish: fn(&InMemoryAgentEventBus, EventFrame) -> bool) {
+    check(1, move || {
+        let one = NonZeroUsize::MIN;
+        // One more number.
+        let builder = InMemoryAgentEventBus::builder()
+            .shards(one)
+            .ring_capacity(one)
+            .reopen(BusEpoch::from_bits(1), MAX_SEQUENCE - 1);
+        let bus = builder.build().unwrap();
+        let ends = EventFilter::terminal_run_events().compile().unwrap();
+        let mut stream = bus.subscribe_filtered(ends, None).unwrap();
+        let publish_end = move |bus: &InMemoryAgentEventBus, run: &str| {
+            let envelope = EventEnvelope::new(run, "agent", EventKind::RunCompleted);
+            publish(bus, EventFrame::new(AgentEvent::envelope_only(envelope)))
+        };
+        let other = bus.clone();
+        let other = thread::spawn(move || publish_end(&other, "b"));
+        let reader = thread::spawn(move || block_on(stream.recv_async()).unwrap());
+        let own = publish_end(&bus, "a");
+        assert!(own ^ other.join().unwrap(), "one of them is published");
+        assert_eq!(reader.join().unwrap().cursor.event_seq, MAX_SEQUENCE);
+    });
+}
+
+#[test]
+fn a_frame_held_back_by_a_publish_that_fails() {
+    a_frame_is_held_back_by_a_failure(|bus, frame| bus.publish(frame).is_ok());
+}
+
+#[test]
+fn a_frame_held_back_by_a_batch_that_fails() {
+    a_frame_is_held_back_by_a_failure(|bus, frame| bus.publish_all([frame]).is_ok());
 }

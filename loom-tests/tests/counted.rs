@@ -1,7 +1,7 @@
 //! Models of a lane that counts: numbers are its indices but for the void ones.
 #![cfg(loom)]
 
-use framebus::ring::{Delivery, Route, Select, Start};
+use framebus::ring::{Delivery, Geometry, Route, Select, Start};
 use loom::{
     sync::{
         Arc,
@@ -10,7 +10,7 @@ use loom::{
     thread,
 };
 use loom_tests::{
-    Boxes, FRAME, Got, TERMINAL, check, counted, dense, everything, number, numberer, rest,
+    Boxes, FRAME, Got, TERMINAL, check, counted, dense, everything, number, numberer, rest, shards,
 };
 use std::ops::ControlFlow;
 
@@ -210,6 +210,36 @@ fn the_next_number_laps_ago() {
             let next = next.join().unwrap();
             assert!((4..=8).contains(&next), "{next}");
             assert_eq!(other.join().unwrap(), [4, 5, 6, 7]);
+            ControlFlow::Continue(())
+        });
+    });
+}
+
+/// Proves: the voids below a chunk that are noted by a publisher who comes there by another's limit, and so
+/// without a fence of its own, are not taken for those of a lap ago. Guards against: a note that does not
+/// carry the gate that its writer saw.
+#[test]
+fn the_next_number_beside_a_note_of_a_later_lap() {
+    check(0, || {
+        // Of four places one is held, so that it is void lap after lap. Who comes to the last place raises the
+        // limit over the first one, and opens nothing beyond the last.
+        let ring = shards(1, Geometry::exact(4, 1, 2, 1));
+        assert_eq!(number(&ring, FRAME, 2), [1, 2]);
+        let start = Start::After(1);
+        let mut asleep = ring.subscribe(Select::All, None, start).unwrap();
+        asleep.batch(|_| {
+            // Indices 2 to 8; 5 is void.
+            number(&ring, FRAME, 6);
+            let next = {
+                let ring = ring.clone();
+                thread::spawn(move || ring.next_sequence())
+            };
+            // Up to index 23; 9, 13, 17 and 21 are void.
+            number(&ring, FRAME, 11);
+            let last = numberer(&ring, FRAME, 1);
+            let next = next.join().unwrap();
+            assert!((9..=21).contains(&next), "{next}");
+            assert_eq!(last.join().unwrap(), [20]);
             ControlFlow::Continue(())
         });
     });

@@ -150,6 +150,21 @@ fn a_batch_beside_a_publisher_counted() {
     a_batch_and_a_publisher(counted, 2, usize::from(deep()));
 }
 
+/// Proves: each of a batch's neighbours bears its fence, as long as others' claims lie behind them. Guards
+/// against: a fence that only the first or the last of them bears.
+#[test]
+fn neighbours_of_a_batch_beside_a_publisher() {
+    check(1, || {
+        let ring = tiny(4, 1);
+        let subscription = everything(&ring);
+        let second = publisher(&ring, FRAME, 9..10);
+        ring.publish_all_with([FRAME; 2], Box::new).unwrap();
+        let published = second.join().unwrap() + 2;
+        let got = rest((subscription, Got::default()), published);
+        assert_eq!(got.lost, 0);
+    });
+}
+
 /// Proves: the same for a reader who wants some of the batch only. Guards against: a fence that only
 /// the batch's first frame bears, which the reader passes over.
 #[test]

@@ -16,24 +16,57 @@ use loom_tests::{
 
 /// Proves: one publisher laps a reader twice without overwriting what it reads, and what it lost is
 /// counted. Guards against: an extender that misses a pin, a reader that misses the horizon.
-fn laps_a_reader_twice(ring: fn(u64, u64) -> Boxes) {
+fn laps_a_reader_twice(ring: fn(u64, u64) -> Boxes, route: Route) {
     check(2, move || {
         let ring = ring(2, 1);
         let subscription = everything(&ring);
         let reader = reader(subscription, 1);
-        let published = publish(&ring, FRAME, 0..4);
+        let published = publish(&ring, route, 0..4);
         rest(reader.join().unwrap(), published);
     });
 }
 
 #[test]
 fn one_publisher_laps_a_reader_twice() {
-    laps_a_reader_twice(tiny);
+    laps_a_reader_twice(tiny, FRAME);
 }
 
 #[test]
 fn one_publisher_laps_a_reader_twice_counted() {
-    laps_a_reader_twice(counted);
+    laps_a_reader_twice(counted, FRAME);
+}
+
+/// Each shard has pins of its own.
+const ELSEWHERE: Route = Route { shard: 1, ..FRAME };
+
+/// Proves: the same in a shard that is not the first, for a reader of that shard. Guards against: a look
+/// at another shard's pins.
+#[test]
+fn one_publisher_laps_a_reader_of_another_shard_twice() {
+    check(2, || {
+        let ring = shards(2, Geometry::exact(2, 1, 0, 1));
+        let select = Select::Shard(1);
+        let subscription = ring.subscribe(select, None, Start::Oldest).unwrap();
+        let reader = reader(subscription, 1);
+        let published = publish(&ring, ELSEWHERE, 0..4);
+        let (mut subscription, mut got) = reader.join().unwrap();
+        got.poll(&mut subscription);
+        got.poll(&mut subscription);
+        got.complete_or_told(published);
+    });
+}
+
+/// Proves: the same for a reader of both shards, lapped in each by a publisher of its own.
+#[test]
+fn two_publishers_lap_a_reader_of_both_shards() {
+    check(1, || {
+        let ring = shards(2, Geometry::exact(2, 1, 0, 1));
+        let subscription = everything(&ring);
+        let second = publisher(&ring, ELSEWHERE, 10..13);
+        let reader = reader(subscription, 1);
+        let published = publish(&ring, FRAME, 0..1) + second.join().unwrap();
+        rest(reader.join().unwrap(), published);
+    });
 }
 
 /// Checks that no slot stayed with an owner that is gone: the lane holds all that it promises.
@@ -275,6 +308,28 @@ fn a_reader_asleep_in_its_batch() {
     });
 }
 
+/// Proves: the same in a shard that is not the first, alone and in a batch.
+#[test]
+fn a_reader_asleep_in_its_batch_of_another_shard() {
+    check(1, || {
+        let ring = shards(2, Geometry::exact(2, 1, 0, 1));
+        let select = Select::Shard(1);
+        let mut subscription = ring.subscribe(select, None, Start::Oldest).unwrap();
+        let mut published = publish(&ring, ELSEWHERE, [7]);
+        let mut got = Got::default();
+        subscription.batch(|delivery| {
+            let other = publisher(&ring, ELSEWHERE, 10..12);
+            let batch = ring.publish_all_with([ELSEWHERE], Box::new);
+            published += u64::from(batch.is_ok()) + other.join().unwrap();
+            assert!(matches!(delivery, Delivery::Frame(1, value) if **value == 7));
+            got.take(delivery)
+        });
+        got.poll(&mut subscription);
+        got.poll(&mut subscription);
+        got.complete_or_told(published);
+    });
+}
+
 /// Proves: batches over the place that a sleeping reader holds leave it alone, beside another publisher.
 /// Guards against: a batch that takes its range without a look at what is void in it.
 fn batches_over_a_reader(ring: fn(u64, u64) -> Boxes) {
@@ -363,5 +418,29 @@ fn an_index_that_is_given_up() {
         let (mut subscription, mut got) = reader.join().unwrap();
         got.poll(&mut subscription);
         assert_eq!((got.frames.len(), got.frames[0].0), (1, MAX_SEQUENCE));
+    });
+}
+
+/// Proves: a batch whose code panics leaves its places to others, beside a publisher and a reader. Guards
+/// against: a place that nobody finishes, a frame that was never made.
+#[test]
+fn a_batch_that_panics_beside_a_publisher() {
+    check(1, || {
+        let ring = counted(4, 2);
+        let subscription = everything(&ring);
+        let second = publisher(&ring, FRAME, 10..11);
+        let reader = reader(subscription, 1);
+        let panics = || {
+            ring.publish_all_with([FRAME; 3], |number| {
+                assert!(number % 2 == 1, "an even number");
+                Box::new(number)
+            })
+        };
+        let published = std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics));
+        assert!(published.is_err());
+        // Each of its numbers is given, or told as lost before the next frame.
+        let published = 3 + second.join().unwrap() + publish(&ring, FRAME, [20]);
+        rest(reader.join().unwrap(), published);
+        all_places_come_back(&ring, 4, 2);
     });
 }

@@ -131,6 +131,28 @@ fn a_clone_beside_a_publisher() {
     });
 }
 
+/// Proves: a copy of a reader that holds a frame back, for one with a smaller number that may come, gives
+/// both in order as well. Guards against: a copy that forgets what was scanned.
+#[test]
+fn a_clone_of_a_reader_that_holds_a_frame_back() {
+    check(2, || {
+        let ring = shards(2, Geometry::exact(4, 1, 0, 1));
+        let select = Select::Shard(0);
+        let mut subscription = ring.subscribe(select, None, Start::Oldest).unwrap();
+        let second = publisher(&ring, FRAME, 1..2);
+        let published = publish(&ring, FRAME, [0]);
+        let mut got = Got::default();
+        got.poll(&mut subscription);
+        let mut clone = subscription.try_clone().unwrap();
+        let published = published + second.join().unwrap();
+        let before = got.frames.len() as u64;
+        let mut again = Got::default();
+        again.poll(&mut clone);
+        again.complete(published - before);
+        rest((subscription, got), published);
+    });
+}
+
 /// Proves: a subscription that goes while publishers look at its pins, and another that gets its
 /// row, disturb nothing. Guards against: a row given back with its pin set, or read by two.
 #[test]

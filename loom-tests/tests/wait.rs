@@ -6,7 +6,7 @@ use framebus::ring::{
     ANY_KEY, Geometry, Ring, RingConfig, Route, Select, Start, Subscription, TagFilter,
 };
 use loom::thread::{self, JoinHandle};
-use loom_tests::{FRAME, Got, check, everything, tiny};
+use loom_tests::{FRAME, Got, TERMINAL, check, counted, everything, tiny};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Wake, Waker};
@@ -270,8 +270,18 @@ fn a_wish_widens_beside_a_publish() {
 /// against: a sleeper for its own frames only, while what is in front of them is unfinished.
 #[test]
 fn a_frame_held_back_by_another_key() {
-    check(2, || {
-        let (ring, bell) = (tiny(4, 1), Arc::new(Bell::default()));
+    a_frame_is_held_back(tiny, FRAME, 2);
+}
+
+/// The lane that counts has nothing unfinished then: a terminal frame leaves its index there.
+#[test]
+fn a_terminal_frame_held_back_by_another_key() {
+    a_frame_is_held_back(counted, TERMINAL, 1);
+}
+
+fn a_frame_is_held_back(ring: fn(u64, u64) -> Boxes, route: Route, preemptions: usize) {
+    check(preemptions, move || {
+        let (ring, bell) = (ring(4, 1), Arc::new(Bell::default()));
         let mut subscription = shard(&ring, None);
         let waker = Waker::from(bell.clone());
         let reader = thread::spawn(move || {
@@ -284,8 +294,8 @@ fn a_frame_held_back_by_another_key() {
             }
             (subscription, got)
         });
-        let other = publisher(&ring, FRAME, 8);
-        publish(&ring, FRAME, 7);
+        let other = publisher(&ring, route, 8);
+        publish(&ring, route, 7);
         other.join().unwrap();
         let (_subscription, got) = reader.join().unwrap();
         assert!(got.has(7) || bell.rung() > 0, "asleep for ever: {got:?}");

@@ -10,7 +10,7 @@ use crate::event::{
     EventEnvelope, EventFrame, EventKind, EventStreamScope, RunId, SealedEvent, StreamStart,
     SubscriberOverflowPolicy, SubscriptionOptions,
 };
-use crate::ring::{Gap, PublishError, Ring, RingConfig, RingStats, Start, SubscribeError};
+use crate::ring::{PublishError, Ring, RingConfig, RingStats, Start, SubscribeError};
 use crate::sync::{Arc, AtomicBool, Ordering};
 use triomphe::UniqueArc;
 
@@ -20,8 +20,6 @@ pub(super) type Event = triomphe::Arc<SealedEvent>;
 pub(super) struct Shared {
     pub(super) ring: Ring<Event>,
     pub(super) epoch: BusEpoch,
-    /// The last number before the first one of these rings: that of the archive it was reopened from.
-    reopened_after: u64,
     closed: AtomicBool,
 }
 
@@ -80,7 +78,6 @@ impl InMemoryAgentEventBus {
         let shared = Shared {
             ring: Ring::new(config),
             epoch,
-            reopened_after: config.after,
             closed: AtomicBool::new(false),
         };
         InMemoryAgentEventBus {
@@ -237,30 +234,18 @@ impl InMemoryAgentEventBus {
             (None, StreamStart::Beginning) => Some(0),
             (None, _) => None,
         };
-        let mut unread = None;
-        let start = match after {
-            Some(after) => {
-                let last = shared.reopened_after;
-                if after < last {
-                    unread = Some(Gap {
-                        first: after + 1,
-                        last,
-                        lost: last - after,
-                        expired: true,
-                        terminals_lost: true,
-                    });
-                }
-                Start::After(after.max(last))
-            }
-            None if options.start == StreamStart::Latest => Start::Latest,
-            None => Start::Oldest,
+        let start = match (after, options.start) {
+            // Also before the first number of these rings: the archive they were reopened from has it.
+            (Some(after), _) => Start::After(after),
+            (None, StreamStart::Latest) => Start::Latest,
+            (None, _) => Start::Oldest,
         };
         let subscription = shared
             .ring
             .subscribe(scope.select(), scope.tag_filter(), start)
             .map_err(subscribe_error)?;
         trace::subscribed(&scope.of_cursors(), subscription.position());
-        let live = Live::new(shared.clone(), subscription, scope, options, unread);
+        let live = Live::new(shared.clone(), subscription, scope, options);
         Ok(AgentEventStream::live(live))
     }
 }

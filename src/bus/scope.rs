@@ -141,3 +141,65 @@ impl Scope {
         }
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use crate::event::{AgentEvent, EventEnvelope, EventFilter, EventFrame, EventKind, RunId};
+    use crate::{AgentEventBus, InMemoryAgentEventBus};
+
+    /// A tag has 17 bits of a run's hash: a run that has those of `run`, and is in its shard of two.
+    fn another_of_its_tag(run: &RunId) -> RunId {
+        let like = |other: &RunId| {
+            super::run_tag(other) == super::run_tag(run)
+                && (super::shard(other) ^ super::shard(run)) & 1 == 0
+        };
+        let others = (0..).map(|n| RunId::new(format!("another-{n}")));
+        others.into_iter().find(like).unwrap()
+    }
+
+    #[test]
+    fn two_runs_of_one_tag_are_told_apart() {
+        let run = RunId::new("run");
+        let other = another_of_its_tag(&run);
+        for shards in [1, 2] {
+            let builder = InMemoryAgentEventBus::builder();
+            let bus = builder.shards(shards.try_into().unwrap()).build().unwrap();
+            let filter = EventFilter::run(run.clone()).compile().unwrap();
+            let mut streams = [
+                bus.subscribe_run(run.clone(), None),
+                bus.subscribe_filtered(filter, None),
+            ]
+            .map(Result::unwrap);
+            for own in [&other, &run, &run, &other, &run, &other, &other] {
+                for kind in [EventKind::RunStarted, EventKind::RunCompleted] {
+                    let envelope = EventEnvelope::new(own.clone(), "agent", kind);
+                    let event = AgentEvent::envelope_only(envelope);
+                    bus.publish(EventFrame::new(event)).unwrap();
+                }
+            }
+            for stream in &mut streams {
+                let frames: Vec<_> = stream.collect();
+                assert_eq!(frames.len(), 6);
+                assert!(
+                    frames
+                        .iter()
+                        .all(|frame| frame.event.envelope.run_id == run)
+                );
+            }
+            // The same in borrowed batches.
+            let mut stream = bus.subscribe_run(run.clone(), None).unwrap();
+            let mut given = 0;
+            let mut batch = || {
+                stream.read_batch(|item| {
+                    if let crate::BatchItem::Frame(frame) = item {
+                        assert_eq!(frame.envelope().run_id, run);
+                        given += 1;
+                    }
+                    std::ops::ControlFlow::Continue(())
+                })
+            };
+            while batch() > 0 {}
+            assert_eq!(given, 6);
+        }
+    }
+}

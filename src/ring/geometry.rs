@@ -97,6 +97,7 @@ impl Geometry {
     /// The same lane with fewer indices, for tests of its end: `index` is the first that is not given, rounded
     /// down to a chunk's start.
     #[doc(hidden)]
+    #[must_use]
     pub fn ending_at(self, index: u64) -> Self {
         Geometry {
             end: self.chunk_start(index).min(self.end),

@@ -263,7 +263,8 @@ impl<T> Subscription<T> {
     }
 
     /// Gives what is there, under one pin and without a look at what publishers write: the
-    /// cheapest way to keep up. At most a batch of each lane; returns how many deliveries it made.
+    /// cheapest way to keep up. At most a batch of each lane, or more if that holds nothing for this
+    /// reader; returns how many deliveries it made. 0 says that nothing is to be had now.
     ///
     /// A subscription that keeps up with publishers who flood the ring may stay here for some microseconds
     /// after a batch, so that it does not hinder them (see `subscription/away.rs`). If its shard has more readers
@@ -296,6 +297,25 @@ impl<T> Subscription<T> {
             away.after(self.last + 1, self.far, flooded, crowded, numbered);
             self.away = away;
         }
+        if count == 0 && polled == Polled::Unfinished {
+            count = self.batch_further(&mut visit);
+        }
+        count
+    }
+
+    /// Goes on where one pin reached only indices that carry no frame for this reader: those of frames in
+    /// another lane, or void ones. So a batch that gives nothing says that there is nothing.
+    #[cold]
+    #[inline(never)]
+    fn batch_further(
+        &mut self,
+        visit: &mut dyn FnMut(Delivery<'_, T>) -> ControlFlow<()>,
+    ) -> usize {
+        let mut count = 0;
+        self.poll(|delivery| {
+            count += 1;
+            visit(delivery)
+        });
         count
     }
 

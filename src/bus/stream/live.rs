@@ -40,8 +40,6 @@ pub(in crate::bus) struct Live {
     pub(super) position: EventCursor,
     /// A publish that began earlier held back what came after it at the last take-in.
     pub(super) held_back: bool,
-    /// What the bus, reopened since, had forgotten behind the cursor.
-    pub(super) unread: Option<Gap>,
     pub(super) repair: Option<Box<Repair>>,
     pub(super) counts: Counts,
 }
@@ -53,11 +51,10 @@ impl Live {
         subscription: Subscription<Event>,
         scope: Scope,
         options: SubscriptionOptions,
-        unread: Option<Gap>,
     ) -> Self {
         let position = EventCursor {
             scope: scope.of_cursors(),
-            event_seq: unread.map_or(subscription.position(), |gap| gap.first - 1),
+            event_seq: subscription.position(),
             bus_epoch: shared.epoch,
             journal_cursor: None,
         };
@@ -82,7 +79,6 @@ impl Live {
             access: options.payload_access,
             position,
             held_back: false,
-            unread,
             repair: None,
             counts: Counts::default(),
         }
@@ -93,7 +89,6 @@ impl Live {
         if self.queue.len() > 0 {
             return;
         }
-        self.tell_unread();
         self.queue.begin();
         let Live {
             subscription,
@@ -126,17 +121,9 @@ impl Live {
         }
     }
 
-    fn tell_unread(&mut self) {
-        if let Some(gap) = self.unread.take() {
-            trace::lost(self.queue.scope(), &gap);
-            self.queue.lose(&loss(gap, self.shared.epoch, &self.scope));
-        }
-    }
-
     /// Moves the position to what was looked at, where all below was given and told.
     pub(super) fn settle_position(&mut self) {
         let all_said = !self.queue.has_frame()
-            && self.unread.is_none()
             && self.pending_overflow().is_none()
             && self.queue.failure().is_none()
             && self.repair.as_deref().is_none_or(Repair::is_idle);
@@ -265,7 +252,6 @@ impl Live {
     }
 
     fn give_batch(&mut self, mut visit: impl FnMut(BatchItem<'_>) -> ControlFlow<()>) -> usize {
-        self.tell_unread();
         let count = Cell::new(0);
         let mut visit = |item: BatchItem<'_>| {
             count.set(count.get() + 1);
@@ -364,7 +350,6 @@ impl Clone for Live {
             access: self.access,
             position: self.position.clone(),
             held_back: self.held_back,
-            unread: self.unread,
             repair: self.repair.clone(),
             counts: self.counts,
         }

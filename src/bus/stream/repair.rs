@@ -199,10 +199,6 @@ impl Live {
         let Some(repair) = &mut self.repair else {
             return false;
         };
-        if let Some(gap) = self.unread.take() {
-            repair.gap = Some(Mending::new(gap));
-            return true;
-        }
         let (scope, mut found) = (&self.scope, None);
         let polled = self.subscription.poll(|delivery| {
             match delivery {

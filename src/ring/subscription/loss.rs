@@ -36,9 +36,14 @@ impl<T> Subscription<T> {
         cursor.lapped || cursor.is_suspect(self.last)
     }
 
-    /// What was lost between the last frame and `number`, which is proven to be the next.
+    /// What was lost between the position and `number`, which is proven to be the next. What lies before the
+    /// ring's first frame is a gap of its own: then there may be more, from the gap's end on.
     pub(super) fn gap(&mut self, number: u64) -> Option<Gap> {
         let owes = self.owes();
+        let number = match self.starts_before_the_ring() {
+            true => number.min(self.core.first),
+            false => number,
+        };
         if !owes {
             // What was not told of by now was void, and no frame.
             self.lost = 0;
@@ -74,6 +79,12 @@ impl<T> Subscription<T> {
     ) -> ControlFlow<()> {
         if until <= self.last + 1 || !self.everything && !owed.lost {
             return ControlFlow::Continue(());
+        }
+        if self.starts_before_the_ring()
+            && let Some(gap) = self.gap(until)
+        {
+            self.last = gap.last;
+            visit(Delivery::Gap(gap))?;
         }
         let gap = self.gap(until);
         if self.laps == owed.laps {

@@ -46,8 +46,11 @@ impl<T> Subscription<T> {
                     Proof::Lacking => return ControlFlow::Continue(false),
                 }
                 if let Some(gap) = self.gap(number) {
-                    self.last = number - 1;
+                    self.last = gap.last;
                     visit(Delivery::Gap(gap))?;
+                    if gap.last + 1 < number {
+                        continue;
+                    }
                 }
             } else if number >= until {
                 return ControlFlow::Continue(self.prove(until));

@@ -25,7 +25,7 @@ pub(crate) fn mutated(mutation: usize) -> bool {
 "#;
 
 /// Makes or renews the copy of `root` at `to`.
-pub fn make(root: &Path, to: &Path, mutations: &[Mutation]) -> Result<(), String> {
+pub fn make(root: &Path, to: &Path, mutations: &[&Mutation]) -> Result<(), String> {
     let mut sources = BTreeMap::new();
     for (number, mutation) in mutations.iter().enumerate() {
         for &(file, place) in mutation.edits {
@@ -41,15 +41,19 @@ pub fn make(root: &Path, to: &Path, mutations: &[Mutation]) -> Result<(), String
             to.display()
         )
     };
-    copy_tree(root, to).map_err(say)?;
+    let read = |file: &str| fs::read_to_string(root.join(file)).map_err(say);
+    let mut changed = BTreeMap::new();
     for (file, edits) in sources {
-        let path = root.join(file);
-        let text = fs::read_to_string(&path).map_err(say)?;
-        let text = apply(&text, edits).map_err(|error| format!("{file}: {error}"))?;
-        write_if_new(&to.join(file), text.as_bytes()).map_err(say)?;
+        let text = apply(&read(file)?, edits).map_err(|error| format!("{file}: {error}"))?;
+        changed.insert(root.join(file), text);
     }
-    let sync = fs::read_to_string(root.join("src/sync.rs")).map_err(say)?;
-    write_if_new(&to.join("src/sync.rs"), (sync + SWITCHES).as_bytes()).map_err(say)
+    let sync = "src/sync.rs";
+    changed.insert(root.join(sync), read(sync)? + SWITCHES);
+    // A switched expression stands in parentheses that the compiler may find unnecessary.
+    let lib = "src/lib.rs";
+    let text = format!("#![allow(warnings)]\n{}", read(lib)?);
+    changed.insert(root.join(lib), text);
+    copy_tree(root, to, &changed).map_err(say)
 }
 
 /// A place in a source and what may stand there.
@@ -125,8 +129,9 @@ fn apply(text: &str, mut edits: Vec<Edit>) -> Result<String, String> {
     Ok(out + &text[done..])
 }
 
-/// Copies what changed, without build products and hidden folders, and removes what is gone.
-fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
+/// Copies what is new, without build products and hidden folders, and removes what is gone. Files of
+/// `changed` get the text that it has for them.
+fn copy_tree(from: &Path, to: &Path, changed: &BTreeMap<PathBuf, String>) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(to)? {
         let (name, path) = entry.map(|entry| (entry.file_name(), entry.path()))?;
@@ -147,7 +152,9 @@ fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
             continue;
         }
         if entry.file_type()?.is_dir() {
-            copy_tree(&from, &to)?;
+            copy_tree(&from, &to, changed)?;
+        } else if let Some(text) = changed.get(&from) {
+            write_if_new(&to, text.as_bytes())?;
         } else {
             write_if_new(&to, &fs::read(&from)?)?;
         }

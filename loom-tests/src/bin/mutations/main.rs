@@ -1,12 +1,14 @@
-//! Shows that the models can fail: weakens the core in one place at a time, and runs a model
-//! that must then fail.
+//! Shows that the models and tests can fail: weakens the crate in one place at a time, and runs a
+//! model or a test that must then fail.
 //!
 //! `cargo run -p loom-tests --release` copies the workspace below its target directory, puts every
 //! mutation of [`table`] into the copy behind a switch of its own, builds the models once under
-//! `--cfg loom`, and runs them with one switch on at a time. The sources themselves have no
-//! switches. A place that is not found exactly once is an error, so the table can't go stale.
+//! `--cfg loom` and the tests once as they are, and runs them with one switch on at a time. The
+//! sources themselves have no switches. A place that is not found exactly once is an error, so the table can't go stale.
 #![cfg_attr(loom, allow(unused))]
 
+#[cfg(not(loom))]
+mod catcher;
 #[cfg(not(loom))]
 mod copy;
 #[cfg(not(loom))]

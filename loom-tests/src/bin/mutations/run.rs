@@ -1,35 +1,30 @@
-//! Runs the models on the copy, with one mutation on at a time.
+//! Runs the tests on the copy, with one mutation on at a time.
 
-use super::copy::{self, SWITCH};
-use super::table::{MODELS, MUTATIONS, Mutation, NOT_SHOWN};
+use super::catcher::{self, Bench, Outcome};
+use super::copy;
+use super::table::{Mutation, NOT_SHOWN, mutations};
 use clap::Parser;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Weakens the core in one place at a time; a model must fail each time.
+/// Weakens the crate in one place at a time; a model or a test must fail each time.
 #[derive(Parser)]
 struct Options {
     /// Only mutations whose name contains one of these.
     names: Vec<String>,
-    /// Try all models, cheapest first, and not only the one that is known to fail.
+    /// Try all models, cheapest first, then all tests, and not only the one that is known to fail.
     #[arg(long)]
     search: bool,
-    /// Don't check first that all models pass while no mutation is on.
+    /// Don't check first that all models and tests pass while no mutation is on.
     #[arg(long)]
     no_baseline: bool,
-    /// Write the table of what was caught by which model to this file.
+    /// Write the table of what was caught by which model or test to this file.
     #[arg(long)]
     markdown: Option<PathBuf>,
-    /// The longest that a model may run, in seconds. One that takes longer did not fail.
+    /// The longest that a model or test may run, in seconds. One that takes longer did not fail.
     #[arg(long, default_value_t = 300)]
     limit: u64,
-}
-
-enum Outcome {
-    Passed,
-    Failed(String),
-    TimedOut,
 }
 
 pub fn main() -> ExitCode {
@@ -49,37 +44,44 @@ fn run(options: &Options) -> Result<bool, String> {
         .ok_or("no workspace")?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
     let tree = target.join("mutations");
-    copy::make(root, &tree, MUTATIONS)?;
-    eprintln!("building the models with {} mutations", MUTATIONS.len());
-    let built = cargo(&tree, &["--no-run"]).status();
-    if !built.map_err(|error| error.to_string())?.success() {
-        return Err("the copy does not build: a mutation in the table is no Rust".into());
-    }
+    let mutations = mutations();
+    copy::make(root, &tree, &mutations)?;
+    let chosen = |mutation: &&&Mutation| {
+        let named = |name: &String| mutation.name.contains(&**name);
+        options.names.is_empty() || options.names.iter().any(named)
+    };
+    let tests = match options.search || !options.no_baseline {
+        true => catcher::all(&mutations),
+        false => {
+            let chosen = mutations.iter().filter(chosen).map(|it| it.caught_by);
+            chosen.filter(|name| *name != NOT_SHOWN).collect()
+        }
+    };
+    eprintln!("building {} mutations", mutations.len());
     let limit = Duration::from_secs(options.limit);
+    let bench = Bench {
+        tree,
+        target,
+        limit,
+    };
+    bench.build(&tests)?;
     if !options.no_baseline {
-        for model in MODELS {
+        for test in &tests {
             let began = Instant::now();
-            match attempt(&tree, model, None, limit)? {
-                Outcome::Passed => println!("without: {model} passes, {:.1?}", began.elapsed()),
-                Outcome::Failed(how) => return Err(format!("{model} fails unmutated: {how}")),
-                Outcome::TimedOut => return Err(format!("{model} takes longer than the limit")),
+            match bench.attempt(test, None)? {
+                Outcome::Passed => println!("without: {test} passes, {:.1?}", began.elapsed()),
+                Outcome::Failed(how) => return Err(format!("{test} fails unmutated: {how}")),
+                Outcome::TimedOut => return Err(format!("{test} takes longer than the limit")),
             }
         }
     }
-    let chosen = |mutation: &Mutation| {
-        options.names.is_empty()
-            || options
-                .names
-                .iter()
-                .any(|name| mutation.name.contains(&**name))
-    };
     let (mut caught, mut survived) = (Vec::new(), Vec::new());
-    for (number, mutation) in MUTATIONS.iter().enumerate().filter(|it| chosen(it.1)) {
-        let models = match options.search {
-            true => MODELS,
+    for (number, mutation) in mutations.iter().enumerate().filter(|it| chosen(&it.1)) {
+        let tests = match options.search {
+            true => &*tests,
             false if mutation.caught_by == NOT_SHOWN => {
                 println!(
-                    "!!!! NOT SHOWN: no model is known to catch {} !!!!",
+                    "!!!! NOT SHOWN: no model or test is known to catch {} !!!!",
                     mutation.name
                 );
                 continue;
@@ -88,17 +90,17 @@ fn run(options: &Options) -> Result<bool, String> {
         };
         let began = Instant::now();
         let mut by = None;
-        for model in models {
-            if let Outcome::Failed(how) = attempt(&tree, model, Some(number), limit)? {
-                by = Some((model, how));
+        for test in tests {
+            if let Outcome::Failed(how) = bench.attempt(test, Some(number))? {
+                by = Some((test, how));
                 break;
             }
         }
-        let place = format!("[{}/{}] {}", number + 1, MUTATIONS.len(), mutation.name);
+        let place = format!("[{}/{}] {}", number + 1, mutations.len(), mutation.name);
         match by {
-            Some((model, how)) => {
-                caught.push((mutation, *model));
-                println!("{place}: caught by {model}, {:.1?}: {how}", began.elapsed());
+            Some((test, how)) => {
+                caught.push((*mutation, *test));
+                println!("{place}: caught by {test}, {:.1?}: {how}", began.elapsed());
             }
             None => {
                 survived.push(mutation.name);
@@ -121,77 +123,13 @@ fn run(options: &Options) -> Result<bool, String> {
 /// What was caught, as a page.
 fn table(caught: &[(&Mutation, &str)]) -> String {
     let mut page = "# Mutations\n\n\
-        Each line is one weakening of the core, and the model that fails under it. Written by\n\
+        Each line is one weakening of the crate, and the model (`file::name` in `loom-tests/tests`) or\n\
+        the test (`src::..` beside the code, `tests::..` of the public interface) that fails under it. Written by\n\
         `cargo run -p loom-tests --release -- --markdown docs/mutations.md`.\n\n\
         | mutation | what is weakened | fails |\n| --- | --- | --- |\n"
         .to_owned();
-    for (mutation, model) in caught {
-        page += &format!("| `{}` | {} | `{model}` |\n", mutation.name, mutation.what);
+    for (mutation, test) in caught {
+        page += &format!("| `{}` | {} | `{test}` |\n", mutation.name, mutation.what);
     }
     page
-}
-
-fn cargo(tree: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO"));
-    command
-        .current_dir(tree)
-        .env("CARGO_TARGET_DIR", tree.join("target"))
-        .env("RUSTFLAGS", "--cfg loom --cap-lints allow")
-        .env("RUST_BACKTRACE", "0")
-        // Each model stops where it fails, so they may be the long ones.
-        .env("FRAMEBUS_DEEP_MODELS", "1")
-        .args([
-            "test",
-            "--quiet",
-            "-p",
-            "loom-tests",
-            "--release",
-            "--tests",
-        ])
-        .args(arguments);
-    command
-}
-
-/// Runs one model, `file::name`.
-fn attempt(
-    tree: &Path,
-    model: &str,
-    mutation: Option<usize>,
-    limit: Duration,
-) -> Result<Outcome, String> {
-    let (file, name) = model.split_once("::").ok_or("a model is file::name")?;
-    let seconds = limit.as_secs().to_string();
-    let mut inner = cargo(tree, &["--test", file, name, "--", "--exact"]);
-    if let Some(mutation) = mutation {
-        inner.env(SWITCH, mutation.to_string());
-    }
-    // `timeout` ends the model too, and not only cargo.
-    let mut command = Command::new("timeout");
-    command.arg(&seconds).arg(inner.get_program());
-    command.args(inner.get_args()).current_dir(tree);
-    for (name, value) in inner.get_envs() {
-        if let Some(value) = value {
-            command.env(name, value);
-        }
-    }
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("cannot run timeout(1): {error}"))?;
-    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    match output.status.code() {
-        Some(124) => Ok(Outcome::TimedOut),
-        Some(0) if text.contains("1 passed") => Ok(Outcome::Passed),
-        Some(0) => Err(format!("there is no model {model}")),
-        _ => Ok(Outcome::Failed(first_complaint(&text))),
-    }
-}
-
-/// The line after the first panic's place.
-fn first_complaint(output: &str) -> String {
-    let mut lines = output.lines();
-    match lines.find(|line| line.contains("panicked at")) {
-        Some(_) => lines.next().unwrap_or("").chars().take(110).collect(),
-        None => "the process died".into(),
-    }
 }

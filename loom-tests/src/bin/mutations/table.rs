@@ -3,19 +3,20 @@
 //! An edit is `context [[old =>> new]] context`. `$on` in `new` is the switch itself, for
 //! an edit that is no plain replacement.
 
-/// A weakening of the core.
+/// A weakening of the crate.
 pub struct Mutation {
     /// What it is called in reports.
     pub name: &'static str,
     /// What it takes away.
     pub what: &'static str,
-    /// The model that is known to fail, `file::name`, or [`NOT_SHOWN`].
+    /// The test that is known to fail, or [`NOT_SHOWN`]: `file::name` is a model of `loom-tests/tests`,
+    /// `src::module::tests::name` a unit test, `tests::file::name` a test of the public interface.
     pub caught_by: &'static str,
     /// Files and places.
     pub edits: &'static [(&'static str, &'static str)],
 }
 
-/// For a mutation that no model is known to catch yet: it is named in each run and not tried, but with `--search`.
+/// For a mutation that nothing is known to catch yet: it is named in each run and not tried, but with `--search`.
 pub const NOT_SHOWN: &str = "";
 
 /// All models, the cheapest first.
@@ -33,6 +34,10 @@ pub const MODELS: &[&str] = &[
     "counted::late_over_a_sleeping_reader_alone",
     "counted::late_over_a_sleeping_reader_in_chunks",
     "counted::the_next_number_beside_a_claim",
+    "order::neighbours_of_a_batch_beside_a_publisher",
+    "counted::the_next_number_beside_a_note_of_a_later_lap",
+    "subscribe::a_clone_of_a_reader_that_holds_a_frame_back",
+    "overwrite::a_reader_asleep_in_its_batch_of_another_shard",
     "order::two_shards_in_batches",
     "order::two_publishers_and_a_reader_counted",
     "order::two_terminal_frames_counted",
@@ -66,9 +71,16 @@ pub const MODELS: &[&str] = &[
     "overwrite::a_claimer_that_comes_late_alone",
     "overwrite::a_limit_raised_by_another_to_extend",
     "overwrite::two_extenders_at_once",
+    "overwrite::two_publishers_lap_a_reader_of_both_shards",
+    "overwrite::one_publisher_laps_a_reader_of_another_shard_twice",
+    "wait::a_terminal_frame_held_back_by_another_key",
+    "terminal::a_frame_claimed_and_not_granted_when_its_loss_is_noticed",
+    "overwrite::a_batch_that_panics_beside_a_publisher",
     "order::two_shards_merged",
     "bus::a_frame_held_back_by_another_run",
     "bus::the_last_handle_ends_a_stream",
+    "bus::a_frame_held_back_by_a_publish_that_fails",
+    "bus::a_frame_held_back_by_a_batch_that_fails",
     "subscribe::at_a_cursor_in_one_shard_that_expires",
     "terminal::terminal_frames_lap_a_reader",
     "overwrite::two_publishers_lap_a_reader_in_chunks_of_two",
@@ -116,9 +128,9 @@ const REGISTRY: &str = "src/ring/registry.rs";
 const BUS: &str = "src/bus/memory.rs";
 
 macro_rules! mutations {
-    ($($name:literal: $what:literal, $by:literal, $(($file:ident, $edit:literal)),+;)*) => {
-        /// See the module.
-        pub const MUTATIONS: &[Mutation] = &[$(Mutation {
+    ($(#[$doc:meta])* $table:ident $($name:literal: $what:literal, $by:literal, $(($file:ident, $edit:literal)),+;)*) => {
+        $(#[$doc])*
+        pub(super) const $table: &[Mutation] = &[$(Mutation {
             name: $name,
             what: $what,
             caught_by: $by,
@@ -127,7 +139,16 @@ macro_rules! mutations {
     };
 }
 
+mod edges;
+
+/// All mutations.
+pub fn mutations() -> Vec<&'static Mutation> {
+    MODELLED.iter().chain(edges::EDGES).collect()
+}
+
 mutations! {
+    /// What loom models show.
+    MODELLED
     // A slot's stamp.
     "stamp-store-relaxed": "the frame is published without release", "order::two_publishers_and_a_reader_counted",
         (SLOTS, "self.stamp.store(done.0, [[Ordering::Release =>> Ordering::Relaxed]])");
@@ -278,13 +299,13 @@ mutations! {
     "note-load-relaxed": "a chunk's voids are read without acquire", "counted::the_next_number_laps_ago",
         (COUNT, ".load([[Ordering::Acquire =>> Ordering::Relaxed]]); // That opener");
     // Most openers run the fence of `extend` before, which carries the order too; with slack, not all do.
-    "note-store-relaxed": "a chunk's voids are noted without release", "",
+    "note-store-relaxed": "a chunk's voids are noted without release", "counted::the_next_number_beside_a_note_of_a_later_lap",
         (COUNT, "raise(note, voids, [[Ordering::Release =>> Ordering::Relaxed]]);");
 
     // What was lost.
     "no-suspects": "a loss whose number may be higher is forgotten", "terminal::a_terminal_frame_numbered_late_for_a_shard",
         (CURSOR, "pub(crate) fn is_suspect(&self, last: u64) -> bool { [[!self.unnumbered.is_empty() || last + 1 < self.lost_below =>> false]] }");
-    "claimed-not-sought": "a lapped reader does not look for owners that nobody granted their index yet", "",
+    "claimed-not-sought": "a lapped reader does not look for owners that nobody granted their index yet", "terminal::a_frame_claimed_and_not_granted_when_its_loss_is_noticed",
         (LAPPED, "std::cmp::Ordering::Less => [[true =>> false]],");
     "granted-not-sought": "a lapped reader does not look for owners that later laps passed over", "terminal::a_terminal_frame_numbered_late_for_a_shard",
         (LAPPED, "[[self.granted[self.geometry.place(index)].load(Ordering::Relaxed) == laps =>> false]]");
@@ -360,4 +381,12 @@ mutations! {
         (BUS, "self.0.closed.store(true, [[Ordering::Release =>> Ordering::Relaxed]])");
     "closed-load-relaxed": "the end is read without acquire", "bus::the_last_handle_ends_a_stream",
         (BUS, "self.closed.load([[Ordering::Acquire =>> Ordering::Relaxed]])");
+
+    // What failed, and batches.
+    "failed-publish-wakes-nobody": "a publish that failed wakes nobody", "bus::a_frame_held_back_by_a_publish_that_fails",
+        (BUS, "[[shared.ring.wake(route, keys); published =>> if !$on || published.is_ok() { shared.ring.wake(route, keys); } published]].map(drop)");
+    "failed-batch-wakes-nobody": "nor does a batch that failed", "bus::a_frame_held_back_by_a_batch_that_fails",
+        (BUS, "keys.dedup(); [[ =>> if $on && published.is_err() { keys.clear(); } ]] keys");
+    "batch-last-fence": "only a batch's last frame bears its fence", "order::neighbours_of_a_batch_beside_a_publisher",
+        (CLAIM, "[[true => None, =>> true => None, false if $on && number + 1 < sequence + count => Some(Numbered { sequence: number, fence: index + 1 }),]]");
 }

@@ -1,0 +1,299 @@
+//! What a reader of the ring sees and is told, one kind of reader after the other: of each shard, of each
+//! lane, of some tags.
+
+use framebus::ring::{
+    Delivery, Gap, Geometry, Polled, Ring, RingConfig, Route, Select, Start, Subscription,
+    TagFilter,
+};
+use std::ops::ControlFlow;
+use std::sync::mpsc;
+
+fn ring(shards: usize, lane: Geometry) -> Ring<u64> {
+    Ring::new(&RingConfig {
+        shards,
+        frames: lane,
+        terminals: lane,
+        after: 0,
+    })
+}
+
+fn to(shard: usize) -> Route {
+    Route {
+        shard,
+        ..Route::default()
+    }
+}
+
+/// What a reader got: the numbers of the frames, and the gaps.
+#[derive(Debug, Default)]
+struct Got {
+    numbers: Vec<u64>,
+    gaps: Vec<Gap>,
+}
+
+impl Got {
+    fn take(&mut self, delivery: &Delivery<'_, u64>) {
+        match delivery {
+            Delivery::Frame(number, _) => self.numbers.push(*number),
+            Delivery::Gap(gap) => self.gaps.push(*gap),
+        }
+    }
+
+    fn lost(&self) -> u64 {
+        self.gaps.iter().map(|gap| gap.lost).sum()
+    }
+}
+
+fn poll(subscription: &mut Subscription<u64>) -> (Got, Polled) {
+    let mut got = Got::default();
+    let polled = subscription.poll(|delivery| {
+        got.take(&delivery);
+        ControlFlow::Continue(())
+    });
+    (got, polled)
+}
+
+fn publish(ring: &Ring<u64>, route: Route) {
+    ring.publish(route, 0).unwrap();
+}
+
+/// Publishes one after the other.
+fn alone(ring: &Ring<u64>, route: Route) {
+    let _ = ring.publish(route, u64::MAX);
+}
+
+/// Publishes in batches.
+fn in_batches(ring: &Ring<u64>, route: Route) {
+    let _ = ring.publish_all_with([route; 3], |_| u64::MAX);
+}
+
+#[test]
+fn a_reader_asleep_in_its_batch_keeps_its_frame_in_each_shard_and_lane() {
+    for shards in [1, 2, 4] {
+        for shard in 0..shards {
+            for route in [to(shard), to(shard).terminal()] {
+                for publish in [alone, in_batches] {
+                    for select in [Select::All, Select::Shard(shard), Select::Terminals] {
+                        if select == Select::Terminals && !route.terminal {
+                            continue;
+                        }
+                        let ring = ring(shards, Geometry::for_window(16));
+                        let mut asleep = ring.subscribe(select, None, Start::Oldest).unwrap();
+                        ring.publish(route, 7).unwrap();
+                        let given = asleep.batch(|delivery| {
+                            // Round the lane several times.
+                            (0..200).for_each(|_| publish(&ring, route));
+                            let stats = ring.stats().shards[shard];
+                            let lane = if route.terminal {
+                                stats.terminals
+                            } else {
+                                stats.frames
+                            };
+                            assert!(
+                                lane.wraps >= 3 && lane.voids >= lane.wraps,
+                                "{route:?} {lane:?}"
+                            );
+                            assert!(matches!(delivery, Delivery::Frame(1, &7)), "{delivery:?}");
+                            ControlFlow::Break(())
+                        });
+                        assert_eq!(given, 1);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// In each lane that it reads, not only in the first: what is unfinished there may hold back what a
+/// sleeper waits for.
+#[test]
+fn a_reader_is_behind_while_a_publish_is_unfinished_in_any_of_its_lanes() {
+    for shards in [1, 2] {
+        for shard in 0..shards {
+            for route in [to(shard), to(shard).terminal()] {
+                for select in [Select::All, Select::Shard(shard), Select::Terminals] {
+                    if select == Select::Terminals && !route.terminal {
+                        continue;
+                    }
+                    let ring = ring(shards, Geometry::for_window(16));
+                    let mut reader = ring.subscribe(select, None, Start::Oldest).unwrap();
+                    let look = |reader: &mut Subscription<u64>, expected| {
+                        let (got, polled) = poll(reader);
+                        assert_eq!(polled, expected, "{shards} {route:?} {select:?}");
+                        let behind = expected == Polled::Unfinished;
+                        assert_eq!(reader.is_behind(), behind, "{shards} {route:?} {select:?}");
+                        got.numbers
+                    };
+                    assert_eq!(look(&mut reader, Polled::CaughtUp), []);
+                    ring.publish_with(route, |first| {
+                        look(&mut reader, Polled::Unfinished);
+                        // A finished one behind it changes nothing.
+                        ring.publish(route, 2).unwrap();
+                        assert_eq!(look(&mut reader, Polled::Unfinished), []);
+                        first
+                    })
+                    .unwrap();
+                    assert_eq!(look(&mut reader, Polled::CaughtUp), [1, 2]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_filter_gives_the_wanted_of_each_row_of_tags() {
+    const LENGTH: u32 = 8;
+    let wanted = TagFilter {
+        mask: 0,
+        value: 0,
+        classes: 1 << 1,
+    };
+    for (shards, shard) in [(1, 0), (2, 1)] {
+        for row in 0..1_u32 << LENGTH {
+            let ring = ring(shards, Geometry::for_window(16));
+            let subscribe = || ring.subscribe(Select::Shard(shard), Some(wanted), Start::Oldest);
+            let (mut polls, mut batches) = (subscribe().unwrap(), subscribe().unwrap());
+            let tag = |at: u32| row >> at & 1;
+            for at in 0..LENGTH {
+                let route = Route {
+                    tag: tag(at),
+                    ..to(shard)
+                };
+                ring.publish(route, 0).unwrap();
+            }
+            let expected: Vec<_> = (0..LENGTH)
+                .filter(|&at| tag(at) == 1)
+                .map(|at| u64::from(at) + 1)
+                .collect();
+            assert_eq!(poll(&mut polls).0.numbers, expected, "{row:b}");
+            let mut got = Got::default();
+            let mut batch = || {
+                batches.batch(|delivery| {
+                    got.take(&delivery);
+                    ControlFlow::Continue(())
+                })
+            };
+            while batch() > 0 {}
+            assert_eq!(got.numbers, expected, "{row:b}");
+        }
+    }
+}
+
+#[test]
+fn what_is_lost_behind_an_expired_gap_is_not_told_as_expired() {
+    for shards in [1, 2] {
+        let ring = ring(shards, Geometry::for_window(16));
+        let flood = || (0..200).for_each(|_| publish(&ring, to(0)));
+        flood();
+        let mut reader = ring.subscribe(Select::All, None, Start::After(10)).unwrap();
+        let mut next_gap = || {
+            let mut told = None;
+            reader.poll(|delivery| {
+                let Delivery::Gap(gap) = delivery else {
+                    panic!("{delivery:?}")
+                };
+                told = Some(gap);
+                ControlFlow::Break(())
+            });
+            told.unwrap()
+        };
+        let expired = next_gap();
+        assert_eq!((expired.first, expired.expired), (11, true));
+        flood();
+        let lagged = next_gap();
+        assert_eq!((lagged.first, lagged.expired), (expired.last + 1, false));
+    }
+}
+
+/// Two shards of which one has lost all of an early time, and the other nothing of it.
+#[test]
+fn what_expired_in_the_younger_of_two_shards_is_told_as_expired() {
+    for (older, younger) in [(0, 1), (1, 0)] {
+        let ring = ring(2, Geometry::for_window(16));
+        let flood = |shard, count| (0..count).for_each(|_| publish(&ring, to(shard)));
+        flood(older, 60);
+        flood(younger, 400);
+        let mut reader = ring.subscribe(Select::All, None, Start::After(5)).unwrap();
+        let (got, _) = poll(&mut reader);
+        assert!(got.gaps.len() >= 2, "{got:?}");
+        assert!(got.gaps.iter().all(|gap| gap.expired), "{got:?}");
+        assert_eq!(got.numbers.len() as u64 + got.lost(), 455);
+    }
+}
+
+/// Frames that were scanned, and held back for one that may come before them in the order, are lapped: they
+/// count as lost. In a lane whose indices are no numbers.
+#[test]
+fn frames_that_were_held_back_count_as_lost_when_they_are_lapped() {
+    let ring = ring(2, Geometry::exact(4, 1, 0, 1));
+    let mut reader = ring
+        .subscribe(Select::Shard(1), None, Start::Oldest)
+        .unwrap();
+    std::thread::scope(|scope| {
+        let (claimed, is_claimed) = mpsc::channel();
+        let (finish, may_finish) = mpsc::channel::<()>();
+        let mut neighbour = Some((claimed, may_finish));
+        // The batch claims in both shards before its first frame is made. So the neighbour claims behind
+        // the batch's frames of shard 1, whose order bound then lies behind the neighbour.
+        let make = |number| {
+            if let Some((claimed, may_finish)) = neighbour.take() {
+                scope.spawn(|| {
+                    let sleep = |number| {
+                        claimed.send(()).unwrap();
+                        may_finish.recv().unwrap();
+                        number
+                    };
+                    ring.publish_with(to(1), sleep).unwrap();
+                    drop((claimed, may_finish));
+                });
+                is_claimed.recv().unwrap();
+            }
+            number
+        };
+        let routes = [to(0), to(1), to(1)];
+        assert_eq!(ring.publish_all_with(routes, make), Ok(1..4));
+        let (got, polled) = poll(&mut reader);
+        assert_eq!((got.numbers, polled), (vec![], Polled::Unfinished));
+        // Three more: the last two take the places of the batch's frames.
+        (0..3).for_each(|_| publish(&ring, to(1)));
+        let (mut got, _) = poll(&mut reader);
+        finish.send(()).unwrap();
+        while reader.is_behind() {
+            let (more, _) = poll(&mut reader);
+            got.numbers.extend(more.numbers);
+            got.gaps.extend(more.gaps);
+        }
+        // The batch's two were lost, and nothing else of the six.
+        assert_eq!(got.numbers, [4, 5, 6, 7]);
+        assert_eq!(got.lost(), 2, "{got:?}");
+    });
+}
+
+/// Also where the indices of one lane stand for frames of another, and are passed over under many pins.
+#[test]
+fn a_batch_that_gives_nothing_says_that_there_is_nothing() {
+    for shards in [1, 2] {
+        for route in [to(0), to(0).terminal()] {
+            for select in [Select::All, Select::Shard(0), Select::Terminals] {
+                if select == Select::Terminals && !route.terminal {
+                    continue;
+                }
+                let ring = ring(shards, Geometry::for_window(16));
+                let mut reader = ring.subscribe(select, None, Start::Oldest).unwrap();
+                for _ in 0..3 {
+                    (0..200).for_each(|_| publish(&ring, route));
+                    let mut got = Got::default();
+                    let mut batch = || {
+                        reader.batch(|delivery| {
+                            got.take(&delivery);
+                            ControlFlow::Continue(())
+                        })
+                    };
+                    while batch() > 0 {}
+                    let accounted = got.numbers.len() as u64 + got.lost();
+                    assert_eq!(accounted, 200, "{shards} {route:?} {select:?}");
+                }
+            }
+        }
+    }
+}
