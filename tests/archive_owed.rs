@@ -198,7 +198,7 @@ fn of_a_group_that_is_shown_in_parts_each_frame_keeps_its_number() {
         let (mut given, mut lost) = (0, 0);
         for frame in live.by_ref() {
             let number = frame.cursor.event_seq;
-            are_from(&[frame.clone()], number, &archive);
+            are_from(std::slice::from_ref(&frame), number, &archive);
             lost += frame.overflow.map_or(0, |notice| notice.dropped_count);
             given += 1;
             assert_eq!(given + lost, number, "each number once");
