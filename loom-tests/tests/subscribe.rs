@@ -69,8 +69,8 @@ fn at_a_cursor_that_expires_counted() {
     at_an_expiring_cursor(counted, usize::from(deep()));
 }
 
-/// Proves: a reader of one shard, who can't count by missing numbers, is told of all that had expired
-/// and of what it lost while it looked for its start.
+/// Proves: a reader of one shard, who can't count by missing numbers, is told of all that had
+/// expired and of what it lost while it looked for its start.
 #[test]
 fn at_a_cursor_in_one_shard_that_expires() {
     check(usize::from(deep()), || {
@@ -157,9 +157,9 @@ fn a_drop_beside_a_publisher() {
     });
 }
 
-/// Proves: a subscription that goes with the last row of its block leaves no read behind that a publisher does not
-/// come after, and its neighbours' pins are seen all along. Guards against: a block unlinked without
-/// release, a scan that ends at it.
+/// Proves: a subscription that goes with the last row of its block leaves no read behind that a
+/// publisher does not come after, and its neighbours' pins are seen all along. Guards against: a
+/// block unlinked without release, a scan that ends at it.
 #[test]
 fn a_block_of_rows_goes_beside_a_publisher() {
     check(usize::from(deep()), || {
@@ -182,7 +182,8 @@ fn a_block_of_rows_goes_beside_a_publisher() {
     });
 }
 
-/// Proves: the pins of a row in a block that was just linked are seen. Guards against: a scan that misses it.
+/// Proves: the pins of a row in a block that was just linked are seen. Guards against: a scan that
+/// misses it.
 #[test]
 fn a_new_block_of_rows_beside_a_publisher() {
     check(1, || {

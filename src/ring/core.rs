@@ -1,7 +1,7 @@
 //! What a ring's handles share: the lanes, the pins, the sequence.
 //!
-//! Where a number comes from: in a ring of one shard all frames can pass through one lane, whose indices
-//! are the numbers (`lane/count.rs`). Several shards have a counter between them.
+//! Where a number comes from: in a ring of one shard all frames can pass through one lane, whose
+//! indices are the numbers (`lane/count.rs`). Several shards have a counter between them.
 
 use super::cursor::Cursor;
 use super::geometry::Geometry;
@@ -66,7 +66,8 @@ impl<T> Core<T> {
         self.counting.then(|| &self.lanes[FRAMES])
     }
 
-    /// Takes so many numbers for frames whose places are claimed, in lanes that do not count; the first.
+    /// Takes so many numbers for frames whose places are claimed, in lanes that do not count; the
+    /// first.
     #[inline(always)]
     pub(crate) fn take_numbers(&self, count: u64) -> u64 {
         // Release: the claims happen before, for whoever acquires these numbers or later ones.
@@ -93,7 +94,8 @@ impl<T> Core<T> {
         }
     }
 
-    /// Takes consecutive numbers for a batch whose places are claimed, in lanes that do not count: all or none.
+    /// Takes consecutive numbers for a batch whose places are claimed, in lanes that do not count:
+    /// all or none.
     #[inline]
     pub(crate) fn take_batch_numbers(&self, count: u64) -> Result<u64, ClaimError> {
         // Relaxed: it only rises.
@@ -121,8 +123,8 @@ impl<T> Core<T> {
         }
     }
 
-    /// Whether no number is left, for a frame whose index is not its number. One that is refused later leaves its
-    /// place, and what was there is gone; so it is asked before.
+    /// Whether no number is left, for a frame whose index is not its number. One that is refused
+    /// later leaves its place, and what was there is gone; so it is asked before.
     #[inline(always)]
     pub(crate) fn is_used_up(&self) -> bool {
         match self.counting() {
@@ -132,8 +134,9 @@ impl<T> Core<T> {
         }
     }
 
-    /// Frames of every publish that has returned are numbered below this, and what numbers below it were
-    /// claimed for in other lanes is seen. `None` if publishers went round a whole lane while this looked.
+    /// Frames of every publish that has returned are numbered below this, and what numbers below it
+    /// were claimed for in other lanes is seen. `None` if publishers went round a whole lane while
+    /// this looked.
     #[inline(always)]
     pub(crate) fn numbered(&self) -> Option<u64> {
         match self.counting() {
@@ -151,7 +154,8 @@ impl<T> Core<T> {
         self.counting().map_or_else(counter, Lane::tail)
     }
 
-    /// What has a number is numbered below this, which may be too high by as many as there are voids.
+    /// What has a number is numbered below this, which may be too high by as many as there are
+    /// voids.
     pub(crate) fn numbered_at_most(&self) -> u64 {
         let by_index = || {
             self.counting()
@@ -160,8 +164,8 @@ impl<T> Core<T> {
         self.numbered().unwrap_or_else(by_index)
     }
 
-    /// The same as [`numbered`](Self::numbered), however often it has to look: each further turn says that
-    /// publishers went round a whole lane.
+    /// The same as [`numbered`](Self::numbered), however often it has to look: each further turn
+    /// says that publishers went round a whole lane.
     #[inline]
     pub(crate) fn next_number(&self) -> u64 {
         loop {
@@ -224,7 +228,8 @@ impl<T> Core<T> {
         }
     }
 
-    /// Cursors over the given lanes, lanes of one shard side by side, each at the oldest held, and their pins.
+    /// Cursors over the given lanes, lanes of one shard side by side, each at the oldest held, and
+    /// their pins.
     pub(crate) fn cursors(
         &self,
         lanes: impl Iterator<Item = usize>,
