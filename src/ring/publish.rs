@@ -45,7 +45,7 @@ impl<T> Core<T> {
         route: Route,
         make: impl FnOnce(u64) -> T,
     ) -> Result<u64, PublishError> {
-        if self.is_used_up() {
+        if !self.may_number(1) {
             return Err(PublishError::Exhausted);
         }
         let at = self.lane_of(route);

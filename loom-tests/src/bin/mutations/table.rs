@@ -84,6 +84,7 @@ pub const MODELS: &[&str] = &[
     "overwrite::a_claimer_that_comes_late_to_a_chunk",
     "subscribe::at_a_cursor_that_expires",
     "subscribe::a_drop_beside_a_publisher",
+    "subscribe::a_row_goes_beside_a_publisher",
     "subscribe::a_block_of_rows_goes_beside_a_publisher",
     "subscribe::a_new_block_of_rows_beside_a_publisher",
     "wait::two_seats_leave_beside_two_publishers",
@@ -324,9 +325,9 @@ mutations! {
         (REGISTRY, "head.store(block.as_ptr(), [[Ordering::Release =>> Ordering::Relaxed]]);");
     "head-load-relaxed": "a walker looks for the first block without acquire", "wait::two_first_parks_in_one_room",
         (WALK, "self.registry.head(self.group, list).load([[Ordering::Acquire =>> Ordering::Relaxed]]);");
-    "row-given-back-relaxed": "a row is given back without release", "subscribe::a_drop_beside_a_publisher",
+    "row-given-back-relaxed": "a row is given back without release", "subscribe::a_row_goes_beside_a_publisher",
         (REGISTRY, "own.taken.store(taken, [[Ordering::Release =>> Ordering::Relaxed]]);");
-    "row-passed-over-relaxed": "a walker passes over a row that was given back without acquire", "subscribe::a_drop_beside_a_publisher",
+    "row-passed-over-relaxed": "a walker passes over a row that was given back without acquire", "subscribe::a_row_goes_beside_a_publisher",
         (WALK, "here = Some((block, found.taken.load([[Ordering::Acquire =>> Ordering::Relaxed]])));");
     "unlink-relaxed": "a block is unlinked without release", "subscribe::a_block_of_rows_goes_beside_a_publisher",
         (REGISTRY, "link.store(next, [[Ordering::Release =>> Ordering::Relaxed]]);");
