@@ -1,5 +1,5 @@
-//! The ends of lanes and of the sequence, at sizes where they are reached: what is refused takes no number, no place
-//! and no frame away, and readers are told of no loss that was none.
+//! The ends of lanes and of the sequence, at sizes where they are reached: what is refused takes no
+//! number, no place and no frame away, and readers are told of no loss that was none.
 
 use framebus::ring::{
     Delivery, Gap, Geometry, MAX_SEQUENCE, Polled, PublishError, Ring, RingConfig, Route, Select,
@@ -146,7 +146,8 @@ fn route(dice: &mut Dice) -> Route {
     }
 }
 
-/// Publishes beside readers until all was refused for long, and looks at everything after each step.
+/// Publishes beside readers until all was refused for long, and looks at everything after each
+/// step.
 fn to_the_end(ring: &Ring<u64>, dice: &mut Dice, case: &str) -> Vec<(u64, Route)> {
     let first = ring.next_sequence();
     let shards = ring.shards();

@@ -22,7 +22,8 @@ fn asleep(ring: &Ring<u64>, select: Select) -> Subscription<u64> {
     subscription
 }
 
-/// The rows that are walked over when all sleepers are woken, when they are asleep, and when they lie down again.
+/// The rows that are walked over when all sleepers are woken, when they are asleep, and when they
+/// lie down again.
 fn waking(ring: &Ring<u64>, sleeper: &mut Subscription<u64>) -> [usize; 3] {
     let keys = [7, 8];
     let publish = || {

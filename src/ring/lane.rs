@@ -162,9 +162,18 @@ impl<T> Lane<T> {
         self.bounds.end.load(Ordering::Relaxed)
     }
 
-    /// Whether so many more indices may be there. If not, they never will be.
+    /// Whether so many more indices, at most a window, may be there. If not, they never will be. Does
+    /// not look at the tail, which others write to, until it may be near the end.
+    #[inline(always)]
     pub(crate) fn has_room_for(&self, count: u64) -> bool {
-        count <= self.end() - self.tail()
+        self.claimed_at_most() + count <= self.end() || count <= self.end() - self.tail()
+    }
+
+    /// The tail is below this, as far as can be said without a look at it.
+    #[inline(always)]
+    fn claimed_at_most(&self) -> u64 {
+        // Relaxed: a hint. Nobody claims a lap beyond what is opened, and that lies below the horizon.
+        self.bounds.horizon.load(Ordering::Relaxed) + self.geometry.span()
     }
 
     /// How many indices were made void so far.
