@@ -162,7 +162,8 @@ impl InMemoryAgentEventBus {
     ///
     /// # Errors
     /// As for [`publish`](Self::publish), and [`AgentErrorKind::BatchTooLarge`] for more frames of
-    /// one shard than its ring holds.
+    /// one shard than its ring holds. A batch that stays refused as [`AgentErrorKind::RingStuck`] can be
+    /// published frame by frame.
     pub fn publish_all(
         &self,
         frames: impl IntoIterator<Item = EventFrame>,

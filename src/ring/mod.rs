@@ -279,7 +279,9 @@ impl<T> Ring<T> {
     /// ```
     ///
     /// # Errors
-    /// As for [`publish`](Self::publish), and [`PublishError::BatchTooLarge`]; `make` was not called then.
+    /// As for [`publish`](Self::publish), and [`PublishError::BatchTooLarge`]; `make` was not called then. A
+    /// batch that was refused as [`PublishError::Stuck`] is taken once its readers have gone on; but if they
+    /// held more than the lane's slack and less than all of it, only after single frames have gone round.
     #[inline]
     pub fn publish_all_with(
         &self,

@@ -223,7 +223,12 @@ impl<T> Lane<T> {
                 None => self.look_ahead(first, count, pins, &mut void),
             };
             let found = found.and_then(|end| self.check_numbers(first, count).map(|()| end));
-            let end = *found.as_ref().unwrap_or(&first);
+            // What is refused takes no number; but the voids in front of it are passed, so that the next try
+            // looks at places that are opened again.
+            let end = found.unwrap_or_else(|_| {
+                let voids = (first..).zip(&void);
+                first + voids.take_while(|(index, void)| index == *void).count() as u64
+            });
             // AcqRel: as in `take_number`, for all numbers of the batch. Relaxed: as above.
             let (new, old) = (Ordering::AcqRel, Ordering::Relaxed);
             match self.tail.compare_exchange(first, end, new, old) {
