@@ -233,9 +233,10 @@ impl<T> Ring<T> {
 
     /// Publishes a frame; returns its number.
     ///
-    /// Its steps are bounded but for one destructor: once the new frame is readable, it drops the frame that
-    /// it replaces, if any, and never more than that one. A batch drops at most as many as it publishes, once all
-    /// of its own are readable. Frames that are costly to drop are best shared, and kept by whom that may delay.
+    /// Its steps are bounded but for one destructor: once the new frame is readable, it drops the
+    /// frame that it replaces, if any, and never more than that one. A batch drops at most as many
+    /// as it publishes, once all of its own are readable. Frames that are costly to drop are best
+    /// shared with a holder that may be delayed: the last holder drops them.
     ///
     /// # Errors
     /// [`PublishError::Stuck`], [`PublishError::Exhausted`]. The frame is dropped.
