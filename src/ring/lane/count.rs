@@ -138,10 +138,10 @@ impl<T> Lane<T> {
 
     /// Whether so many more numbers and indices may be there. If not, they never will be; if so, a
     /// claim finds out.
+    #[cold]
     pub(crate) fn may_number(&self, count: u64) -> bool {
-        let far = self.number_at(self.claimed_at_most(), 0) + count <= MAX_SEQUENCE + 1;
-        let number = || self.counted().unwrap_or(0);
-        self.has_room_for(count) && (far || number() + count <= MAX_SEQUENCE + 1)
+        let number = self.counted().unwrap_or(0);
+        self.has_room_for(count) && number + count <= MAX_SEQUENCE + 1
     }
 
     /// The voids below `end`, of whose last index the chunk is open in its lap. `None` if it is not
