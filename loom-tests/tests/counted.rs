@@ -231,13 +231,23 @@ fn the_voids_below_a_chunk_beside_a_note_of_a_later_lap() {
             // Indices 2 to 8; 5 is void.
             number(&ring, FRAME, 6);
             // Without preemptions, these run when the first one is waited for, in this order.
-            let last = numberer(&ring, FRAME, 1);
+            let go = Arc::new(AtomicBool::new(false));
+            let last = {
+                let (ring, go) = (ring.clone(), go.clone());
+                thread::spawn(move || {
+                    while !go.load(Ordering::Acquire) {
+                        thread::yield_now();
+                    }
+                    number(&ring, FRAME, 1);
+                })
+            };
             let voids = {
                 let ring = ring.clone();
                 thread::spawn(move || ring.voids_below_chunk(8))
             };
             // Up to index 23; 9, 13, 17 and 21 are void. The other one comes to index 24.
             number(&ring, FRAME, 11);
+            go.store(true, Ordering::Release);
             last.join().unwrap();
             // The one that was asked for, or none: it was too long ago.
             assert!(matches!(voids.join().unwrap(), Some(1) | None));
