@@ -1,9 +1,10 @@
 //! Code of others that the bus has to call: it may panic, and nobody but its owner suffers for it.
 //!
-//! A waker belongs to whatever runtime a reader runs on. Its clone, its wake and its drop are that runtime's
-//! code: each may panic, publish, drop streams or the last handle of a bus, or take long. The bus therefore never
-//! keeps a waker as it came. It keeps a [`GuardedWaker`], which is an `Arc` to all who share it: cloning one runs
-//! no foreign code, and waking or dropping one contains the panics of the foreign code that it runs.
+//! A waker belongs to whatever runtime a reader runs on. Its clone, its wake and its drop are that
+//! runtime's code: each may panic, publish, drop streams or the last handle of a bus, or take long.
+//! The bus therefore never keeps a waker as it came. It keeps a [`GuardedWaker`], which is an `Arc`
+//! to all who share it: cloning one runs no foreign code, and waking or dropping one contains the
+//! panics of the foreign code that it runs.
 //!
 //! What a contained panic said was printed by the panic hook. Nothing else of it is left.
 
@@ -13,7 +14,8 @@ use std::task::{Wake, Waker};
 
 /// Calls foreign code, and returns also if that panics.
 ///
-/// `f` is over when this returns, whole or in part: the caller hands it nothing that it relies on later.
+/// `f` is over when this returns, whole or in part: the caller hands it nothing that it relies on
+/// later.
 #[inline]
 pub(crate) fn contained(f: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
@@ -37,8 +39,8 @@ pub(crate) struct GuardedWaker {
 struct Guarded(Option<Waker>);
 
 impl GuardedWaker {
-    /// Guards a clone of `foreign`. Panics if cloning it does: call this before anything is changed, with no
-    /// lock held, in a call of the one who waits.
+    /// Guards a clone of `foreign`. Panics if cloning it does: call this before anything is
+    /// changed, with no lock held, in a call of the one who waits.
     pub(crate) fn new(foreign: &Waker) -> Self {
         let guarded = Arc::new(Guarded(Some(foreign.clone())));
         GuardedWaker {

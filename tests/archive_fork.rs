@@ -1,5 +1,5 @@
-//! A child that was forked has no part in its parent's archive: whatever it calls answers with an error,
-//! whatever it drops is left alone, and nothing hangs. The parent goes on.
+//! A child that was forked has no part in its parent's archive: whatever it calls answers with an
+//! error, whatever it drops is left alone, and nothing hangs. The parent goes on.
 #![cfg(unix)]
 
 mod common;
@@ -27,8 +27,8 @@ const SIGKILL: i32 = 9;
 
 /// Runs a job in a forked child, which has to end with its answer, true, and soon.
 fn in_child(job: impl FnOnce() -> bool) {
-    // SAFETY: the child runs the job, which is what the test is about, and ends without unwinding into
-    // the test's own frames.
+    // SAFETY: the child runs the job, which is what the test is about, and ends without unwinding
+    // into the test's own frames.
     let child = unsafe { fork() };
     if child == 0 {
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
@@ -43,10 +43,12 @@ fn in_child(job: impl FnOnce() -> bool) {
     let begin = Instant::now();
     let mut status = 0;
     // SAFETY: the child is this process's own, and is not waited for elsewhere.
-    while unsafe { waitpid(child, &mut status, WITHOUT_WAITING) } != child {
+    let mut wait = |options| unsafe { waitpid(child, &mut status, options) };
+    while wait(WITHOUT_WAITING) != child {
         if begin.elapsed() > Duration::from_secs(20) {
-            // SAFETY: as above.
-            unsafe { (kill(child, SIGKILL), waitpid(child, &mut status, 0)) };
+            // SAFETY: as above; it has not been waited for, so its number is still its own.
+            unsafe { kill(child, SIGKILL) };
+            wait(0);
             panic!("the child hangs");
         }
         thread::sleep(Duration::from_millis(1));
@@ -121,6 +123,23 @@ fn drops_in_a_child_take_nothing_from_the_parent() {
     // The last handle gives it back.
     drop((bus, archive));
     assert_eq!(open(folder.path()).len(), Ok(3));
+}
+
+#[test]
+fn the_last_handle_in_a_child_does_not_close_the_archive_of_the_parent() {
+    let folder = tempfile::tempdir().unwrap();
+    // No thread has another handle.
+    let archive = open(folder.path());
+    assert_eq!(archive.len(), Ok(0));
+    let mut only = Some(archive);
+    in_child(|| {
+        drop(only.take());
+        true
+    });
+    let again = Archive::open(folder.path(), ArchiveOptions::default());
+    assert_eq!(again.unwrap_err().kind(), AgentErrorKind::ArchiveInUse);
+    drop(only);
+    assert_eq!(open(folder.path()).len(), Ok(0));
 }
 
 #[test]

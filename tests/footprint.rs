@@ -120,3 +120,59 @@ fn nothing_is_left_of_subscriptions_that_came_and_went() {
         assert_eq!(bus.stats().parked, 0);
     }
 }
+
+/// What a bus with one sleeping subscription of a kind holds, after a peak of so many of them.
+fn held_with_one(
+    peak: usize,
+    survivor: usize,
+    subscribe: fn(&InMemoryAgentEventBus, usize) -> AgentEventStream,
+) -> isize {
+    let before = held();
+    let bus = bus();
+    let mut streams: Vec<_> = (0..peak)
+        .map(|n| {
+            let mut stream = subscribe(&bus, n);
+            park(&mut stream);
+            stream
+        })
+        .collect();
+    let rings = held();
+    let last = streams.swap_remove(survivor);
+    drop(streams);
+    let held = held() - before;
+    // What the peak itself took goes.
+    assert!(peak == 1 || held < rings - before);
+    drop((last, bus));
+    held
+}
+
+#[test]
+fn after_a_peak_a_bus_with_one_reader_holds_what_a_fresh_one_does() {
+    // The rings themselves: neither reader nor sleeper is part of them.
+    let rings = {
+        let before = held();
+        let bus = bus();
+        let rings = held() - before;
+        drop(bus);
+        rings
+    };
+    let kinds: [fn(&InMemoryAgentEventBus, usize) -> AgentEventStream; 3] = [
+        |bus, _| bus.subscribe_run("r".into(), None).unwrap(),
+        |bus, n| {
+            bus.subscribe_run(RunId::new(format!("run-{n}")), None)
+                .unwrap()
+        },
+        |bus, _| bus.subscribe_all(None).unwrap(),
+    ];
+    for (kind, subscribe) in kinds.into_iter().enumerate() {
+        let peak = if kind == 2 { 500 } else { 20_000 };
+        let fresh = held_with_one(1, 0, subscribe) - rings;
+        for survivor in [0, peak / 2, peak - 1] {
+            let later = held_with_one(peak, survivor, subscribe) - rings;
+            println!("kind {kind}, {survivor} of {peak}: {later} bytes, fresh {fresh}");
+            // Each block of rows that a shard once had may be kept, one a shard.
+            let blocks = if kind == 1 { 64 * 1_500 } else { 0 };
+            assert!(later <= 2 * fresh + blocks, "{later}, fresh {fresh}");
+        }
+    }
+}

@@ -1,5 +1,5 @@
-//! Wakers that panic, that use the bus while it wakes them, and that take its last handle away: nobody else
-//! loses a wake-up, and no publisher unwinds.
+//! Wakers that panic, that use the bus while it wakes them, and that take its last handle away:
+//! nobody else loses a wake-up, and no publisher unwinds.
 
 mod common;
 
@@ -156,8 +156,8 @@ fn a_waker_that_panics_when_it_is_dropped_costs_nobody_else_the_wake_up() {
             on_drop: || panic!("dropped"),
         }))
     });
-    // The stream has its last handle: a waker that is replaced, one that goes with its stream, and one that was
-    // woken.
+    // The stream has its last handle: a waker that is replaced, one that goes with its stream, and
+    // one that was woken.
     for end in 0..3 {
         let bus = bus();
         let subscribe = || task(bus.subscribe_run(RunId::new("r"), None).unwrap());

@@ -1,5 +1,5 @@
-//! Frames whose drop panics, makers, routes and visitors that panic or use the ring themselves: whoever else
-//! publishes or reads goes on, and nothing stays unfinished.
+//! Frames whose drop panics, makers, routes and visitors that panic or use the ring themselves:
+//! whoever else publishes or reads goes on, and nothing stays unfinished.
 
 use framebus::ring::{
     Delivery, Geometry, Polled, Ring, RingConfig, Route, Select, Start, Subscription,

@@ -1,5 +1,6 @@
-//! Frames, cursors, filters, options and statistics from outside: whatever JSON or text comes, reading
-//! it gives a value that can be used and written again, or an error that says something. Never a panic.
+//! Frames, cursors, filters, options and statistics from outside: whatever JSON or text comes,
+//! reading it gives a value that can be used and written again, or an error that says something.
+//! Never a panic.
 //!
 //! Inputs are the golden files with random edits, and random bytes. `cargo test --test fuzz` tries
 //! some thousands, `BOLERO_RANDOM_ITERATIONS` more; with `cargo-bolero` the same targets run under

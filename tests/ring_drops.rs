@@ -1,5 +1,6 @@
-//! What a publish drops: at most as many frames as it publishes, each after its own are readable. So what a
-//! publish may take beyond its own steps is the time that the destructors of so many frames take.
+//! What a publish drops: at most as many frames as it publishes, each after its own are readable.
+//! So what a publish may take beyond its own steps is the time that the destructors of so many
+//! frames take.
 
 mod common;
 

@@ -8,6 +8,7 @@ use framebus::ring::{
 };
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Waker;
 
 const FRAMES: u64 = if cfg!(miri) { 100 } else { 4_000 };
 /// In the upper bits of each frame: what is read is a frame, whole.
@@ -144,4 +145,72 @@ fn tiny_rings_are_lapped_and_everything_is_given_or_told() {
     }
     println!("{given} frames given, {lost} told as lost, in {rounds} rounds");
     assert!(given > 0 && lost > 0, "the readers were lapped, and read");
+}
+
+/// Subscriptions that come, sleep, are copied and go, beside publishers that wake them: rows and seats are
+/// taken, given back and freed all the time, under those who walk over them.
+#[test]
+fn readers_come_and_go_beside_publishers() {
+    const COMINGS: u64 = if cfg!(miri) { 20 } else { 3_000 };
+    for shards in [1, 2] {
+        let lane = Geometry::exact(16, 4, 4, 2);
+        let ring = Ring::<Box<u64>>::new(&RingConfig {
+            shards,
+            frames: lane,
+            terminals: lane,
+            after: 0,
+        });
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let all = ring.subscribe(Select::All, None, Start::Oldest).unwrap();
+            let (ring, over) = (&ring, &over);
+            let reader = scope.spawn(move || read(all, false, over));
+            let publishers = [0, 1].map(|key| {
+                scope.spawn(move || {
+                    let mut taken = 0;
+                    while !over.load(Ordering::Acquire) {
+                        let route = Route {
+                            shard: taken as usize,
+                            terminal: taken % 7 == 0,
+                            tag: 0,
+                        };
+                        taken += u64::from(ring.publish(route, Box::new(MARK)).is_ok());
+                        ring.wake(route, [key, 7]);
+                    }
+                    taken
+                })
+            });
+            let comers = [0, 1, 2].map(|thread| {
+                scope.spawn(move || {
+                    for n in 0..COMINGS {
+                        let select = match (n + thread) % 3 {
+                            0 => Select::All,
+                            1 => Select::Terminals,
+                            _ => Select::Shard(n as usize),
+                        };
+                        let mut one = ring.subscribe(select, None, Start::Latest).unwrap();
+                        let mut other = one.try_clone().unwrap();
+                        for (key, subscription) in [(Some(n % 2), &mut one), (None, &mut other)] {
+                            subscription.lie_down(key, Waker::noop()).unwrap();
+                            subscription.poll(|delivery| {
+                                if let Delivery::Frame(_, frame) = delivery {
+                                    assert_eq!(**frame, MARK);
+                                }
+                                ControlFlow::Continue(())
+                            });
+                        }
+                    }
+                })
+            });
+            for comer in comers {
+                comer.join().unwrap();
+            }
+            over.store(true, Ordering::Release);
+            let published: u64 = publishers.map(|it| it.join().unwrap()).into_iter().sum();
+            // The last ones may have come after the reader saw the end.
+            let tally = reader.join().unwrap();
+            assert!(tally.given + tally.lost <= published);
+        });
+        assert_eq!(ring.stats().parked, 0);
+    }
 }

@@ -1,5 +1,5 @@
-//! Destructors of thread-local values, which run while their thread ends: what uses the bus there works
-//! as elsewhere, though the bus's own thread-local values may be gone by then.
+//! Destructors of thread-local values, which run while their thread ends: what uses the bus there
+//! works as elsewhere, though the bus's own thread-local values may be gone by then.
 
 mod common;
 
@@ -24,8 +24,9 @@ thread_local! {
     static AT_END: RefCell<Option<AtEnd>> = const { RefCell::new(None) };
 }
 
-/// What `run` gives in the destructor of a thread-local value, after the thread has waited for `first`
-/// (so that the bus's own thread-local values were made later than that one, and are destroyed before it).
+/// What `run` gives in the destructor of a thread-local value, after the thread has waited for
+/// `first` (so that the bus's own thread-local values were made later than that one, and are
+/// destroyed before it).
 fn at_thread_end<R: Send + 'static>(
     mut first: AgentEventStream,
     run: impl FnOnce() -> R + Send + 'static,

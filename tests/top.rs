@@ -116,8 +116,8 @@ fn a_wide_screen_has_the_past_as_well() {
     );
 }
 
-/// What a terminal gets that shows a screen of its own: a program's output from here on is drawn, and
-/// nothing that cargo or a shell said before.
+/// What a terminal gets that shows a screen of its own: a program's output from here on is drawn,
+/// and nothing that cargo or a shell said before.
 const OWN_SCREEN: &str = "\x1b[?1049h";
 
 /// A word of the view. Drawn text has no spaces to look for: what is blank already is passed over.

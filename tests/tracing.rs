@@ -96,6 +96,70 @@ fn subscriptions_losses_and_failures_are_said_and_frames_are_not() {
     });
 }
 
+/// Panics at whatever is said to it.
+struct Panics;
+
+impl Subscriber for Panics {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        panic!("there are no spans")
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, _: &Event<'_>) {
+        panic!("a subscriber to the facade that panics");
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[test]
+fn a_listener_that_panics_costs_no_stream_a_notice() {
+    let builder = InMemoryAgentEventBus::builder().shards(size(1));
+    let bus = builder.ring_capacity(size(64)).build().unwrap();
+    tracing::subscriber::with_default(Panics, || {
+        let mut stream = bus.subscribe_all(None).unwrap();
+        (0..1_000).for_each(|_| bus.publish(delta("r")).unwrap());
+        let first = stream.next().unwrap();
+        let lost = first.overflow.unwrap().dropped_count;
+        assert_eq!(first.cursor.event_seq, lost + 1);
+    });
+}
+
+#[cfg(feature = "archive")]
+#[test]
+fn a_listener_that_panics_costs_no_archiver_a_gap() {
+    use framebus::archive::{Archive, ArchiveOptions, Archiver, FollowOptions};
+
+    // The archiver's thread says it to the listener of all threads that have none of their own.
+    tracing::subscriber::set_global_default(Panics).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let archive = Archive::open(folder.path(), ArchiveOptions::default()).unwrap();
+    let builder = InMemoryAgentEventBus::builder().shards(size(1));
+    let bus = builder.ring_capacity(size(64)).build().unwrap();
+    let mut first = bus.subscribe_all(None).unwrap();
+    bus.publish(start("r")).unwrap();
+    archive.append(&[first.next().unwrap()]).unwrap();
+    (0..1_000).for_each(|_| bus.publish(delta("r")).unwrap());
+    // It goes on behind the first frame, and finds most of the others gone.
+    let archiver = Archiver::follow(&archive, &bus, FollowOptions::default()).unwrap();
+    drop(bus);
+    let report = archiver.finish();
+    assert_eq!(report.error, None);
+    assert!(report.lost > 500, "{report:?}");
+    assert_eq!(report.frames + report.lost, 1_000);
+    let gaps = archive.gaps().unwrap();
+    assert_eq!(gaps.iter().map(|gap| gap.lost).sum::<u64>(), report.lost);
+}
+
 #[cfg(feature = "archive")]
 #[test]
 fn repairs_are_said_and_what_stays_lost() {

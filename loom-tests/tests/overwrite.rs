@@ -399,11 +399,10 @@ fn a_publisher_asleep_on_its_slot_counted() {
 
 /// Proves: an index that its claimer gives up is passed over. Guards against: reading what was never
 /// written there.
-#[test]
-fn an_index_that_is_given_up() {
-    check(2, || {
+fn a_number_too_high(ring: fn(&RingConfig) -> Boxes, preemptions: usize) {
+    check(preemptions, move || {
         let lane = Geometry::exact(4, 1, 0, 1);
-        let ring = Ring::new(&RingConfig {
+        let ring = ring(&RingConfig {
             shards: 1,
             frames: lane,
             terminals: lane,
@@ -418,7 +417,20 @@ fn an_index_that_is_given_up() {
         let (mut subscription, mut got) = reader.join().unwrap();
         got.poll(&mut subscription);
         assert_eq!((got.frames.len(), got.frames[0].0), (1, MAX_SEQUENCE));
+        // The one that was refused took no number.
+        assert_eq!((got.lost, ring.next_sequence()), (0, MAX_SEQUENCE + 1));
     });
+}
+
+#[test]
+fn an_index_that_is_given_up() {
+    a_number_too_high(Ring::new, 2);
+}
+
+/// Both take a number from the counter, and one of them is refused.
+#[test]
+fn an_index_that_is_given_up_apart() {
+    a_number_too_high(Ring::with_counter, 1);
 }
 
 /// Proves: a batch whose code panics leaves its places to others, beside a publisher and a reader. Guards

@@ -101,7 +101,8 @@ fn a_wide_park_against_a_publish() {
     }
 }
 
-/// Proves: two publishers wake a sleeper once for one park. Guards against: a flag that both take down.
+/// Proves: two publishers wake a sleeper once for one park. Guards against: a flag that both take
+/// down.
 #[test]
 fn two_publishers_wake_once() {
     check(2, || {
@@ -141,8 +142,9 @@ fn a_seat_changes_hands_beside_a_publish() {
     });
 }
 
-/// Proves: a seat that leaves a room is freed when no publisher can stand at it, and its neighbours are found:
-/// one that slept all along is woken. Guards against: a seat freed under a walker, a list that ends early.
+/// Proves: a seat that leaves a room is freed when no publisher can stand at it, and its neighbours
+/// are found: one that slept all along is woken. Guards against: a seat freed under a walker, a
+/// list that ends early.
 fn seats_that_leave(leave: [bool; 3]) {
     check(2, move || {
         let ring = tiny(2, 1);
@@ -189,8 +191,9 @@ impl Wake for Then {
     }
 }
 
-/// Proves: a waker may drop other sleepers in the middle of the walk, and who walks beside that, counted in the other
-/// counter, stands at nothing that is freed. Guards against: a seat freed with those that left before it.
+/// Proves: a waker may drop other sleepers in the middle of the walk, and who walks beside that,
+/// counted in the other counter, stands at nothing that is freed. Guards against: a seat freed with
+/// those that left before it.
 #[test]
 fn two_seats_leave_beside_two_publishers() {
     check(2, || {

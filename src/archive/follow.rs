@@ -1,9 +1,9 @@
 //! Follow mode: a subscriber like any other that archives all of a bus, on a thread of its own.
 //!
-//! Publishers notice it as little as any reader: it borrows frames in batches and puts them into blocks
-//! where they are, without counting references. It lies down to be woken only after a pause that
-//! brought nothing, so under load nobody wakes it. When the rings lap it, the gap goes into the archive
-//! with its numbers, in the same transaction as the frames behind it.
+//! Publishers notice it as little as any reader: it borrows frames in batches and puts them into
+//! blocks where they are, without counting references. It lies down to be woken only after a pause
+//! that brought nothing, so under load nobody wakes it. When the rings lap it, the gap goes into
+//! the archive with its numbers, in the same transaction as the frames behind it.
 
 use super::block::{Block, BlockWriter, Entry};
 use super::error::Stored;
@@ -14,7 +14,6 @@ use crate::bus::{AgentEventBus, AgentEventStream, BatchItem, InMemoryAgentEventB
 use crate::event::{
     AgentError, AgentErrorKind, BusEpoch, EventCursor, EventStreamScope, SubscriptionOptions,
 };
-use crate::foreign::contained;
 use futures_core::Stream;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
@@ -59,16 +58,16 @@ pub struct FollowReport {
     /// Frames that it lost: each is in a gap that the archive has on record.
     pub lost: u64,
     /// Why it ended before the bus did, if not by [`stop`](Archiver::stop), or why it could not be
-    /// waited for; else the last trouble that the disk or a host's code made, which is over.
+    /// waited for; else the last trouble that the disk made, which is over.
     pub error: Option<AgentError>,
 }
 
-/// Archives all of a bus in the background, until the bus is closed or it is stopped. Dropping it stops
-/// it.
+/// Archives all of a bus in the background, until the bus is closed or it is stopped. Dropping it
+/// stops it.
 ///
-/// Wakers that it wakes run on its thread. There, [`finish`](Self::finish), [`stop`](Self::stop) and
-/// drops wait for nothing: what was read is archived all the same, soon after. So it is in a forked
-/// child, which has no archiver; the parent's goes on. Their reports say so.
+/// Wakers that it wakes run on its thread. There, [`finish`](Self::finish), [`stop`](Self::stop)
+/// and drops wait for nothing: what was read is archived all the same, soon after. So it is in a
+/// forked child, which has no archiver; the parent's goes on. Their reports say so.
 ///
 /// ```
 /// use framebus::{archive::*, *};
@@ -97,8 +96,8 @@ impl Archiver {
     ///
     /// # Errors
     /// [`AgentErrorKind::ContractViolation`] if another archiver follows the bus into this archive,
-    /// [`AgentErrorKind::ArchiveReadOnly`], [`AgentErrorKind::CursorAhead`] if the archive has later
-    /// frames of the bus than the bus itself, or if the archive can't be read.
+    /// [`AgentErrorKind::ArchiveReadOnly`], [`AgentErrorKind::CursorAhead`] if the archive has
+    /// later frames of the bus than the bus itself, or if the archive can't be read.
     pub fn follow(
         archive: &Archive,
         bus: &InMemoryAgentEventBus,
@@ -140,8 +139,8 @@ impl Archiver {
         })
     }
 
-    /// Waits until the bus is closed and all of it is archived. While the disk refuses frames, they are
-    /// tried again and again, until it takes them or the archiver is [stopped](Self::stop).
+    /// Waits until the bus is closed and all of it is archived. While the disk refuses frames, they
+    /// are tried again and again, until it takes them or the archiver is [stopped](Self::stop).
     pub fn finish(mut self) -> FollowReport {
         self.join()
     }
@@ -192,22 +191,6 @@ impl Drop for Following {
     }
 }
 
-/// How long the archiver's thread sleeps between two steps.
-enum Pause {
-    AtMost(Duration),
-    UntilWoken,
-}
-
-impl Pause {
-    fn take(self) {
-        match self {
-            Pause::AtMost(Duration::ZERO) => {}
-            Pause::AtMost(most) => thread::park_timeout(most),
-            Pause::UntilWoken => thread::park(),
-        }
-    }
-}
-
 struct Unpark(Thread);
 
 impl Wake for Unpark {
@@ -230,49 +213,33 @@ struct Follower {
 impl Follower {
     fn run(mut self) -> FollowReport {
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut context = Context::from_waker(&waker);
         loop {
-            let mut flow = None;
-            contained(|| flow = Some(self.step(&waker)));
-            match flow {
-                Some(ControlFlow::Continue(pause)) => pause.take(),
-                Some(ControlFlow::Break(())) => return self.report,
-                None => {
-                    self.report.error = Some(AgentError::contract_violation(
-                        "code of the host panicked on the archiver's thread, which goes on; see \
-                         what the panic said",
-                    ));
-                    thread::park_timeout(RETRY);
+            let count = self.gather();
+            if let Err(error) = self.write() {
+                self.report.error = Some(error);
+                return self.report;
+            }
+            if self.is_stopped() {
+                return self.report;
+            }
+            if count >= self.options.group.get() {
+                continue;
+            }
+            if count > 0 {
+                thread::park_timeout(self.options.linger);
+                continue;
+            }
+            match Pin::new(&mut self.stream.as_stream()).poll_next(&mut context) {
+                Poll::Ready(Some(frame)) => {
+                    self.gaps
+                        .extend(frame.overflow.as_deref().map(LostRange::of));
+                    self.take(&Entry::published(frame.event.view()));
+                    thread::park_timeout(self.options.linger);
                 }
+                Poll::Ready(None) => return self.report,
+                Poll::Pending => thread::park(),
             }
-        }
-    }
-
-    /// Archives what is there, and says how long to pause then.
-    fn step(&mut self, waker: &Waker) -> ControlFlow<(), Pause> {
-        let count = self.gather();
-        if let Err(error) = self.write() {
-            self.report.error = Some(error);
-            return ControlFlow::Break(());
-        }
-        if self.is_stopped() {
-            return ControlFlow::Break(());
-        }
-        let linger = Pause::AtMost(self.options.linger);
-        if count >= self.options.group.get() {
-            return ControlFlow::Continue(Pause::AtMost(Duration::ZERO));
-        }
-        if count > 0 {
-            return ControlFlow::Continue(linger);
-        }
-        match Pin::new(&mut self.stream.as_stream()).poll_next(&mut Context::from_waker(waker)) {
-            Poll::Ready(Some(frame)) => {
-                self.gaps
-                    .extend(frame.overflow.as_deref().map(LostRange::of));
-                self.take(&Entry::published(frame.event.view()));
-                ControlFlow::Continue(linger)
-            }
-            Poll::Ready(None) => ControlFlow::Break(()),
-            Poll::Pending => ControlFlow::Continue(Pause::UntilWoken),
         }
     }
 
@@ -314,8 +281,8 @@ impl Follower {
         put(&mut self.blocks, &mut self.gaps, &mut self.report, entry);
     }
 
-    /// Writes what was gathered. While the disk refuses it, nothing more is read: what the rings lose
-    /// meanwhile is the next gap.
+    /// Writes what was gathered. While the disk refuses it, nothing more is read: what the rings
+    /// lose meanwhile is the next gap.
     fn write(&mut self) -> Stored<()> {
         let blocks: Vec<Block> = self.blocks.finish();
         let Following { shared, epoch } = &self.following;

@@ -1,8 +1,8 @@
 //! Journal first: a bus whose frames are durable before anybody sees them.
 //!
 //! One thread, the committer, takes what was submitted since its last step as one group: it numbers
-//! the frames, appends them in one transaction, publishes them, and only then answers. While the disk
-//! works, the next group gathers; so one `fsync` serves all who publish meanwhile.
+//! the frames, appends them in one transaction, publishes them, and only then answers. While the
+//! disk works, the next group gathers; so one `fsync` serves all who publish meanwhile.
 //!
 //! What it does with a group is in `journal/commit.rs`.
 
@@ -76,15 +76,17 @@ impl JournalReceipt {
     /// Waits until the frames are durable and published.
     ///
     /// # Errors
-    /// - [`AgentErrorKind::NotYetShown`]: they are durable, and are published as soon as the rings take
-    ///   them.
+    /// - [`AgentErrorKind::NotYetShown`]: they are durable, and are published as soon as the rings
+    ///   take them.
     /// - [`AgentErrorKind::RingStuck`]: the rings have not taken earlier frames yet, and these were
     ///   neither stored nor shown. [`AgentErrorKind::SequenceExhausted`], too.
-    /// - [`AgentErrorKind::ContractViolation`] in a child that was forked since, and in a waker that runs
-    ///   on a thread of an archive, if the answer is not there yet: that thread waits for none.
+    /// - [`AgentErrorKind::ContractViolation`] in a child that was forked since, and in a waker
+    ///   that runs on a thread of an archive, if the answer is not there yet: that thread waits for
+    ///   none.
     /// - Else what kept them from being stored: then they went out as
-    ///   [`DiagnosticOnly`](crate::EventDeliverySemantics::DiagnosticOnly) frames, and nothing of them is
-    ///   in the archive. On a disk that cannot even note which numbers were shown, nobody saw them.
+    ///   [`DiagnosticOnly`](crate::EventDeliverySemantics::DiagnosticOnly) frames, and nothing of
+    ///   them is in the archive. On a disk that cannot even note which numbers were shown, nobody
+    ///   saw them.
     pub fn wait(self) -> Result<Journaled, AgentError> {
         let answer = self.0.into_inner()?;
         if worker::may_wait() {
@@ -108,14 +110,15 @@ fn ended() -> AgentError {
 /// A bus that appends each frame to an archive before it fans it out. Clones share it; dropping the
 /// last one finishes what was submitted.
 ///
-/// The wakers of its streams run on the journal's thread, and that waits for nobody: there, publishing is
-/// a [`ContractViolation`](AgentErrorKind::ContractViolation) and [`submit`](Self::submit) does not wait
-/// for room; the last drop returns at once, and what was submitted is finished soon after. In a forked
-/// child there is no such thread: publishing is a `ContractViolation`, and drops do nothing.
+/// The wakers of its streams run on the journal's thread, and that waits for nobody: there,
+/// publishing is a [`ContractViolation`](AgentErrorKind::ContractViolation) and
+/// [`submit`](Self::submit) does not wait for room; the last drop returns at once, and what was
+/// submitted is finished soon after. In a forked child there is no such thread: publishing is a
+/// `ContractViolation`, and drops do nothing.
 ///
-/// A published frame is [`JournalBacked`](EventDeliverySemantics::JournalBacked) and bears its place in
-/// the journal, which [`Archive::locate`] turns into a position. Subscribing is the live bus's; with
-/// [`JournalOptions::repair`] its streams read from the journal what the rings lost.
+/// A published frame is [`JournalBacked`](crate::EventDeliverySemantics::JournalBacked) and bears its
+/// place in the journal, which [`Archive::locate`] turns into a position. Subscribing is the live
+/// bus's; with [`JournalOptions::repair`] its streams read from the journal what the rings lost.
 ///
 /// ```
 /// use framebus::{archive::*, *};
@@ -175,8 +178,8 @@ impl Drop for Journaling {
 }
 
 impl JournaledBus {
-    /// A bus with this archive as its journal. It goes on in the archive's epoch, behind the highest
-    /// number there, or that was shown: cursors of an earlier run are good for it.
+    /// A bus with this archive as its journal. It goes on in the archive's epoch, behind the
+    /// highest number there, or that was shown: cursors of an earlier run are good for it.
     ///
     /// # Errors
     /// [`AgentErrorKind::ContractViolation`] if the archive is some bus's journal already,
@@ -193,7 +196,7 @@ impl JournaledBus {
         let journaling = Journaling::begin(&archive)?;
         let most = bus.batch_limit();
         let epoch = shared.journal_epoch;
-        let last = archive.last_sequence(epoch)?.max(lock(writer).shown());
+        let last = archive.last_sequence(epoch)?.max(lock(writer).lock.shown());
         let bus = bus.reopen(epoch, last).build()?;
         let journal = Journal::new(journaling, bus.clone(), options, most);
         let (jobs, waiting) = mpsc::sync_channel(options.waiting.get());

@@ -3,8 +3,8 @@
 //! The live bus forgets; an [`Archive`] remembers. Frames come into it in order, by
 //! [`append`](Archive::append), through a [`JournaledBus`] before anybody sees them, or from an
 //! [`Archiver`] that follows a bus like any other subscriber. They are read back as
-//! [`DerivedReplay`](crate::EventDeliverySemantics::DerivedReplay), by what a filter asks for, from any
-//! position.
+//! [`DerivedReplay`](crate::EventDeliverySemantics::DerivedReplay), by what a filter asks for, from
+//! any position.
 //!
 //! ```
 //! use framebus::{archive::*, *};
@@ -26,20 +26,21 @@
 //! ```
 //!
 //! # What is promised
-//! - **Durability** is what [`Durability`] says: by default, what was acknowledged survives a killed
-//!   process and a machine without power.
+//! - **Durability** is what [`Durability`] says: by default, what was acknowledged survives a
+//!   killed process and a machine without power.
 //! - **All or nothing**: frames that were appended together are there together. After a crash the
 //!   archive holds everything up to some append, in order, each frame once.
 //! - **Order**: positions rise by one from frame to frame and are never given twice; in each bus's
 //!   epoch, numbers rise with them.
-//! - **Privacy**: content of the class [`Secret`](crate::PrivacyClass::Secret) is never written; above
-//!   which class the rest is left out is an [option](ArchiveOptions::content_up_to). Summaries and
-//!   references are kept.
+//! - **Privacy**: content of the class [`Secret`](crate::PrivacyClass::Secret) is never written;
+//!   above which class the rest is left out is an [option](ArchiveOptions::content_up_to).
+//!   Summaries and references are kept.
 //! - **Readers** hold up neither the writer nor each other, and may be other processes
 //!   ([`Archive::open_for_reading`]). One process writes.
 //! - **Forks**: an archive belongs to the process that opened it. In a child that was forked since,
-//!   everything of it answers [`ContractViolation`](crate::AgentErrorKind::ContractViolation), drops do
-//!   nothing, and no archive can be opened; a child that executes a program is free of it.
+//!   everything of it answers [`ContractViolation`](crate::AgentErrorKind::ContractViolation),
+//!   drops do nothing, and no archive can be opened; a child that executes a program is free of it.
+//!   One that lives on holds the folder's lock of a parent that was killed.
 //!
 //! # The files
 //! `frames.sqlite` with its log beside it, and `lock`. Copy the folder while nobody writes, or with
@@ -48,6 +49,7 @@
 
 mod block;
 mod error;
+mod folder;
 mod follow;
 mod journal;
 mod keep;
@@ -131,7 +133,8 @@ pub struct ArchiveGap {
     pub terminal_preserved: bool,
 }
 
-/// An archive in a folder. Clones share it, and so do its replays; it is closed with the last of them.
+/// An archive in a folder. Clones share it, and so do its replays; it is closed with the last of
+/// them.
 #[derive(Clone, Debug)]
 pub struct Archive {
     shared: Arc<Shared>,
@@ -152,8 +155,8 @@ struct Shared {
 }
 
 impl Archive {
-    /// Opens the archive in this folder for writing, and makes both where they are missing. An archive
-    /// of an earlier version is brought up to date.
+    /// Opens the archive in this folder for writing, and makes both where they are missing. An
+    /// archive of an earlier version is brought up to date.
     ///
     /// # Errors
     /// [`AgentErrorKind::ArchiveInUse`] if it is open for writing already,
@@ -170,8 +173,8 @@ impl Archive {
     /// nothing can be written.
     ///
     /// # Errors
-    /// As for [`open`](Self::open); also [`AgentErrorKind::ArchiveVersion`] if it must be brought up
-    /// to date first.
+    /// As for [`open`](Self::open); also [`AgentErrorKind::ArchiveVersion`] if it must be brought
+    /// up to date first.
     pub fn open_for_reading(folder: impl AsRef<Path>) -> Result<Self, AgentError> {
         Self::new(
             Store::open_for_reading(folder.as_ref())?,
@@ -246,10 +249,11 @@ impl Archive {
         self.shared.store.read(|db| store::last_sequence(db, epoch))
     }
 
-    /// Appends published frames: all of them or none, durable when it returns. Gives their positions.
+    /// Appends published frames: all of them or none, durable when it returns. Gives their
+    /// positions.
     ///
-    /// Frames must come in the order of their numbers, each once; what a frame's holder may not see of
-    /// its payload isn't stored.
+    /// Frames must come in the order of their numbers, each once; what a frame's holder may not see
+    /// of its payload isn't stored.
     ///
     /// # Errors
     /// [`AgentErrorKind::ArchiveOrder`], [`AgentErrorKind::InvalidValue`] for a frame of more than
@@ -262,8 +266,8 @@ impl Archive {
         self.shared.append(blocks, &[])
     }
 
-    /// The position before the first frame, in the order of positions, that happened at this time or
-    /// later. Takes O(blocks) steps.
+    /// The position before the first frame, in the order of positions, that happened at this time
+    /// or later. Takes O(blocks) steps.
     ///
     /// # Errors
     /// If the archive can't be read.
@@ -315,7 +319,8 @@ impl Archive {
         })
     }
 
-    /// The position that a frame's place in the journal stands for, where this archive is the journal.
+    /// The position that a frame's place in the journal stands for, where this archive is the
+    /// journal.
     ///
     /// # Errors
     /// [`AgentErrorKind::ArchiveCursor`] for a place in another journal, or what is none.
@@ -369,12 +374,12 @@ impl Shared {
 
 impl EventArchive for Archive {
     /// The frames up to the end that the archive has now. Frames that retention removed behind the
-    /// cursor are told of by a notice, with an upper bound of how many they are. Content is what was
-    /// stored; filters for delivery semantics match what a frame had when it was archived.
+    /// cursor are told of by a notice, with an upper bound of how many they are. Content is what
+    /// was stored; filters for delivery semantics match what a frame had when it was archived.
     ///
     /// # Errors
-    /// [`AgentErrorKind::ArchiveCursor`] for a cursor of another archive, or beyond the end; what is
-    /// wrong with the disk. What goes wrong later ends the stream with
+    /// [`AgentErrorKind::ArchiveCursor`] for a cursor of another archive, or beyond the end; what
+    /// is wrong with the disk. What goes wrong later ends the stream with
     /// [`StreamEnd::SourceFailed`](crate::StreamEnd::SourceFailed).
     fn replay_filtered_from_cursor(
         &self,

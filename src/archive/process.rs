@@ -1,10 +1,11 @@
 //! What belongs to one process.
 //!
-//! A forked child has a copy of its parent's memory, and one of its threads. The journal's thread and
-//! the archivers' are not there; a lock that one of the other threads held is never given back; SQLite
-//! forbids to use, and even to close, a connection that the parent opened; and the folder's lock is
-//! shared by both, so that the child would give back its parent's. Therefore what an archive has of
-//! these is [`Local`]: in a child it cannot be reached, and is leaked when it is dropped.
+//! A forked child has a copy of its parent's memory, and one of its threads. The journal's thread
+//! and the archivers' are not there; a lock that one of the other threads held is never given back;
+//! SQLite forbids to use, and even to close, a connection that the parent opened; and the folder's
+//! lock is shared by both, so that the child would give back its parent's. Therefore what an
+//! archive has of these is [`Local`]: in a child it cannot be reached, and is leaked when it is
+//! dropped.
 
 use super::error::Stored;
 use crate::event::AgentError;

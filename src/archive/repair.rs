@@ -38,8 +38,8 @@ impl Waiting {
     /// The fewest wakers among which it is worth looking for those that are gone.
     const FEW: usize = 16;
 
-    /// Adds a waker once, however often it comes. O(1) amortised; holds at most twice as many as were
-    /// alive at once, and [`FEW`](Self::FEW).
+    /// Adds a waker once, however often it comes. O(1) amortised; holds at most twice as many as
+    /// were alive at once, and [`FEW`](Self::FEW).
     fn add(&mut self, waker: &Arc<Waker>) {
         if self.wakers.len() >= self.full {
             self.wakers.retain(|_, waker| waker.strong_count() > 0);
@@ -67,8 +67,8 @@ impl Default for Progress {
 }
 
 impl Progress {
-    /// Says that a follower begins; whether it is the only one of its bus. Nothing is settled until it
-    /// says what.
+    /// Says that a follower begins; whether it is the only one of its bus. Nothing is settled until
+    /// it says what.
     pub(super) fn begin(&self, epoch: BusEpoch) -> Stored<bool> {
         Ok(match lock(self.0.get()?).settled.entry(epoch) {
             Entry::Occupied(_) => false,

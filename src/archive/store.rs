@@ -2,37 +2,35 @@
 //!
 //! Invariants:
 //! - **S1 one writer**: who writes holds the folder's lock, which the system takes back when the
-//!   process ends, however it ends. Readers, also of other processes, take none and wait for nobody.
-//! - **S2 all or nothing**: each step is one transaction. A killed process, a lost machine or a full
-//!   disk leaves the last one that was finished.
-//! - **S3 positions** rise by one from frame to frame and are never given twice, also when all frames
-//!   were removed: the last one is written down beside them.
+//!   process ends, however it ends. Readers, also of other processes, take none and wait for
+//!   nobody.
+//! - **S2 all or nothing**: each step is one transaction. A killed process, a lost machine or a
+//!   full disk leaves the last one that was finished.
+//! - **S3 positions** rise by one from frame to frame and are never given twice, also when all
+//!   frames were removed: the last one is written down beside them.
 //! - **S4 order**: in an epoch, numbers rise with positions. What would break it is refused.
 //! - Only a prefix of the positions is ever removed.
 //!
 //! A block's bytes stand apart from what it is found by, so that a search reads no frames. Runs and
-//! agents are numbered as they come: those at work together are neighbours in the indexes, so that a
-//! step writes few pages. By a hash, each of its runs would be on a page of its own.
+//! agents are numbered as they come: those at work together are neighbours in the indexes, so that
+//! a step writes few pages. By a hash, each of its runs would be on a page of its own.
 
 use super::block::{Block, BlockHead};
 use super::error::{Doing, Stored, damaged};
+use super::folder::FolderLock;
 use super::process::{Local, Opened};
 use super::schema::{FILE, VERSION, migrate, version};
 use crate::event::{
     AgentError, AgentErrorKind, ArchiveId, BusEpoch, EventOverflowNotice, KindSet, Timestamp,
 };
-use fs4::fs_std::FileExt;
 use rusqlite::{
     Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params,
 };
-use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
-
-const LOCK: &str = "lock";
 
 /// Bytes of a page of the file.
 const PAGE: u64 = 8_192;
@@ -147,48 +145,17 @@ impl LostRange {
     }
 }
 
-/// The folder's lock. It is given back by name: a process that is just being started may still have a
-/// copy of the file, which would hold it.
-#[derive(Debug)]
-struct Lock(File);
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // If it can't be, closing the file does it.
-        let _ = FileExt::unlock(&self.0);
-    }
-}
-
 /// The one that writes. The database is closed before the lock is given back.
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) db: Connection,
-    /// Holds the highest number that was shown on the journal's bus without being stored.
-    lock: Lock,
+    pub(super) lock: FolderLock,
     _opened: Opened,
 }
 
 impl Writer {
-    /// Notes that numbers up to this one were shown, before they are: no later process may give them
-    /// to other frames. In place, so that it can be done on a full disk.
-    pub(super) fn note_shown(&mut self, number: u64) -> io::Result<()> {
-        let file = &mut self.lock.0;
-        file.seek(SeekFrom::Start(0))?;
-        file.write_all(format!("{number:020}\n").as_bytes())?;
-        file.sync_data()
-    }
-
-    /// The highest number that was noted as shown.
-    pub(super) fn shown(&mut self) -> u64 {
-        let mut text = String::new();
-        let file = &mut self.lock.0;
-        let read = file
-            .seek(SeekFrom::Start(0))
-            .and_then(|_| file.take(20).read_to_string(&mut text));
-        read.ok().and_then(|_| text.parse().ok()).unwrap_or(0)
-    }
-
-    /// Stores blocks and gaps, durably as the mode says: all of it, or nothing. Gives the positions.
+    /// Stores blocks and gaps, durably as the mode says: all of it, or nothing. Gives the
+    /// positions.
     pub(super) fn append(&mut self, blocks: &[Block], gaps: &[LostRange]) -> Stored<Range<u64>> {
         let doing = "appending to the archive";
         let transaction = self.db.transaction().doing(doing)?;
@@ -356,20 +323,7 @@ impl Store {
         let doing = format!("opening the archive {}", folder.display());
         let opened = Opened::begin()?;
         fs::create_dir_all(folder).doing(&doing)?;
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(folder.join(LOCK))
-            .doing(&doing)?;
-        if !FileExt::try_lock_exclusive(&lock).doing(&doing)? {
-            return Err(AgentError::new(
-                AgentErrorKind::ArchiveInUse,
-                format!("{doing}: another writer has it; close it there, or open it for reading"),
-            ));
-        }
-        let lock = Lock(lock);
+        let lock = FolderLock::take(folder, &doing)?;
         refuse_stump(folder, &doing)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         let mut db = connect(&folder.join(FILE), flags).doing(&doing)?;
@@ -393,8 +347,8 @@ impl Store {
             lock,
             _opened: opened,
         };
-        if writer.shown() == 0 {
-            writer.note_shown(0).doing(&doing)?;
+        if writer.lock.shown() == 0 {
+            writer.lock.note_shown(0).doing(&doing)?;
         }
         Ok((store, writer))
     }
@@ -461,8 +415,8 @@ fn is_denied(error: &AgentError) -> bool {
     )
 }
 
-/// SQLite takes a file of less than a page for a new one. It is one if it is empty, or if the log of
-/// its making is there to be undone.
+/// SQLite takes a file of less than a page for a new one. It is one if it is empty, or if the log
+/// of its making is there to be undone.
 fn refuse_stump(folder: &Path, doing: &str) -> Stored<()> {
     let length = fs::metadata(folder.join(FILE)).map_or(0, |file| file.len());
     if (1..PAGE).contains(&length) && !folder.join(format!("{FILE}-journal")).exists() {

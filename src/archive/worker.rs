@@ -1,9 +1,9 @@
 //! The archive's own threads: the journal's, and the archivers'.
 //!
-//! They wake tasks, and a waker may do anything: drop the last handle of what such a thread works for,
-//! finish it, or publish on it. Therefore **none of these threads waits for any of them**: it could be
-//! waiting for itself, or in a circle. What would have to wait there is an error, or, in a drop, goes
-//! on by itself.
+//! They wake tasks, and a waker may do anything: drop the last handle of what such a thread works
+//! for, finish it, or publish on it. Therefore **none of these threads waits for any of them**: it
+//! could be waiting for itself, or in a circle. What would have to wait there is an error, or, in a
+//! drop, goes on by itself.
 
 use super::error::Stored;
 use super::process::Local;
@@ -56,8 +56,8 @@ impl<T: Send + 'static> Worker<T> {
         }
     }
 
-    /// Waits until it has ended, and gives what it gave. Fails at once in a forked child, and on one of
-    /// these threads.
+    /// Waits until it has ended, and gives what it gave. Fails at once in a forked child, and on
+    /// one of these threads.
     pub(super) fn join(self) -> Stored<T> {
         let handle = self.0.into_inner()?;
         if !may_wait() {

@@ -115,9 +115,10 @@ impl InMemoryAgentEventBus {
     /// Allocates nothing if nobody else holds the frame's event; else the event is copied first.
     /// The frame's own notice is not passed on: it told of one subscription's loss.
     ///
-    /// Its steps are bounded but for one destructor: once the frame is readable, the event that it replaces
-    /// in the ring is freed here, unless a subscriber still holds it. For most events that takes some 60
-    /// nanoseconds, for one of 1,000 tags about 8 microseconds: as long as dropping it takes anywhere.
+    /// Its steps are bounded but for one destructor: once the frame is readable, the event that it
+    /// replaces in the ring is freed here, unless a subscriber still holds it. For most events that
+    /// takes some 60 nanoseconds, for one of 1,000 tags about 8 microseconds: as long as dropping
+    /// it takes anywhere.
     ///
     /// # Errors
     /// [`AgentErrorKind::RingStuck`] when readers asleep inside their batches hold all of a shard,
@@ -162,7 +163,8 @@ impl InMemoryAgentEventBus {
     ///
     /// # Errors
     /// As for [`publish`](Self::publish), and [`AgentErrorKind::BatchTooLarge`] for more frames of
-    /// one shard than its ring holds.
+    /// one shard than its ring holds. A batch that stays refused as [`AgentErrorKind::RingStuck`] can be
+    /// published frame by frame.
     pub fn publish_all(
         &self,
         frames: impl IntoIterator<Item = EventFrame>,

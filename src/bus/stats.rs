@@ -67,7 +67,8 @@ impl Counts {
 /// How many frames were lost, by reason. A notice that stands for several gaps names one reason;
 /// here each frame counts under its own.
 ///
-/// As text it is the sum, and in brackets what it is made of; in JSON, a count under each reason's name.
+/// As text it is the sum, and in brackets what it is made of; in JSON, a count under each reason's
+/// name.
 ///
 /// ```
 /// # use framebus::{DropCounts, EventOverflowReason};

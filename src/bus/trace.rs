@@ -7,7 +7,10 @@ use crate::ring::Gap;
 #[cfg(feature = "tracing")]
 macro_rules! say {
     ($level:ident, $($said:tt)*) => {
-        tracing::event!(target: "framebus", tracing::Level::$level, $($said)*)
+        // A subscriber is code of the host, and its panics are not those of who loses frames.
+        crate::foreign::contained(|| {
+            tracing::event!(target: "framebus", tracing::Level::$level, $($said)*);
+        })
     };
 }
 

@@ -173,16 +173,16 @@ impl fmt::Display for EventStreamScope {
 /// A position in a bus: after the frame with this sequence number, for one scope.
 ///
 /// As text it is one word of ASCII that holds all of it, fit for a file, a header or a log:
-/// `EPOCH-SCOPE-SEQUENCE`, with `@JOURNAL` if it has a journal cursor. The scope is `all`, `run:ID`,
-/// `agent:ID` or a filter's fingerprint (`filter:ID:FINGERPRINT` if the filter's name is another than that
-/// fingerprint gives); ids are percent-encoded. The web feed's `id:` is this text without the journal's
-/// part. Reading anything else is an error of the kind
+/// `EPOCH-SCOPE-SEQUENCE`, with `@JOURNAL` if it has a journal cursor. The scope is `all`,
+/// `run:ID`, `agent:ID` or a filter's fingerprint (`filter:ID:FINGERPRINT` if the filter's name is
+/// another than that fingerprint gives); ids are percent-encoded. The web feed's `id:` is this text
+/// without the journal's part. Reading anything else is an error of the kind
 /// [`InvalidValue`](super::AgentErrorKind::InvalidValue) that names the expected form.
 ///
 /// ```
 /// # use framebus::*;
 /// let bus = InMemoryAgentEventBus::default();
-/// bus.publish(AgentEvent::envelope_only(EventEnvelope::new("run-1", "a", EventKind::RunStarted)).into())?;
+/// bus.emit("run-1", "planner", EventKind::RunStarted)?;
 /// let mut stream = bus.subscribe_run("run-1".into(), None)?;
 /// let text = stream.next().unwrap().cursor.to_string();
 /// assert!(text.ends_with("-run:run-1-1"));

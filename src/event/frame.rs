@@ -9,8 +9,8 @@ use std::fmt::{self, Write};
 
 /// An event with its position, and perhaps with notice of a gap before it.
 ///
-/// As text it is one line for a log: sequence, run, kind, the summary if it may be seen, and what was lost
-/// before it.
+/// As text it is one line for a log: sequence, run, kind, the summary if it may be seen, and what
+/// was lost before it.
 ///
 /// ```
 /// # use framebus::*;
@@ -98,8 +98,8 @@ impl fmt::Display for EventFrame {
     }
 }
 
-/// Text from outside, on one line and in its own direction: what would end the line, turn the rest of it
-/// around or control a terminal is escaped.
+/// Text from outside, on one line and in its own direction: what would end the line, turn the rest
+/// of it around or control a terminal is escaped.
 struct OneLine<'a>(&'a str);
 
 impl fmt::Display for OneLine<'_> {

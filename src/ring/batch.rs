@@ -1,5 +1,5 @@
-//! Publishing a batch: as one frame is, with one claim for each lane and one step of the sequence. Never waits; may
-//! allocate scratch before it claims, and room for what it replaces.
+//! Publishing a batch: as one frame is, with one claim for each lane and one step of the sequence.
+//! Never waits; may allocate scratch before it claims, and room for what it replaces.
 
 use super::core::Core;
 use super::lane::{Block, Lane};
@@ -100,8 +100,8 @@ impl<T> Core<T> {
         let numbers = sequence..sequence + count;
         for (at, stretch) in stretches {
             let part = &mut parts[at];
-            // Frames with smaller numbers are those before it, and what the fence of the lane's first
-            // one covers.
+            // Frames with smaller numbers are those before it, and what the fence of the lane's
+            // first one covers.
             let fence = part.fence(&self.lanes[at]);
             let tag = || routes.next().unwrap_or_default().tag;
             let keep = |old| replaced.0.extend(old);
@@ -193,8 +193,9 @@ impl<'a, T> Part<'a, T> {
         }
     }
 
-    /// What others claimed below this may have smaller numbers than the batch. Found when the numbers
-    /// were taken: if the tail is still where the claims end, there is nothing of others behind it.
+    /// What others claimed below this may have smaller numbers than the batch. Found when the
+    /// numbers were taken: if the tail is still where the claims end, there is nothing of others
+    /// behind it.
     fn fence(&mut self, lane: &Lane<T>) -> u64 {
         *self.fence.get_or_insert_with(|| {
             let tail = lane.tail();

@@ -1,7 +1,7 @@
 //! What a ring's handles share: the lanes, the pins, the sequence.
 //!
-//! Where a number comes from: in a ring of one shard all frames can pass through one lane, whose indices
-//! are the numbers (`lane/count.rs`). Several shards have a counter between them.
+//! Where a number comes from: in a ring of one shard all frames can pass through one lane, whose
+//! indices are the numbers (`lane/count.rs`). Several shards have a counter between them.
 
 use super::cursor::Cursor;
 use super::geometry::Geometry;
@@ -25,11 +25,12 @@ pub(crate) struct Core<T> {
     counting: bool,
     /// The number that the first frame bore.
     pub(crate) first: u64,
-    /// Whether the last number was taken from the counter.
-    used_up: AtomicBool,
+    /// Whether the counter is so near the end that it is looked at before a number is taken.
+    near_end: AtomicBool,
 }
 
-/// From here on batches look before they take numbers. No number of threads takes so many at once.
+/// From here on numbers are looked at before they are taken. No number of threads takes so many at
+/// once as are left then.
 const NEAR_THE_END: u64 = MAX_SEQUENCE - (1 << 48);
 
 impl<T> Core<T> {
@@ -56,7 +57,7 @@ impl<T> Core<T> {
             counter: CachePadded::new(AtomicU64::new(first)),
             counting,
             first,
-            used_up: AtomicBool::new(first > MAX_SEQUENCE),
+            near_end: AtomicBool::new(first >= NEAR_THE_END),
         }
     }
 
@@ -66,7 +67,8 @@ impl<T> Core<T> {
         self.counting.then(|| &self.lanes[FRAMES])
     }
 
-    /// Takes so many numbers for frames whose places are claimed, in lanes that do not count; the first.
+    /// Takes so many numbers for frames whose places are claimed, in lanes that do not count; the
+    /// first.
     #[inline(always)]
     pub(crate) fn take_numbers(&self, count: u64) -> u64 {
         // Release: the claims happen before, for whoever acquires these numbers or later ones.
@@ -79,61 +81,63 @@ impl<T> Core<T> {
     pub(crate) fn take_number(&self) -> Result<u64, ClaimError> {
         match self.counting() {
             Some(lane) => lane.take_number(self.pins(0)),
-            None => {
-                let number = self.take_numbers(1);
-                if number >= MAX_SEQUENCE {
-                    // Relaxed: who sees it late is refused a little later.
-                    self.used_up.store(true, Ordering::Relaxed);
-                }
-                match number <= MAX_SEQUENCE {
-                    true => Ok(number),
-                    false => Err(ClaimError::Exhausted),
-                }
-            }
+            None => match self.take_numbers(1) {
+                number if number < NEAR_THE_END => Ok(number),
+                number => self.near_end(number, 1),
+            },
         }
     }
 
-    /// Takes consecutive numbers for a batch whose places are claimed, in lanes that do not count: all or none.
+    /// Takes consecutive numbers for a batch whose places are claimed, in lanes that do not count: all
+    /// or none.
     #[inline]
     pub(crate) fn take_batch_numbers(&self, count: u64) -> Result<u64, ClaimError> {
-        // Relaxed: it only rises.
-        if self.counter.load(Ordering::Relaxed) < NEAR_THE_END {
-            return Ok(self.take_numbers(count));
+        if !self.is_near_end() {
+            let first = self.take_numbers(count);
+            return match first < NEAR_THE_END {
+                true => Ok(first),
+                false => self.near_end(first, count),
+            };
         }
         let after = |first: u64| Some(first + count).filter(|&end| end <= MAX_SEQUENCE + 1);
         // AcqRel: as in `take_numbers`. Relaxed: nothing was taken.
         let (new, old) = (Ordering::AcqRel, Ordering::Relaxed);
         let taken = self.counter.fetch_update(new, old, after);
-        let first = taken.map_err(|_| ClaimError::Exhausted)?;
-        if first + count > MAX_SEQUENCE {
-            // Relaxed: as in `take_number`.
-            self.used_up.store(true, Ordering::Relaxed);
-        }
-        Ok(first)
+        taken.map_err(|_| ClaimError::Exhausted)
     }
 
-    /// Whether so many numbers may be left: if not, they never will be.
+    /// Notes that the end is near, and says whether there are the numbers that were taken.
+    #[cold]
+    fn near_end(&self, first: u64, count: u64) -> Result<u64, ClaimError> {
+        // Relaxed: who sees it late takes numbers without a look at them, far from the end.
+        self.near_end.store(true, Ordering::Relaxed);
+        match first + count <= MAX_SEQUENCE + 1 {
+            true => Ok(first),
+            false => Err(ClaimError::Exhausted),
+        }
+    }
+
+    #[inline(always)]
+    fn is_near_end(&self) -> bool {
+        // Relaxed: see `near_end`.
+        self.near_end.load(Ordering::Relaxed)
+    }
+
+    /// Whether so many numbers may be left: if not, they never will be. What is refused later leaves
+    /// its places, and what was there is gone; so it is asked before.
+    #[inline(always)]
     pub(crate) fn may_number(&self, count: u64) -> bool {
+        // Relaxed: whoever takes numbers finds out.
+        let left = || MAX_SEQUENCE + 1 - self.counter.load(Ordering::Relaxed).min(MAX_SEQUENCE + 1);
         match self.counting() {
             Some(lane) => lane.may_number(count),
-            // Relaxed: whoever takes numbers finds out.
-            None => self.counter.load(Ordering::Relaxed).saturating_add(count) <= MAX_SEQUENCE + 1,
+            None => !self.is_near_end() || count <= left(),
         }
     }
 
-    /// Whether no number is left, for a frame whose index is not its number. One that is refused later leaves its
-    /// place, and what was there is gone; so it is asked before.
-    #[inline(always)]
-    pub(crate) fn is_used_up(&self) -> bool {
-        match self.counting() {
-            Some(lane) => !lane.has_room_for(1),
-            // Relaxed: see `take_number`.
-            None => self.used_up.load(Ordering::Relaxed),
-        }
-    }
-
-    /// Frames of every publish that has returned are numbered below this, and what numbers below it were
-    /// claimed for in other lanes is seen. `None` if publishers went round a whole lane while this looked.
+    /// Frames of every publish that has returned are numbered below this, and what numbers below it
+    /// were claimed for in other lanes is seen. `None` if publishers went round a whole lane while
+    /// this looked.
     #[inline(always)]
     pub(crate) fn numbered(&self) -> Option<u64> {
         match self.counting() {
@@ -151,7 +155,8 @@ impl<T> Core<T> {
         self.counting().map_or_else(counter, Lane::tail)
     }
 
-    /// What has a number is numbered below this, which may be too high by as many as there are voids.
+    /// What has a number is numbered below this, which may be too high by as many as there are
+    /// voids.
     pub(crate) fn numbered_at_most(&self) -> u64 {
         let by_index = || {
             self.counting()
@@ -160,8 +165,8 @@ impl<T> Core<T> {
         self.numbered().unwrap_or_else(by_index)
     }
 
-    /// The same as [`numbered`](Self::numbered), however often it has to look: each further turn says that
-    /// publishers went round a whole lane.
+    /// The same as [`numbered`](Self::numbered), however often it has to look: each further turn
+    /// says that publishers went round a whole lane.
     #[inline]
     pub(crate) fn next_number(&self) -> u64 {
         loop {
@@ -224,7 +229,8 @@ impl<T> Core<T> {
         }
     }
 
-    /// Cursors over the given lanes, lanes of one shard side by side, each at the oldest held, and their pins.
+    /// Cursors over the given lanes, lanes of one shard side by side, each at the oldest held, and
+    /// their pins.
     pub(crate) fn cursors(
         &self,
         lanes: impl Iterator<Item = usize>,

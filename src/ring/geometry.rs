@@ -9,13 +9,14 @@
 /// The most frames that a lane can be asked to hold: 2^30.
 pub const MAX_WINDOW: usize = 1 << 30;
 
-/// Indices stay below this, so that a pin's word has its bits to spare. At 10^8 frames a second in one lane
-/// it is reached after more than five years; publishing then fails with
+/// Indices stay below this, so that a pin's word has its bits to spare. At 10^8 frames a second in
+/// one lane it is reached after more than five years; publishing then fails with
 /// [`PublishError::Exhausted`](super::PublishError::Exhausted).
 const MAX_INDEX: u64 = 1 << 54;
 
-/// So does their lap stay below this, so that a stamp and a gate's word can name it: in a lane of fewer than
-/// 65,536 places that comes first, in one of 1,024 after a month of 10^8 frames a second.
+/// So does their lap stay below this, so that a stamp and a gate's word can name it: in a lane of
+/// fewer than 65,536 places that comes first, in one of 1,024 after a month of 10^8 frames a
+/// second.
 const MAX_LAPS: u64 = (1 << (super::stamp::LAP_BITS - 1)) - 1;
 
 /// The most slots in a chunk: a gate's word has this many bits for void places.
@@ -94,8 +95,8 @@ impl Geometry {
         }
     }
 
-    /// The same lane with fewer indices, for tests of its end: `index` is the first that is not given, rounded
-    /// down to a chunk's start.
+    /// The same lane with fewer indices, for tests of its end: `index` is the first that is not
+    /// given, rounded down to a chunk's start.
     #[doc(hidden)]
     #[must_use]
     pub fn ending_at(self, index: u64) -> Self {
@@ -147,6 +148,7 @@ impl Geometry {
     }
 
     /// One above the highest index that is ever given, at a chunk's end.
+    #[inline(always)]
     pub(crate) fn end(&self) -> u64 {
         self.end
     }

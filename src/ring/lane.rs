@@ -162,9 +162,18 @@ impl<T> Lane<T> {
         self.bounds.end.load(Ordering::Relaxed)
     }
 
-    /// Whether so many more indices may be there. If not, they never will be.
+    /// Whether so many more indices, at most a window, may be there. If not, they never will be. Does
+    /// not look at the tail, which others write to, until it may be near the end.
+    #[inline(always)]
     pub(crate) fn has_room_for(&self, count: u64) -> bool {
-        count <= self.end() - self.tail()
+        self.claimed_at_most() + count <= self.end() || count <= self.end() - self.tail()
+    }
+
+    /// The tail is below this, as far as can be said without a look at it.
+    #[inline(always)]
+    fn claimed_at_most(&self) -> u64 {
+        // Relaxed: a hint. Nobody claims a lap beyond what is opened, and that lies below the horizon.
+        self.bounds.horizon.load(Ordering::Relaxed) + self.geometry.span()
     }
 
     /// How many indices were made void so far.
@@ -293,6 +302,7 @@ impl<T> Lane<T> {
     fn admit(&self, index: u64, pins: PinTable<'_>) -> Result<bool, ClaimError> {
         // No chunk is opened there: nobody comes past this.
         if index >= self.end() {
+            self.pull_tail_back();
             return Err(ClaimError::Exhausted);
         }
         let (gate, laps) = (self.opened(index, pins), self.geometry.laps(index));
@@ -302,6 +312,16 @@ impl<T> Lane<T> {
             // was acquired with the gate, and its opener raised `granted` before.
             false => self.granted[self.geometry.place(index)].load(Ordering::Relaxed) == laps,
         })
+    }
+
+    /// Takes claims beyond the end back, all of which are refused: else the tail would wrap some day.
+    #[cold]
+    fn pull_tail_back(&self) {
+        let beyond = |tail| (tail > self.end()).then_some(self.end());
+        // Relaxed: to all others the tail is at the end before and after it.
+        let _ = self
+            .tail
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, beyond);
     }
 
     /// The word of the gate of an index, opened for its lap at least.
@@ -442,5 +462,35 @@ impl<T> Lane<T> {
     ) {
         // SAFETY: S3 by the caller.
         unsafe { self.slots.lend(indices, f) }
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::super::pins::Pins;
+    use super::*;
+
+    #[test]
+    fn what_is_refused_does_not_move_the_tail_for_good() {
+        for counts_from in [None, Some(1), Some(MAX_SEQUENCE - 5)] {
+            let geometry = Geometry::for_window(16).ending_at(8);
+            let lane = Lane::<u64>::new(geometry, 0, counts_from);
+            let pins = Pins::new(1, 1);
+            let pins = PinTable {
+                pins: &pins,
+                shard: 0,
+            };
+            let claimed = (0..100).filter(|_| match lane.claim(|| pins) {
+                Ok((claim, _)) => claim.fill(0, None, 7).is_none(),
+                Err(error) => {
+                    assert_eq!(error, ClaimError::Exhausted);
+                    false
+                }
+            });
+            let most = if counts_from > Some(1) { 6 } else { 8 };
+            assert_eq!(claimed.count(), most);
+            assert!(lane.claim_block(3, pins).is_err());
+            assert_eq!(lane.tail.load(Ordering::Relaxed), most as u64);
+        }
     }
 }

@@ -52,6 +52,8 @@ mod core;
 #[allow(unsafe_code, reason = "reads slots under pins")]
 mod cursor;
 mod geometry;
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod gone;
 #[allow(unsafe_code, reason = "grants slots")]
 mod lane;
 mod pins;
@@ -239,9 +241,10 @@ impl<T> Ring<T> {
 
     /// Publishes a frame; returns its number.
     ///
-    /// Its steps are bounded but for one destructor: once the new frame is readable, it drops the frame that
-    /// it replaces, if any, and never more than that one. A batch drops at most as many as it publishes, once all
-    /// of its own are readable. Frames that are costly to drop are best shared, and kept by whom that may delay.
+    /// Its steps are bounded but for one destructor: once the new frame is readable, it drops the
+    /// frame that it replaces, if any, and never more than that one. A batch drops at most as many
+    /// as it publishes, once all of its own are readable. Frames that are costly to drop are best
+    /// shared with a holder that may be delayed: the last holder drops them.
     ///
     /// # Errors
     /// [`PublishError::Stuck`], [`PublishError::Exhausted`]. The frame is dropped.
@@ -251,6 +254,8 @@ impl<T> Ring<T> {
     }
 
     /// Publishes the frame that `make` makes from its number.
+    ///
+    /// The frame that it replaces is dropped here. If that panics, nobody is told: it is another publisher's frame.
     ///
     /// `make` runs while readers of the lane wait for this frame: it should do no more than store
     /// the number. If it panics, the number stays unused, and readers of everything are told of it.
@@ -283,7 +288,9 @@ impl<T> Ring<T> {
     /// ```
     ///
     /// # Errors
-    /// As for [`publish`](Self::publish), and [`PublishError::BatchTooLarge`]; `make` was not called then.
+    /// As for [`publish`](Self::publish), and [`PublishError::BatchTooLarge`]; `make` was not called then. A
+    /// batch that was refused as [`PublishError::Stuck`] is taken once its readers have gone on; but if they
+    /// held more than the lane's slack and less than all of it, only after single frames have gone round.
     #[inline]
     pub fn publish_all_with(
         &self,

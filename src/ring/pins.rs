@@ -1,8 +1,9 @@
 //! Pins: what each subscription may be touching right now, for those who want to overwrite it.
 //!
-//! A subscription has a row in the [registry](super::registry) of the pins, in the group of each shard that it reads,
-//! with one word per lane: idle, or the lowest index that it may touch and how many from there on. The protocol
-//! between a reader and an extender is a store-buffering pair and therefore rests on two fences:
+//! A subscription has a row in the [registry](super::registry) of the pins, in the group of each
+//! shard that it reads, with one word per lane: idle, or the lowest index that it may touch and how
+//! many from there on. The protocol between a reader and an extender is a store-buffering pair and
+//! therefore rests on two fences:
 //!
 //! ```text
 //! reader (pin)                          extender (lane/open.rs)

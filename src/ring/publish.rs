@@ -1,9 +1,10 @@
 //! Publishing a frame: claim, number, write. Never waits and allocates nothing.
 //!
 //! The order is what readers rest on (see `subscription/merge.rs`): an index is claimed and granted
-//! before the number is taken, or is the number itself. Frames are built before that, or from the number by
-//! a plain store: between claim and stamp runs no code that could block. The frame that is replaced is
-//! dropped after the new one is readable; if that panics, it is not the publisher's panic, and goes no further.
+//! before the number is taken, or is the number itself. Frames are built before that, or from the
+//! number by a plain store: between claim and stamp runs no code that could block. The frame that
+//! is replaced is dropped after the new one is readable; if that panics, it is not the publisher's
+//! panic, and goes no further.
 
 use super::core::Core;
 use super::lane::ClaimError;
@@ -44,7 +45,7 @@ impl<T> Core<T> {
         route: Route,
         make: impl FnOnce(u64) -> T,
     ) -> Result<u64, PublishError> {
-        if self.is_used_up() {
+        if !self.may_number(1) {
             return Err(PublishError::Exhausted);
         }
         let at = self.lane_of(route);

@@ -1,10 +1,12 @@
-//! A registry: rows that others find by walking, without a lock, while owners take rows and give them back.
+//! A registry: rows that others find by walking, without a lock, while owners take rows and give
+//! them back.
 //!
-//! A row belongs to its [`Row`], which gives it back when it is dropped. Rows lie in blocks of `N`; the blocks with
-//! a taken row are linked in a list, newest first. Taking a row and giving it back lock a mutex that no
-//! publisher and no reader of frames takes. A walk steps over the linked blocks, so it costs what is alive, and not what
-//! once was. A block whose last row is given back is unlinked, and its memory freed when no walker can stand at it
-//! any more. Nobody waits for that: whoever takes or gives back a row next looks again.
+//! A row belongs to its [`Row`], which gives it back when it is dropped. Rows lie in blocks of `N`;
+//! the blocks with a taken row are linked in a list, newest first. Taking a row and giving it back
+//! lock a mutex that no publisher and no reader of frames takes. A walk steps over the linked
+//! blocks, so it costs what is alive, and not what once was. A block whose last row is given back
+//! is unlinked, and its memory freed when no walker can stand at it any more. Nobody waits for
+//! that: whoever takes or gives back a row next looks again.
 //!
 //! # What a walk sees
 //! ```text
@@ -14,13 +16,13 @@
 //!   fence(SeqCst)          the owner's    fence(SeqCst)
 //!   load what the caller stored           load the list, the bits, the row
 //! ```
-//! If the owner's fence comes first, the walker finds the row and what is in it. If the walker's comes first, the
-//! owner sees what the walker's caller stored before. The fence of the owner is that of its protocol (`pins.rs`,
-//! `wait.rs`), and so is what both store and load.
+//! If the owner's fence comes first, the walker finds the row and what is in it. If the walker's
+//! comes first, the owner sees what the walker's caller stored before. The fence of the owner is
+//! that of its protocol (`pins.rs`, `wait.rs`), and so is what both store and load.
 //!
-//! New blocks go to the front, and a block's place among the others never changes. So from a block where a walker stands,
-//! linked or not, the list leads to each block behind it that was linked all along: a walk misses no row that was
-//! there before it began and is there when it ends.
+//! New blocks go to the front, and a block's place among the others never changes. So from a block
+//! where a walker stands, linked or not, the list leads to each block behind it that was linked all
+//! along: a walk misses no row that was there before it began and is there when it ends.
 //!
 //! # When memory is freed
 //! ```text
@@ -29,23 +31,30 @@
 //!   fence(SeqCst)                         fence(SeqCst)
 //!   load walkers[0], walkers[1]           load the list
 //! ```
-//! If the walker's fence comes first, the remover sees it counted until it leaves. If the remover's comes first, the
-//! walker does not find the block. A walker stays in one counter. So each walker that can stand at the block is in a
-//! counter that is not 0, and a block is freed once each of the two was seen at 0 after the fence, at whatever
-//! moments. There are two so that this comes about while walkers never cease: new ones count where the others are
-//! gone already, and so the other counter falls to 0.
+//! If the walker's fence comes first, the remover sees it counted until it leaves. If the remover's
+//! comes first, the walker does not find the block. A walker stays in one counter. So each walker
+//! that can stand at the block is in a counter that is not 0, and a block is freed once each of the
+//! two was seen at 0 after the fence, at whatever moments. There are two so that this comes about
+//! while walkers never cease: new ones count where the others are gone already, and so the other
+//! counter falls to 0.
 //!
-//! A walker that does not move, suspended or in a foreign waker, holds up the freeing of blocks. While it does, no more
-//! blocks are unlinked than there were when that began, and [`SPARE`]: others stay in their lists, to be taken
-//! again by whoever comes there. So what is held is bounded by what was in use at once.
+//! A walker that does not move, suspended or in a foreign waker, holds up the freeing of blocks.
+//! While it does, no more blocks are unlinked than there were when that began, and [`SPARE`]:
+//! others stay in their lists, to be taken again by whoever comes there. So what is held is bounded
+//! by what was in use at once.
 
+mod block;
+mod walk;
+
+use self::block::Block;
+pub(crate) use self::block::Row;
+pub(crate) use self::walk::Walk;
+#[cfg(all(test, not(any(loom, shuttle))))]
+pub(crate) use self::walk::steps;
 use super::array::{Array, pointers};
-use crate::sync::{
-    Arc, AtomicPtr, AtomicU64, AtomicUsize, Mutex, Ordering, UnsafeCell, fence, fetch,
-};
+use crate::sync::{Arc, AtomicPtr, AtomicU64, AtomicUsize, Mutex, Ordering, UnsafeCell, fence};
 use crossbeam_utils::CachePadded;
 use std::collections::BTreeMap;
-use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::PoisonError;
 
@@ -95,72 +104,11 @@ struct Blocks<R, const N: usize> {
 /// Blocks by their list and their id.
 type Linked<R, const N: usize> = BTreeMap<(usize, u64), NonNull<Block<R, N>>>;
 
-/// What walkers look at first stands together.
-#[repr(C, align(64))]
-struct Block<R, const N: usize> {
-    /// The next older block. Of an unlinked block: the one that was.
-    next: AtomicPtr<Block<R, N>>,
-    /// Which rows are taken, by their bits.
-    taken: AtomicU64,
-    /// Lent shared as long as the block is not freed.
-    rows: UnsafeCell<[R; N]>,
-    /// The next newer block. Only under the mutex.
-    prev: AtomicPtr<Block<R, N>>,
-    list: usize,
-    id: u64,
-}
-
-// SAFETY: rows are lent to several threads, and dropped by whichever frees them. The pointers are to blocks that
-// the registry owns; all but walkers and owners of rows use them under the mutex.
+// SAFETY: rows are lent to several threads, and dropped by whichever frees them. The pointers are
+// to blocks that the registry owns; all but walkers and owners of rows use them under the mutex.
 unsafe impl<R: Send + Sync, const N: usize> Send for Registry<R, N> {}
 // SAFETY: as above.
 unsafe impl<R: Send + Sync, const N: usize> Sync for Registry<R, N> {}
-
-/// A row, taken until this is dropped. Its content must say by then that nobody uses it.
-pub(crate) struct Row<R, const N: usize> {
-    registry: Arc<Registry<R, N>>,
-    block: NonNull<Block<R, N>>,
-    at: usize,
-}
-
-// SAFETY: it lends `&R`, and what is behind the pointer lives as long as it does.
-unsafe impl<R: Send + Sync, const N: usize> Send for Row<R, N> {}
-// SAFETY: as above.
-unsafe impl<R: Send + Sync, const N: usize> Sync for Row<R, N> {}
-
-/// The right to walk through the lists of a group: counted, and no block that it may find is freed.
-pub(crate) struct Walk<'a, R, const N: usize> {
-    registry: &'a Registry<R, N>,
-    group: usize,
-    /// Where it is counted.
-    counter: &'a AtomicUsize,
-}
-
-impl<R, const N: usize> Block<R, N> {
-    /// A row of it.
-    ///
-    /// # Safety
-    /// The block is not freed as long as the row is lent.
-    #[inline(always)]
-    unsafe fn row<'a>(this: NonNull<Self>, at: usize) -> &'a R {
-        // SAFETY: not freed, by the caller.
-        let block = unsafe { this.as_ref() };
-        // SAFETY: rows are only ever lent shared until the block is freed.
-        block.rows.with(|rows| unsafe { &(&(*rows))[at] })
-    }
-
-    /// Takes an unlinked block, to be dropped.
-    ///
-    /// # Safety
-    /// Nobody uses it any more, and what anybody did with it happens before.
-    unsafe fn into_box(this: NonNull<Self>) -> Box<Self> {
-        // SAFETY: made by `Box::leak` in `link`, and the caller's alone.
-        let block = unsafe { Box::from_raw(this.as_ptr()) };
-        // For the model checker: an access that no order connects with this one is an error.
-        block.rows.with_mut(|_| ());
-        block
-    }
-}
 
 impl<R: Default, const N: usize> Registry<R, N> {
     /// So many groups of so many lists, all empty.
@@ -210,15 +158,16 @@ impl<R: Default, const N: usize> Registry<R, N> {
         };
         // SAFETY: linked, and unlinked only under the mutex.
         let own = unsafe { block.as_ref() };
-        // Relaxed, here and in the store: only written under the mutex. A walker that must see the bit sees it
-        // by the fences: see the module.
+        // Relaxed, here and in the store: only written under the mutex. A walker that must see the
+        // bit sees it by the fences: see the module.
         let taken = own.taken.load(Ordering::Relaxed);
         let at = taken.trailing_ones() as usize;
         let taken = taken | 1 << at;
         own.taken.store(taken, Ordering::Relaxed);
-        if taken.count_ones() as usize == N {
-            blocks.free.remove(&(own.list, own.id));
-        }
+        match taken.count_ones() as usize == N {
+            true => blocks.free.remove(&(own.list, own.id)),
+            false => blocks.free.insert((own.list, own.id), block),
+        };
         group.alive.store(alive + 1, Ordering::Relaxed);
         let freed = this.collect(group, &mut blocks);
         drop(blocks);
@@ -249,7 +198,6 @@ impl<R: Default, const N: usize> Registry<R, N> {
         }
         // Release: a walker that finds the block finds what is in it. PAIR: `Walk::rows`.
         head.store(block.as_ptr(), Ordering::Release);
-        blocks.free.insert((list, blocks.next_id), block);
         blocks.next_id += 1;
         blocks.linked += 1;
         block
@@ -257,8 +205,8 @@ impl<R: Default, const N: usize> Registry<R, N> {
 }
 
 impl<R, const N: usize> Registry<R, N> {
-    /// Whether a list keeps its last block when no row of it is taken: those of several rows, of which there
-    /// are few lists.
+    /// Whether a list keeps its last block when no row of it is taken: those of several rows, of
+    /// which there are few lists.
     const KEEPS_LAST: bool = N > 1;
 
     /// Takes a row back.
@@ -270,7 +218,8 @@ impl<R, const N: usize> Registry<R, N> {
         let mut blocks = group.blocks.lock().unwrap_or_else(PoisonError::into_inner);
         // Relaxed: only written under the mutex.
         let taken = own.taken.load(Ordering::Relaxed) & !(1 << at);
-        // Release: a walker that passes over the row comes after all that its owner did. PAIR: `Walk::rows`.
+        // Release: a walker that passes over the row comes after all that its owner did. PAIR:
+        // `Walk::rows`.
         own.taken.store(taken, Ordering::Release);
         let alive = group.alive.load(Ordering::Relaxed);
         group.alive.store(alive - 1, Ordering::Relaxed);
@@ -278,7 +227,10 @@ impl<R, const N: usize> Registry<R, N> {
             blocks.free.insert(key, block);
         } else {
             blocks.free.remove(&key);
-            blocks.idle.insert(key, block);
+            match blocks.may_unlink() {
+                true => self.unlink(block, &mut blocks),
+                false => drop(blocks.idle.insert(key, block)),
+            }
         }
         let freed = self.collect(group, &mut blocks);
         drop(blocks);
@@ -292,8 +244,8 @@ impl<R, const N: usize> Registry<R, N> {
         prev.is_null() && next.is_null()
     }
 
-    /// Takes a block out of its list. Under the mutex.
-    fn unlink(&self, block: NonNull<Block<R, N>>) {
+    /// Takes a block out of its list.
+    fn unlink(&self, block: NonNull<Block<R, N>>, blocks: &mut Blocks<R, N>) {
         // SAFETY: linked, and freed only after it was unlinked.
         let own = unsafe { block.as_ref() };
         // Relaxed: only written under the mutex; `next` stays, for those who stand here.
@@ -302,25 +254,25 @@ impl<R, const N: usize> Registry<R, N> {
         // SAFETY: neighbours are linked.
         let [newer, older] = [prev, next].map(|link| unsafe { link.as_ref() });
         let link = newer.map_or(&self.heads[own.list], |newer| &newer.next);
-        // Release: as in `link`. A walker that does not find the block comes after all that owners of its rows
-        // did.
+        // Release: as in `link`. A walker that does not find the block comes after all that owners
+        // of its rows did.
         link.store(next, Ordering::Release);
         if let Some(older) = older {
             older.prev.store(prev, Ordering::Relaxed);
         }
+        blocks.linked -= 1;
+        blocks.later.push(block);
     }
 
-    /// Unlinks what is idle, as far as it may, and gives the blocks that nobody can stand at any more: the
-    /// caller drops them without the mutex.
+    /// Unlinks what is idle, as far as that may be, and gives the blocks that nobody can stand at
+    /// any more: the caller drops them without the mutex.
     fn collect(&self, group: &Group<R, N>, blocks: &mut Blocks<R, N>) -> Vec<Box<Block<R, N>>> {
         let mut freed = Vec::new();
         loop {
-            while blocks.unlinked.len() + blocks.later.len() < blocks.most
+            while blocks.may_unlink()
                 && let Some((_, block)) = blocks.idle.pop_first()
             {
-                self.unlink(block);
-                blocks.linked -= 1;
-                blocks.later.push(block);
+                self.unlink(block, blocks);
             }
             if blocks.unlinked.is_empty() {
                 blocks.unlinked = std::mem::take(&mut blocks.later);
@@ -333,7 +285,8 @@ impl<R, const N: usize> Registry<R, N> {
                 fence(Ordering::SeqCst);
             }
             for (drained, walkers) in blocks.drained.iter_mut().zip(&group.walkers) {
-                // Acquire: what those did that left happens before the blocks are freed. PAIR: `Walk::drop`.
+                // Acquire: what those did that left happens before the blocks are freed. PAIR:
+                // `Walk::drop`.
                 *drained = *drained || walkers.load(Ordering::Acquire) == 0;
             }
             if blocks.drained != [true; 2] {
@@ -344,89 +297,12 @@ impl<R, const N: usize> Registry<R, N> {
                 return freed;
             }
             for block in blocks.unlinked.drain(..) {
-                // SAFETY: unlinked before the fence, no row taken, and each counter seen at 0 after it.
+                // SAFETY: unlinked before the fence, no row taken, and each counter seen at 0 after
+                // it.
                 freed.push(unsafe { Block::into_box(block) });
             }
             blocks.unlinked = Vec::new();
         }
-    }
-
-    /// Begins to fetch what a walk through this list will look at first.
-    #[inline]
-    pub(crate) fn approach(&self, group: usize, list: usize) {
-        fetch(self.head(group, list));
-    }
-
-    /// Whether a list has no rows that the caller must see: those whose owners ran a SeqCst fence before the
-    /// caller did.
-    #[inline]
-    pub(crate) fn is_vacant(&self, group: usize, list: usize) -> bool {
-        // Relaxed: see the module. Nothing is read through it.
-        self.head(group, list).load(Ordering::Relaxed).is_null()
-    }
-
-    #[inline]
-    fn head(&self, group: usize, list: usize) -> &AtomicPtr<Block<R, N>> {
-        assert!(list < self.lists);
-        &self.heads[group * self.lists + list]
-    }
-
-    /// Begins a walk through lists of this group, calls `before`, and runs a SeqCst fence.
-    pub(crate) fn enter(&self, group: usize, before: impl FnOnce()) -> Walk<'_, R, N> {
-        let Group {
-            walkers, entrance, ..
-        } = &self.groups[group];
-        // Relaxed: whichever it is.
-        let counter = &walkers[entrance.load(Ordering::Relaxed)];
-        // Relaxed: ordered by the fence.
-        counter.fetch_add(1, Ordering::Relaxed);
-        let walk = Walk {
-            registry: self,
-            group,
-            counter,
-        };
-        before();
-        // SeqCst: PAIR: the fence in `collect`, and those of the owners of rows. See the module.
-        fence(Ordering::SeqCst);
-        walk
-    }
-}
-
-impl<R, const N: usize> Walk<'_, R, N> {
-    /// The taken rows of a list: all that were there before the walk began and are there when it ends; of
-    /// others some.
-    #[inline]
-    pub(crate) fn rows(&self, list: usize) -> impl Iterator<Item = &R> {
-        // Acquire: PAIR: `link`, `unlink`.
-        let mut next = self.registry.head(self.group, list).load(Ordering::Acquire);
-        let mut here = None::<(NonNull<Block<R, N>>, u64)>;
-        std::iter::from_fn(move || {
-            loop {
-                if let Some((block, taken)) = here.as_mut().filter(|(_, taken)| *taken != 0) {
-                    let at = taken.trailing_zeros() as usize;
-                    *taken &= *taken - 1;
-                    #[cfg(test)]
-                    steps::count();
-                    // SAFETY: as below, while the walk is borrowed.
-                    return Some(unsafe { Block::row(*block, at) });
-                }
-                let block = NonNull::new(next)?;
-                // SAFETY: found in a list after this walk was counted and ran its fence, and so not freed before
-                // it leaves: see the module.
-                let found = unsafe { block.as_ref() };
-                // Acquire: as for the head.
-                next = found.next.load(Ordering::Acquire);
-                // Acquire: PAIR: `give_back`.
-                here = Some((block, found.taken.load(Ordering::Acquire)));
-            }
-        })
-    }
-}
-
-impl<R, const N: usize> Drop for Walk<'_, R, N> {
-    fn drop(&mut self) {
-        // Release: PAIR: `collect`.
-        self.counter.fetch_sub(1, Ordering::Release);
     }
 }
 
@@ -437,32 +313,13 @@ impl<R, const N: usize> Blocks<R, N> {
         if let Some((_, block)) = self.free.range(of_list.clone()).next() {
             return Some(*block);
         }
-        let (&key, &block) = self.idle.range(of_list).next()?;
-        self.idle.remove(&key);
-        self.free.insert(key, block);
-        Some(block)
+        let (&key, _) = self.idle.range(of_list).next()?;
+        self.idle.remove(&key)
     }
-}
 
-impl<R, const N: usize> Deref for Row<R, N> {
-    type Target = R;
-
-    #[inline(always)]
-    fn deref(&self) -> &R {
-        // SAFETY: a block with a taken row is not freed.
-        unsafe { Block::row(self.block, self.at) }
-    }
-}
-
-impl<R, const N: usize> std::fmt::Debug for Row<R, N> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Row").finish_non_exhaustive()
-    }
-}
-
-impl<R, const N: usize> Drop for Row<R, N> {
-    fn drop(&mut self) {
-        self.registry.give_back(self.block, self.at);
+    /// Whether one more block may wait to be freed.
+    fn may_unlink(&self) -> bool {
+        self.unlinked.len() + self.later.len() < self.most
     }
 }
 
@@ -479,27 +336,6 @@ impl<R, const N: usize> Drop for Registry<R, N> {
                 drop(unsafe { Block::into_box(block) });
             }
         }
-    }
-}
-
-/// Counts the rows that this thread walked over.
-#[cfg(test)]
-pub(crate) mod steps {
-    use std::cell::Cell;
-
-    thread_local! {
-        static STEPS: Cell<usize> = const { Cell::new(0) };
-    }
-
-    pub(super) fn count() {
-        STEPS.set(STEPS.get() + 1);
-    }
-
-    /// How many `f` walks over.
-    pub(crate) fn of(f: impl FnOnce()) -> usize {
-        let before = STEPS.get();
-        f();
-        STEPS.get() - before
     }
 }
 

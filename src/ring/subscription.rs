@@ -290,8 +290,7 @@ impl<T> Subscription<T> {
         });
         if polled != Polled::More {
             let mut away = self.away;
-            let first = self.cursors.first();
-            let crowded = || first.is_some_and(|first| self.core.is_crowded(first));
+            let crowded = || self.is_crowded();
             let numbered = || self.core.numbered().unwrap_or(self.last);
             let flooded = self.flood.is_on();
             away.after(self.last + 1, self.far, flooded, crowded, numbered);
@@ -317,6 +316,12 @@ impl<T> Subscription<T> {
             visit(delivery)
         });
         count
+    }
+
+    /// Whether the first shard that it reads has more readers than there are processors.
+    pub(super) fn is_crowded(&self) -> bool {
+        let first = self.cursors.first();
+        first.is_some_and(|first| self.core.is_crowded(first))
     }
 
     fn most_rounds(&self) -> u64 {

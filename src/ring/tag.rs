@@ -1,7 +1,7 @@
 //! Tags: 24 bits in a frame's stamp by which a reader passes over frames that are not for it.
 //!
-//! Stamps lie densely, eight to a cache line; skipping touches nothing else. What the bits mean is the
-//! ring's user's choice; by convention the lowest [`CLASS_BITS`] are a small number.
+//! Stamps lie densely, eight to a cache line; skipping touches nothing else. What the bits mean is
+//! the ring's user's choice; by convention the lowest [`CLASS_BITS`] are a small number.
 
 use super::scan;
 use super::stamp::Stamp;
@@ -32,23 +32,24 @@ pub struct TagFilter {
 }
 
 impl TagFilter {
-    /// How many stamps of neighbours, from the first on, say that their frames of this lap are there and not
-    /// wanted: by eights, so that fewer than eight are not looked at.
+    /// How many stamps of neighbours, from the first on, say that their frames of this lap are
+    /// there and not wanted: by eights, so that fewer than eight are not looked at.
     #[inline(always)]
     pub(crate) fn passes_over(&self, stamps: &[AtomicU64], laps: u64) -> usize {
         let (wanted, mask) = self.wanted(laps);
         scan::unwanted_eights(stamps, wanted, mask) * 8
     }
 
-    /// The stamp of a wanted frame of this lap, but for its class, and which of its bits to compare.
+    /// The stamp of a wanted frame of this lap, but for its class, and which of its bits to
+    /// compare.
     #[inline(always)]
     pub(super) fn wanted(&self, laps: u64) -> (u64, u64) {
         const TAG: u64 = (1 << TAG_BITS) - 1;
         (Stamp::done(laps, self.value).0, u64::from(self.mask) | !TAG)
     }
 
-    /// Whether a frame with this tag is wanted. Of the tag, the lowest [`TAG_BITS`] bits count, as in a
-    /// [`Route`](super::Route).
+    /// Whether a frame with this tag is wanted. Of the tag, the lowest [`TAG_BITS`] bits count, as
+    /// in a [`Route`](super::Route).
     #[inline(always)]
     pub fn matches(&self, tag: u32) -> bool {
         let tag = tag & ((1 << TAG_BITS) - 1);

@@ -1,11 +1,11 @@
 //! Waiting: how a reader that found nothing sleeps until there may be something.
 //!
-//! Who reads one shard sleeps there, in the **room** of its key; who reads several sleeps in the wide
-//! room. A publisher must not pay for sleepers that are not there: after its stamp it runs a fence
-//! and loads one word of its shard, the **watch**, which is 0 when nobody sleeps there and nobody
-//! ever slept wide. Else it walks the rooms of its two keys, that of any key and the wide one, without
-//! a lock, and wakes those whose key and filter match, each at most once for each time that it
-//! slept.
+//! Who reads one shard sleeps there, in the **room** of its key; who reads several sleeps in the
+//! wide room. A publisher must not pay for sleepers that are not there: after its stamp it runs a
+//! fence and loads one word of its shard, the **watch**, which is 0 when nobody sleeps there and
+//! nobody ever slept wide. Else it walks the rooms of its two keys, that of any key and the wide
+//! one, without a lock, and wakes those whose key and filter match, each at most once for each time
+//! that it slept.
 //!
 //! # No lost wake-up
 //! ```text
@@ -24,13 +24,15 @@
 //! claim, and with it every claim in front.
 //!
 //! # Rooms
-//! A room is a list of the [registry](super::registry), a seat one of its rows: it is there as long as somebody has it.
-//! A publisher that finds a room whose list is empty walks nothing. A seat that was just left may be taken again
-//! while a walker stands at it, which then may wake its new holder for nothing; that one looks again and sleeps.
+//! A room is a list of the [registry](super::registry), a seat one of its rows: it is there as long
+//! as somebody has it. A publisher that finds a room whose list is empty walks nothing. A seat that
+//! was just left may be taken again while a walker stands at it, which then may wake its new holder
+//! for nothing; that one looks again and sleeps.
 //!
 //! # Foreign code
-//! A waker runs on the publisher's thread, in the middle of its walk, and may do anything: its panics end in its
-//! guard (`foreign.rs`), and a walk goes on whatever is taken or given back meanwhile, also by the waker.
+//! A waker runs on the publisher's thread, in the middle of its walk, and may do anything: its
+//! panics end in its guard (`foreign.rs`), and a walk goes on whatever is taken or given back
+//! meanwhile, also by the waker.
 
 use super::registry::{MAX_ROWS, Registry, Row, Walk};
 use super::tag::TagFilter;
@@ -235,8 +237,8 @@ impl Waiters {
             sleeper.want(key, filter);
             // Counted before the flag can be taken down.
             self.count(place, 1);
-            // Release: who sees the flag finds what is wanted and the count. PAIR: `walk`. A swap, as
-            // all changes of the flag: a publisher's that read an older one can't come after it.
+            // Release: who sees the flag finds what is wanted and the count. PAIR: `walk`. A swap,
+            // as all changes of the flag: a publisher's that read an older one can't come after it.
             sleeper.asleep.swap(true, Ordering::Release);
         }
         // SeqCst: PAIR: the fence in `wake`. See the module.
@@ -277,8 +279,8 @@ impl Waiters {
         }
     }
 
-    /// Wakes who waits for a frame of this shard with one of these keys and this tag that was published
-    /// before.
+    /// Wakes who waits for a frame of this shard with one of these keys and this tag that was
+    /// published before.
     #[inline]
     pub(crate) fn wake(&self, shard: usize, keys: [u64; 2], tag: u32) {
         // SeqCst: PAIR: the fence in `lie_down`. The frame is visible before it.

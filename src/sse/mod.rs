@@ -1,10 +1,11 @@
 //! The web feed: frames to browsers, as Server-Sent Events over one route for axum.
 //!
-//! `GET /events?run=R&agent=A&kind=K` streams the frames that match; each parameter may be given several
-//! times (any of its values will do) or not at all. A frame is a message whose data is the frame's
-//! JSON and whose `id:` is its position, the text of an [`EventCursor`] without the journal's part, so
-//! that a browser that reconnects, with the header `Last-Event-ID`, goes on behind the last frame that it
-//! got, or is told its gap on the next one. A page that kept a position itself gives it as `after=ID`; the header goes first.
+//! `GET /events?run=R&agent=A&kind=K` streams the frames that match; each parameter may be given
+//! several times (any of its values will do) or not at all. A frame is a message whose data is the
+//! frame's JSON and whose `id:` is its position, the text of an [`EventCursor`] without the
+//! journal's part, so that a browser that reconnects, with the header `Last-Event-ID`, goes on
+//! behind the last frame that it got, or is told its gap on the next one. A page that kept a
+//! position itself gives it as `after=ID`; the header goes first.
 //!
 //! ```
 //! use framebus::sse::{EventFeed, FeedGrant};

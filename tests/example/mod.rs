@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-/// `cargo VERB --example NAME` in the profile and with the features of this test, so that cargo builds
-/// nothing but the example.
+/// `cargo VERB --example NAME` in the profile and with the features of this test, so that cargo
+/// builds nothing but the example.
 pub fn cargo(verb: &str, name: &str) -> Command {
     let features = [
         ("default", cfg!(feature = "default")),

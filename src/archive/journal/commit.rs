@@ -1,11 +1,14 @@
 //! The journal's thread: it stores a group, shows it, and answers.
 //!
-//! Why the numbers in the archive are those on the bus: nobody else publishes on that bus, which takes
-//! numbers one by one, in the order of the calls. What is appended under the numbers behind the bus's
-//! last one gets these when it is published next. If the rings refuse frames that are durable already
-//! (readers asleep in their batches hold a whole lane), the journal *owes* them: it keeps them, and
-//! numbers nothing else until they are out. How many of them have got their numbers it asks the bus,
-//! whatever a publish said, or if it panicked.
+//! Why the numbers in the archive are those on the bus: nobody else publishes on that bus, which
+//! takes numbers one by one, in the order of the calls. What is appended under the numbers behind
+//! the bus's last one gets these when it is published next. If the rings refuse frames that are
+//! durable already (readers asleep in their batches hold a whole lane), the journal *owes* them: it
+//! keeps them, and numbers nothing else until they are out. How many of them have their numbers it
+//! asks the bus, whatever a publish said.
+//!
+//! Code of a host that runs on this thread is behind [`crate::foreign`]: the wakers that a publish
+//! wakes. Its panics do not get here.
 
 use super::super::block::{BlockWriter, Entry};
 use super::super::journal_cursor;
@@ -15,7 +18,6 @@ use crate::bus::InMemoryAgentEventBus;
 use crate::event::{
     AgentError, AgentErrorKind, ArchiveCursor, EventDeliverySemantics, EventFrame, SealedEvent,
 };
-use crate::foreign::contained;
 use crate::ring::MAX_SEQUENCE;
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
@@ -172,18 +174,15 @@ impl Journal {
         }
     }
 
-    /// Shows what is owed, as far as the rings take it: rings that refuse a batch may take its first
-    /// frame.
+    /// Shows what is owed, as far as the rings take it: rings that refuse a batch may take its
+    /// first frame.
     fn pay(&mut self) -> Result<(), AgentError> {
         let mut most = self.most;
         while !self.owed.events.is_empty() {
             let size = most.min(self.owed.events.len());
             let events: Vec<_> = self.owed.events.drain(..size).collect();
             let mut events = events.into_iter();
-            let mut published = Err(AgentError::contract_violation(
-                "publishing panicked; that is a defect of this library",
-            ));
-            contained(|| published = self.bus.publish_events(&mut events));
+            let published = self.bus.publish_events(&mut events);
             let next = self.bus.last_sequence() + 1;
             if next == self.owed.number {
                 // None of them has its number.
@@ -218,7 +217,7 @@ impl Journal {
         let count: u64 = jobs.iter().map(|job| job.frames.len() as u64).sum();
         let last = self.bus.last_sequence() + count;
         let noted = match self.journaling.0.shared.writer() {
-            Ok(writer) => lock(writer).note_shown(last).is_ok(),
+            Ok(writer) => lock(writer).lock.note_shown(last).is_ok(),
             Err(_) => false,
         };
         for job in jobs {
@@ -229,7 +228,7 @@ impl Journal {
                     envelope.journal_cursor = None;
                 });
                 // The publisher is told of the first error; that nobody saw the frame adds nothing.
-                contained(|| drop(self.bus.publish(EventFrame::new(event))));
+                let _ = self.bus.publish(EventFrame::new(event));
             }
             answer(&job.reply, Err(error.clone()));
         }

@@ -8,9 +8,9 @@
 //! | `ArchiveCursor` | `ARCHIVE:POSITION` |
 //! | `BusEpoch`, `FilterFingerprint` | 16 hexadecimal digits |
 //!
-//! Ids are percent-encoded: letters, digits and `-._~` stand for themselves, so a text fits in a header,
-//! a file name and, where `%` and `:` are encoded once more, a query. Sequences end at the last `-`, so ids
-//! may contain it.
+//! Ids are percent-encoded: letters, digits and `-._~` stand for themselves, so a text fits in a
+//! header, a file name and, where `%` and `:` are encoded once more, a query. Sequences end at the
+//! last `-`, so ids may contain it.
 
 use super::{ArchiveCursor, EventCursor, EventStreamScope, FilterFingerprint};
 use crate::event::{AgentError, AgentErrorKind, ArchiveId, EventFilterId};

@@ -1,25 +1,28 @@
 //! Counting: how the indices of a lane number the frames of a whole ring.
 //!
-//! A ring of one shard has one lane that all its frames can pass through. There a frame's number is its
-//! index, but for the void ones, which have none: `number = first + index - voids below it`. So the step of
-//! the tail that claims a slot is the step of the sequence as well, numbers are dense, and a frame of this
-//! lane needs neither a stored number nor a fence: the order of its indices is the order of its numbers.
-//! Terminal frames, in the lane beside it, claim an index here for their number and leave it.
+//! A ring of one shard has one lane that all its frames can pass through. There a frame's number is
+//! its index, but for the void ones, which have none: `number = first + index - voids below it`. So
+//! the step of the tail that claims a slot is the step of the sequence as well, numbers are dense,
+//! and a frame of this lane needs neither a stored number nor a fence: the order of its indices is
+//! the order of its numbers. Terminal frames, in the lane beside it, claim an index here for their
+//! number and leave it.
 //!
 //! # Voids below an index
-//! Chunks are opened in order, so when a chunk is opened, the voids below it are known and the same to all
-//! who try: those below the chunk behind it, and that chunk's. They are noted beside the gate before the
-//! gate's word is swapped in, for the last [`LAPS`] laps of the chunk, and only rise; who opens a chunk
-//! late notes what is there already, or has been passed. A note is read between two looks at the gate, and
-//! holds if the gate has not come so far that it may have been written over.
+//! Chunks are opened in order, so when a chunk is opened, the voids below it are known and the same
+//! to all who try: those below the chunk behind it, and that chunk's. They are noted beside the
+//! gate before the gate's word is swapped in, for the last [`LAPS`] laps of the chunk, and only
+//! rise; who opens a chunk late notes what is there already, or has been passed. A note is read
+//! between two looks at the gate, and holds if the gate has not come so far that it may have been
+//! written over.
 //!
-//! The owner of an index may be so late that it does not hold any more. But then a later lap found its slot
-//! unfinished, and noted the voids below the index by its place before the decision to pass it by: that note
-//! stays until the owner is done.
+//! The owner of an index may be so late that it does not hold any more. But then a later lap found
+//! its slot unfinished, and noted the voids below the index by its place before the decision to
+//! pass it by: that note stays until the owner is done.
 //!
 //! # Orderings
-//! Who acquired a gate's word sees all decisions on chunks behind it, each opener having acquired the last
-//! one. So who finds that no place was ever made void, after that, knows that there is none below.
+//! Who acquired a gate's word sees all decisions on chunks behind it, each opener having acquired
+//! the last one. So who finds that no place was ever made void, after that, knows that there is
+//! none below.
 
 use super::super::array::{Array, words};
 use super::super::geometry::Geometry;
@@ -72,8 +75,8 @@ impl<T> Lane<T> {
 
     /// Takes a number for a frame of another lane.
     pub(crate) fn take_number(&self, pins: PinTable<'_>) -> Result<u64, ClaimError> {
-        // Release: what the caller claimed before is seen by who acquires this step of the tail, or a later
-        // one. Acquire: so is what others did before smaller numbers.
+        // Release: what the caller claimed before is seen by who acquires this step of the tail, or
+        // a later one. Acquire: so is what others did before smaller numbers.
         let (claim, voids) = self.claim_as(|| pins, Ordering::AcqRel)?;
         Ok(self.number_at(claim.index(), voids))
     }
@@ -93,12 +96,12 @@ impl<T> Lane<T> {
         })
     }
 
-    /// The number of the next index, as far as it is decided: every publish that has returned is numbered
-    /// below. `None` if publishers went round the lane while this looked.
+    /// The number of the next index, as far as it is decided: every publish that has returned is
+    /// numbered below. `None` if publishers went round the lane while this looked.
     #[inline(always)]
     pub(crate) fn counted(&self) -> Option<u64> {
-        // Acquire: PAIR: `take_number`, `claim_counted`. What was claimed in other lanes for smaller numbers is
-        // seen.
+        // Acquire: PAIR: `take_number`, `claim_counted`. What was claimed in other lanes for
+        // smaller numbers is seen.
         let mut end = self.tail.load(Ordering::Acquire).min(self.end());
         // Who claimed beyond what is open has not returned.
         while end > 0 && !self.was_opened(end - 1) {
@@ -107,14 +110,14 @@ impl<T> Lane<T> {
         self.number_of_next(end)
     }
 
-    /// The number of the index `end`, below which all is decided: one above [`MAX_SEQUENCE`] if there is none.
-    /// `None` if publishers went round the lane since.
+    /// The number of the index `end`, below which all is decided: one above [`MAX_SEQUENCE`] if
+    /// there is none. `None` if publishers went round the lane since.
     fn number_of_next(&self, end: u64) -> Option<u64> {
         // Relaxed: see the module.
         let voids = match end == 0 || self.bounds.voids.load(Ordering::Relaxed) == 0 {
             true => 0,
-            // A batch that looked ahead may have opened the chunk behind `end` for its next lap, and then the
-            // one at `end` too.
+            // A batch that looked ahead may have opened the chunk behind `end` for its next lap,
+            // and then the one at `end` too.
             false => self.voids_below(end).or_else(|| {
                 let starts_there = end == self.geometry.chunk_start(end);
                 self.voids_below_chunk(end).filter(|_| starts_there)
@@ -133,14 +136,16 @@ impl<T> Lane<T> {
         let _ = end.fetch_update(Ordering::Relaxed, Ordering::Relaxed, lower);
     }
 
-    /// Whether so many more numbers and indices may be there. If not, they never will be; if so, a claim finds out.
+    /// Whether so many more numbers and indices may be there. If not, they never will be; if so, a
+    /// claim finds out.
     pub(crate) fn may_number(&self, count: u64) -> bool {
-        let surely = self.number_at(self.tail(), 0).saturating_add(count) <= MAX_SEQUENCE + 1;
+        let far = self.number_at(self.claimed_at_most(), 0) + count <= MAX_SEQUENCE + 1;
         let number = || self.counted().unwrap_or(0);
-        self.has_room_for(count) && (surely || number() + count <= MAX_SEQUENCE + 1)
+        self.has_room_for(count) && (far || number() + count <= MAX_SEQUENCE + 1)
     }
 
-    /// The voids below `end`, of whose last index the chunk is open in its lap. `None` if it is not any more.
+    /// The voids below `end`, of whose last index the chunk is open in its lap. `None` if it is not
+    /// any more.
     fn voids_below(&self, end: u64) -> Option<u64> {
         let start = self.geometry.chunk_start(end - 1);
         let gate = self.gate_word(start);
@@ -156,8 +161,8 @@ impl<T> Lane<T> {
         let Some(count) = &self.count else {
             return Some(0);
         };
-        // Acquire: PAIR: the release in `count_voids`. Who sees a later lap's note sees the gate that its
-        // opener saw.
+        // Acquire: PAIR: the release in `count_voids`. Who sees a later lap's note sees the gate
+        // that its opener saw.
         let voids = count
             .below_chunk(&self.geometry, start)
             .load(Ordering::Acquire);
@@ -167,8 +172,9 @@ impl<T> Lane<T> {
         (laps..laps + LAPS - 1).contains(&opened).then_some(voids)
     }
 
-    /// Notes the voids below a chunk that is about to be opened, and says how many; those behind it are open.
-    /// `None` if that was too long ago: another opened it. A note that comes late is no higher than what is there.
+    /// Notes the voids below a chunk that is about to be opened, and says how many; those behind it
+    /// are open. `None` if that was too long ago: another opened it. A note that comes late is no
+    /// higher than what is there.
     #[inline(always)]
     pub(super) fn count_voids(&self, start: u64) -> Option<u64> {
         let Some(count) = &self.count else {
@@ -185,7 +191,8 @@ impl<T> Lane<T> {
         Some(voids)
     }
 
-    /// Notes the number of an index that a later lap passes by; `None` if its chunk was opened for that lap.
+    /// Notes the number of an index that a later lap passes by; `None` if its chunk was opened for
+    /// that lap.
     pub(super) fn note_number(&self, index: u64) -> Option<()> {
         let Some(count) = &self.count else {
             return Some(());
@@ -197,9 +204,9 @@ impl<T> Lane<T> {
         Some(())
     }
 
-    /// Claims indices of which `count` are granted, with no one else's between them, and gives the number of
-    /// the first: opens what will be claimed, and claims it then if nobody else did. Each further turn of the
-    /// loop says that somebody else claimed meanwhile.
+    /// Claims indices of which `count` are granted, with no one else's between them, and gives the
+    /// number of the first: opens what will be claimed, and claims it then if nobody else did. Each
+    /// further turn of the loop says that somebody else claimed meanwhile.
     pub(crate) fn claim_counted<'a>(
         &'a self,
         count: u64,
@@ -216,7 +223,12 @@ impl<T> Lane<T> {
                 None => self.look_ahead(first, count, pins, &mut void),
             };
             let found = found.and_then(|end| self.check_numbers(first, count).map(|()| end));
-            let end = *found.as_ref().unwrap_or(&first);
+            // What is refused takes no number; but the voids in front of it are passed, so that the next try
+            // looks at places that are opened again.
+            let end = found.unwrap_or_else(|_| {
+                let voids = (first..).zip(&void);
+                first + voids.take_while(|(index, void)| index == *void).count() as u64
+            });
             // AcqRel: as in `take_number`, for all numbers of the batch. Relaxed: as above.
             let (new, old) = (Ordering::AcqRel, Ordering::Relaxed);
             match self.tail.compare_exchange(first, end, new, old) {
@@ -233,8 +245,8 @@ impl<T> Lane<T> {
         }
     }
 
-    /// Whether there are `count` numbers from that of `first` on, if that is the tail: what is refused takes
-    /// none.
+    /// Whether there are `count` numbers from that of `first` on, if that is the tail: what is
+    /// refused takes none.
     #[inline]
     fn check_numbers(&self, first: u64, count: u64) -> Result<(), ClaimError> {
         if self.number_at(first, 0).saturating_add(count) <= MAX_SEQUENCE + 1 {
@@ -247,9 +259,10 @@ impl<T> Lane<T> {
         }
     }
 
-    /// Opens the chunks of the next indices, `first` being the tail, and says below which one `count` are
-    /// granted; which are not goes into `void`. Holds if `first` is still the tail afterwards: then none of
-    /// these chunks was opened for a later lap, since nobody opens one a lap ahead of the tail's.
+    /// Opens the chunks of the next indices, `first` being the tail, and says below which one
+    /// `count` are granted; which are not goes into `void`. Holds if `first` is still the tail
+    /// afterwards: then none of these chunks was opened for a later lap, since nobody opens one a
+    /// lap ahead of the tail's.
     fn look_ahead(
         &self,
         first: u64,

@@ -181,7 +181,6 @@ impl<T> Lane<T> {
         // Relaxed: a hint of how far to go. Claimed it is, but by a batch that opens what it will claim.
         let newest = self.tail().max(start + 1) - 1;
         let target = self.geometry.chunk_end(newest) + self.geometry.slack();
-        let target = target.min(self.geometry.end());
         // SeqCst: PAIR: the fence between a reader's pin and its look at the horizon is that of `scan`.
         let scan = pins.scan(|| {
             // Relaxed: ordered by the fence. PAIR: `Lane::oldest` after a pin.

@@ -50,6 +50,7 @@ pub const MODELS: &[&str] = &[
     "overwrite::a_publisher_asleep_on_its_slot_counted",
     "subscribe::at_a_cursor_that_expires_counted",
     "overwrite::an_index_that_is_given_up",
+    "overwrite::an_index_that_is_given_up_apart",
     "wait::a_park_against_a_publish",
     "wait::a_wide_park_against_a_publish",
     "wait::two_publishers_wake_once",
@@ -93,6 +94,7 @@ pub const MODELS: &[&str] = &[
     "overwrite::a_claimer_that_comes_late_to_a_chunk",
     "subscribe::at_a_cursor_that_expires",
     "subscribe::a_drop_beside_a_publisher",
+    "subscribe::a_row_goes_beside_a_publisher",
     "subscribe::a_block_of_rows_goes_beside_a_publisher",
     "subscribe::a_new_block_of_rows_beside_a_publisher",
     "wait::two_seats_leave_beside_two_publishers",
@@ -123,6 +125,7 @@ const PUBLISH: &str = "src/ring/publish.rs";
 const CORE: &str = "src/ring/core.rs";
 const WAIT: &str = "src/ring/wait.rs";
 const REGISTRY: &str = "src/ring/registry.rs";
+const WALK: &str = "src/ring/registry/walk.rs";
 const BUS: &str = "src/bus/memory.rs";
 
 macro_rules! mutations {
@@ -185,7 +188,7 @@ mutations! {
 
     // Pins, horizon and limit.
     "extender-without-fence": "an extender scans the pins without a fence", "overwrite::one_publisher_laps_a_reader_twice",
-        (REGISTRY, "// SeqCst: PAIR: the fence in `collect`, and those of the owners of rows. See the module. [[fence(Ordering::SeqCst); =>> ]]");
+        (WALK, "// SeqCst: PAIR: the fence in `collect`, and those of the owners of rows. See the module. [[fence(Ordering::SeqCst); =>> ]]");
     "reader-without-fence": "a reader checks the horizon without a fence", "overwrite::one_publisher_laps_a_reader_twice",
         (SUBSCRIPTION, "// SeqCst: PAIR: the fence in `Lane::extend`, between horizon and pins. [[fence(Ordering::SeqCst); =>> ]]");
     "seek-loss-uncounted": "what a new subscription loses while it looks for its start is not counted", "subscribe::at_a_cursor_in_one_shard_that_expires",
@@ -219,7 +222,7 @@ mutations! {
     "pin-too-narrow": "a pin covers one index less than is read", "overwrite::one_publisher_laps_a_reader_twice",
         (CURSOR, "row.set(lane.number(), [[lowest =>> lowest + 1]], count.trailing_zeros())");
     "pins-of-new-rows-unseen": "a scan misses the row that was taken last", "overwrite::one_publisher_laps_a_reader_twice",
-        (REGISTRY, "here = Some((block, [[found.taken.load(Ordering::Acquire) =>> { let taken = found.taken.load(Ordering::Acquire); taken & taken >> 1 }]]));");
+        (WALK, "here.as_mut().filter(|(_, taken)| [[*taken != 0 =>> *taken & taken.wrapping_sub(1) != 0]])");
 
     // The order.
     "number-before-claim": "the number is taken before the index", "order::two_publishers_and_a_reader",
@@ -332,15 +335,19 @@ mutations! {
     "late-terminals-denied": "a terminal frame numbered after its loss was noticed is denied", "terminal::a_terminal_frame_numbered_late_for_all",
         (LOSS, "[[self.may_have_lost(cursor) =>> cursor.lapped]] && self.core.lanes");
 
+    // The ends.
+    "refused-numbers-counted": "a number that was refused counts as given", "overwrite::an_index_that_is_given_up_apart",
+        (CORE, "// Higher numbers were refused. None => Some(self.counter.load(Ordering::Acquire).min([[MAX_SEQUENCE + 1 =>> u64::MAX]]))");
+
     // Rows that come and go.
     "block-without-release": "a new block is linked without release", "wait::two_first_parks_in_one_room",
         (REGISTRY, "head.store(block.as_ptr(), [[Ordering::Release =>> Ordering::Relaxed]]);");
     "head-load-relaxed": "a walker looks for the first block without acquire", "wait::two_first_parks_in_one_room",
-        (REGISTRY, "self.registry.head(self.group, list).load([[Ordering::Acquire =>> Ordering::Relaxed]]);");
-    "row-given-back-relaxed": "a row is given back without release", "subscribe::a_drop_beside_a_publisher",
+        (WALK, "self.registry.head(self.group, list).load([[Ordering::Acquire =>> Ordering::Relaxed]]);");
+    "row-given-back-relaxed": "a row is given back without release", "subscribe::a_row_goes_beside_a_publisher",
         (REGISTRY, "own.taken.store(taken, [[Ordering::Release =>> Ordering::Relaxed]]);");
-    "row-passed-over-relaxed": "a walker passes over a row that was given back without acquire", "subscribe::a_drop_beside_a_publisher",
-        (REGISTRY, "here = Some((block, found.taken.load([[Ordering::Acquire =>> Ordering::Relaxed]])));");
+    "row-passed-over-relaxed": "a walker passes over a row that was given back without acquire", "subscribe::a_row_goes_beside_a_publisher",
+        (WALK, "here = Some((block, found.taken.load([[Ordering::Acquire =>> Ordering::Relaxed]])));");
     "unlink-relaxed": "a block is unlinked without release", "subscribe::a_block_of_rows_goes_beside_a_publisher",
         (REGISTRY, "link.store(next, [[Ordering::Release =>> Ordering::Relaxed]]);");
     "unlink-loses-the-rest": "the list ends where a block was unlinked", "wait::a_seat_leaves_beside_a_publish",
@@ -350,7 +357,7 @@ mutations! {
     "freed-without-fence": "a remover looks at the walkers without a fence", "wait::a_seat_leaves_beside_a_publish",
         (REGISTRY, "// SeqCst: PAIR: the fence in `enter`. See the module. [[fence(Ordering::SeqCst); =>> ]]");
     "freed-under-walkers": "a block is freed whoever walks", "wait::a_seat_leaves_beside_a_publish",
-        (REGISTRY, "*drained = [[*drained || walkers.load(Ordering::Acquire) == 0 =>> true]];");
+        (REGISTRY, "*drained = *drained || walkers.load(Ordering::Acquire) == [[0 =>> walkers.load(Ordering::Relaxed)]];");
     "freed-by-one-counter": "a block is freed when one of the counters is empty", "wait::a_seat_leaves_beside_a_publish",
         (REGISTRY, "if [[blocks.drained != [true; 2] =>> blocks.drained == [false; 2] ]] {");
     "freed-by-an-old-look": "what was seen of the counters before a block was unlinked counts", "wait::two_seats_leave_beside_a_publish",
@@ -358,9 +365,9 @@ mutations! {
     "freed-without-acquire": "a block is freed beside what its last walker did", "wait::a_seat_leaves_beside_a_publish",
         (REGISTRY, "walkers.load([[Ordering::Acquire =>> Ordering::Relaxed]]) == 0;");
     "left-without-release": "a walker leaves without release", "wait::a_seat_leaves_beside_a_publish",
-        (REGISTRY, "self.counter.fetch_sub(1, [[Ordering::Release =>> Ordering::Relaxed]]);");
+        (WALK, "self.counter.fetch_sub(1, [[Ordering::Release =>> Ordering::Relaxed]]);");
     "freed-with-those-before": "a block unlinked while another waits to be freed is freed with it", "wait::two_seats_leave_beside_two_publishers",
-        (REGISTRY, "[[ =>> if $on && !blocks.unlinked.is_empty() { blocks.unlinked.push(block); continue; } ]] blocks.later.push(block);");
+        (REGISTRY, "[[ =>> if $on && !blocks.unlinked.is_empty() { blocks.unlinked.push(block); return; } ]] blocks.later.push(block);");
 
     // Sleeping.
     "sleeper-without-fence": "a sleeper looks again without a fence", "wait::a_park_against_a_publish",

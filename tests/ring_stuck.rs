@@ -1,0 +1,50 @@
+//! Batches over a lane that readers hold whole: refused, and taken once the readers have gone on.
+
+use framebus::ring::{Geometry, PublishError, Ring, RingConfig, Route, Select, Start};
+use std::ops::ControlFlow;
+
+fn batch(ring: &Ring<u64>, count: usize) -> Result<std::ops::Range<u64>, PublishError> {
+    ring.publish_all_with(std::iter::repeat_n(Route::default(), count), |number| {
+        number
+    })
+}
+
+/// Puts readers to sleep in their batches, each behind what the last one left free, until a batch is refused.
+fn refused(ring: &Ring<u64>, count: usize, most: usize) -> bool {
+    let mut reader = ring.subscribe(Select::All, None, Start::Latest).unwrap();
+    if batch(ring, count).is_err() {
+        return true;
+    }
+    let mut refused = false;
+    reader.batch(|_| {
+        refused = most > 0 && self::refused(ring, count, most - 1);
+        ControlFlow::Break(())
+    });
+    refused
+}
+
+#[test]
+fn a_batch_is_taken_again_once_the_readers_that_held_all_places_are_gone() {
+    for shards in [1, 2] {
+        for window in [1, 2, 8] {
+            let lane = Geometry::for_window(window);
+            let ring = Ring::new(&RingConfig {
+                shards,
+                frames: lane,
+                terminals: lane,
+                after: 0,
+            });
+            let count = window.min(2);
+            assert!(refused(&ring, count, 64), "{shards} shards, {window}");
+            let next = ring.next_sequence();
+            for round in 0..20 {
+                let numbers = batch(&ring, count).expect("nobody holds a place");
+                assert_eq!(
+                    numbers.start,
+                    next + round * count as u64,
+                    "a refusal took numbers"
+                );
+            }
+        }
+    }
+}
