@@ -7,6 +7,7 @@ use framebus::ring::{ANY_KEY, Ring, RingConfig, Select, Start, TagFilter};
 use framebus::*;
 use futures_core::Stream;
 use std::future::Future;
+use std::ops::ControlFlow;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -238,4 +239,64 @@ fn a_stream_behind_an_unfinished_publish_is_woken_by_its_end() {
         .unwrap();
     assert_eq!(bell.rung(), 1);
     assert!(matches!(wait.poll(context), Poll::Ready(Ok(_))));
+}
+
+/// A terminal frame that finds every place of the lane that numbers it held has claimed its own place
+/// before. What others published behind that waits for it, until it gives its place up.
+#[test]
+fn a_publish_that_fails_wakes_those_it_may_have_held_back() {
+    fn alone(bus: &InMemoryAgentEventBus) -> Result<(), AgentError> {
+        bus.publish(end("r"))
+    }
+    fn in_a_batch(bus: &InMemoryAgentEventBus) -> Result<(), AgentError> {
+        bus.publish_all([end("r")])
+    }
+    /// Readers that sleep in their batches, each of which holds the newest frame's slot, until all are held.
+    fn while_stuck(bus: &InMemoryAgentEventBus, depth: usize, then: &mut dyn FnMut()) {
+        let latest = SubscriptionOptions {
+            start: StreamStart::Latest,
+            ..SubscriptionOptions::default()
+        };
+        let mut asleep = bus.subscribe_all_with_options(None, latest).unwrap();
+        match bus.publish(start("q")) {
+            Ok(()) => {
+                assert!(depth < 8);
+                let given = asleep.read_batch(|_| {
+                    while_stuck(bus, depth + 1, then);
+                    ControlFlow::Break(())
+                });
+                assert_eq!(given, 1);
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), AgentErrorKind::RingStuck);
+                then();
+            }
+        }
+    }
+    for publish in [alone, in_a_batch] {
+        let builder = InMemoryAgentEventBus::builder().shards(size(1));
+        let bus = builder.ring_capacity(size(1)).build().unwrap();
+        let run_of_ends = of_kinds(&[EventKind::RunCompleted], Some("r"));
+        let mut streams = [
+            bus.subscribe_run("r".into(), None),
+            bus.subscribe_filtered(EventFilter::terminal_run_events().compile().unwrap(), None),
+            bus.subscribe_filtered(run_of_ends, None),
+        ]
+        .map(Result::unwrap);
+        while_stuck(&bus, 0, &mut || {
+            let bells = [(); 3].map(|()| Arc::new(Bell::default()));
+            let mut waits: Vec<_> = streams
+                .iter_mut()
+                .map(|stream| Box::pin(stream.recv_async()))
+                .collect();
+            for (wait, bell) in waits.iter_mut().zip(&bells) {
+                let waker = Waker::from(bell.clone());
+                let polled = wait.as_mut().poll(&mut Context::from_waker(&waker));
+                assert!(polled.is_pending());
+            }
+            let failed = publish(&bus).unwrap_err();
+            assert_eq!(failed.kind(), AgentErrorKind::RingStuck);
+            assert!(bells.iter().all(|bell| bell.rung() == 1));
+        });
+    }
 }

@@ -4,8 +4,7 @@
 use framebus::ring::{Geometry, Select, Start};
 use loom::thread;
 use loom_tests::{
-    FRAME, Got, TERMINAL, apart, check, deep, everything, publish, publisher, reader, rest, shards,
-    tiny,
+    FRAME, Got, TERMINAL, check, deep, everything, publish, publisher, reader, rest, shards, tiny,
 };
 
 /// Proves: when terminal frames themselves lap the reader, each gap says so: also one that is told
@@ -99,36 +98,4 @@ fn a_terminal_frame_numbered_late_for_a_shard() {
 #[test]
 fn a_terminal_frame_granted_late() {
     a_terminal_frame_numbered_late(Select::Shard(0), 1);
-}
-
-/// Proves: a frame whose index was claimed, and not opened yet, when a reader that had a frame unread found
-/// that it was lapped there, is told when it has its number. Guards against: a loss forgotten because nobody
-/// had granted its index.
-#[test]
-fn a_frame_claimed_and_not_granted_when_its_loss_is_noticed() {
-    check(2, || {
-        let ring = apart(Geometry::exact(2, 1, 1, 1));
-        let mut subscription = ring
-            .subscribe(Select::Terminals, None, Start::Oldest)
-            .unwrap();
-        let mut got = Got::default();
-        let mut published = publish(&ring, TERMINAL, [0]);
-        got.poll(&mut subscription);
-        published += publish(&ring, TERMINAL, [1]);
-        // The first one claims; the other opens its place, and raises the horizon over it before.
-        let others = [10, 20].map(|value| {
-            let other = publisher(&ring, TERMINAL, value..value + 1);
-            thread::yield_now();
-            other
-        });
-        got.poll(&mut subscription);
-        let [late, other] = others;
-        published += other.join().unwrap();
-        got.poll(&mut subscription);
-        published += late.join().unwrap();
-        published += publish(&ring, TERMINAL, [2]);
-        got.poll(&mut subscription);
-        got.poll(&mut subscription);
-        got.complete_or_told(published);
-    });
 }

@@ -221,6 +221,14 @@ impl<T> Ring<T> {
         }
     }
 
+    /// The voids below a chunk of the lane that counts, as a reader that was lapped asks for them: for a model of
+    /// that question alone.
+    #[cfg(loom)]
+    #[doc(hidden)]
+    pub fn voids_below_chunk(&self, start: u64) -> Option<u64> {
+        self.core.lanes[FRAMES].voids_below_chunk(start)
+    }
+
     /// How many shards there are: a power of two.
     pub fn shards(&self) -> usize {
         self.core.shards()

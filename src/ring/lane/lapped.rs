@@ -123,3 +123,37 @@ impl<T> Lane<T> {
         }
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+    use crate::ring::core::Core;
+    use crate::ring::{FRAMES, RingConfig};
+
+    /// A publisher may be suspended behind its claim, before it looks at its gate: a reader can be lapped there
+    /// meanwhile, by another one's horizon, and its frame gets a number later.
+    #[test]
+    fn an_index_that_was_claimed_is_unfinished_until_it_is_written() {
+        let geometry = Geometry::exact(2, 1, 1, 1);
+        let config = RingConfig {
+            frames: geometry,
+            terminals: geometry,
+            ..RingConfig::default()
+        };
+        let core = Core::<u64>::new(&config, true);
+        let (lane, pins) = (&core.lanes[FRAMES], || core.pins(FRAMES));
+        let numbered = |index| Some(lane.numbering(index, index + 1, index + 1));
+        for _ in 0..2 {
+            let (claim, _) = lane.claim(pins).unwrap();
+            let index = claim.index();
+            claim.fill(0, numbered(index), index);
+        }
+        assert!(lane.unfinished(2).is_empty());
+        let claimed = lane.tail.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(lane.unfinished(claimed + 1), [claimed]);
+        assert_eq!(lane.admit(claimed, pins()), Ok(true));
+        assert_eq!(lane.unfinished(claimed + 1), [claimed]);
+        lane.own(claimed).fill(0, numbered(claimed), claimed);
+        assert!(lane.unfinished(claimed + 1).is_empty());
+    }
+}

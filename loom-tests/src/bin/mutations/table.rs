@@ -35,7 +35,7 @@ pub const MODELS: &[&str] = &[
     "counted::late_over_a_sleeping_reader_in_chunks",
     "counted::the_next_number_beside_a_claim",
     "order::neighbours_of_a_batch_beside_a_publisher",
-    "counted::the_next_number_beside_a_note_of_a_later_lap",
+    "counted::the_voids_below_a_chunk_beside_a_note_of_a_later_lap",
     "subscribe::a_clone_of_a_reader_that_holds_a_frame_back",
     "overwrite::a_reader_asleep_in_its_batch_of_another_shard",
     "order::two_shards_in_batches",
@@ -75,13 +75,11 @@ pub const MODELS: &[&str] = &[
     "overwrite::two_publishers_lap_a_reader_of_both_shards",
     "overwrite::one_publisher_laps_a_reader_of_another_shard_twice",
     "wait::a_terminal_frame_held_back_by_another_key",
-    "terminal::a_frame_claimed_and_not_granted_when_its_loss_is_noticed",
     "overwrite::a_batch_that_panics_beside_a_publisher",
     "order::two_shards_merged",
     "bus::a_frame_held_back_by_another_run",
     "bus::the_last_handle_ends_a_stream",
     "bus::a_frame_held_back_by_a_publish_that_fails",
-    "bus::a_frame_held_back_by_a_batch_that_fails",
     "subscribe::at_a_cursor_in_one_shard_that_expires",
     "terminal::terminal_frames_lap_a_reader",
     "overwrite::two_publishers_lap_a_reader_in_chunks_of_two",
@@ -302,13 +300,13 @@ mutations! {
     "note-load-relaxed": "a chunk's voids are read without acquire", "counted::the_next_number_laps_ago",
         (COUNT, ".load([[Ordering::Acquire =>> Ordering::Relaxed]]); // That opener");
     // Most openers run the fence of `extend` before, which carries the order too; with slack, not all do.
-    "note-store-relaxed": "a chunk's voids are noted without release", "counted::the_next_number_beside_a_note_of_a_later_lap",
+    "note-store-relaxed": "a chunk's voids are noted without release", "counted::the_voids_below_a_chunk_beside_a_note_of_a_later_lap",
         (COUNT, "raise(note, voids, [[Ordering::Release =>> Ordering::Relaxed]]);");
 
     // What was lost.
     "no-suspects": "a loss whose number may be higher is forgotten", "terminal::a_terminal_frame_numbered_late_for_a_shard",
         (CURSOR, "pub(crate) fn is_suspect(&self, last: u64) -> bool { [[!self.unnumbered.is_empty() || last + 1 < self.lost_below =>> false]] }");
-    "claimed-not-sought": "a lapped reader does not look for owners that nobody granted their index yet", "terminal::a_frame_claimed_and_not_granted_when_its_loss_is_noticed",
+    "claimed-not-sought": "a lapped reader does not look for owners that nobody granted their index yet", "src::ring::lane::lapped::tests::an_index_that_was_claimed_is_unfinished_until_it_is_written",
         (LAPPED, "std::cmp::Ordering::Less => [[true =>> false]],");
     "granted-not-sought": "a lapped reader does not look for owners that later laps passed over", "terminal::a_terminal_frame_numbered_late_for_a_shard",
         (LAPPED, "[[self.granted[self.geometry.place(index)].load(Ordering::Relaxed) == laps =>> false]]");
@@ -390,9 +388,9 @@ mutations! {
         (BUS, "self.closed.load([[Ordering::Acquire =>> Ordering::Relaxed]])");
 
     // What failed, and batches.
-    "failed-publish-wakes-nobody": "a publish that failed wakes nobody", "bus::a_frame_held_back_by_a_publish_that_fails",
+    "failed-publish-wakes-nobody": "a publish that failed wakes nobody", "tests::sleepers::a_publish_that_fails_wakes_those_it_may_have_held_back",
         (BUS, "[[shared.ring.wake(route, keys); published =>> if !$on || published.is_ok() { shared.ring.wake(route, keys); } published]].map(drop)");
-    "failed-batch-wakes-nobody": "nor does a batch that failed", "bus::a_frame_held_back_by_a_batch_that_fails",
+    "failed-batch-wakes-nobody": "nor does a batch that failed", "tests::sleepers::a_publish_that_fails_wakes_those_it_may_have_held_back",
         (BUS, "keys.dedup(); [[ =>> if $on && published.is_err() { keys.clear(); } ]] keys");
     "batch-last-fence": "only a batch's last frame bears its fence", "order::neighbours_of_a_batch_beside_a_publisher",
         (CLAIM, "[[true => None, =>> true => None, false if $on && number + 1 < sequence + count => Some(Numbered { sequence: number, fence: index + 1 }),]]");
