@@ -301,10 +301,12 @@ impl Reader {
         };
         let options = SubscriptionOptions {
             queue,
-            start: match chance.below(2) {
+            start: match chance.below(3) {
                 0 => StreamStart::Latest,
+                1 => StreamStart::Beginning,
                 _ => StreamStart::OldestHeld,
             },
+            complete: chance.below(4) == 0,
             ..Default::default()
         };
         let stream = scope.subscribe(&bus, options, None);
