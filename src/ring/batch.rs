@@ -148,7 +148,8 @@ impl<T> Core<T> {
 /// Whether a lane may take so many frames of a batch.
 fn fits<T>(count: u64, lane: &Lane<T>) -> Result<(), PublishError> {
     let most = lane.geometry().window() as u64;
-    match (count <= most, lane.has_room_for(count)) {
+    let has_room = !lane.is_near_end() || lane.has_room_for(count);
+    match (count <= most, has_room) {
         (true, true) => Ok(()),
         (true, false) => Err(PublishError::Exhausted),
         (false, _) => Err(PublishError::BatchTooLarge { count, most }),

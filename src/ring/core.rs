@@ -130,7 +130,7 @@ impl<T> Core<T> {
         // Relaxed: whoever takes numbers finds out.
         let left = || MAX_SEQUENCE + 1 - self.counter.load(Ordering::Relaxed).min(MAX_SEQUENCE + 1);
         match self.counting() {
-            Some(lane) => lane.may_number(count),
+            Some(lane) => !lane.is_near_end() || lane.may_number(count),
             None => !self.is_near_end() || count <= left(),
         }
     }

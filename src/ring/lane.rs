@@ -66,6 +66,8 @@ pub(crate) struct Lane<T> {
     tail: CachePadded<AtomicU64>,
     bounds: CachePadded<Bounds>,
     clear: CachePadded<Clear>,
+    /// From here on, two laps before indices or numbers end, batches look before they claim.
+    near_end: u64,
     gates: Array<AtomicU64>,
     /// How often a place that is void had been opened when it was last granted; else an older such number.
     granted: Array<AtomicU64>,
@@ -116,7 +118,12 @@ impl<T> Lane<T> {
     /// frames of the ring, from there on.
     pub(crate) fn new(geometry: Geometry, number: usize, counts_from: Option<u64>) -> Self {
         let places = geometry.places();
+        let numbers = counts_from.map_or(u64::MAX, |first| MAX_SEQUENCE + 1 - first);
         Lane {
+            near_end: geometry
+                .end()
+                .min(numbers)
+                .saturating_sub(2 * geometry.span()),
             geometry,
             number,
             tail: CachePadded::new(AtomicU64::new(0)),
@@ -162,18 +169,18 @@ impl<T> Lane<T> {
         self.bounds.end.load(Ordering::Relaxed)
     }
 
-    /// Whether so many more indices, at most a window, may be there. If not, they never will be. Does
-    /// not look at the tail, which others write to, until it may be near the end.
+    /// Whether the end of indices or numbers may be near. Does not look at the tail, which others
+    /// write to.
     #[inline(always)]
-    pub(crate) fn has_room_for(&self, count: u64) -> bool {
-        self.claimed_at_most() + count <= self.end() || count <= self.end() - self.tail()
+    pub(crate) fn is_near_end(&self) -> bool {
+        // Relaxed: a hint. Nobody claims a lap beyond what is opened, and that lies below the horizon.
+        self.bounds.horizon.load(Ordering::Relaxed) >= self.near_end
     }
 
-    /// The tail is below this, as far as can be said without a look at it.
-    #[inline(always)]
-    fn claimed_at_most(&self) -> u64 {
-        // Relaxed: a hint. Nobody claims a lap beyond what is opened, and that lies below the horizon.
-        self.bounds.horizon.load(Ordering::Relaxed) + self.geometry.span()
+    /// Whether so many more indices may be there. If not, they never will be.
+    #[cold]
+    pub(crate) fn has_room_for(&self, count: u64) -> bool {
+        count <= self.end() - self.tail()
     }
 
     /// How many indices were made void so far.

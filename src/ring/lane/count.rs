@@ -138,10 +138,10 @@ impl<T> Lane<T> {
 
     /// Whether so many more numbers and indices may be there. If not, they never will be; if so, a
     /// claim finds out.
+    #[cold]
     pub(crate) fn may_number(&self, count: u64) -> bool {
-        let far = self.number_at(self.claimed_at_most(), 0) + count <= MAX_SEQUENCE + 1;
-        let number = || self.counted().unwrap_or(0);
-        self.has_room_for(count) && (far || number() + count <= MAX_SEQUENCE + 1)
+        let number = self.counted().unwrap_or(0);
+        self.has_room_for(count) && number + count <= MAX_SEQUENCE + 1
     }
 
     /// The voids below `end`, of whose last index the chunk is open in its lap. `None` if it is not
@@ -225,10 +225,7 @@ impl<T> Lane<T> {
             let found = found.and_then(|end| self.check_numbers(first, count).map(|()| end));
             // What is refused takes no number; but the voids in front of it are passed, so that the next try
             // looks at places that are opened again.
-            let end = found.unwrap_or_else(|_| {
-                let voids = (first..).zip(&void);
-                first + voids.take_while(|(index, void)| index == *void).count() as u64
-            });
+            let end = found.unwrap_or_else(|_| behind_voids(first, &void));
             // AcqRel: as in `take_number`, for all numbers of the batch. Relaxed: as above.
             let (new, old) = (Ordering::AcqRel, Ordering::Relaxed);
             match self.tail.compare_exchange(first, end, new, old) {
@@ -311,4 +308,14 @@ impl<T> Lane<T> {
         let voids = clear.unwrap_or_else(|| self.voids_below_own(first));
         (self.number_at(first, voids), block)
     }
+}
+
+/// The first index from `first` on that is not among these voids, which ascend.
+#[cold]
+#[inline(never)]
+fn behind_voids(first: u64, voids: &[u64]) -> u64 {
+    let in_front = (first..)
+        .zip(voids)
+        .take_while(|(index, void)| index == *void);
+    first + in_front.count() as u64
 }

@@ -158,7 +158,7 @@ mutations! {
         (SLOTS, "Stamp(word.load([[Ordering::Acquire =>> Ordering::Relaxed]])).odd(laps).0;");
     "block-store-relaxed": "the frames of a batch are published without release", "order::a_batch_beside_a_publisher_counted",
         (SLOTS, "// Release: as in `Slot::write`. stamp.store(done.0, [[Ordering::Release =>> Ordering::Relaxed]])");
-    "left-is-done": "an index that was left counts as a frame", "overwrite::an_index_that_is_given_up",
+    "left-is-done": "an index that was left counts as a frame", "order::one_after_another_in_two_lanes_counted",
         (LANE, "if [[stamp.is_done(laps) =>> stamp.laps() == laps]] {"),
         (SLOTS, "Ok(block) if [[odd(block, laps).is_tag() =>> odd(block, laps).laps() == 0]] => BLOCK,"),
         (SLOTS, "take_while(|&word| [[odd(std::slice::from_ref(word), laps).is_tag() =>> odd(std::slice::from_ref(word), laps).laps() == 0]])");
