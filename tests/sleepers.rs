@@ -248,8 +248,11 @@ fn a_publish_that_fails_wakes_those_it_may_have_held_back() {
     fn alone(bus: &InMemoryAgentEventBus) -> Result<(), AgentError> {
         bus.publish(end("r"))
     }
-    fn in_a_batch(bus: &InMemoryAgentEventBus) -> Result<(), AgentError> {
+    fn in_a_batch_of_one(bus: &InMemoryAgentEventBus) -> Result<(), AgentError> {
         bus.publish_all([end("r")])
+    }
+    fn in_a_batch(bus: &InMemoryAgentEventBus) -> Result<(), AgentError> {
+        bus.publish_all([end("r"), end("r")])
     }
     /// Readers that sleep in their batches, each of which holds the newest frame's slot, until all are held.
     fn while_stuck(bus: &InMemoryAgentEventBus, depth: usize, then: &mut dyn FnMut()) {
@@ -273,7 +276,7 @@ fn a_publish_that_fails_wakes_those_it_may_have_held_back() {
             }
         }
     }
-    for publish in [alone, in_a_batch] {
+    for publish in [alone, in_a_batch_of_one, in_a_batch] {
         let builder = InMemoryAgentEventBus::builder().shards(size(1));
         let bus = builder.ring_capacity(size(1)).build().unwrap();
         let run_of_ends = of_kinds(&[EventKind::RunCompleted], Some("r"));

@@ -274,7 +274,7 @@ impl<T> Subscription<T> {
     /// publishers then pass over; it delays nobody, and the frames stay valid.
     #[inline]
     pub fn batch(&mut self, mut visit: impl FnMut(Delivery<'_, T>) -> ControlFlow<()>) -> usize {
-        let plan = if self.approach() {
+        let mut plan = if self.approach() {
             Plan::ONE_ROUND
         } else if self.owes()
             && let Ok(plan) = self.plan()
@@ -284,10 +284,22 @@ impl<T> Subscription<T> {
             return 0;
         };
         let mut count = 0;
-        let polled = self.give(plan, &mut |delivery| {
-            count += 1;
-            visit(delivery)
-        });
+        let polled = loop {
+            let further = plan.owed.is_some();
+            let polled = self.give(plan, &mut |delivery| {
+                count += 1;
+                visit(delivery)
+            });
+            // One pin may reach only indices that carry no frame for this reader: those of frames in another
+            // lane, or void ones. So it goes on, and a batch that gives nothing says that there is nothing.
+            if count > 0 || further || polled != Polled::Unfinished {
+                break polled;
+            }
+            match self.plan() {
+                Ok(more) => plan = more,
+                Err(polled) => break polled,
+            }
+        };
         if polled != Polled::More {
             let mut away = self.away;
             let crowded = || self.is_crowded();
@@ -296,25 +308,6 @@ impl<T> Subscription<T> {
             away.after(self.last + 1, self.far, flooded, crowded, numbered);
             self.away = away;
         }
-        if count == 0 && polled == Polled::Unfinished {
-            count = self.batch_further(&mut visit);
-        }
-        count
-    }
-
-    /// Goes on where one pin reached only indices that carry no frame for this reader: those of frames in
-    /// another lane, or void ones. So a batch that gives nothing says that there is nothing.
-    #[cold]
-    #[inline(never)]
-    fn batch_further(
-        &mut self,
-        visit: &mut dyn FnMut(Delivery<'_, T>) -> ControlFlow<()>,
-    ) -> usize {
-        let mut count = 0;
-        self.poll(|delivery| {
-            count += 1;
-            visit(delivery)
-        });
         count
     }
 

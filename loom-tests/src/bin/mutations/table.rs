@@ -392,6 +392,8 @@ mutations! {
         (BUS, "[[shared.ring.wake(route, keys); published =>> if !$on || published.is_ok() { shared.ring.wake(route, keys); } published]].map(drop)");
     "failed-batch-wakes-nobody": "nor does a batch that failed", "tests::sleepers::a_publish_that_fails_wakes_those_it_may_have_held_back",
         (BUS, "keys.dedup(); [[ =>> if $on && published.is_err() { keys.clear(); } ]] keys");
+    "failed-batch-of-one-wakes-nobody": "nor does a batch of one frame that failed", "tests::sleepers::a_publish_that_fails_wakes_those_it_may_have_held_back",
+        (BUS, "[[shared.ring.wake(route, keys); return =>> if !$on || published.is_ok() { shared.ring.wake(route, keys); } return]] published");
     "batch-last-fence": "only a batch's last frame bears its fence", "order::neighbours_of_a_batch_beside_a_publisher",
         (CLAIM, "[[true => None, =>> true => None, false if $on && number + 1 < sequence + count => Some(Numbered { sequence: number, fence: index + 1 }),]]");
 }
