@@ -78,6 +78,30 @@ struct Reader {
     fresh: bool,
 }
 
+/// A gap on which the archive is at work. The archive is its host's code: if it panics, the gap is still to be
+/// repaired.
+struct Open<'a> {
+    repair: &'a mut Repair,
+    mending: Option<Mending>,
+}
+
+impl Open<'_> {
+    fn mend(&mut self, place: &mut Place<'_>) -> Result<Step, AgentError> {
+        match &mut self.mending {
+            Some(mending) => self.repair.mend(mending, place),
+            None => Ok(Step::Done),
+        }
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        if let Some(mending) = self.mending.take() {
+            self.repair.gap = Some(mending);
+        }
+    }
+}
+
 /// The stream that is repaired: its bus, and who counts and words its losses.
 struct Place<'a> {
     epoch: BusEpoch,
@@ -263,10 +287,19 @@ impl Repair {
     ///
     /// The ring's frames that were read before the gap come out first: the gap is found behind them.
     fn step(&mut self, place: &mut Place<'_>) -> Step {
-        let Some(mut mending) = self.gap.take() else {
+        let Some(mending) = self.gap.take() else {
             return Step::Done;
         };
-        match self.mend(&mut mending, place) {
+        let mut open = Open {
+            repair: self,
+            mending: Some(mending),
+        };
+        let mended = open.mend(place);
+        let Some(mending) = open.mending.take() else {
+            return Step::Done;
+        };
+        drop(open);
+        match mended {
             Ok(Step::Done) => {}
             Ok(step) => {
                 self.gap = Some(mending);
@@ -293,6 +326,8 @@ impl Repair {
         Step::Done
     }
 
+    /// Asks the archive, and gives what it has next. Where it may fail or panic, `mending` says what was given
+    /// and told by then.
     fn mend(&mut self, mending: &mut Mending, place: &mut Place<'_>) -> Result<Step, AgentError> {
         let epoch = place.epoch;
         let numbers = mending.gap.first..mending.gap.last + 1;
@@ -303,19 +338,18 @@ impl Repair {
             {
                 return Ok(Step::Wait);
             }
-            mending.settled = true;
             mending.hole = self.archive.next_hole(epoch, numbers.clone())?;
+            mending.settled = true;
             if let Some(reader) = &mut self.reader {
                 reader.fresh = false;
             }
         }
         let frame = self.read(epoch, mending.next, numbers.end)?;
         let reached = frame.as_ref().map_or(numbers.end, |it| it.cursor.event_seq);
-        while let Some(hole) = mending.hole.take_if(|hole| hole.start < reached) {
-            let behind = hole.end;
+        while let Some(hole) = mending.hole.clone().filter(|hole| hole.start < reached) {
+            let next = self.archive.next_hole(epoch, hole.end..numbers.end)?;
+            (mending.hole, mending.next) = (next, hole.end);
             self.lose(&mending.gap, hole, place);
-            mending.next = behind;
-            mending.hole = self.archive.next_hole(epoch, behind..numbers.end)?;
         }
         mending.next = reached + 1;
         let Some(mut frame) = frame else {
