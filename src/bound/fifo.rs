@@ -95,6 +95,11 @@ impl Fifo {
         self.step();
     }
 
+    /// The oldest frame.
+    pub(super) fn first_mut(&mut self) -> Option<&mut Entry> {
+        self.nodes.get_mut(self.first)?.entry.as_mut()
+    }
+
     /// Takes the oldest frame.
     pub(super) fn pop(&mut self) -> Option<Entry> {
         let class = self.nodes.get(self.first)?.class;

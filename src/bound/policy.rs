@@ -185,6 +185,11 @@ impl BoundedQueue {
         })
     }
 
+    /// Takes the notice that rides on the next frame, to tell it before.
+    pub(crate) fn take_first_notice(&mut self) -> Option<EventOverflowNotice> {
+        self.queue.first_mut()?.notice.take().map(|notice| *notice)
+    }
+
     /// How many frames are queued.
     pub(crate) fn len(&self) -> usize {
         self.queue.len()
@@ -193,6 +198,11 @@ impl BoundedQueue {
     /// Whether a frame is there without a look at the rings: queued, or the first of the next take-in.
     pub(crate) fn has_frame(&self) -> bool {
         self.queue.len() > 0 || self.next_terminal.is_some()
+    }
+
+    /// The terminal frame that the last take-in ended before, if it has not begun the next one.
+    pub(crate) fn next_terminal(&self) -> Option<&SealedEvent> {
+        self.next_terminal.as_deref()
     }
 
     /// What was lost and has no frame to ride on yet.
@@ -218,6 +228,16 @@ impl BoundedQueue {
     /// Whether and how the stream failed. It ends after what is queued.
     pub(crate) fn failure(&self) -> Option<&Failure> {
         self.failure.as_deref()
+    }
+
+    /// Says of a stream that failed in this take-in where it stood when that began: its reader may have
+    /// passed the queue by, and come further than to the last frame queued.
+    pub(crate) fn resume_behind(&mut self, position: &EventCursor) {
+        if let Some(failure) = &mut self.failure
+            && failure.resume_from.event_seq < position.event_seq
+        {
+            failure.resume_from = position.clone();
+        }
     }
 
     fn has_room(&self) -> bool {

@@ -6,7 +6,7 @@
 
 use super::repair::Repair;
 use crate::bound::{BoundedQueue, Loss, Queued};
-use crate::bus::batch::{BatchItem, FrameRef, frame, show};
+use crate::bus::batch::{BatchItem, FrameRef, frame};
 use crate::bus::end::StreamEnd;
 use crate::bus::memory::{Event, Shared, subscribe_error};
 use crate::bus::scope::Scope;
@@ -116,6 +116,9 @@ impl Live {
         });
         queue.settle();
         self.held_back = polled == Polled::Unfinished;
+        if !failed && queue.failure().is_some() {
+            queue.resume_behind(&self.position);
+        }
         if !failed && let Some(failure) = queue.failure() {
             trace::failed(&failure.resume_from);
         }
@@ -123,12 +126,15 @@ impl Live {
 
     /// Moves the position to what was looked at, where all below was given and told.
     pub(super) fn settle_position(&mut self) {
-        let all_said = !self.queue.has_frame()
+        let all_said = self.queue.len() == 0
             && self.pending_overflow().is_none()
             && self.queue.failure().is_none()
             && self.repair.as_deref().is_none_or(Repair::is_idle);
         if all_said {
-            let looked_at = self.subscription.position();
+            let looked_at = match self.queue.next_terminal() {
+                Some(event) => event.envelope().event_seq - 1,
+                None => self.subscription.position(),
+            };
             self.position.event_seq = self.position.event_seq.max(looked_at);
         }
     }
@@ -168,6 +174,13 @@ impl Live {
         Some(queued)
     }
 
+    /// Takes the notice that rides on the next frame that was taken in.
+    fn take_first_notice(&mut self) -> Option<EventOverflowNotice> {
+        let notice = self.queue.take_first_notice();
+        self.counts.notices += u64::from(notice.is_some());
+        notice
+    }
+
     pub(super) fn pending_overflow(&self) -> Option<&EventOverflowNotice> {
         let repair = self.repair.as_ref().and_then(|it| it.notice.as_deref());
         repair.or(self.queue.pending_overflow())
@@ -177,6 +190,9 @@ impl Live {
         let repair = self.repair.as_mut().and_then(|it| it.notice.take());
         let notice = repair.map(|it| *it).or_else(|| self.queue.take_pending());
         self.counts.notices += u64::from(notice.is_some());
+        if notice.is_some() {
+            self.settle_position();
+        }
         notice
     }
 
@@ -205,12 +221,8 @@ impl Live {
         if self.queue.has_frame() {
             return None;
         }
-        if let Some(failure) = self.queue.failure() {
-            let notice = Box::new(failure.notice.clone());
-            return Some(StreamEnd::Failed {
-                resume_from: failure.resume_from.clone(),
-                notice,
-            });
+        if let Some(failed) = self.failed() {
+            return Some(failed);
         }
         if !self.shared.is_closed() {
             return None;
@@ -222,7 +234,19 @@ impl Live {
                 .then_some(StreamEnd::BusClosed);
         }
         self.take_in();
-        (!self.queue.has_frame() && !self.held_back).then_some(StreamEnd::BusClosed)
+        if self.queue.has_frame() {
+            return None;
+        }
+        self.failed()
+            .or_else(|| (!self.held_back).then_some(StreamEnd::BusClosed))
+    }
+
+    fn failed(&self) -> Option<StreamEnd> {
+        let failure = self.queue.failure()?;
+        Some(StreamEnd::Failed {
+            resume_from: failure.resume_from.clone(),
+            notice: Box::new(failure.notice.clone()),
+        })
     }
 
     pub(super) fn lie_down(&mut self, any: bool, waker: &Waker) -> Result<(), AgentError> {
@@ -257,16 +281,21 @@ impl Live {
             count.set(count.get() + 1);
             visit(item)
         };
-        while let Some(Queued {
-            event, overflow, ..
-        }) = self.pop()
-        {
+        loop {
+            // Told while the frame is queued yet, which a visitor that panics then does not lose.
+            let told = match self.take_first_notice() {
+                Some(notice) => visit(BatchItem::Gap(notice)),
+                None => ControlFlow::Continue(()),
+            };
+            let Some(Queued { event, .. }) = self.pop() else {
+                break;
+            };
             let shown = FrameRef {
                 event: &event,
                 access: self.access,
                 scope: self.queue.scope(),
             };
-            if show(shown, overflow, &mut visit).is_break() {
+            if visit(BatchItem::Frame(shown)).is_break() || told.is_break() {
                 return count.get();
             }
         }
