@@ -94,8 +94,6 @@ struct Model {
     /// A run of progress frames that is not closed.
     run: Vec<(u64, EventKind)>,
     failed: bool,
-    /// The last take-in ended before a terminal frame.
-    ended_early: bool,
     /// It has no queue.
     complete: bool,
 }
@@ -153,11 +151,12 @@ impl Model {
     }
 
     fn take_in(&mut self, record: &Record) {
-        self.ended_early = false;
-        while self.taken < record.len() && !self.ended_early {
+        while self.taken < record.len() {
             let event = record.event(self.taken + 1);
-            self.ended_early = self.scope.matches(event) && !self.offer(self.taken + 1, event.kind);
-            self.taken += u64::from(!self.ended_early);
+            if self.scope.matches(event) && !self.offer(self.taken + 1, event.kind) {
+                break;
+            }
+            self.taken += 1;
         }
         self.close_run();
     }
@@ -182,7 +181,7 @@ impl Model {
 
     /// Where a reader resumes that goes away now: behind what was given, or looked at if nothing is queued.
     fn position(&self, given: u64) -> u64 {
-        match self.queue.is_empty() && !self.ended_early {
+        match self.queue.is_empty() {
             true => self.taken.max(given),
             false => given,
         }
@@ -204,7 +203,7 @@ impl Model {
                 rest.filter(|&number| self.scope.matches(record.event(number)))
                     .map(|number| (number, true)),
             );
-            (self.taken, self.ended_early) = (record.len(), false);
+            self.taken = record.len();
         }
         all
     }
@@ -273,7 +272,6 @@ impl World {
             queue: Vec::new(),
             run: Vec::new(),
             failed: false,
-            ended_early: false,
             complete: options.complete,
         };
         self.streams.push(Open {
