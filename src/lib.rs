@@ -1,9 +1,9 @@
 //! An embedded, lock-free, high-throughput event bus for agent runtimes.
 //!
-//! A runtime publishes event frames: a run started, a token arrived, a tool failed, a run completed.
-//! Terminal UIs, web pages, telemetry, archives and orchestrators subscribe to all of them, to one
-//! run, one agent or a [filter](EventFilter), each at its own pace. No subscriber holds up a
-//! publisher or another subscriber; what a slow one loses is decided by its own
+//! A runtime publishes event frames: a run started, a token arrived, a tool failed, a run
+//! completed. Terminal UIs, web pages, telemetry, archives and orchestrators subscribe to all of
+//! them, to one run, one agent or a [filter](EventFilter), each at its own pace. No subscriber
+//! holds up a publisher or another subscriber; what a slow one loses is decided by its own
 //! [policy](SubscriberOverflowPolicy), is always told, and is no terminal frame that the bus still
 //! holds.
 //!
@@ -35,10 +35,10 @@
 //!   comes before it.
 //! - **Publishing** never waits, for a subscriber, a buffer, a lock or another publisher, and
 //!   allocates nothing beyond the frame's own event.
-//! - **Losses are told** at the gap: on the first frame behind it, with its bounds, its count and the
-//!   reason. For a subscription to everything, frames delivered as themselves plus frames told of
-//!   are exactly the frames published; for a narrower one, frames that the rings lost are counted
-//!   by an upper bound, and the notice's `exact` is false.
+//! - **Losses are told** at the gap: on the first frame behind it, with its bounds, its count and
+//!   the reason. For a subscription to everything, frames delivered as themselves plus frames told
+//!   of are exactly the frames published; for a narrower one, frames that the rings lost are
+//!   counted by an upper bound, and the notice's `exact` is false.
 //! - **Terminal frames** live in lanes of their own, and no queue drops one. One that matches is
 //!   delivered; only when its lane was lapped, a notice says `terminal_preserved: false`.
 //! - **Resuming** is exact: strictly behind the cursor, and expired frames are told of.

@@ -1,6 +1,7 @@
 //! Whole histories through the public API, on one thread: random publishes, subscriptions of every
-//! scope and policy, reads, clones, resumes. What comes out is compared with a model that is written
-//! from the contract alone, and on rings that are lapped with what the contract promises then.
+//! scope and policy, reads, clones, resumes. What comes out is compared with a model that is
+//! written from the contract alone, and on rings that are lapped with what the contract promises
+//! then.
 
 mod support;
 
@@ -179,7 +180,8 @@ impl Model {
         next
     }
 
-    /// Where a reader resumes that goes away now: behind what was given, or looked at if nothing is queued.
+    /// Where a reader resumes that goes away now: behind what was given, or looked at if nothing is
+    /// queued.
     fn position(&self, given: u64) -> u64 {
         match self.queue.is_empty() {
             true => self.taken.max(given),

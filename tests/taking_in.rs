@@ -1,5 +1,5 @@
-//! How a stream takes in what was published: when, up to where, what a slow reader loses by it, and where
-//! its cursor stands meanwhile.
+//! How a stream takes in what was published: when, up to where, what a slow reader loses by it, and
+//! where its cursor stands meanwhile.
 
 mod common;
 
@@ -42,7 +42,8 @@ fn a_slow_reader_loses_one_stretch_a_take_in() {
         frames += 1;
         notices.extend(frame.overflow);
     }
-    // The first take-in finds ten frames, each later one ten times what the last one kept, up to 63.
+    // The first take-in finds ten frames, each later one ten times what the last one kept, up to
+    // 63.
     assert!(notices.len() <= 1_000 / 63 + 2, "{}", notices.len());
     let told: u64 = notices.iter().map(|notice| notice.dropped_count).sum();
     let stats = stream.stats();

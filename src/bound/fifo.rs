@@ -1,8 +1,9 @@
 //! Frames in arrival order, of which the oldest of a class can be taken out of the middle.
 //!
 //! A slab of entries, linked in arrival order, and for each class a queue of its entries' places.
-//! Only the oldest of a class is ever taken, so each of these is pushed at the back and popped at the
-//! front, and every step is O(1). Memory grows with the frames that are held, not with the bound.
+//! Only the oldest of a class is ever taken, so each of these is pushed at the back and popped at
+//! the front, and every step is O(1). Memory grows with the frames that are held, not with the
+//! bound.
 
 use super::notice::Slot;
 use crate::event::{KindClass, SealedEvent};
@@ -15,8 +16,8 @@ const NONE: usize = usize::MAX;
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) event: Arc<SealedEvent>,
-    /// What was lost before it; for a summary also what it stands for; for the last frame of a take-in also
-    /// what was lost behind it.
+    /// What was lost before it; for a summary also what it stands for; for the last frame of a
+    /// take-in also what was lost behind it.
     pub(super) notice: Slot,
     /// How many frames are lost with it beside those that its notices count: 1, or 0 for a summary,
     /// whose own notice counts what it stands for.

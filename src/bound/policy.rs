@@ -100,9 +100,9 @@ impl BoundedQueue {
 
     /// Takes in the next frame of the scope. The event is shared only if it is kept.
     ///
-    /// Breaks where the queue is full of terminal frames and `event` is another one: the take-in ends before
-    /// it. The event is kept for the next take-in, and nothing else is offered until that
-    /// [begins](Self::begin).
+    /// Breaks where the queue is full of terminal frames and `event` is another one: the take-in
+    /// ends before it. The event is kept for the next take-in, and nothing else is offered until
+    /// that [begins](Self::begin).
     #[inline]
     pub(crate) fn offer(&mut self, event: &Arc<SealedEvent>) -> ControlFlow<()> {
         use SubscriberOverflowPolicy as Policy;
@@ -195,7 +195,8 @@ impl BoundedQueue {
         self.queue.len()
     }
 
-    /// Whether a frame is there without a look at the rings: queued, or the first of the next take-in.
+    /// Whether a frame is there without a look at the rings: queued, or the first of the next
+    /// take-in.
     pub(crate) fn has_frame(&self) -> bool {
         self.queue.len() > 0 || self.next_terminal.is_some()
     }
@@ -230,8 +231,8 @@ impl BoundedQueue {
         self.failure.as_deref()
     }
 
-    /// Says of a stream that failed in this take-in where it stood when that began: its reader may have
-    /// passed the queue by, and come further than to the last frame queued.
+    /// Says of a stream that failed in this take-in where it stood when that began: its reader may
+    /// have passed the queue by, and come further than to the last frame queued.
     pub(crate) fn resume_behind(&mut self, position: &EventCursor) {
         if let Some(failure) = &mut self.failure
             && failure.resume_from.event_seq < position.event_seq

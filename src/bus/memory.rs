@@ -45,10 +45,10 @@ impl Drop for Handle {
 /// The lock-free bus in memory. Clones share one bus; when the last one is dropped, streams end
 /// after they drained.
 ///
-/// **Not across a fork.** A forked child has a copy of the rings, apart from its parent's, and none of
-/// the parent's other threads. A slot that one of those was writing stays unfinished in the child: there
-/// its readers wait behind it for ever, and a lock that one of them held (to subscribe) is never given
-/// back. Make the child's bus in the child, or let it execute a program.
+/// **Not across a fork.** A forked child has a copy of the rings, apart from its parent's, and none
+/// of the parent's other threads. A slot that one of those was writing stays unfinished in the
+/// child: there its readers wait behind it for ever, and a lock that one of them held (to
+/// subscribe) is never given back. Make the child's bus in the child, or let it execute a program.
 ///
 /// ```
 /// use framebus::*;
@@ -163,8 +163,8 @@ impl InMemoryAgentEventBus {
     ///
     /// # Errors
     /// As for [`publish`](Self::publish), and [`AgentErrorKind::BatchTooLarge`] for more frames of
-    /// one shard than its ring holds. A batch that stays refused as [`AgentErrorKind::RingStuck`] can be
-    /// published frame by frame.
+    /// one shard than its ring holds. A batch that stays refused as [`AgentErrorKind::RingStuck`]
+    /// can be published frame by frame.
     pub fn publish_all(
         &self,
         frames: impl IntoIterator<Item = EventFrame>,
@@ -176,8 +176,8 @@ impl InMemoryAgentEventBus {
         self.publish_events(&mut events.into_iter())
     }
 
-    /// The same for events that their publisher keeps if they are refused: those that got a number are
-    /// taken out.
+    /// The same for events that their publisher keeps if they are refused: those that got a number
+    /// are taken out.
     pub(crate) fn publish_events(
         &self,
         events: &mut std::vec::IntoIter<UniqueArc<SealedEvent>>,
@@ -237,7 +237,8 @@ impl InMemoryAgentEventBus {
             (None, _) => None,
         };
         let start = match (after, options.start) {
-            // Also before the first number of these rings: the archive they were reopened from has it.
+            // Also before the first number of these rings: the archive they were reopened from has
+            // it.
             (Some(after), _) => Start::After(after),
             (None, StreamStart::Latest) => Start::Latest,
             (None, _) => Start::Oldest,

@@ -1,11 +1,12 @@
 //! The bus: what a runtime publishes to and subscribers read from.
 //!
 //! It ties the vocabulary, the ring and the policies together: `memory.rs` routes frames into the
-//! ring and opens subscriptions, `builder.rs` has its settings, `scope.rs` knows where a frame goes and
-//! who reads it, `stream.rs` is what a reader holds and `stream/live.rs` reads a subscription through its policy, `batch.rs` and
-//! `end.rs` have what it gives, `stats.rs` what became of it, `trace.rs` says so, `park.rs` puts a
-//! thread to sleep until there is something, `archive.rs` is the bus's memory of what it forgot:
-//! `stream/repair.rs` fills a stream's gaps from it, `source.rs` is how a stream reads it.
+//! ring and opens subscriptions, `builder.rs` has its settings, `scope.rs` knows where a frame goes
+//! and who reads it, `stream.rs` is what a reader holds and `stream/live.rs` reads a subscription
+//! through its policy, `batch.rs` and `end.rs` have what it gives, `stats.rs` what became of it,
+//! `trace.rs` says so, `park.rs` puts a thread to sleep until there is something, `archive.rs` is
+//! the bus's memory of what it forgot: `stream/repair.rs` fills a stream's gaps from it,
+//! `source.rs` is how a stream reads it.
 #![forbid(unsafe_code)]
 
 mod archive;
@@ -39,12 +40,12 @@ use crate::event::{
 /// A bus of event frames.
 ///
 /// # What a backlog loses
-/// A subscription made without options reads through a queue of 64 frames. A call to it that finds the
-/// queue empty takes in all that was published by then: of a backlog that is longer, 63 frames that
-/// are not terminal stay, each terminal frame stays, and the rest is dropped by the queue's
+/// A subscription made without options reads through a queue of 64 frames. A call to it that finds
+/// the queue empty takes in all that was published by then: of a backlog that is longer, 63 frames
+/// that are not terminal stay, each terminal frame stays, and the rest is dropped by the queue's
 /// [policy](crate::SubscriberOverflowPolicy) and told on the frame behind it.
-/// [`SubscriptionOptions::complete`] has no queue: it gives every frame that the rings hold, by default
-/// more than 57,000 a shard.
+/// [`SubscriptionOptions::complete`] has no queue: it gives every frame that the rings hold, by
+/// default more than 57,000 a shard.
 ///
 /// ```
 /// # use framebus::*;
@@ -72,24 +73,25 @@ pub trait AgentEventBus: Send + Sync {
     /// If the frame can't be served: nothing of it was published then.
     fn publish(&self, frame: EventFrame) -> Result<(), AgentError>;
 
-    /// Subscribes to everything through the default queue: of a backlog of more than 64 frames, all but 63 of
-    /// those that are not terminal are dropped, and told (see [the trait](Self#what-a-backlog-loses)).
-    /// Starts after `cursor`, or at the oldest frame held.
+    /// Subscribes to everything through the default queue: of a backlog of more than 64 frames, all
+    /// but 63 of those that are not terminal are dropped, and told (see [the
+    /// trait](Self#what-a-backlog-loses)). Starts after `cursor`, or at the oldest frame held.
     fn subscribe_all(&self, cursor: Option<EventCursor>) -> Result<AgentEventStream, AgentError> {
         self.subscribe_all_with_options(cursor, SubscriptionOptions::default())
     }
 
-    /// Subscribes to everything; what a backlog loses is up to the options' queue, whose default drops all
-    /// but 63 of the frames that are not terminal. [`SubscriptionOptions::complete`] drops none.
+    /// Subscribes to everything; what a backlog loses is up to the options' queue, whose default
+    /// drops all but 63 of the frames that are not terminal. [`SubscriptionOptions::complete`]
+    /// drops none.
     fn subscribe_all_with_options(
         &self,
         cursor: Option<EventCursor>,
         options: SubscriptionOptions,
     ) -> Result<AgentEventStream, AgentError>;
 
-    /// Subscribes to a run through the default queue: of a backlog of more than 64 of its frames, all but 63
-    /// of those that are not terminal are dropped, and told (see
-    /// [the trait](Self#what-a-backlog-loses)). Starts after `cursor`, or at the oldest frame held.
+    /// Subscribes to a run through the default queue: of a backlog of more than 64 of its frames,
+    /// all but 63 of those that are not terminal are dropped, and told (see [the
+    /// trait](Self#what-a-backlog-loses)). Starts after `cursor`, or at the oldest frame held.
     fn subscribe_run(
         &self,
         run_id: RunId,
@@ -98,8 +100,9 @@ pub trait AgentEventBus: Send + Sync {
         self.subscribe_run_with_options(run_id, cursor, SubscriptionOptions::default())
     }
 
-    /// Subscribes to a run; what a backlog loses is up to the options' queue, whose default drops all but 63
-    /// of the run's frames that are not terminal. [`SubscriptionOptions::complete`] drops none.
+    /// Subscribes to a run; what a backlog loses is up to the options' queue, whose default drops
+    /// all but 63 of the run's frames that are not terminal. [`SubscriptionOptions::complete`]
+    /// drops none.
     fn subscribe_run_with_options(
         &self,
         run_id: RunId,
@@ -107,9 +110,9 @@ pub trait AgentEventBus: Send + Sync {
         options: SubscriptionOptions,
     ) -> Result<AgentEventStream, AgentError>;
 
-    /// Subscribes to an agent through the default queue: of a backlog of more than 64 of its frames, all but
-    /// 63 of those that are not terminal are dropped, and told (see
-    /// [the trait](Self#what-a-backlog-loses)). Starts after `cursor`, or at the oldest frame held.
+    /// Subscribes to an agent through the default queue: of a backlog of more than 64 of its
+    /// frames, all but 63 of those that are not terminal are dropped, and told (see [the
+    /// trait](Self#what-a-backlog-loses)). Starts after `cursor`, or at the oldest frame held.
     fn subscribe_agent(
         &self,
         agent_id: AgentId,
@@ -118,8 +121,9 @@ pub trait AgentEventBus: Send + Sync {
         self.subscribe_agent_with_options(agent_id, cursor, SubscriptionOptions::default())
     }
 
-    /// Subscribes to an agent; what a backlog loses is up to the options' queue, whose default drops all but
-    /// 63 of the agent's frames that are not terminal. [`SubscriptionOptions::complete`] drops none.
+    /// Subscribes to an agent; what a backlog loses is up to the options' queue, whose default
+    /// drops all but 63 of the agent's frames that are not terminal.
+    /// [`SubscriptionOptions::complete`] drops none.
     fn subscribe_agent_with_options(
         &self,
         agent_id: AgentId,
@@ -127,22 +131,23 @@ pub trait AgentEventBus: Send + Sync {
         options: SubscriptionOptions,
     ) -> Result<AgentEventStream, AgentError>;
 
-    /// Subscribes to what a filter lets through, with the filter's queue, whose default drops all but 63
-    /// frames of a backlog that are not terminal (see [the trait](Self#what-a-backlog-loses)), and
-    /// with the filter's payload access. Starts after `cursor`, or at the oldest frame held.
+    /// Subscribes to what a filter lets through, with the filter's queue, whose default drops all
+    /// but 63 frames of a backlog that are not terminal (see [the
+    /// trait](Self#what-a-backlog-loses)), and with the filter's payload access. Starts after
+    /// `cursor`, or at the oldest frame held.
     fn subscribe_filtered(
         &self,
         filter: CompiledEventFilter,
         cursor: Option<EventCursor>,
     ) -> Result<AgentEventStream, AgentError>;
 
-    /// Subscribes to what a filter lets through, with the options' queue and payload access in place of the
-    /// filter's. The default queue drops all but 63 frames of a backlog that are not terminal;
-    /// [`SubscriptionOptions::complete`] drops none.
+    /// Subscribes to what a filter lets through, with the options' queue and payload access in
+    /// place of the filter's. The default queue drops all but 63 frames of a backlog that are not
+    /// terminal; [`SubscriptionOptions::complete`] drops none.
     ///
     /// # Errors
-    /// As written here, without a body of a bus's own, [`AgentErrorKind::ContractViolation`] for complete
-    /// reading and for a start other than [`StreamStart::OldestHeld`].
+    /// As written here, without a body of a bus's own, [`AgentErrorKind::ContractViolation`] for
+    /// complete reading and for a start other than [`StreamStart::OldestHeld`].
     fn subscribe_filtered_with_options(
         &self,
         mut filter: CompiledEventFilter,

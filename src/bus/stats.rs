@@ -28,11 +28,11 @@ use std::fmt;
 #[cfg_attr(feature = "serde", serde(default))]
 #[non_exhaustive]
 pub struct StreamStats {
-    /// Every frame of its scope numbered up to this one was given or told as lost. It moves with what the
-    /// stream has looked at, so a quiet run's reader stands where the bus does.
+    /// Every frame of its scope numbered up to this one was given or told as lost. It moves with
+    /// what the stream has looked at, so a quiet run's reader stands where the bus does.
     pub position: u64,
-    /// How many numbers were given out since that position: at most so many frames wait for the stream, in
-    /// its queue and in the rings; fewer if its scope is narrow.
+    /// How many numbers were given out since that position: at most so many frames wait for the
+    /// stream, in its queue and in the rings; fewer if its scope is narrow.
     pub lag: u64,
     /// How many frames are in its queue.
     pub queued: u64,

@@ -1,6 +1,7 @@
 //! A stream, as its holder has it: live from a bus, read from elsewhere, or a list.
 //!
-//! Waiting is lie down, look again, sleep (see the ring's `wait.rs`). `stream/task.rs` waits in tasks.
+//! Waiting is lie down, look again, sleep (see the ring's `wait.rs`). `stream/task.rs` waits in
+//! tasks.
 
 mod live;
 mod repair;
@@ -135,8 +136,8 @@ impl AgentEventStream {
         }
     }
 
-    /// What became of the subscription so far. For a list, only what is queued; for what is read from
-    /// an archive, nothing.
+    /// What became of the subscription so far. For a list, only what is queued; for what is read
+    /// from an archive, nothing.
     pub fn stats(&self) -> StreamStats {
         match &self.source {
             Source::Live(live) => live.stats(),
@@ -180,9 +181,9 @@ impl AgentEventStream {
         }
     }
 
-    /// The position to resume from: after all that the stream has given or told, or looked at and passed over. A
-    /// reader of a quiet run that polls now and then, is dropped and resumes here, has missed nothing.
-    /// `None` unless the stream is live.
+    /// The position to resume from: after all that the stream has given or told, or looked at and
+    /// passed over. A reader of a quiet run that polls now and then, is dropped and resumes here,
+    /// has missed nothing. `None` unless the stream is live.
     pub fn cursor(&self) -> Option<&EventCursor> {
         match &self.source {
             Source::List(_) | Source::Read(_) => None,

@@ -86,14 +86,15 @@ pub struct SubscriptionOptions {
     pub payload_access: PayloadAccessMode,
     /// Where it starts when it has no cursor.
     pub start: StreamStart,
-    /// Whether it does without a queue and its policy, and gives every frame that the rings still hold.
+    /// Whether it does without a queue and its policy, and gives every frame that the rings still
+    /// hold.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "std::ops::Not::not"))]
     pub complete: bool,
 }
 
 impl SubscriptionOptions {
-    /// Complete reading: no queue, and so no policy that drops. Frames are lost to the rings only, and
-    /// told. For readers that are not slow for long; it costs least.
+    /// Complete reading: no queue, and so no policy that drops. Frames are lost to the rings only,
+    /// and told. For readers that are not slow for long; it costs least.
     #[must_use]
     pub fn complete() -> Self {
         SubscriptionOptions {
@@ -193,9 +194,9 @@ pub struct EventOverflowNotice {
     pub policy: SubscriberOverflowPolicy,
     /// How many frames are gone; 0 where the gap was repaired from an archive.
     pub dropped_count: u64,
-    /// Whether exactly `dropped_count` frames of the subscription's scope are gone. If not, at most so many
-    /// are: of frames that the rings overwrote, a scope narrower than all can't tell its own from others.
-    /// In JSON that does not say it, the count may be an upper bound.
+    /// Whether exactly `dropped_count` frames of the subscription's scope are gone. If not, at most
+    /// so many are: of frames that the rings overwrote, a scope narrower than all can't tell its
+    /// own from others. In JSON that does not say it, the count may be an upper bound.
     #[cfg_attr(feature = "serde", serde(default))]
     pub exact: bool,
     /// The first of them, if known.
@@ -219,10 +220,10 @@ pub struct EventOverflowNotice {
 }
 
 impl EventOverflowNotice {
-    /// Makes this notice stand for another gap as well: counts add up and are exact if both were, the gap
-    /// spans both, the earliest repair point stays. A gap whose start is unknown leaves the start of both unknown.
-    /// The reason is [`EventOverflowReason::SubscriberQueueFull`] if a terminal frame was lost, else
-    /// this notice's.
+    /// Makes this notice stand for another gap as well: counts add up and are exact if both were,
+    /// the gap spans both, the earliest repair point stays. A gap whose start is unknown leaves the
+    /// start of both unknown. The reason is [`EventOverflowReason::SubscriberQueueFull`] if a
+    /// terminal frame was lost, else this notice's.
     pub fn merge(&mut self, other: EventOverflowNotice) {
         self.dropped_count = self.dropped_count.saturating_add(other.dropped_count);
         self.exact &= other.exact;
@@ -250,8 +251,8 @@ impl EventOverflowNotice {
 }
 
 impl fmt::Display for EventOverflowNotice {
-    /// `37 frames lost, numbers 12 to 48 (policy_dropped_non_terminal)`, with `up to` before a count that
-    /// is not exact, and a word on terminal frames if some may be among them.
+    /// `37 frames lost, numbers 12 to 48 (policy_dropped_non_terminal)`, with `up to` before a
+    /// count that is not exact, and a word on terminal frames if some may be among them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.dropped_count == 0 {
             f.write_str("repaired, nothing lost")?;

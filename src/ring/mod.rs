@@ -1,9 +1,9 @@
 //! The lock-free core: a broadcast ring with a lossless class, generic over its frames.
 //!
 //! A [`Ring`] is a set of shards under one global sequence. Each shard has two lanes, each a ring
-//! of slots: one for ordinary frames and one for **terminal** frames, which a flood of ordinary ones
-//! can therefore not overwrite. Any number of threads publish; any number of [`Subscription`]s read
-//! everything, or some shards, or what a [`TagFilter`] lets through, each at its own pace, in
+//! of slots: one for ordinary frames and one for **terminal** frames, which a flood of ordinary
+//! ones can therefore not overwrite. Any number of threads publish; any number of [`Subscription`]s
+//! read everything, or some shards, or what a [`TagFilter`] lets through, each at its own pace, in
 //! strictly increasing order of the numbers. A reader that is too slow is lapped, never waited for,
 //! and is told exactly where and how much it lost.
 //!
@@ -36,14 +36,15 @@
 //!
 //! # Where to read on
 //! `lane.rs` has the algorithm by which slots are claimed and overwritten, `pins.rs` the protocol
-//! between readers and those who overwrite, `subscription/merge.rs` the order of the merge, `publish.rs`
-//! the few lines that every frame goes through.
+//! between readers and those who overwrite, `subscription/merge.rs` the order of the merge,
+//! `publish.rs` the few lines that every frame goes through.
 //!
 //! # Progress
 //! *Publish* is lock-free, and bounded: a claim that finds its slot held claims another, at most as
-//! often as the lane has places, then fails with [`PublishError::Stuck`]. A batch in a ring of one shard is
-//! lock-free: it tries again when another publisher claimed first. *Poll* is wait-free. *Subscribing*, and asking for the
-//! next number, may look again while publishers go round a whole lane.
+//! often as the lane has places, then fails with [`PublishError::Stuck`]. A batch in a ring of one
+//! shard is lock-free: it tries again when another publisher claimed first. *Poll* is wait-free.
+//! *Subscribing*, and asking for the next number, may look again while publishers go round a whole
+//! lane.
 
 #[allow(unsafe_code, reason = "allocates")]
 mod array;
@@ -212,8 +213,8 @@ impl<T> Ring<T> {
         }
     }
 
-    /// A ring whose numbers come from a counter also if it has one shard: for models of rings of several,
-    /// where every lane counts.
+    /// A ring whose numbers come from a counter also if it has one shard: for models of rings of
+    /// several, where every lane counts.
     #[doc(hidden)]
     pub fn with_counter(config: &RingConfig) -> Self {
         Ring {
@@ -221,8 +222,8 @@ impl<T> Ring<T> {
         }
     }
 
-    /// The voids below a chunk of the lane that counts, as a reader that was lapped asks for them: for a model of
-    /// that question alone.
+    /// The voids below a chunk of the lane that counts, as a reader that was lapped asks for them:
+    /// for a model of that question alone.
     #[cfg(loom)]
     #[doc(hidden)]
     pub fn voids_below_chunk(&self, start: u64) -> Option<u64> {
@@ -255,7 +256,8 @@ impl<T> Ring<T> {
 
     /// Publishes the frame that `make` makes from its number.
     ///
-    /// The frame that it replaces is dropped here. If that panics, nobody is told: it is another publisher's frame.
+    /// The frame that it replaces is dropped here. If that panics, nobody is told: it is another
+    /// publisher's frame.
     ///
     /// `make` runs while readers of the lane wait for this frame: it should do no more than store
     /// the number. If it panics, the number stays unused, and readers of everything are told of it.
@@ -271,11 +273,12 @@ impl<T> Ring<T> {
         self.core.publish(route, make)
     }
 
-    /// Publishes a frame for each of `routes` under consecutive numbers, so that no other publisher's frame
-    /// falls between them: all, or none. One claim for each lane and one step of the sequence in all.
-    /// `make` is as for [`publish_with`](Self::publish_with), called once for each route, in their order.
-    /// The routes are gone through twice, the second time like `make` while readers wait. If one of them panics,
-    /// what is not readable yet is dropped, and readers of everything are told of it. Returns the range of numbers.
+    /// Publishes a frame for each of `routes` under consecutive numbers, so that no other
+    /// publisher's frame falls between them: all, or none. One claim for each lane and one step of
+    /// the sequence in all. `make` is as for [`publish_with`](Self::publish_with), called once for
+    /// each route, in their order. The routes are gone through twice, the second time like `make`
+    /// while readers wait. If one of them panics, what is not readable yet is dropped, and readers
+    /// of everything are told of it. Returns the range of numbers.
     ///
     /// ```
     /// use framebus::ring::{Ring, RingConfig, Route};
@@ -288,9 +291,10 @@ impl<T> Ring<T> {
     /// ```
     ///
     /// # Errors
-    /// As for [`publish`](Self::publish), and [`PublishError::BatchTooLarge`]; `make` was not called then. A
-    /// batch that was refused as [`PublishError::Stuck`] is taken once its readers have gone on; but if they
-    /// held more than the lane's slack and less than all of it, only after single frames have gone round.
+    /// As for [`publish`](Self::publish), and [`PublishError::BatchTooLarge`]; `make` was not
+    /// called then. A batch that was refused as [`PublishError::Stuck`] is taken once its readers
+    /// have gone on; but if they held more than the lane's slack and less than all of it, only
+    /// after single frames have gone round.
     #[inline]
     pub fn publish_all_with(
         &self,
@@ -301,15 +305,16 @@ impl<T> Ring<T> {
     }
 
     /// Wakes the subscriptions that [wait](Subscription::lie_down) for a frame with this route and
-    /// one of these keys (a frame that has a single one names it twice); to be called after such a frame was published, or failed to be. With nobody waiting this
-    /// is a fence and a load. No lock, in any case.
+    /// one of these keys (a frame that has a single one names it twice); to be called after such a
+    /// frame was published, or failed to be. With nobody waiting this is a fence and a load. No
+    /// lock, in any case.
     #[inline]
     pub fn wake(&self, route: Route, keys: [u64; 2]) {
         self.core.wake(route, keys);
     }
 
-    /// Says that [`wake`](Self::wake) will be called with these, after a publish: what it will look at is fetched
-    /// meanwhile. A load if nobody waits.
+    /// Says that [`wake`](Self::wake) will be called with these, after a publish: what it will look
+    /// at is fetched meanwhile. A load if nobody waits.
     #[inline]
     pub fn before_wake(&self, route: Route, keys: [u64; 2]) {
         self.core.before_wake(route, keys);

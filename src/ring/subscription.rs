@@ -38,8 +38,9 @@ pub enum Delivery<'a, T> {
 
 /// Frames that the ring overwrote before the subscription read them.
 ///
-/// For a subscription to everything, all between `first` and `last`. For a narrower one some of them:
-/// each frame that it lost lies in a gap that it is told, and the gaps count no less than it lost.
+/// For a subscription to everything, all between `first` and `last`. For a narrower one some of
+/// them: each frame that it lost lies in a gap that it is told, and the gaps count no less than it
+/// lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
     /// The number after the subscription's position: all below it was given or told.
@@ -151,8 +152,9 @@ impl<T> Subscription<T> {
         }
     }
 
-    /// Every frame numbered up to this one was given, told as lost, or is none of this subscription's. It moves
-    /// with what a poll has looked at, also where that gave nothing; a batch moves it to its last delivery.
+    /// Every frame numbered up to this one was given, told as lost, or is none of this
+    /// subscription's. It moves with what a poll has looked at, also where that gave nothing; a
+    /// batch moves it to its last delivery.
     pub fn position(&self) -> u64 {
         self.last
     }
@@ -211,9 +213,9 @@ impl<T> Subscription<T> {
         })
     }
 
-    /// Ends a poll that left nothing numbered below `until` in its lanes. The subscription stands there
-    /// then, though the last frame that it gave may lie far below; unless a loss that it has not
-    /// told may lie in between.
+    /// Ends a poll that left nothing numbered below `until` in its lanes. The subscription stands
+    /// there then, though the last frame that it gave may lie far below; unless a loss that it has
+    /// not told may lie in between.
     fn caught_up(&mut self, until: u64) -> Polled {
         if !self.owes() {
             self.last = until - 1;
@@ -262,13 +264,14 @@ impl<T> Subscription<T> {
         Polled::Unfinished
     }
 
-    /// Gives what is there, under one pin and without a look at what publishers write: the
-    /// cheapest way to keep up. At most a batch of each lane, or more if that holds nothing for this
-    /// reader; returns how many deliveries it made. 0 says that nothing is to be had now.
+    /// Gives what is there, under one pin and without a look at what publishers write: the cheapest
+    /// way to keep up. At most a batch of each lane, or more if that holds nothing for this reader;
+    /// returns how many deliveries it made. 0 says that nothing is to be had now.
     ///
-    /// A subscription that keeps up with publishers who flood the ring may stay here for some microseconds
-    /// after a batch, so that it does not hinder them (see `subscription/away.rs`). If its shard has more readers
-    /// than there are processors, it yields meanwhile, and other threads may run for longer.
+    /// A subscription that keeps up with publishers who flood the ring may stay here for some
+    /// microseconds after a batch, so that it does not hinder them (see `subscription/away.rs`). If
+    /// its shard has more readers than there are processors, it yields meanwhile, and other threads
+    /// may run for longer.
     ///
     /// The frames are borrowed from the ring. A visitor that sleeps holds its batch's slots, which
     /// publishers then pass over; it delays nobody, and the frames stay valid.
@@ -290,8 +293,9 @@ impl<T> Subscription<T> {
                 count += 1;
                 visit(delivery)
             });
-            // One pin may reach only indices that carry no frame for this reader: those of frames in another
-            // lane, or void ones. So it goes on, and a batch that gives nothing says that there is nothing.
+            // One pin may reach only indices that carry no frame for this reader: those of frames
+            // in another lane, or void ones. So it goes on, and a batch that gives nothing says
+            // that there is nothing.
             if count > 0 || further || polled != Polled::Unfinished {
                 break polled;
             }
@@ -337,7 +341,8 @@ impl<T> Subscription<T> {
     #[inline]
     fn approach(&mut self) -> bool {
         let mut wanted = false;
-        // What is fetched for nothing is taken from a publisher, and costs this reader a line a lane.
+        // What is fetched for nothing is taken from a publisher, and costs this reader a line a
+        // lane.
         let eager = self.filter.is_none() && self.cursors.len() <= FEW;
         for cursor in &mut self.cursors {
             let lane = &self.core.lanes[cursor.lane];

@@ -1,8 +1,9 @@
 //! A subscription read through its policy: the live source of a stream.
 //!
-//! A call that finds the queue empty takes in what was published when it began and puts it through the
-//! queue; while frames are queued, calls give those and the rings are the buffer. A complete stream takes
-//! in a few frames at a time and drops none. With a repair, the queue is passed by: see `repair.rs`.
+//! A call that finds the queue empty takes in what was published when it began and puts it through
+//! the queue; while frames are queued, calls give those and the rings are the buffer. A complete
+//! stream takes in a few frames at a time and drops none. With a repair, the queue is passed by:
+//! see `repair.rs`.
 
 use super::repair::Repair;
 use crate::bound::{BoundedQueue, Loss, Queued};
@@ -336,8 +337,8 @@ impl Live {
         };
         let given = subscription.batch(&mut deliver);
         if count.get() == 0 && (given > 0 || !subscription.reads_everything()) {
-            // Nothing says yet that nothing is there: other frames may stand before those of the scope. A
-            // poll looks at all that was published, and knows how far it has looked.
+            // Nothing says yet that nothing is there: other frames may stand before those of the
+            // scope. A poll looks at all that was published, and knows how far it has looked.
             subscription.poll(deliver);
         }
         count.get()

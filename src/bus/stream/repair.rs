@@ -1,14 +1,15 @@
 //! A live stream that repairs its gaps from an archive, and so loses nothing.
 //!
-//! It keeps no backlog that a policy would have to thin out: it reads a little ahead of its consumer,
-//! and leaves the rest in the rings. When they lap it, or had lost what its cursor resumes from, the
-//! subscription says which numbers are missing, exactly where they are missing: between what it gave
-//! before and what it will give next. Those are read from the archive, and only then the subscription
-//! is asked for more. So whatever is published meanwhile, frames come in the order of their numbers and
-//! each once; if the rings move on during a repair, that is the next gap.
+//! It keeps no backlog that a policy would have to thin out: it reads a little ahead of its
+//! consumer, and leaves the rest in the rings. When they lap it, or had lost what its cursor
+//! resumes from, the subscription says which numbers are missing, exactly where they are missing:
+//! between what it gave before and what it will give next. Those are read from the archive, and
+//! only then the subscription is asked for more. So whatever is published meanwhile, frames come in
+//! the order of their numbers and each once; if the rings move on during a repair, that is the next
+//! gap.
 //!
-//! What the archive lacks is told as lost, on the first frame behind it. When a gap is closed, a notice
-//! with the numbers of the gap and a `dropped_count` of 0 rides on the next frame.
+//! What the archive lacks is told as lost, on the first frame behind it. When a gap is closed, a
+//! notice with the numbers of the gap and a `dropped_count` of 0 rides on the next frame.
 
 use super::live::{Live, loss, move_past};
 use super::{AgentEventStream, Source};
@@ -78,8 +79,8 @@ struct Reader {
     fresh: bool,
 }
 
-/// A gap on which the archive is at work. The archive is its host's code: if it panics, the gap is still to be
-/// repaired.
+/// A gap on which the archive is at work. The archive is its host's code: if it panics, the gap is
+/// still to be repaired.
 struct Open<'a> {
     repair: &'a mut Repair,
     mending: Option<Mending>,
@@ -120,14 +121,14 @@ impl AgentEventStream {
     /// The same live stream, repaired from an archive: it loses nothing that the archive has.
     ///
     /// Where the rings lost frames before it read them, it reads them from the archive, as
-    /// [`DerivedReplay`](crate::EventDeliverySemantics::DerivedReplay) frames with their place there,
-    /// and then joins the live frames: each frame once, in order, however fast publishing goes on. On
-    /// the first frame behind a repaired gap, a notice with a `dropped_count` of 0 says which numbers
-    /// were repaired; what the archive doesn't have either is told as lost.
+    /// [`DerivedReplay`](crate::EventDeliverySemantics::DerivedReplay) frames with their place
+    /// there, and then joins the live frames: each frame once, in order, however fast publishing
+    /// goes on. On the first frame behind a repaired gap, a notice with a `dropped_count` of 0 says
+    /// which numbers were repaired; what the archive doesn't have either is told as lost.
     ///
-    /// Its policy drops nothing: it reads a little ahead and leaves the rest where it is. A consumer
-    /// that is slower than the publishers for good reads all from the archive's disk. Where an
-    /// archiver of this process has not archived a gap yet, it waits for it.
+    /// Its policy drops nothing: it reads a little ahead and leaves the rest where it is. A
+    /// consumer that is slower than the publishers for good reads all from the archive's disk.
+    /// Where an archiver of this process has not archived a gap yet, it waits for it.
     ///
     /// # Errors
     /// [`AgentErrorKind::ContractViolation`](crate::AgentErrorKind::ContractViolation) if it is no
@@ -285,7 +286,8 @@ impl Repair {
 
     /// The next frame of the gap that is being repaired, if there is one.
     ///
-    /// The ring's frames that were read before the gap come out first: the gap is found behind them.
+    /// The ring's frames that were read before the gap come out first: the gap is found behind
+    /// them.
     fn step(&mut self, place: &mut Place<'_>) -> Step {
         let Some(mending) = self.gap.take() else {
             return Step::Done;
@@ -326,8 +328,8 @@ impl Repair {
         Step::Done
     }
 
-    /// Asks the archive, and gives what it has next. Where it may fail or panic, `mending` says what was given
-    /// and told by then.
+    /// Asks the archive, and gives what it has next. Where it may fail or panic, `mending` says
+    /// what was given and told by then.
     fn mend(&mut self, mending: &mut Mending, place: &mut Place<'_>) -> Result<Step, AgentError> {
         let epoch = place.epoch;
         let numbers = mending.gap.first..mending.gap.last + 1;

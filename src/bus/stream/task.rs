@@ -1,9 +1,10 @@
 //! Waiting in a task, on any runtime: a future for one frame, and the `futures` stream.
 //!
-//! A stream with a backlog is ready at each poll. On a runtime whose tasks give way by themselves, as most
-//! do, a task that reads one would keep its thread: no timer fires there and no other task runs. So
-//! a stream that was ready [`MOST_IN_A_ROW`] times says once that it is not, and has its task woken
-//! at once: the runtime gets a turn. That costs a wake-up for so many frames, 12 instructions a frame on tokio.
+//! A stream with a backlog is ready at each poll. On a runtime whose tasks give way by themselves,
+//! as most do, a task that reads one would keep its thread: no timer fires there and no other task
+//! runs. So a stream that was ready [`MOST_IN_A_ROW`] times says once that it is not, and has its
+//! task woken at once: the runtime gets a turn. That costs a wake-up for so many frames, 12
+//! instructions a frame on tokio.
 
 use super::AgentEventStream;
 use crate::bus::end::RecvError;
@@ -40,8 +41,9 @@ impl Fairness {
 impl AgentEventStream {
     /// Waits for the next frame, on any runtime.
     ///
-    /// Cancel-safe: a future that is dropped has taken no frame, and is not woken any more. A stream with a
-    /// backlog gives its runtime a turn every 32 frames, so timers and other tasks go on beside it.
+    /// Cancel-safe: a future that is dropped has taken no frame, and is not woken any more. A
+    /// stream with a backlog gives its runtime a turn every 32 frames, so timers and other tasks go
+    /// on beside it.
     ///
     /// # Errors
     /// [`RecvError::Ended`].
@@ -98,12 +100,12 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// An [`AgentEventStream`] as a `futures` stream: made by [`into_stream`](AgentEventStream::into_stream)
-/// and [`as_stream`](AgentEventStream::as_stream).
+/// An [`AgentEventStream`] as a `futures` stream: made by
+/// [`into_stream`](AgentEventStream::into_stream) and [`as_stream`](AgentEventStream::as_stream).
 ///
 /// It gives frames, and `None` when the stream ended, of which [`AgentEventStream::end`] says why.
-/// Cancel-safe: a `next` future that is dropped has taken no frame. A stream with a backlog gives its
-/// runtime a turn every 32 frames.
+/// Cancel-safe: a `next` future that is dropped has taken no frame. A stream with a backlog gives
+/// its runtime a turn every 32 frames.
 #[derive(Clone, Debug)]
 #[must_use = "a stream does nothing unless it is polled"]
 pub struct FrameStream<S = AgentEventStream>(S);

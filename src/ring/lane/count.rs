@@ -223,8 +223,8 @@ impl<T> Lane<T> {
                 None => self.look_ahead(first, count, pins, &mut void),
             };
             let found = found.and_then(|end| self.check_numbers(first, count).map(|()| end));
-            // What is refused takes no number; but the voids in front of it are passed, so that the next try
-            // looks at places that are opened again.
+            // What is refused takes no number; but the voids in front of it are passed, so that the
+            // next try looks at places that are opened again.
             let end = found.unwrap_or_else(|_| behind_voids(first, &void));
             // AcqRel: as in `take_number`, for all numbers of the batch. Relaxed: as above.
             let (new, old) = (Ordering::AcqRel, Ordering::Relaxed);

@@ -1,12 +1,12 @@
 //! What a subscription lost, and when it tells it.
 //!
-//! Each number is one frame, and each frame is in one lane. A subscription to everything
-//! therefore counts what it lost by numbers, exactly: a number that is missing below a proven one
-//! belonged to a lapped lane. A narrower one counts the indices that its lanes lost, which is an
-//! upper bound: they may have been other runs' frames, or void. It tells them before the next
-//! frame. Where they lie it can't see, so each further gap is told as one that may have one of them, until
-//! none can: the lapped lane gave a frame again, and what may be numbered above that one
-//! (`lane/lapped.rs`) was passed.
+//! Each number is one frame, and each frame is in one lane. A subscription to everything therefore
+//! counts what it lost by numbers, exactly: a number that is missing below a proven one belonged to
+//! a lapped lane. A narrower one counts the indices that its lanes lost, which is an upper bound:
+//! they may have been other runs' frames, or void. It tells them before the next frame. Where they
+//! lie it can't see, so each further gap is told as one that may have one of them, until none can:
+//! the lapped lane gave a frame again, and what may be numbered above that one (`lane/lapped.rs`)
+//! was passed.
 
 use super::super::cursor::Cursor;
 use super::{Delivery, Gap, Subscription};
@@ -36,8 +36,9 @@ impl<T> Subscription<T> {
         cursor.lapped || cursor.is_suspect(self.last)
     }
 
-    /// What was lost between the position and `number`, which is proven to be the next. What lies before the
-    /// ring's first frame is a gap of its own: then there may be more, from the gap's end on.
+    /// What was lost between the position and `number`, which is proven to be the next. What lies
+    /// before the ring's first frame is a gap of its own: then there may be more, from the gap's
+    /// end on.
     pub(super) fn gap(&mut self, number: u64) -> Option<Gap> {
         let owes = self.owes();
         let number = match self.starts_before_the_ring() {

@@ -14,8 +14,8 @@ use super::{Delivery, Subscription};
 use std::ops::ControlFlow;
 
 impl<T> Subscription<T> {
-    /// Gives, under pins, what is numbered below `until` and can be given. `Continue(true)`: nothing below
-    /// `until` is left.
+    /// Gives, under pins, what is numbered below `until` and can be given. `Continue(true)`:
+    /// nothing below `until` is left.
     #[inline(always)]
     pub(super) fn merge(
         &mut self,
