@@ -66,8 +66,8 @@ pub(super) trait Lender {
     fn take_back(&mut self, frame: EventFrame);
 }
 
-/// Lends frames, each behind the notice that rides on it: a break at the notice takes effect behind the
-/// frame, a panic before it. Returns how many items it gave.
+/// Lends frames, each behind the notice that rides on it: a break at the notice takes effect
+/// behind the frame, a panic before it. Returns how many items it gave.
 pub(super) fn lend(
     lender: &mut impl Lender,
     visit: &mut impl FnMut(BatchItem<'_>) -> ControlFlow<()>,
