@@ -1,5 +1,5 @@
-//! A journal whose process is killed at random moments: everything that was acknowledged is there, in
-//! order, once, and the numbers go on above the highest.
+//! A journal whose process is killed at random moments: everything that was acknowledged is there,
+//! in order, once, and the numbers go on above the highest.
 //!
 //! `cargo test` kills 12 times; `FRAMEBUS_KILLS=500` says how often, `FRAMEBUS_SEED` which moments.
 #![cfg(unix)]
@@ -36,7 +36,8 @@ fn open(folder: &Path) -> (Archive, JournaledBus) {
     (archive, bus)
 }
 
-/// The process that is killed: two threads publish, a third one tidies up; says what was acknowledged.
+/// The process that is killed: two threads publish, a third one tidies up; says what was
+/// acknowledged.
 #[test]
 #[ignore = "is started, and killed, by the test below"]
 fn child() {

@@ -1,5 +1,5 @@
-//! Streams that repair their gaps from the archive, and archivers that follow a bus: exact, whatever
-//! the rings lose and however fast publishing goes on.
+//! Streams that repair their gaps from the archive, and archivers that follow a bus: exact,
+//! whatever the rings lose and however fast publishing goes on.
 
 mod common;
 

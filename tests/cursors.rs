@@ -171,8 +171,8 @@ fn told(notice: &EventOverflowNotice) -> (u64, Option<u64>, u64, EventOverflowRe
     )
 }
 
-/// How a stream is read in a test: the numbers of its frames, and its notices with the number of the
-/// frame that they ride on or stand before, if one follows.
+/// How a stream is read in a test: the numbers of its frames, and its notices with the number of
+/// the frame that they ride on or stand before, if one follows.
 type Read = fn(AgentEventStream) -> (Vec<u64>, Vec<EventOverflowNotice>);
 
 fn by_next(mut stream: AgentEventStream) -> (Vec<u64>, Vec<EventOverflowNotice>) {

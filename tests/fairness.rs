@@ -1,4 +1,5 @@
-//! A stream that is always ready gives its runtime a turn, in which timers fire and other tasks run.
+//! A stream that is always ready gives its runtime a turn, in which timers fire and other tasks
+//! run.
 
 mod common;
 

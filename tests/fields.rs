@@ -1,5 +1,5 @@
-//! Each field of each notice, cursor and statistic, on each way of reading a stream: what a field says is
-//! compared as a whole, so that one that is dropped, kept too long or off by one is found.
+//! Each field of each notice, cursor and statistic, on each way of reading a stream: what a field
+//! says is compared as a whole, so that one that is dropped, kept too long or off by one is found.
 
 mod common;
 
@@ -51,9 +51,11 @@ struct Case {
 }
 
 enum Expected {
-    /// Lost by the queue: the numbers that are given, the notices and the number that each rides on.
+    /// Lost by the queue: the numbers that are given, the notices and the number that each rides
+    /// on.
     ByQueue(&'static [u64], &'static [(u64, Range<u64>, Reason)]),
-    /// Lost by the rings: from which number on, whether the count is exact, no terminal frame is among them.
+    /// Lost by the rings: from which number on, whether the count is exact, no terminal frame is
+    /// among them.
     ByRings(u64, bool, bool, Reason),
 }
 

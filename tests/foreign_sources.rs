@@ -1,5 +1,5 @@
-//! Archives and sources of a host that panic: the reader that called them gets the panic, and nothing else of
-//! it. When it reads on, nothing is missing untold and nothing comes twice.
+//! Archives and sources of a host that panic: the reader that called them gets the panic, and
+//! nothing else of it. When it reads on, nothing is missing untold and nothing comes twice.
 
 mod common;
 

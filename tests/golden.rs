@@ -1,6 +1,7 @@
 //! The JSON of frames, cursors and filters, pinned by files in `tests/golden`.
 //!
-//! `BLESS=1 cargo test --test golden` writes the files anew; look at the difference before it goes in.
+//! `BLESS=1 cargo test --test golden` writes the files anew; look at the difference before it goes
+//! in.
 #![cfg(feature = "serde")]
 
 use framebus::*;

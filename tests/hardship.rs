@@ -1,4 +1,5 @@
-//! Hard times: subscribers that come, go, stall and break, publishers that panic, threads that wait.
+//! Hard times: subscribers that come, go, stall and break, publishers that panic, threads that
+//! wait.
 
 mod common;
 

@@ -180,7 +180,7 @@ impl Model {
         next
     }
 
-    /// Where a reader resumes that goes away now: behind what was given, or looked at if nothing is
+    /// Where a reader resumes that goes away now: behind what was given, or taken in if nothing is
     /// queued.
     fn position(&self, given: u64) -> u64 {
         match self.queue.is_empty() {
@@ -359,7 +359,7 @@ impl Open {
         }
     }
 
-    /// The cursor stands behind what was given, or looked at where nothing is queued or untold.
+    /// The cursor stands behind what was given, or taken in where nothing is queued or untold.
     fn check_position(&self) {
         let cursor = self.stream.cursor().expect("a live stream").event_seq;
         let given = self.log.said.iter().rev().find_map(Said::shown);

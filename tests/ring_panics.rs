@@ -1,5 +1,5 @@
-//! What is left of a publish whose code panics: nothing is dropped twice or that was never made, readers
-//! go on, and each number is given or told.
+//! What is left of a publish whose code panics: nothing is dropped twice or that was never made,
+//! readers go on, and each number is given or told.
 
 use framebus::ring::{
     Delivery, Geometry, Polled, Ring, RingConfig, Route, Select, Start, Subscription,
@@ -43,7 +43,8 @@ impl Drop for Noticing {
     }
 }
 
-/// Runs `with` on a ring of so many shards that is dropped at once; then each frame is dropped once.
+/// Runs `with` on a ring of so many shards that is dropped at once; then each frame is dropped
+/// once.
 fn each_is_dropped_once(shards: usize, lane: Geometry, with: impl FnOnce(&Ring<Noticing>)) {
     let ring = Ring::new(&RingConfig {
         shards,

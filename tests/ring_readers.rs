@@ -1,5 +1,5 @@
-//! What a reader of the ring sees and is told, one kind of reader after the other: of each shard, of each
-//! lane, of some tags.
+//! What a reader of the ring sees and is told, one kind of reader after the other: of each shard,
+//! of each lane, of some tags.
 
 use framebus::ring::{
     Delivery, Gap, Geometry, Polled, Ring, RingConfig, Route, Select, Start, Subscription,
@@ -221,7 +221,8 @@ fn what_expired_in_the_younger_of_two_shards_is_told_as_expired() {
     }
 }
 
-/// Of what was before the ring nobody knows whether it was terminal; of what the ring lost it is known.
+/// Of what was before the ring nobody knows whether it was terminal; of what the ring lost it is
+/// known.
 #[test]
 fn what_was_before_the_ring_is_a_gap_apart_from_what_it_lost() {
     let lane = Geometry::for_window(16);
@@ -247,8 +248,8 @@ fn what_was_before_the_ring_is_a_gap_apart_from_what_it_lost() {
     }
 }
 
-/// Frames that were scanned, and held back for one that may come before them in the order, are lapped: they
-/// count as lost. In a lane whose indices are no numbers.
+/// Frames that were scanned, and held back for one that may come before them in the order, are
+/// lapped: they count as lost. In a lane whose indices are no numbers.
 #[test]
 fn frames_that_were_held_back_count_as_lost_when_they_are_lapped() {
     let ring = ring(2, Geometry::exact(4, 1, 0, 1));
@@ -259,8 +260,8 @@ fn frames_that_were_held_back_count_as_lost_when_they_are_lapped() {
         let (claimed, is_claimed) = mpsc::channel();
         let (finish, may_finish) = mpsc::channel::<()>();
         let mut neighbour = Some((claimed, may_finish));
-        // The batch claims in both shards before its first frame is made. So the neighbour claims behind
-        // the batch's frames of shard 1, whose order bound then lies behind the neighbour.
+        // The batch claims in both shards before its first frame is made. So the neighbour claims
+        // behind the batch's frames of shard 1, whose order bound then lies behind the neighbour.
         let make = |number| {
             if let Some((claimed, may_finish)) = neighbour.take() {
                 scope.spawn(|| {
@@ -295,7 +296,8 @@ fn frames_that_were_held_back_count_as_lost_when_they_are_lapped() {
     });
 }
 
-/// Also where the indices of one lane stand for frames of another, and are passed over under many pins.
+/// Also where the indices of one lane stand for frames of another, and are passed over under many
+/// pins.
 #[test]
 fn a_batch_that_gives_nothing_says_that_there_is_nothing() {
     for shards in [1, 2] {

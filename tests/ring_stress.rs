@@ -147,8 +147,8 @@ fn tiny_rings_are_lapped_and_everything_is_given_or_told() {
     assert!(given > 0 && lost > 0, "the readers were lapped, and read");
 }
 
-/// Subscriptions that come, sleep, are copied and go, beside publishers that wake them: rows and seats are
-/// taken, given back and freed all the time, under those who walk over them.
+/// Subscriptions that come, sleep, are copied and go, beside publishers that wake them: rows and
+/// seats are taken, given back and freed all the time, under those who walk over them.
 #[test]
 fn readers_come_and_go_beside_publishers() {
     const COMINGS: u64 = if cfg!(miri) { 20 } else { 3_000 };

@@ -9,7 +9,8 @@ fn batch(ring: &Ring<u64>, count: usize) -> Result<std::ops::Range<u64>, Publish
     })
 }
 
-/// Puts readers to sleep in their batches, each behind what the last one left free, until a batch is refused.
+/// Puts readers to sleep in their batches, each behind what the last one left free, until a batch
+/// is refused.
 fn refused(ring: &Ring<u64>, count: usize, most: usize) -> bool {
     let mut reader = ring.subscribe(Select::All, None, Start::Latest).unwrap();
     if batch(ring, count).is_err() {

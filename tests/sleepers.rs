@@ -1,4 +1,5 @@
-//! Who is woken, and who does not sleep any more: each way to wait, and each way in which a wait ends.
+//! Who is woken, and who does not sleep any more: each way to wait, and each way in which a wait
+//! ends.
 
 mod common;
 
@@ -241,8 +242,8 @@ fn a_stream_behind_an_unfinished_publish_is_woken_by_its_end() {
     assert!(matches!(wait.poll(context), Poll::Ready(Ok(_))));
 }
 
-/// A terminal frame that finds every place of the lane that numbers it held has claimed its own place
-/// before. What others published behind that waits for it, until it gives its place up.
+/// A terminal frame that finds every place of the lane that numbers it held has claimed its own
+/// place before. What others published behind that waits for it, until it gives its place up.
 #[test]
 fn a_publish_that_fails_wakes_those_it_may_have_held_back() {
     fn alone(bus: &InMemoryAgentEventBus) -> Result<(), AgentError> {
@@ -254,7 +255,8 @@ fn a_publish_that_fails_wakes_those_it_may_have_held_back() {
     fn in_a_batch(bus: &InMemoryAgentEventBus) -> Result<(), AgentError> {
         bus.publish_all([end("r"), end("r")])
     }
-    /// Readers that sleep in their batches, each of which holds the newest frame's slot, until all are held.
+    /// Readers that sleep in their batches, each of which holds the newest frame's slot, until all
+    /// are held.
     fn while_stuck(bus: &InMemoryAgentEventBus, depth: usize, then: &mut dyn FnMut()) {
         let latest = SubscriptionOptions {
             start: StreamStart::Latest,

@@ -2,7 +2,8 @@
 //! that read, stall, clone, leave, resume and come again, on rings of every size. What each
 //! stream said is checked against a record of what was published.
 //!
-//! `FRAMEBUS_STRESS_SECONDS` says for how long; 5 by default. `FRAMEBUS_STRESS_SEED` repeats a round.
+//! `FRAMEBUS_STRESS_SECONDS` says for how long; 5 by default. `FRAMEBUS_STRESS_SEED` repeats a
+//! round.
 
 mod support;
 
@@ -56,7 +57,8 @@ struct Round {
 impl Round {
     fn new(chance: &mut Chance) -> Self {
         let frames = 300 + chance.below(3_000);
-        // Rings that nobody keeps up with; rings that the record's reader does; rings that hold all.
+        // Rings that nobody keeps up with; rings that the record's reader does; rings that hold
+        // all.
         let (capacity, near) = match chance.below(3) {
             0 => (1 + chance.below(12), None),
             1 => {

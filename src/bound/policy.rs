@@ -231,8 +231,8 @@ impl BoundedQueue {
         self.failure.as_deref()
     }
 
-    /// Says of a stream that failed in this take-in where it stood when that began: its reader may
-    /// have passed the queue by, and come further than to the last frame queued.
+    /// Says of a stream that failed in this take-in where it stood when that began: its reader
+    /// may have passed the queue by, and come further than to the last frame queued.
     pub(crate) fn resume_behind(&mut self, position: &EventCursor) {
         if let Some(failure) = &mut self.failure
             && failure.resume_from.event_seq < position.event_seq

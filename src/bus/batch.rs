@@ -6,6 +6,7 @@ use crate::event::{
     SharedEvent,
 };
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// What the borrowed batch form gives.
 #[derive(Debug)]
@@ -57,35 +58,39 @@ pub(super) fn frame(
     }
 }
 
-/// Shows a frame that is out of its queue already, and before it the notice that rides on it: a
-/// break at the notice takes effect behind the frame.
-pub(super) fn show(
-    frame: FrameRef<'_>,
-    overflow: Option<Box<EventOverflowNotice>>,
-    visit: &mut impl FnMut(BatchItem<'_>) -> ControlFlow<()>,
-) -> ControlFlow<()> {
-    let told = overflow.map_or(ControlFlow::Continue(()), |notice| {
-        visit(BatchItem::Gap(*notice))
-    });
-    visit(BatchItem::Frame(frame))?;
-    told
+/// Where frames come from that are lent one by one.
+pub(super) trait Lender {
+    fn next(&mut self) -> Option<EventFrame>;
+
+    /// Takes a frame back that was not shown: it comes next.
+    fn take_back(&mut self, frame: EventFrame);
 }
 
-/// Lends frames that `next` gives. Returns how many items it gave.
+/// Lends frames, each behind the notice that rides on it: a break at the notice takes effect
+/// behind the frame, a panic before it. Returns how many items it gave.
 pub(super) fn lend(
-    mut next: impl FnMut() -> Option<EventFrame>,
+    lender: &mut impl Lender,
     visit: &mut impl FnMut(BatchItem<'_>) -> ControlFlow<()>,
 ) -> usize {
     let mut count = 0;
-    while let Some(frame) = next() {
+    while let Some(mut frame) = lender.next() {
+        count += 1;
+        let mut told = ControlFlow::Continue(());
+        if let Some(notice) = frame.overflow.take() {
+            count += 1;
+            let tell = AssertUnwindSafe(|| visit(BatchItem::Gap(*notice)));
+            told = catch_unwind(tell).unwrap_or_else(|panic| {
+                lender.take_back(frame.clone());
+                resume_unwind(panic)
+            });
+        }
         let (event, access) = frame.event.into_parts();
         let shown = FrameRef {
             event: &event,
             access,
             scope: &frame.cursor.scope,
         };
-        count += 1 + usize::from(frame.overflow.is_some());
-        if show(shown, frame.overflow, visit).is_break() {
+        if visit(BatchItem::Frame(shown)).is_break() || told.is_break() {
             break;
         }
     }

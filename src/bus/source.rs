@@ -1,5 +1,6 @@
 //! Streams that read from elsewhere than a bus: an archive on disk, a host's own store.
 
+use super::batch::Lender;
 use super::end::StreamEnd;
 use crate::event::{AgentError, EventFrame, EventOverflowNotice};
 use std::fmt::Debug;
@@ -28,15 +29,34 @@ pub trait FrameSource: Debug + Send + Sync {
 #[derive(Debug)]
 pub(super) struct Reading {
     source: Box<dyn FrameSource>,
+    /// A frame that came from it and was taken back.
+    returned: Option<EventFrame>,
     end: Option<StreamEnd>,
+}
+
+impl Lender for Reading {
+    fn next(&mut self) -> Option<EventFrame> {
+        Reading::next(self)
+    }
+
+    fn take_back(&mut self, frame: EventFrame) {
+        self.returned = Some(frame);
+    }
 }
 
 impl Reading {
     pub(super) fn new(source: Box<dyn FrameSource>) -> Self {
-        Reading { source, end: None }
+        Reading {
+            source,
+            returned: None,
+            end: None,
+        }
     }
 
     pub(super) fn next(&mut self) -> Option<EventFrame> {
+        if let Some(frame) = self.returned.take() {
+            return Some(frame);
+        }
         if self.end.is_some() {
             return None;
         }
@@ -62,6 +82,7 @@ impl Clone for Reading {
     fn clone(&self) -> Self {
         Reading {
             source: self.source.boxed_clone(),
+            returned: self.returned.clone(),
             end: self.end.clone(),
         }
     }

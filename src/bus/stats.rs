@@ -62,6 +62,11 @@ impl Counts {
         self.delivered += 1;
         self.terminals += u64::from(envelope.event_kind.is_terminal());
     }
+
+    pub(super) fn take_back(&mut self, envelope: &EventEnvelope) {
+        self.delivered -= 1;
+        self.terminals -= u64::from(envelope.event_kind.is_terminal());
+    }
 }
 
 /// How many frames were lost, by reason. A notice that stands for several gaps names one reason;

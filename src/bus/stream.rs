@@ -10,7 +10,8 @@ mod task;
 pub(super) use self::live::Live;
 pub use self::task::FrameStream;
 
-use super::batch::{BatchItem, lend};
+use self::repair::SomeRepaired;
+use super::batch::{BatchItem, Lender, lend};
 use super::end::{RecvError, StreamEnd};
 use super::park;
 use super::source::{FrameSource, Reading};
@@ -199,12 +200,8 @@ impl AgentEventStream {
     pub fn read_batch(&mut self, mut visit: impl FnMut(BatchItem<'_>) -> ControlFlow<()>) -> usize {
         match &mut self.source {
             Source::Live(live) if live.repair.is_some() => {
-                let mut left = repair::AHEAD;
-                let next = || {
-                    left = left.checked_sub(1)?;
-                    live.next_repaired()
-                };
-                let count = lend(next, &mut visit);
+                let left = repair::AHEAD;
+                let count = lend(&mut SomeRepaired { live, left }, &mut visit);
                 match (count == 0).then(|| live.take_pending()).flatten() {
                     // No frame came that it could ride on.
                     Some(notice) => {
@@ -215,9 +212,19 @@ impl AgentEventStream {
                 }
             }
             Source::Live(live) => live.read_batch(visit),
-            Source::List(frames) => lend(|| frames.pop_front(), &mut visit),
-            Source::Read(reading) => lend(|| reading.next(), &mut visit),
+            Source::List(frames) => lend(frames, &mut visit),
+            Source::Read(reading) => lend(reading, &mut visit),
         }
+    }
+}
+
+impl Lender for VecDeque<EventFrame> {
+    fn next(&mut self) -> Option<EventFrame> {
+        self.pop_front()
+    }
+
+    fn take_back(&mut self, frame: EventFrame) {
+        self.push_front(frame);
     }
 }
 

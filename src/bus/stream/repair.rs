@@ -15,7 +15,7 @@ use super::live::{Live, loss, move_past};
 use super::{AgentEventStream, Source};
 use crate::bound::BoundedQueue;
 use crate::bus::archive::RepairArchive;
-use crate::bus::batch::frame;
+use crate::bus::batch::{Lender, frame};
 use crate::bus::end::StreamEnd;
 use crate::bus::memory::Event;
 use crate::bus::scope::Scope;
@@ -43,6 +43,8 @@ pub(super) struct Repair {
     filter: CompiledEventFilter,
     /// What was read from the rings and not given yet.
     pub(super) ahead: VecDeque<Event>,
+    /// What was given before and taken back; it comes before all else.
+    returned: Option<EventFrame>,
     gap: Option<Mending>,
     reader: Option<Reader>,
     /// What the next frame tells.
@@ -151,6 +153,7 @@ impl AgentEventStream {
             archive,
             filter: filter_of(&live.scope, live.access)?,
             ahead: VecDeque::new(),
+            returned: None,
             gap: None,
             reader: None,
             notice: live.queue.take_pending().map(Box::new),
@@ -182,9 +185,39 @@ fn filter_of(scope: &Scope, access: PayloadAccessMode) -> Result<CompiledEventFi
     Ok(filter)
 }
 
+/// A live stream that repairs itself, which lends some frames.
+pub(super) struct SomeRepaired<'a> {
+    pub(super) live: &'a mut Live,
+    /// How many more.
+    pub(super) left: usize,
+}
+
+impl Lender for SomeRepaired<'_> {
+    fn next(&mut self) -> Option<EventFrame> {
+        self.left = self.left.checked_sub(1)?;
+        self.live.next_repaired()
+    }
+
+    fn take_back(&mut self, frame: EventFrame) {
+        let envelope = &frame.event.envelope;
+        self.live.counts.take_back(envelope);
+        // All below it was given or told; which place in the journal is before it is not known.
+        self.live.position.event_seq = envelope.event_seq - 1;
+        self.live.position.journal_cursor = None;
+        if let Some(repair) = &mut self.live.repair {
+            repair.returned = Some(frame);
+        }
+    }
+}
+
 impl Live {
     /// The next frame of a stream that repairs itself.
     pub(super) fn next_repaired(&mut self) -> Option<EventFrame> {
+        if let Some(frame) = self.repair.as_mut()?.returned.take() {
+            move_past(&mut self.position, &frame.event.envelope);
+            self.counts.deliver(&frame.event.envelope);
+            return Some(frame);
+        }
         // What its policy had let through before.
         if let Some(taken) = self.next_taken() {
             return Some(taken);
@@ -281,7 +314,7 @@ impl Repair {
 
     /// Whether nothing was read from the rings that is not given or repaired yet.
     pub(super) fn is_idle(&self) -> bool {
-        self.ahead.is_empty() && self.gap.is_none()
+        self.returned.is_none() && self.ahead.is_empty() && self.gap.is_none()
     }
 
     /// The next frame of the gap that is being repaired, if there is one.
