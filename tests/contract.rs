@@ -528,7 +528,15 @@ fn an_archive_replays_behind_its_cursor() {
     let mut replay = archive
         .replay_filtered_from_cursor(filter.clone(), cursor(1))
         .unwrap();
+    let mut kept = Vec::new();
+    replay.clone().read_batch(|item| {
+        if let BatchItem::Frame(frame) = item {
+            kept.push(frame.to_frame());
+        }
+        std::ops::ControlFlow::Continue(())
+    });
     let frame = replay.next().unwrap();
+    assert_eq!(kept.first(), Some(&frame), "in a batch, too");
     assert_eq!(
         (frame.archive_cursor, frame.cursor.event_seq),
         (Some(cursor(3)), 3)

@@ -305,3 +305,15 @@ fn a_publish_that_fails_wakes_those_it_may_have_held_back() {
         });
     }
 }
+
+/// A wait that is over before it began says whether more may come.
+#[test]
+fn a_stream_that_has_ended_says_so_also_to_a_reader_without_time() {
+    let bus = InMemoryAgentEventBus::default();
+    let mut stream = bus.subscribe_all(None).unwrap();
+    let none = std::time::Duration::ZERO;
+    assert_eq!(stream.recv_timeout(none), Err(RecvError::Timeout));
+    drop(bus);
+    let ended = RecvError::Ended(StreamEnd::BusClosed);
+    assert_eq!(stream.recv_timeout(none), Err(ended));
+}

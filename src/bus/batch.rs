@@ -2,8 +2,8 @@
 
 use super::memory::Event;
 use crate::event::{
-    EventEnvelope, EventFrame, EventOverflowNotice, EventStreamScope, EventView, PayloadAccessMode,
-    SharedEvent,
+    ArchiveCursor, EventEnvelope, EventFrame, EventOverflowNotice, EventStreamScope, EventView,
+    PayloadAccessMode, SharedEvent,
 };
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -23,6 +23,8 @@ pub struct FrameRef<'a> {
     pub(super) event: &'a Event,
     pub(super) access: PayloadAccessMode,
     pub(super) scope: &'a EventStreamScope,
+    /// Its place in an archive, where the event does not bear it.
+    pub(super) archived: Option<&'a ArchiveCursor>,
 }
 
 impl FrameRef<'_> {
@@ -39,7 +41,11 @@ impl FrameRef<'_> {
 
     /// The frame, to keep: one step of the event's reference count.
     pub fn to_frame(&self) -> EventFrame {
-        frame(self.event.clone(), None, self.access, self.scope)
+        let mut frame = frame(self.event.clone(), None, self.access, self.scope);
+        if let Some(place) = self.archived {
+            frame.archive_cursor = Some(place.clone());
+        }
+        frame
     }
 }
 
@@ -89,6 +95,7 @@ pub(super) fn lend(
             event: &event,
             access,
             scope: &frame.cursor.scope,
+            archived: frame.archive_cursor.as_ref(),
         };
         if visit(BatchItem::Frame(shown)).is_break() || told.is_break() {
             break;

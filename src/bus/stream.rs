@@ -98,7 +98,8 @@ impl AgentEventStream {
             let waited = park::park(deadline);
             self.rise();
             if !waited {
-                return self.next().ok_or(RecvError::Timeout);
+                let last = self.next();
+                return last.ok_or_else(|| self.end().map_or(RecvError::Timeout, RecvError::Ended));
             }
         }
     }

@@ -295,6 +295,7 @@ impl Live {
                 event: &event,
                 access: self.access,
                 scope: self.queue.scope(),
+                archived: None,
             };
             if visit(BatchItem::Frame(shown)).is_break() || told.is_break() {
                 return count.get();
@@ -331,6 +332,7 @@ impl Live {
                     event,
                     access: *access,
                     scope: queue.scope(),
+                    archived: None,
                 }))
             }
             Delivery::Frame(..) => ControlFlow::Continue(()),
