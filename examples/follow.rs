@@ -16,13 +16,15 @@ async fn main() -> Result<(), AgentError> {
     loop {
         tokio::select! {
             frame = frames.next() => match frame {
-                Some(frame) => print(&frame),
+                Some(frame) => println!("{frame}"),
                 None => break,
             },
             () = tokio::time::sleep(Duration::from_secs(5)) => println!("nothing for five seconds"),
         }
     }
-    println!("ended: {:?}", frames.get_mut().end());
+    if let Some(end) = frames.get_mut().end() {
+        println!("{end}");
+    }
     println!(
         "resume after {}",
         frames
@@ -45,13 +47,3 @@ async fn run(bus: InMemoryAgentEventBus) -> Result<(), AgentError> {
     bus.publish(AgentEvent::envelope_only(envelope(EventKind::RunCompleted)).into())
 }
 
-fn print(frame: &EventFrame) {
-    if let Some(notice) = &frame.overflow {
-        println!("  {notice}");
-    }
-    let text = frame.event.redacted_summary().unwrap_or_default();
-    println!(
-        "{:>4} {} {text}",
-        frame.cursor.event_seq, frame.event.envelope.event_kind
-    );
-}
