@@ -25,13 +25,10 @@ async fn main() -> Result<(), AgentError> {
     if let Some(end) = frames.get_mut().end() {
         println!("{end}");
     }
-    println!(
-        "resume after {}",
-        frames
-            .get_ref()
-            .cursor()
-            .map_or(0, |cursor| cursor.event_seq)
-    );
+    if let Some(cursor) = frames.get_ref().cursor() {
+        // This text is what a host saves; `EventCursor` is read from it again.
+        println!("resume after {cursor}");
+    }
     agent.await.expect("the agent does not panic")
 }
 
@@ -46,4 +43,3 @@ async fn run(bus: InMemoryAgentEventBus) -> Result<(), AgentError> {
     }
     bus.publish(AgentEvent::envelope_only(envelope(EventKind::RunCompleted)).into())
 }
-
