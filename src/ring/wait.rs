@@ -348,3 +348,23 @@ impl Waiters {
         }
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seat_that_was_left_is_watched_by_nobody() {
+        let waiters = Waiters::new(2, 64);
+        let watched = || {
+            let watch = |watch: &CachePadded<AtomicU64>| watch.load(Ordering::Relaxed);
+            waiters.watches.iter().map(watch).collect::<Vec<_>>()
+        };
+        for (place, taken) in [(Place::Wide, [WIDE, WIDE]), (Place::Shard(1), [0, 1])] {
+            let seat = waiters.lie_down(None, place, 7, None, Waker::noop());
+            assert_eq!(watched(), taken);
+            waiters.leave(seat.unwrap());
+            assert_eq!(watched(), [0, 0]);
+        }
+    }
+}

@@ -12,6 +12,7 @@ const LOSS: &str = "src/ring/subscription/loss.rs";
 const START: &str = "src/ring/subscription/start.rs";
 const PUBLISH: &str = "src/ring/publish.rs";
 const WAIT: &str = "src/ring/wait.rs";
+const COUNT: &str = "src/ring/lane/count.rs";
 const BUS: &str = "src/bus/memory.rs";
 const SCOPE: &str = "src/bus/scope.rs";
 const STREAM: &str = "src/bus/stream.rs";
@@ -148,6 +149,10 @@ mutations! {
         (STATS, ".map(|reader| [[reader.position() + 1 =>> reader.position()]])");
     "woken-uncounted": "who was woken is not counted", "tests::sleepers::a_wait_that_is_over_does_not_sleep",
         (WAIT, "[[self.woken.fetch_add(1, Ordering::Relaxed); =>> ]]");
+    "leave-keeps-wide-watch": "publishers look for sleepers of all shards for ever after one was there", "src::ring::wait::tests::a_seat_that_was_left_is_watched_by_nobody",
+        (WAIT, "watch.fetch_sub([[WIDE =>> 0]], Ordering::Relaxed);");
+    "refused-batch-stays": "a batch that is refused leaves the tail before the voids that it found", "tests::ring_stuck::a_batch_is_taken_again_once_the_readers_that_held_all_places_are_gone",
+        (COUNT, "let end = found.unwrap_or_else(|_| [[behind_voids(first, &void) =>> first]]);");
     "paid-place-off": "what a journal owed comes out with the place of another frame", "tests::archive_owed::a_refused_frame_comes_out_later_at_its_own_place",
         (COMMIT, "let places = [[(position..) =>> (position + 1..)]].map(");
     "batch-gives-up": "a batch of which one pin holds nothing for its reader gives nothing", "tests::ring_readers::a_batch_that_gives_nothing_says_that_there_is_nothing",
