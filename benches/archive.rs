@@ -1,8 +1,8 @@
 //! The archive at work: journal first from two threads, following a bus, replaying, opening.
 //!
-//! `cargo bench --features archive --bench archive`; `FRAMES` says how many are archived and replayed
-//! (1,000,000 by default), `JOURNAL` how many of them journal first, `ROUNDS` how often publishing is
-//! compared, `ARCHIVE_DIR` on which disk.
+//! `cargo bench --features archive --bench archive`; `FRAMES` says how many are archived and
+//! replayed (1,000,000 by default), `JOURNAL` how many of them journal first, `ROUNDS` how often
+//! publishing is compared, `ARCHIVE_DIR` on which disk.
 
 use framebus::archive::{
     Archive, ArchiveOptions, Archiver, Durability, FollowOptions, JournalOptions, JournaledBus,
@@ -124,8 +124,8 @@ enum Reader {
     Archiver,
 }
 
-/// What a publish costs its thread at 100,000 frames a second: the time of each batch of 100, of which
-/// the middle one counts. And how many frames the archiver lost.
+/// What a publish costs its thread at 100,000 frames a second: the time of each batch of 100, of
+/// which the middle one counts. And how many frames the archiver lost.
 fn publish_cost(frames: &Frames, count: u64, reader: Reader) -> Res<(f64, u64)> {
     let folder = folder()?;
     let archive = open(&folder, Durability::EachAppend)?;

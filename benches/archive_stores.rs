@@ -1,8 +1,9 @@
 //! The stores that the archive's was chosen among, on its workload, with the same bytes in the same
 //! blocks: append durably, look up by sequence, run, agent, kind and time, scan, open again.
 //!
-//! `cargo bench --features archive-compare --bench archive_stores`; `FRAMES` says how many (1,000,000
-//! by default), `ARCHIVE_DIR` on which disk. Each store makes each group durable before the next.
+//! `cargo bench --features archive-compare --bench archive_stores`; `FRAMES` says how many
+//! (1,000,000 by default), `ARCHIVE_DIR` on which disk. Each store makes each group durable before
+//! the next.
 
 use redb::ReadableTable;
 use rusqlite::{Connection, OptionalExtension, params};

@@ -1,7 +1,7 @@
 //! A tool for archives: records runs, lists them, tails, exports and imports JSON lines, tidies up.
 //!
-//! `cargo run --release --features archive --example archive -- record my-archive` records the sample
-//! runs of the project; `-- --help` says what else it can do.
+//! `cargo run --release --features archive --example archive -- record my-archive` records the
+//! sample runs of the project; `-- --help` says what else it can do.
 
 #[path = "archive/import.rs"]
 mod import;
@@ -30,7 +30,8 @@ use trace::{Body, Step, TraceRun};
 
 /// Records, shows and moves archives of event frames.
 ///
-/// Exit code 0 if all went well, 1 if not: what went wrong is said, with the line where there is one.
+/// Exit code 0 if all went well, 1 if not: what went wrong is said, with the line where there is
+/// one.
 #[derive(Parser, Debug)]
 #[command(version)]
 struct Options {

@@ -1,4 +1,5 @@
-//! Follows a run in a task: waits for its frames with a timeout, beside a Ctrl-C, and says where to resume.
+//! Follows a run in a task: waits for its frames with a timeout, beside a Ctrl-C, and says where to
+//! resume.
 //!
 //! `cargo run --example follow`
 

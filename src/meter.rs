@@ -1,8 +1,8 @@
-//! Figures for the `metrics` facade, recorded when the host asks: nothing is counted for them on the
-//! way of a frame.
+//! Figures for the `metrics` facade, recorded when the host asks: nothing is counted for them on
+//! the way of a frame.
 //!
-//! A host calls [`BusMeter::record`] at its pace, each second or at each scrape, and each reader its
-//! own [`SubscriptionMeter::record`] now and then.
+//! A host calls [`BusMeter::record`] at its pace, each second or at each scrape, and each reader
+//! its own [`SubscriptionMeter::record`] now and then.
 //!
 //! | name | type | labels | |
 //! | --- | --- | --- | --- |
@@ -112,8 +112,9 @@ impl BusMeter {
         self
     }
 
-    /// A meter for one subscription, under the host's name for it. Subscriptions that share a label,
-    /// at once or one after the other, add up; the gauges are those of the last one recorded.
+    /// A meter for one subscription, under the host's name for it. Subscriptions that share a
+    /// label, at once or one after the other, add up; the gauges are those of the last one
+    /// recorded.
     ///
     /// # Errors
     /// [`AgentErrorKind::TooManyLabels`] for one label more than

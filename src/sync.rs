@@ -1,6 +1,6 @@
-//! The one place that knows whether the crate runs on real threads, inside the loom model checker or
-//! under shuttle's random scheduler. Everything else takes its atomics, cells, locks and fences from
-//! here.
+//! The one place that knows whether the crate runs on real threads, inside the loom model checker
+//! or under shuttle's random scheduler. Everything else takes its atomics, cells, locks and fences
+//! from here.
 //!
 //! [`UnsafeCell`] has loom's shape (`with` and `with_mut`), so that loom sees each access to a
 //! slot's body and reports a race on it. The proofs of pin against extend and of publish against
@@ -57,7 +57,8 @@ pub(crate) fn fetch<T>(of: &T) {
     let _ = of;
 }
 
-/// Begins to fetch the cache lines that `of` lies in, as far as `most` bytes go, to be written soon.
+/// Begins to fetch the cache lines that `of` lies in, as far as `most` bytes go, to be written
+/// soon.
 #[inline(always)]
 pub(crate) fn fetch_to_write<T>(of: &[T], most: usize) {
     #[cfg(all(target_arch = "x86_64", not(any(loom, shuttle, miri))))]
@@ -81,8 +82,8 @@ pub(crate) fn fetch_to_write<T>(of: &[T], most: usize) {
 pub(crate) const TAKES_OVER: bool =
     cfg!(all(target_arch = "x86_64", not(any(loom, shuttle, miri))));
 
-/// Takes the cache lines that `of` lies in over from the processors that have them, as if to write them, and
-/// changes nothing. A locked instruction a line.
+/// Takes the cache lines that `of` lies in over from the processors that have them, as if to write
+/// them, and changes nothing. A locked instruction a line.
 #[inline(always)]
 pub(crate) fn take_over<T>(of: &[T]) {
     #[cfg(all(target_arch = "x86_64", not(any(loom, shuttle, miri))))]
@@ -90,9 +91,11 @@ pub(crate) fn take_over<T>(of: &[T]) {
         let bytes = of.as_ptr().cast::<u8>();
         for offset in (0..size_of_val(of)).step_by(LINE) {
             let line = bytes.wrapping_add(offset);
-            // A fetch for writing would not do: what this processor shares already it does not fetch.
-            // SAFETY: the byte is one of `of`; the instruction leaves all its bits as they are, and nobody can
-            // store between its load and its store. So to all others, and to the compiler, it is none.
+            // A fetch for writing would not do: what this processor shares already it does not
+            // fetch.
+            // SAFETY: the byte is one of `of`; the instruction leaves all its bits as they are, and
+            // nobody can store between its load and its store. So to all others, and to the
+            // compiler, it is none.
             unsafe {
                 std::arch::asm!("lock or byte ptr [{}], 0", in(reg) line, options(nostack));
             }
@@ -102,9 +105,9 @@ pub(crate) fn take_over<T>(of: &[T]) {
     let _ = of;
 }
 
-/// Lets the processor do nothing for so many nanoseconds, by the clock: the instruction for it takes three cycles of
-/// one processor and a hundred of another. If the processors are `crowded`, others may have it meanwhile, from
-/// [`LONG`] on. A model has no time.
+/// Lets the processor do nothing for so many nanoseconds, by the clock: the instruction for it
+/// takes three cycles of one processor and a hundred of another. If the processors are `crowded`,
+/// others may have it meanwhile, from [`LONG`] on. A model has no time.
 pub(crate) fn pause(nanos: u64, crowded: impl FnOnce() -> bool) {
     #[cfg(not(any(loom, shuttle)))]
     {

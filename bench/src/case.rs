@@ -1,7 +1,7 @@
 //! The cases: what is measured, and who takes part.
 //!
-//! A case is a list of contenders; one run of a contender opens everything anew, warms it up, checks
-//! what arrived and gives its figures. `round.rs` runs the contenders in turn.
+//! A case is a list of contenders; one run of a contender opens everything anew, warms it up,
+//! checks what arrived and gives its figures. `round.rs` runs the contenders in turn.
 
 mod backlog;
 mod latency;

@@ -4,9 +4,10 @@
 //! what PERF.md shows: its tables, the plots, the results as JSON lines, all tables. With names of
 //! cases instead it measures those and prints their tables. `-- --help` has the rest.
 //!
-//! `case.rs` and its modules say what is measured, `peer.rs` and its modules beside whom, `round.rs`
-//! how the runs are interleaved, `record.rs` what is kept of them, `report.rs`, `bar.rs`,
-//! `summary.rs` and `plot.rs` what is told about it. `count.rs` counts the peers' instructions.
+//! `case.rs` and its modules say what is measured, `peer.rs` and its modules beside whom,
+//! `round.rs` how the runs are interleaved, `record.rs` what is kept of them, `report.rs`,
+//! `bar.rs`, `summary.rs` and `plot.rs` what is told about it. `count.rs` counts the peers'
+//! instructions.
 #![forbid(unsafe_code)]
 
 mod bar;

@@ -1,9 +1,8 @@
 //! The peers: framebus and what else could carry a runtime's events, behind one small trait.
 //!
-//! Every peer is opened for so many publishers and subscribers and holds [`CAPACITY`] payloads, or so
-//! many a shard. What
-//! its contract does not have is not made up for it: a channel that is read by one subscriber
-//! becomes one channel a subscriber, and stands in the tables as that.
+//! Every peer is opened for so many publishers and subscribers and holds [`CAPACITY`] payloads, or
+//! so many a shard. What its contract does not have is not made up for it: a channel that is read
+//! by one subscriber becomes one channel a subscriber, and stands in the tables as that.
 
 mod broadcast;
 mod disruptor;
@@ -86,8 +85,8 @@ pub trait Publish<T>: Send {
 
 /// A reading end.
 pub trait Read: Send {
-    /// Gives the words of what is there, or of a part of it, in the way that the peer reads fastest;
-    /// returns how many. 0 says that nothing is there now.
+    /// Gives the words of what is there, or of a part of it, in the way that the peer reads
+    /// fastest; returns how many. 0 says that nothing is there now.
     fn read(&mut self, visit: impl FnMut(u64)) -> usize;
 
     /// How many payloads this subscriber lost.

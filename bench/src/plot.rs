@@ -302,8 +302,8 @@ fn short(tick: f64) -> String {
     }
 }
 
-/// 1, 2 and 5 of each decade within these powers of ten; only the decades where that is too many, or
-/// every second one.
+/// 1, 2 and 5 of each decade within these powers of ten; only the decades where that is too many,
+/// or every second one.
 fn ticks(low: f64, high: f64) -> Vec<f64> {
     let steps: &[f64] = if high - low > 2.5 {
         &[1.0]

@@ -39,7 +39,8 @@ impl Record {
     }
 
     /// The median of the ratios of the first contender to another one, round by round; for one that
-    /// publishes in batches, of the first one's own batches. Nothing for those that can't be compared.
+    /// publishes in batches, of the first one's own batches. Nothing for those that can't be
+    /// compared.
     pub fn ratio(&self, theirs: &Series) -> Option<f64> {
         let first = self.series.first()?;
         let batches = theirs.name.find(BATCHES).map(|at| &theirs.name[at..]);

@@ -1,8 +1,8 @@
-//! What PERF.md shows of a run: written between its markers, beside it the plots, the results and all
-//! tables.
+//! What PERF.md shows of a run: written between its markers, beside it the plots, the results and
+//! all tables.
 //!
-//! A block of PERF.md lies between `<!-- bench: name -->` and `<!-- end -->`; what stands between is
-//! replaced, the rest is left alone.
+//! A block of PERF.md lies between `<!-- bench: name -->` and `<!-- end -->`; what stands between
+//! is replaced, the rest is left alone.
 
 use crate::case::REPLACED;
 use crate::count::COUNTS;

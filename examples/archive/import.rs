@@ -13,8 +13,8 @@ const MAX_LINE: u64 = 512 << 20;
 /// Frames of one append.
 const GROUP: usize = 1_024;
 
-/// Appends the frames of `input` from this line on. The first line that is damaged ends it, or is named
-/// and passed over.
+/// Appends the frames of `input` from this line on. The first line that is damaged ends it, or is
+/// named and passed over.
 pub fn import(folder: &Path, input: &Path, skip_damaged: bool, from_line: u64) -> Outcome {
     let unreadable = |error| Failure::File(input.to_owned(), error);
     let (file, length): (Box<dyn Read>, u64) = match input.as_os_str() == "-" {

@@ -41,14 +41,14 @@ pub fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     println!("{name}: {executions} executions in {:?}", began.elapsed());
 }
 
-/// Whether `FRAMEBUS_DEEP_MODELS` is set: the models that take minutes then do all that finds the last
-/// mutations. The mutation runner sets it.
+/// Whether `FRAMEBUS_DEEP_MODELS` is set: the models that take minutes then do all that finds the
+/// last mutations. The mutation runner sets it.
 pub fn deep() -> bool {
     std::env::var_os("FRAMEBUS_DEEP_MODELS").is_some()
 }
 
-/// A ring of one shard with lanes of the given places, chunks of `chunk`, no slack, pins of one. Numbers come
-/// from a counter, as in a ring of several shards.
+/// A ring of one shard with lanes of the given places, chunks of `chunk`, no slack, pins of one.
+/// Numbers come from a counter, as in a ring of several shards.
 pub fn tiny(places: u64, chunk: u64) -> Boxes {
     apart(Geometry::exact(places, chunk, 0, 1))
 }

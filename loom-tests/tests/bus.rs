@@ -86,8 +86,8 @@ fn a_frame_held_back_by_another_run() {
     });
 }
 
-/// Proves: a reader whose frame is held back by a publish that then fails, for the numbers are used up, is
-/// woken when it has failed. Guards against: nobody woken, for nothing was published.
+/// Proves: a reader whose frame is held back by a publish that then fails, for the numbers are used
+/// up, is woken when it has failed. Guards against: nobody woken, for nothing was published.
 #[test]
 fn a_frame_held_back_by_a_publish_that_fails() {
     check(1, || {

@@ -14,10 +14,10 @@ use loom_tests::{
 };
 use std::ops::ControlFlow;
 
-/// Proves: while a reader sleeps in its batch, a publisher that comes to its index after others went round
-/// the lane writes there only if the index was granted, and finds the number that it had then; the reader
-/// counts the voids that it passes. Guards against: an index of a lap ago taken for granted, a void taken for
-/// a number.
+/// Proves: while a reader sleeps in its batch, a publisher that comes to its index after others
+/// went round the lane writes there only if the index was granted, and finds the number that it had
+/// then; the reader counts the voids that it passes. Guards against: an index of a lap ago taken
+/// for granted, a void taken for a number.
 fn over_a_sleeping_reader(places: u64, chunk: u64, before: usize, others: usize) {
     check(1, move || {
         let ring = counted(places, chunk);
@@ -52,8 +52,8 @@ fn late_over_a_sleeping_reader_in_chunks() {
     over_a_sleeping_reader(4, 2, 1, 4);
 }
 
-/// Proves: the next number, where a subscription to the latest starts, is not above that of a frame published
-/// after. Guards against: numbers of indices that may become void taken for given.
+/// Proves: the next number, where a subscription to the latest starts, is not above that of a frame
+/// published after. Guards against: numbers of indices that may become void taken for given.
 #[test]
 fn the_next_number_beside_a_claim() {
     check(1, || {
@@ -88,8 +88,8 @@ fn batch(ring: &Boxes, route: Route, make: &mut dyn FnMut(u64) -> Box<u64>) -> b
     ring.publish_all_with([route], make).is_ok()
 }
 
-/// Proves: a reader that sees numbers given for terminal frames sees their places claimed too, and waits for
-/// them. Guards against: a terminal frame passed over.
+/// Proves: a reader that sees numbers given for terminal frames sees their places claimed too, and
+/// waits for them. Guards against: a terminal frame passed over.
 fn a_terminal_frame_is_waited_for(publish: Publish) {
     check(1, move || {
         let ring = counted(2, 2);
@@ -125,8 +125,8 @@ fn a_terminal_batch_beside_a_lap() {
     a_terminal_frame_is_waited_for(batch);
 }
 
-/// Proves: a terminal frame bears a fence above all that took smaller numbers. Guards against: a frame
-/// overtaken by one with a higher number.
+/// Proves: a terminal frame bears a fence above all that took smaller numbers. Guards against: a
+/// frame overtaken by one with a higher number.
 fn a_terminal_frame_bears_its_fence(publish: Publish) {
     check(1, move || {
         let ring = counted(4, 4);
@@ -165,11 +165,13 @@ fn a_terminal_batch_overtaken() {
     a_terminal_frame_bears_its_fence(batch);
 }
 
-/// Proves: who claims in a clear stretch, while a batch that looks ahead finds a void and begins another stretch
-/// above it, finds its own number. Guards against: a stretch's voids counted for an index below it.
+/// Proves: who claims in a clear stretch, while a batch that looks ahead finds a void and begins
+/// another stretch above it, finds its own number. Guards against: a stretch's voids counted for an
+/// index below it.
 ///
-/// The batch opens before it claims. So loom sees its stores to the stretch and its claim in conflict with the
-/// other's loads and claim; between a claim and the loads that follow it, it would not switch.
+/// The batch opens before it claims. So loom sees its stores to the stretch and its claim in
+/// conflict with the other's loads and claim; between a claim and the loads that follow it, it
+/// would not switch.
 #[test]
 fn a_claim_below_a_new_clear_stretch() {
     check(1, || {
@@ -192,8 +194,8 @@ fn a_claim_below_a_new_clear_stretch() {
     });
 }
 
-/// Proves: who asks for the next number while publishers go round the lane several times learns one that was
-/// the next meanwhile. Guards against: another lap's voids.
+/// Proves: who asks for the next number while publishers go round the lane several times learns one
+/// that was the next meanwhile. Guards against: another lap's voids.
 #[test]
 fn the_next_number_laps_ago() {
     check(1, || {
@@ -215,14 +217,14 @@ fn the_next_number_laps_ago() {
     });
 }
 
-/// Proves: voids that are noted for a later lap, by a publisher that goes by another's limit and so runs no
-/// fence of its own, are not taken for those of an earlier one. Guards against: a note that does not carry the
-/// gate that its writer saw.
+/// Proves: voids that are noted for a later lap, by a publisher that goes by another's limit and so
+/// runs no fence of its own, are not taken for those of an earlier one. Guards against: a note that
+/// does not carry the gate that its writer saw.
 #[test]
 fn the_voids_below_a_chunk_beside_a_note_of_a_later_lap() {
     check(0, || {
-        // Of four places one is held, so that it is void lap after lap. A publisher that comes to the last place
-        // raises the limit over the first one, and opens nothing beyond the last.
+        // Of four places one is held, so that it is void lap after lap. A publisher that comes to
+        // the last place raises the limit over the first one, and opens nothing beyond the last.
         let ring = shards(1, Geometry::exact(4, 1, 2, 1));
         assert_eq!(number(&ring, FRAME, 2), [1, 2]);
         let start = Start::After(1);
@@ -256,8 +258,8 @@ fn the_voids_below_a_chunk_beside_a_note_of_a_later_lap() {
     });
 }
 
-/// Proves: who learns the next number, and then how far the lanes are claimed, sees the claims of all terminal
-/// frames with smaller numbers. Guards against: a terminal frame passed over.
+/// Proves: who learns the next number, and then how far the lanes are claimed, sees the claims of
+/// all terminal frames with smaller numbers. Guards against: a terminal frame passed over.
 #[test]
 fn a_terminal_frame_claimed() {
     check(1, || {
@@ -276,9 +278,9 @@ fn a_terminal_frame_claimed() {
     });
 }
 
-/// Proves: who finds a chunk opened by another, who looked at the pins, may overwrite what a reader was done
-/// with by then, also where a place beside it is void. Guards against: a decision that does not carry on what
-/// its opener saw.
+/// Proves: who finds a chunk opened by another, who looked at the pins, may overwrite what a reader
+/// was done with by then, also where a place beside it is void. Guards against: a decision that
+/// does not carry on what its opener saw.
 #[test]
 fn a_gate_opened_by_another() {
     check(1, || {

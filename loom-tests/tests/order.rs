@@ -61,8 +61,9 @@ fn one_after_another_in_two_lanes_counted() {
     one_after_another(counted, 1, usize::from(deep()));
 }
 
-/// Proves: two terminal frames that take their numbers from the lane that counts are read in order, also when
-/// they have places and numbers the other way round. Guards against: a fence that misses the other one.
+/// Proves: two terminal frames that take their numbers from the lane that counts are read in order,
+/// also when they have places and numbers the other way round. Guards against: a fence that misses
+/// the other one.
 #[test]
 fn two_terminal_frames_counted() {
     check(usize::from(deep()), || {
@@ -76,8 +77,8 @@ fn two_terminal_frames_counted() {
     });
 }
 
-/// Proves: a reader of two shards gives one order. Guards against: a shard taken for empty by a tail
-/// that was loaded before the number.
+/// Proves: a reader of two shards gives one order. Guards against: a shard taken for empty by a
+/// tail that was loaded before the number.
 #[test]
 fn two_shards_merged() {
     check(3, || {
@@ -150,8 +151,8 @@ fn a_batch_beside_a_publisher_counted() {
     a_batch_and_a_publisher(counted, 2, usize::from(deep()));
 }
 
-/// Proves: each of a batch's neighbours bears its fence, as long as others' claims lie behind them. Guards
-/// against: a fence that only the first or the last of them bears.
+/// Proves: each of a batch's neighbours bears its fence, as long as others' claims lie behind them.
+/// Guards against: a fence that only the first or the last of them bears.
 #[test]
 fn neighbours_of_a_batch_beside_a_publisher() {
     check(1, || {
@@ -165,8 +166,8 @@ fn neighbours_of_a_batch_beside_a_publisher() {
     });
 }
 
-/// Proves: the same for a reader who wants some of the batch only. Guards against: a fence that only
-/// the batch's first frame bears, which the reader passes over.
+/// Proves: the same for a reader who wants some of the batch only. Guards against: a fence that
+/// only the batch's first frame bears, which the reader passes over.
 #[test]
 fn a_batch_read_through_a_filter() {
     check(1, || {

@@ -39,8 +39,8 @@ fn one_publisher_laps_a_reader_twice_counted() {
 /// Each shard has pins of its own.
 const ELSEWHERE: Route = Route { shard: 1, ..FRAME };
 
-/// Proves: the same in a shard that is not the first, for a reader of that shard. Guards against: a look
-/// at another shard's pins.
+/// Proves: the same in a shard that is not the first, for a reader of that shard. Guards against: a
+/// look at another shard's pins.
 #[test]
 fn one_publisher_laps_a_reader_of_another_shard_twice() {
     check(2, || {
@@ -109,8 +109,8 @@ fn two_publishers_lap_a_reader_in_chunks_of_two_counted() {
     two_publishers_lap_a_reader(counted, 4, 2);
 }
 
-/// Proves: a reader of one shard that lost a frame which is numbered above what it still reads is told
-/// where that one lies. Guards against: a gap that ends below its loss.
+/// Proves: a reader of one shard that lost a frame which is numbered above what it still reads is
+/// told where that one lies. Guards against: a gap that ends below its loss.
 fn lapped_between_two_publishers(frames: u64) {
     check(2, move || {
         let ring = shards(2, Geometry::exact(2, 1, 0, 1));
@@ -138,9 +138,9 @@ fn lapped_behind_a_late_publisher() {
     lapped_between_two_publishers(3);
 }
 
-/// Proves: a frame that a reader scanned, and held back for a neighbour with a smaller number that may
-/// come, is counted as lost if it is lapped before that is known. Guards against: offering what was
-/// overwritten.
+/// Proves: a frame that a reader scanned, and held back for a neighbour with a smaller number that
+/// may come, is counted as lost if it is lapped before that is known. Guards against: offering what
+/// was overwritten.
 #[test]
 fn lapped_while_held_back() {
     check(1, || {
@@ -183,9 +183,9 @@ fn three_publishers_in_two_places() {
     });
 }
 
-/// Proves: a publisher that was suspended between its claim and its look at the gate, for a lap, finds
-/// out whether the index had been granted to it. Guards against: a slot with two owners, and one
-/// that nobody gives up.
+/// Proves: a publisher that was suspended between its claim and its look at the gate, for a lap,
+/// finds out whether the index had been granted to it. Guards against: a slot with two owners, and
+/// one that nobody gives up.
 fn a_claimer_that_comes_late(
     ring: fn(u64, u64) -> Boxes,
     places: u64,
@@ -233,8 +233,9 @@ fn two_extenders_at_once() {
     });
 }
 
-/// Proves: who finds the limit raised by another, who looked at the pins, may overwrite what a reader
-/// was done with by then. Guards against: a limit that does not carry on what its extender saw.
+/// Proves: who finds the limit raised by another, who looked at the pins, may overwrite what a
+/// reader was done with by then. Guards against: a limit that does not carry on what its extender
+/// saw.
 fn opened_by_another(ring: fn() -> Boxes, route: Route, batches: u64, preemptions: usize) {
     check(preemptions, move || {
         let ring = ring();
@@ -330,8 +331,8 @@ fn a_reader_asleep_in_its_batch_of_another_shard() {
     });
 }
 
-/// Proves: batches over the place that a sleeping reader holds leave it alone, beside another publisher.
-/// Guards against: a batch that takes its range without a look at what is void in it.
+/// Proves: batches over the place that a sleeping reader holds leave it alone, beside another
+/// publisher. Guards against: a batch that takes its range without a look at what is void in it.
 fn batches_over_a_reader(ring: fn(u64, u64) -> Boxes) {
     check(1, move || {
         let ring = ring(4, 1);
@@ -397,8 +398,8 @@ fn a_publisher_asleep_on_its_slot_counted() {
     a_publisher_asleep(counted);
 }
 
-/// Proves: an index that its claimer gives up is passed over. Guards against: reading what was never
-/// written there.
+/// Proves: an index that its claimer gives up is passed over. Guards against: reading what was
+/// never written there.
 fn a_number_too_high(ring: fn(&RingConfig) -> Boxes, preemptions: usize) {
     check(preemptions, move || {
         let lane = Geometry::exact(4, 1, 0, 1);
@@ -433,8 +434,8 @@ fn an_index_that_is_given_up_apart() {
     a_number_too_high(Ring::with_counter, 1);
 }
 
-/// Proves: a batch whose code panics leaves its places to others, beside a publisher and a reader. Guards
-/// against: a place that nobody finishes, a frame that was never made.
+/// Proves: a batch whose code panics leaves its places to others, beside a publisher and a reader.
+/// Guards against: a place that nobody finishes, a frame that was never made.
 #[test]
 fn a_batch_that_panics_beside_a_publisher() {
     check(1, || {

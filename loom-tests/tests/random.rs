@@ -1,10 +1,11 @@
-//! Schedules drawn at random, on sizes that loom can't reach: shuttle runs the ring's threads one at a
-//! time and switches where its probabilistic scheduler says (PCT: Burckhardt and others, 2010), as if
-//! all accesses were sequentially consistent. It says nothing of weak orderings; loom does.
+//! Schedules drawn at random, on sizes that loom can't reach: shuttle runs the ring's threads one
+//! at a time and switches where its probabilistic scheduler says (PCT: Burckhardt and others,
+//! 2010), as if all accesses were sequentially consistent. It says nothing of weak orderings; loom
+//! does.
 //!
 //! `RUSTFLAGS="--cfg shuttle" cargo test -p loom-tests --release --test random`;
-//! `SHUTTLE_SCHEDULES` says how many schedules each test draws, 300 by default. A failure prints the
-//! schedule, which `shuttle::replay` repeats.
+//! `SHUTTLE_SCHEDULES` says how many schedules each test draws, 300 by default. A failure prints
+//! the schedule, which `shuttle::replay` repeats.
 #![cfg(shuttle)]
 
 use framebus::ring::{

@@ -131,8 +131,8 @@ fn a_clone_beside_a_publisher() {
     });
 }
 
-/// Proves: a copy of a reader that holds a frame back, for one with a smaller number that may come, gives
-/// both in order as well. Guards against: a copy that forgets what was scanned.
+/// Proves: a copy of a reader that holds a frame back, for one with a smaller number that may come,
+/// gives both in order as well. Guards against: a copy that forgets what was scanned.
 #[test]
 fn a_clone_of_a_reader_that_holds_a_frame_back() {
     check(2, || {

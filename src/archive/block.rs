@@ -3,8 +3,8 @@
 //! Invariants:
 //! - **A1 dense**: a block's frames bear consecutive numbers of one epoch. So numbers and positions
 //!   are found by arithmetic, and what lies between two blocks of an epoch is not archived.
-//! - **A2 self-contained**: its bytes can be read without any other block, and begin with the version
-//!   of their form. A test pins the bytes of every part of it.
+//! - **A2 self-contained**: its bytes can be read without any other block, and begin with the
+//!   version of their form. A test pins the bytes of every part of it.
 //! - **A3 no secrets**: content is left out where the envelope's privacy is above what the archive
 //!   keeps, and always where it is [`PrivacyClass::Secret`]; summary and references stay.
 //!

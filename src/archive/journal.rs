@@ -116,9 +116,10 @@ fn ended() -> AgentError {
 /// submitted is finished soon after. In a forked child there is no such thread: publishing is a
 /// `ContractViolation`, and drops do nothing.
 ///
-/// A published frame is [`JournalBacked`](crate::EventDeliverySemantics::JournalBacked) and bears its
-/// place in the journal, which [`Archive::locate`] turns into a position. Subscribing is the live
-/// bus's; with [`JournalOptions::repair`] its streams read from the journal what the rings lost.
+/// A published frame is [`JournalBacked`](crate::EventDeliverySemantics::JournalBacked) and bears
+/// its place in the journal, which [`Archive::locate`] turns into a position. Subscribing is the
+/// live bus's; with [`JournalOptions::repair`] its streams read from the journal what the rings
+/// lost.
 ///
 /// ```
 /// use framebus::{archive::*, *};

@@ -1,8 +1,8 @@
 //! Upkeep, while others write and read: removing old frames, joining small blocks, checking all.
 //!
 //! Each step is one short transaction under the writer's lock, which is free between two of them.
-//! Frames are removed from the front only, and whole blocks at a time, so positions stay dense; joining
-//! blocks changes neither frames nor positions.
+//! Frames are removed from the front only, and whole blocks at a time, so positions stay dense;
+//! joining blocks changes neither frames nor positions.
 
 use super::Archive;
 use super::block::{BLOCK_FRAMES, Block, BlockReader, BlockWriter, Entry};
@@ -18,8 +18,8 @@ const STEP: usize = 128;
 /// Bytes of the blocks that are joined into one, at most.
 const JOINED_BYTES: u64 = 512 << 10;
 
-/// What to keep. Each limit that is set holds; what breaks one goes, from the oldest position on, by
-/// whole blocks of at most 1,024 frames.
+/// What to keep. Each limit that is set holds; what breaks one goes, from the oldest position on,
+/// by whole blocks of at most 1,024 frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
     /// Frames that happened longer ago go, once all of their block did.
@@ -54,8 +54,8 @@ impl Archive {
     /// Removes what breaks a limit. Replays that had not read it yet are told.
     ///
     /// # Errors
-    /// [`AgentErrorKind::ArchiveReadOnly`], or what is wrong with the disk; what was removed by then
-    /// stays removed.
+    /// [`AgentErrorKind::ArchiveReadOnly`], or what is wrong with the disk; what was removed by
+    /// then stays removed.
     pub fn retain(&self, limits: &Retention) -> Result<Removed, AgentError> {
         let mut removed = Removed::default();
         let cutoff = limits.max_age.map(|age| {
@@ -87,8 +87,8 @@ impl Archive {
         }
     }
 
-    /// Joins small neighbouring blocks, as single publishes leave them, and gives free space back to
-    /// the disk. Frames, numbers and positions stay as they are; blocks that can't be read, too.
+    /// Joins small neighbouring blocks, as single publishes leave them, and gives free space back
+    /// to the disk. Frames, numbers and positions stay as they are; blocks that can't be read, too.
     ///
     /// # Errors
     /// [`AgentErrorKind::ArchiveReadOnly`], or what is wrong with the disk; what was done by then
@@ -286,8 +286,8 @@ fn remove(writer: &mut Writer, old: &[Place]) -> Stored<()> {
     transaction.commit().doing(doing)
 }
 
-/// Deletes a block and all that it is found by; with `behind` also the runs that have no frame there
-/// or later, and the agents that have none at all.
+/// Deletes a block and all that it is found by; with `behind` also the runs that have no frame
+/// there or later, and the agents that have none at all.
 fn forget(
     transaction: &Transaction<'_>,
     place: &Place,

@@ -1,7 +1,7 @@
 //! A frame in bytes: what postcard writes of it, borrowed from the event or from the bytes.
 //!
-//! Names of kinds and classes are written as their numbers. The test of the pinned bytes in `block.rs`
-//! fails when one of them, or the form, changes: then the form's version must, too.
+//! Names of kinds and classes are written as their numbers. The test of the pinned bytes in
+//! `block.rs` fails when one of them, or the form, changes: then the form's version must, too.
 
 use crate::event::{
     EndpointKind, EntityKind, EntityRef, EnvelopeDetails, EventDeliverySemantics, EventKind,

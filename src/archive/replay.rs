@@ -1,10 +1,10 @@
 //! Replay: the frames behind a position that a filter lets through, block by block.
 //!
-//! One block is held at a time, so memory is constant. Which block comes next is asked of the indexes
-//! of runs and agents and of the blocks' sets of kinds; a block that none of them rules out is decoded
-//! and compared exactly. Each block is found and read in one transaction of its own: a replay holds
-//! up neither the writer nor compaction, which may cut the blocks anew between two of them, since it
-//! goes on by position.
+//! One block is held at a time, so memory is constant. Which block comes next is asked of the
+//! indexes of runs and agents and of the blocks' sets of kinds; a block that none of them rules out
+//! is decoded and compared exactly. Each block is found and read in one transaction of its own: a
+//! replay holds up neither the writer nor compaction, which may cut the blocks anew between two of
+//! them, since it goes on by position.
 
 use super::Shared;
 use super::block::BlockReader;

@@ -13,9 +13,9 @@ const APPLICATION: i32 = 0x6662_7573;
 
 /// What leads from each version of the schema to the next; the first makes an empty file one.
 ///
-/// Never change one that was released: add another. The numbers of kinds in `kinds_lo` and `kinds_hi`
-/// are those of [`EventKind`](crate::EventKind); whoever renumbers them adds a step that drops the
-/// sets, and bumps the form of blocks.
+/// Never change one that was released: add another. The numbers of kinds in `kinds_lo` and
+/// `kinds_hi` are those of [`EventKind`](crate::EventKind); whoever renumbers them adds a step that
+/// drops the sets, and bumps the form of blocks.
 const MIGRATIONS: [&str; 2] = [
     "CREATE TABLE state(
          one INTEGER PRIMARY KEY CHECK(one = 1), archive_id TEXT NOT NULL,

@@ -44,9 +44,10 @@ pub trait RepairArchive: EventArchive {
         numbers: Range<u64>,
     ) -> Result<Option<Range<u64>>, AgentError>;
 
-    /// Whether it has what it will have of this bus, up to this number. If not, `waker` is woken when
-    /// that may have changed. The archive keeps it weakly, so that a reader which is gone costs
-    /// nothing; it wakes and drops what it took out with no lock held, since a waker may do anything.
+    /// Whether it has what it will have of this bus, up to this number. If not, `waker` is woken
+    /// when that may have changed. The archive keeps it weakly, so that a reader which is gone
+    /// costs nothing; it wakes and drops what it took out with no lock held, since a waker may do
+    /// anything.
     fn is_settled(&self, epoch: BusEpoch, number: u64, waker: Option<&Arc<Waker>>) -> bool;
 }
 

@@ -147,7 +147,8 @@ mod tests {
     use crate::event::{AgentEvent, EventEnvelope, EventFilter, EventFrame, EventKind, RunId};
     use crate::{AgentEventBus, InMemoryAgentEventBus};
 
-    /// A tag has 17 bits of a run's hash: a run that has those of `run`, and is in its shard of two.
+    /// A tag has 17 bits of a run's hash: a run that has those of `run`, and is in its shard of
+    /// two.
     fn another_of_its_tag(run: &RunId) -> RunId {
         let like = |other: &RunId| {
             super::run_tag(other) == super::run_tag(run)

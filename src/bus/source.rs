@@ -5,8 +5,8 @@ use super::end::StreamEnd;
 use crate::event::{AgentError, EventFrame, EventOverflowNotice};
 use std::fmt::Debug;
 
-/// Where a stream reads frames that no bus holds. [`AgentEventStream::from_source`] makes a stream of
-/// one.
+/// Where a stream reads frames that no bus holds. [`AgentEventStream::from_source`] makes a stream
+/// of one.
 ///
 /// [`AgentEventStream::from_source`]: crate::AgentEventStream::from_source
 pub trait FrameSource: Debug + Send + Sync {

@@ -1,5 +1,5 @@
-//! What is said to `tracing`, with the feature of that name: who subscribes, who loses frames to the
-//! rings, who fails. Nothing is said for a frame, and nothing of an event's content.
+//! What is said to `tracing`, with the feature of that name: who subscribes, who loses frames to
+//! the rings, who fails. Nothing is said for a frame, and nothing of an event's content.
 
 use crate::event::{AgentError, EventCursor, EventStreamScope};
 use crate::ring::Gap;

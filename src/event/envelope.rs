@@ -1,8 +1,8 @@
 //! The envelope: what is known of an event without its payload. One cache line.
 //!
-//! What most events lack (session, tags, trace, ...) stands in boxed [`EnvelopeDetails`] and costs a
-//! null pointer when it is absent. JSON is flat: details stand beside the other fields, absent ones
-//! are left out.
+//! What most events lack (session, tags, trace, ...) stands in boxed [`EnvelopeDetails`] and costs
+//! a null pointer when it is absent. JSON is flat: details stand beside the other fields, absent
+//! ones are left out.
 
 use super::cursor::{BusEpoch, EventCursor, EventStreamScope};
 use super::error::{AgentError, AgentErrorKind};
@@ -250,8 +250,8 @@ impl EventEnvelope {
     /// With W3C trace and span ids.
     ///
     /// # Errors
-    /// [`AgentErrorKind::InvalidValue`] unless they are 32 and 16 lower-case hexadecimal digits, not
-    /// all zero.
+    /// [`AgentErrorKind::InvalidValue`] unless they are 32 and 16 lower-case hexadecimal digits,
+    /// not all zero.
     pub fn with_trace(
         self,
         trace_id: impl Into<TraceId>,

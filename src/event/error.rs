@@ -37,11 +37,11 @@ pub enum AgentErrorKind {
     InvalidFilter,
     /// A batch that is larger than the ring it would go into.
     BatchTooLarge,
-    /// All ring space is held by readers or writers that don't move. Nothing of the frame was stored
-    /// or shown.
+    /// All ring space is held by readers or writers that don't move. Nothing of the frame was
+    /// stored or shown.
     RingStuck,
-    /// A journal has stored the frames, and shows them as soon as the rings take them. Do not publish
-    /// them again.
+    /// A journal has stored the frames, and shows them as soon as the rings take them. Do not
+    /// publish them again.
     NotYetShown,
     /// The sequence is used up.
     SequenceExhausted,

@@ -142,8 +142,8 @@ impl EventFilter {
         kinds
     }
 
-    /// The criteria as bytes, equal for equal criteria: what is asked of each field, sorted, without
-    /// repetition, with lengths; kinds as the set that they come to.
+    /// The criteria as bytes, equal for equal criteria: what is asked of each field, sorted,
+    /// without repetition, with lengths; kinds as the set that they come to.
     fn canonical(&self) -> Vec<u8> {
         let mut bytes = vec![1]; // The version of this form.
         bytes.extend(self.kind_set().bits().to_le_bytes());

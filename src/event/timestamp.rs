@@ -44,8 +44,9 @@ impl Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // From seconds and a part of one: `jiff::Timestamp::from_microsecond` refuses all of the last
-        // second but its start. `from_micros` keeps every value in range, so this finds its moment.
+        // From seconds and a part of one: `jiff::Timestamp::from_microsecond` refuses all of the
+        // last second but its start. `from_micros` keeps every value in range, so this finds its
+        // moment.
         let nanos = self.0.rem_euclid(1_000_000) as i32 * 1_000;
         jiff::Timestamp::new(self.0.div_euclid(1_000_000), nanos)
             .unwrap_or(jiff::Timestamp::MAX)

@@ -1,8 +1,8 @@
 //! The ids that a field of a filter wants, found by hash.
 //!
 //! The ids are sorted by the hash that each bears, so a search takes O(log n) steps in one array of
-//! numbers. Ids whose texts differ may share a hash: all that bear it stand side by side, and each of
-//! them is compared exactly. So an id is found if and only if an equal one was listed.
+//! numbers. Ids whose texts differ may share a hash: all that bear it stand side by side, and each
+//! of them is compared exactly. So an id is found if and only if an equal one was listed.
 
 use super::id::{AgentId, EntityId, EventTag, RunId, SessionId, TurnId};
 

@@ -1,9 +1,10 @@
 //! Arrays that begin at a cache line, of memory that the system gives when it is used.
 //!
-//! A lane's arrays are gone through side by side. If all begin at a line, then the same publish is the first
-//! to write to the next line of each, and a processor fetches them at once and not one after another: a
-//! locked instruction, of which each publish has one, waits for all stores before it. But they don't begin in the
-//! same place of their pages: some processors take addresses that agree in the lowest twelve bits for one.
+//! A lane's arrays are gone through side by side. If all begin at a line, then the same publish is
+//! the first to write to the next line of each, and a processor fetches them at once and not one
+//! after another: a locked instruction, of which each publish has one, waits for all stores before
+//! it. But they don't begin in the same place of their pages: some processors take addresses that
+//! agree in the lowest twelve bits for one.
 
 use crate::sync::{AtomicPtr, AtomicU64, UnsafeCell};
 use std::mem::MaybeUninit;
@@ -48,8 +49,8 @@ mod real {
         unsafe fn zeroed(n: usize, lines: usize) -> Self {
             const { assert!(!std::mem::needs_drop::<C>()) };
             let layout = Layout::array::<C>(n).and_then(|items| {
-                // Of the items' own alignment: the allocator writes zeros into what is aligned for more, and so
-                // uses it. What it need not write, it gets from the system.
+                // Of the items' own alignment: the allocator writes zeros into what is aligned for
+                // more, and so uses it. What it need not write, it gets from the system.
                 let size = items.size().saturating_add((lines + 1) * LINE);
                 Layout::from_size_align(size, items.align())
             });
@@ -69,8 +70,9 @@ mod real {
             Array {
                 memory,
                 layout,
-                // SAFETY: the layout has so many lines and one more than the items take, and no more is skipped.
-                // The start is aligned for the items: at a line, or the memory's own.
+                // SAFETY: the layout has so many lines and one more than the items take, and no
+                // more is skipped. The start is aligned for the items: at a line, or the memory's
+                // own.
                 start: unsafe { memory.add(skipped) }.cast(),
                 len: n,
                 items: PhantomData,

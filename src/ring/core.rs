@@ -88,8 +88,8 @@ impl<T> Core<T> {
         }
     }
 
-    /// Takes consecutive numbers for a batch whose places are claimed, in lanes that do not count: all
-    /// or none.
+    /// Takes consecutive numbers for a batch whose places are claimed, in lanes that do not count:
+    /// all or none.
     #[inline]
     pub(crate) fn take_batch_numbers(&self, count: u64) -> Result<u64, ClaimError> {
         if !self.is_near_end() {
@@ -123,8 +123,8 @@ impl<T> Core<T> {
         self.near_end.load(Ordering::Relaxed)
     }
 
-    /// Whether so many numbers may be left: if not, they never will be. What is refused later leaves
-    /// its places, and what was there is gone; so it is asked before.
+    /// Whether so many numbers may be left: if not, they never will be. What is refused later
+    /// leaves its places, and what was there is gone; so it is asked before.
     #[inline(always)]
     pub(crate) fn may_number(&self, count: u64) -> bool {
         // Relaxed: whoever takes numbers finds out.

@@ -9,17 +9,17 @@
 //! bear the numbers right after the last one given need no fence: nothing can lie between, and
 //! [`Cursor::run`] lends them one after another.
 //!
-//! In a lane that counts (`lane/count.rs`) indices and numbers are never the other way round, and a frame
-//! bears neither number nor fence: the cursor knows how many voids are below its index. It counts
-//! those that it passes, and asks the lane when it starts in the middle or was lapped.
+//! In a lane that counts (`lane/count.rs`) indices and numbers are never the other way round, and a
+//! frame bears neither number nor fence: the cursor knows how many voids are below its index. It
+//! counts those that it passes, and asks the lane when it starts in the middle or was lapped.
 //!
 //! Invariants:
-//! - **C1** `pinned` is empty, or a checked pin covers it: it was set, then a SeqCst fence ran, then
-//!   the lane's horizon was found low enough (`Lane::oldest() <= pinned.start`).
+//! - **C1** `pinned` is empty, or a checked pin covers it: it was set, then a SeqCst fence ran,
+//!   then the lane's horizon was found low enough (`Lane::oldest() <= pinned.start`).
 //! - **C2** what waits has an index below `next`, and while something is pinned, at or above
 //!   `pinned.start`, and was seen to be ready.
-//! - **C3** `offered` was seen to be ready, under this pin or an earlier one. Only another lap changes that,
-//!   and a cursor that it passed by is moved on before a pin of it holds.
+//! - **C3** `offered` was seen to be ready, under this pin or an earlier one. Only another lap
+//!   changes that, and a cursor that it passed by is moved on before a pin of it holds.
 
 use super::lane::{Lane, Peek};
 use super::pins::PinRow;
@@ -57,7 +57,8 @@ pub(crate) struct Cursor {
     pub(crate) row: usize,
     /// The lowest index that was not scanned.
     next: u64,
-    /// In a lane that counts: the void indices below `next`, or [`UNKNOWN`], and then `next` is a chunk's start.
+    /// In a lane that counts: the void indices below `next`, or [`UNKNOWN`], and then `next` is a
+    /// chunk's start.
     voids: u64,
     /// Scanned and not taken, by descending number.
     waiting: Vec<Seen>,
@@ -72,8 +73,8 @@ pub(crate) struct Cursor {
     lost_below: u64,
 }
 
-/// How far a run came, kept apart while it goes on: the cursor and the last number learn it in the end, also
-/// when a visitor panics.
+/// How far a run came, kept apart while it goes on: the cursor and the last number learn it in the
+/// end, also when a visitor panics.
 struct Run<'a> {
     next: u64,
     ahead: u64,
@@ -92,7 +93,8 @@ impl Drop for Run<'_> {
 }
 
 impl Cursor {
-    /// A cursor over the lane whose place in the ring is `at`, that starts at index `next`, a chunk's start.
+    /// A cursor over the lane whose place in the ring is `at`, that starts at index `next`, a
+    /// chunk's start.
     pub(crate) fn new<T>(lane: &Lane<T>, at: usize, next: u64) -> Self {
         Cursor {
             lane: at,
@@ -132,7 +134,8 @@ impl Cursor {
         !self.unnumbered.is_empty() || last + 1 < self.lost_below
     }
 
-    /// Finds out what numbers the frames may bear that were lost below `oldest`, the start of a chunk.
+    /// Finds out what numbers the frames may bear that were lost below `oldest`, the start of a
+    /// chunk.
     fn look_back<T>(&mut self, lane: &Lane<T>, oldest: u64) {
         if lane.counts() {
             return;
@@ -142,9 +145,9 @@ impl Cursor {
         self.lost_below = self.lost_below.max(lane.straddled_below(oldest));
     }
 
-    /// Finds out how many of the frames below `oldest`, where this cursor starts, may be numbered above
-    /// `last`, and below which number they are. `held` is the lowest that the lane still holds, if
-    /// that was seen; else `next_number` is loaded.
+    /// Finds out how many of the frames below `oldest`, where this cursor starts, may be numbered
+    /// above `last`, and below which number they are. `held` is the lowest that the lane still
+    /// holds, if that was seen; else `next_number` is loaded.
     pub(crate) fn expire<T>(
         &mut self,
         lane: &Lane<T>,
@@ -181,8 +184,9 @@ impl Cursor {
             .fold(self.next, u64::min)
     }
 
-    /// Passes over what needs no pin; whether there is something to pin for. If not, the next frame's line is
-    /// fetched if `eager`: then it comes together with its stamp's line, for who looks again at once.
+    /// Passes over what needs no pin; whether there is something to pin for. If not, the next
+    /// frame's line is fetched if `eager`: then it comes together with its stamp's line, for who
+    /// looks again at once.
     #[inline]
     pub(crate) fn approach<T>(
         &mut self,
@@ -238,8 +242,8 @@ impl Cursor {
         }
     }
 
-    /// Passes over the next indices below `end` whose tags say that they are not wanted; whether there
-    /// were any.
+    /// Passes over the next indices below `end` whose tags say that they are not wanted; whether
+    /// there were any.
     #[inline(always)]
     fn pass_over<T>(&mut self, lane: &Lane<T>, filter: Option<&TagFilter>, end: u64) -> bool {
         let before = self.next;
@@ -261,8 +265,8 @@ impl Cursor {
         self.pinned = lowest..lowest + count;
     }
 
-    /// Whether the pin holds. If not, the cursor was lapped: the pin is cleared, the cursor moves to
-    /// the lowest index that is held and says how many indices it lost.
+    /// Whether the pin holds. If not, the cursor was lapped: the pin is cleared, the cursor moves
+    /// to the lowest index that is held and says how many indices it lost.
     pub(crate) fn check<T>(&mut self, lane: &Lane<T>, row: &PinRow) -> Result<(), u64> {
         let oldest = lane.oldest();
         if oldest <= self.pinned.start {
@@ -376,9 +380,9 @@ impl Cursor {
         }
     }
 
-    /// Lends frames to `f` where they are, as far as they bear the numbers after `last` without a hole
-    /// and `until` is not reached: nothing can lie between such frames, whatever their fences say.
-    /// Nothing if a scanned frame waits.
+    /// Lends frames to `f` where they are, as far as they bear the numbers after `last` without a
+    /// hole and `until` is not reached: nothing can lie between such frames, whatever their fences
+    /// say. Nothing if a scanned frame waits.
     #[inline(always)]
     pub(crate) fn run<T>(
         &mut self,

@@ -1,32 +1,31 @@
 //! A lane: one ring of slots under a tail, and who may write which slot.
 //!
 //! A publisher **claims** an index by one fetch-add on the tail and then learns from the chunk's
-//! **gate** whether the index is granted or void. A granted index is the claimer's alone: it
-//! writes with plain stores and one release store of the stamp. A void index carries no frame, ever;
-//! its claimer claims another. Nobody waits: what would have to be waited for is made void.
-//! As long as nothing is void, one look at how far chunks are open says it (`lane/clear.rs`).
+//! **gate** whether the index is granted or void. A granted index is the claimer's alone: it writes
+//! with plain stores and one release store of the stamp. A void index carries no frame, ever; its
+//! claimer claims another. Nobody waits: what would have to be waited for is made void. As long as
+//! nothing is void, one look at how far chunks are open says it (`lane/clear.rs`).
 //!
 //! # Gates
 //! A gate is a word for each chunk of places: how often the chunk was opened, once a lap, and a bit
 //! for each of its places that is void in the last one. Whoever claims an index of a chunk that is
-//! not open yet for its lap opens it, and before it all chunks behind it that are not: **chunks are opened
-//! in order**. An opener finds out which slots are free and swaps the whole
-//! decision in by one compare-exchange. Several openers may differ in what they saw; one of their
-//! decisions holds for all, since it is one word. A slot is free for the new lap if its **last
-//! granted index** is finished (its stamp says so) and no pin covers it. The last granted index is
+//! not open yet for its lap opens it, and before it all chunks behind it that are not: **chunks are
+//! opened in order**. An opener finds out which slots are free and swaps the whole decision in by
+//! one compare-exchange. Several openers may differ in what they saw; one of their decisions holds
+//! for all, since it is one word. A slot is free for the new lap if its **last granted index** is
+//! finished (its stamp says so) and no pin covers it. The last granted index is
 //! - the place's index in the gate's lap, if its bit there is clear;
-//! - else in the lap that `granted` says: before a decision makes a place void whose bit was clear, the
-//!   opener raises `granted` to the lap before. It never lowers it, and with a value
-//!   that only depends on the gate's word, so late and losing openers do no harm: `granted` never
-//!   names an index that was not granted, and nothing newer can be granted while that one is
-//!   unfinished.
+//! - else in the lap that `granted` says: before a decision makes a place void whose bit was clear,
+//!   the opener raises `granted` to the lap before. It never lowers it, and with a value that only
+//!   depends on the gate's word, so late and losing openers do no harm: `granted` never names an
+//!   index that was not granted, and nothing newer can be granted while that one is unfinished.
 //!
 //! So a writer that sleeps on its slot costs that slot alone, and makes it void lap after lap until
 //! it is done. A claimer that was suspended *between* its claim and its look at the gate may find
-//! the gate laps ahead; `granted` names its index exactly if it had been granted, and then the slot is its
-//! own to finish; else the index was void. How a chunk is opened beside readers that hold places is in
-//! `lane/open.rs`; how indices number the frames of a ring that has no other lane for them, in
-//! `lane/count.rs`.
+//! the gate laps ahead; `granted` names its index exactly if it had been granted, and then the slot
+//! is its own to finish; else the index was void. How a chunk is opened beside readers that hold
+//! places is in `lane/open.rs`; how indices number the frames of a ring that has no other lane for
+//! them, in `lane/count.rs`.
 //!
 //! # Orderings
 //! The next owner's writes happen after the last owner's and after the reads under earlier pins:
@@ -69,7 +68,8 @@ pub(crate) struct Lane<T> {
     /// From here on, two laps before indices or numbers end, batches look before they claim.
     near_end: u64,
     gates: Array<AtomicU64>,
-    /// How often a place that is void had been opened when it was last granted; else an older such number.
+    /// How often a place that is void had been opened when it was last granted; else an older such
+    /// number.
     granted: Array<AtomicU64>,
     straddlers: Straddlers,
     /// For a lane whose indices are numbers.
@@ -114,8 +114,8 @@ pub(crate) enum ClaimError {
 }
 
 impl<T> Lane<T> {
-    /// A lane with this place among the lanes of its shard. With `counts_from`, its indices number the
-    /// frames of the ring, from there on.
+    /// A lane with this place among the lanes of its shard. With `counts_from`, its indices number
+    /// the frames of the ring, from there on.
     pub(crate) fn new(geometry: Geometry, number: usize, counts_from: Option<u64>) -> Self {
         let places = geometry.places();
         let numbers = counts_from.map_or(u64::MAX, |first| MAX_SEQUENCE + 1 - first);
@@ -153,7 +153,8 @@ impl<T> Lane<T> {
         &self.geometry
     }
 
-    /// One above the highest claimed index; claims beyond the end are refused, and no part of the lane.
+    /// One above the highest claimed index; claims beyond the end are refused, and no part of the
+    /// lane.
     ///
     /// Relaxed: callers rely on claims that happen before what they acquired earlier (a stamp or
     /// the global sequence), and coherence makes the load see those.
@@ -165,7 +166,8 @@ impl<T> Lane<T> {
     /// No index from here on is ever granted.
     #[inline(always)]
     pub(crate) fn end(&self) -> u64 {
-        // Relaxed: who sees an end that has fallen late takes what is refused for unfinished until then.
+        // Relaxed: who sees an end that has fallen late takes what is refused for unfinished until
+        // then.
         self.bounds.end.load(Ordering::Relaxed)
     }
 
@@ -173,7 +175,8 @@ impl<T> Lane<T> {
     /// write to.
     #[inline(always)]
     pub(crate) fn is_near_end(&self) -> bool {
-        // Relaxed: a hint. Nobody claims a lap beyond what is opened, and that lies below the horizon.
+        // Relaxed: a hint. Nobody claims a lap beyond what is opened, and that lies below the
+        // horizon.
         self.bounds.horizon.load(Ordering::Relaxed) >= self.near_end
     }
 
@@ -199,15 +202,15 @@ impl<T> Lane<T> {
 
     // Publishing.
 
-    /// Claims an index that is granted, and says how many voids are below it if the lane counts: at most as
-    /// many tries as the lane has places.
+    /// Claims an index that is granted, and says how many voids are below it if the lane counts: at
+    /// most as many tries as the lane has places.
     #[inline(always)]
     pub(crate) fn claim<'a>(
         &'a self,
         pins: impl FnOnce() -> PinTable<'a>,
     ) -> Result<(Claim<'a, T>, u64), ClaimError> {
-        // Relaxed: where the claim has to be ordered before a number, it is sequenced before that number's
-        // release, and nothing else is read off the tail.
+        // Relaxed: where the claim has to be ordered before a number, it is sequenced before that
+        // number's release, and nothing else is read off the tail.
         self.claim_as(pins, Ordering::Relaxed)
     }
 
@@ -257,8 +260,8 @@ impl<T> Lane<T> {
         }
     }
 
-    /// Claims `count` indices, ascending: one fetch-add for all of them unless some are void, and one
-    /// look at each gate.
+    /// Claims `count` indices, ascending: one fetch-add for all of them unless some are void, and
+    /// one look at each gate.
     pub(crate) fn claim_block<'a>(
         &'a self,
         count: u64,
@@ -266,8 +269,8 @@ impl<T> Lane<T> {
     ) -> Result<Block<'a, T>, ClaimError> {
         // Relaxed: as in `claim`.
         let first = self.tail.fetch_add(count, Ordering::Relaxed);
-        // With every gate open and no place void the whole range is the caller's. Else each index is
-        // looked at again, on its own: what was granted still is.
+        // With every gate open and no place void the whole range is the caller's. Else each index
+        // is looked at again, on its own: what was granted still is.
         let mut block = self.no_claims();
         if self.admit_all(first, count, pins) {
             block.range = first..first + count;
@@ -315,13 +318,14 @@ impl<T> Lane<T> {
         let (gate, laps) = (self.opened(index, pins), self.geometry.laps(index));
         Ok(match self.gate_laps(gate) == laps {
             true => self.is_open(gate, index),
-            // The gate went on before the claimer looked. Relaxed: the decision that passed this index by
-            // was acquired with the gate, and its opener raised `granted` before.
+            // The gate went on before the claimer looked. Relaxed: the decision that passed this
+            // index by was acquired with the gate, and its opener raised `granted` before.
             false => self.granted[self.geometry.place(index)].load(Ordering::Relaxed) == laps,
         })
     }
 
-    /// Takes claims beyond the end back, all of which are refused: else the tail would wrap some day.
+    /// Takes claims beyond the end back, all of which are refused: else the tail would wrap some
+    /// day.
     #[cold]
     fn pull_tail_back(&self) {
         let beyond = |tail| (tail > self.end()).then_some(self.end());
@@ -398,13 +402,15 @@ impl<T> Lane<T> {
         }
     }
 
-    /// Begins to fetch the frame of an index, to be read when it is pinned: behind the pin stands a fence.
+    /// Begins to fetch the frame of an index, to be read when it is pinned: behind the pin stands a
+    /// fence.
     #[inline(always)]
     pub(crate) fn fetch_frame(&self, index: u64) {
         self.slots.fetch_frame(index);
     }
 
-    /// Takes over the lines of these indices from the publisher who wrote them (see `subscription/flood.rs`).
+    /// Takes over the lines of these indices from the publisher who wrote them (see
+    /// `subscription/flood.rs`).
     pub(crate) fn take_over(&self, indices: Range<u64>) {
         self.slots.take_over(indices, !self.counts());
     }
@@ -449,15 +455,16 @@ impl<T> Lane<T> {
     /// Lends `index`'s frame to `f`.
     ///
     /// # Safety
-    /// The caller holds a checked pin on `index` until `f` returns, and `peek` said that it is ready.
+    /// The caller holds a checked pin on `index` until `f` returns, and `peek` said that it is
+    /// ready.
     #[inline(always)]
     pub(crate) unsafe fn read<R>(&self, index: u64, f: impl FnOnce(&T) -> R) -> R {
         // SAFETY: S3 by the caller.
         unsafe { self.slots.read(index, f) }
     }
 
-    /// Lends the frames of `indices` to `f`, up to one that is not ready, that `f` is done with, or that is in
-    /// the last place.
+    /// Lends the frames of `indices` to `f`, up to one that is not ready, that `f` is done with, or
+    /// that is in the last place.
     ///
     /// # Safety
     /// The caller holds a checked pin on `indices` until this returns.

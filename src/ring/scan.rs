@@ -1,15 +1,17 @@
-//! Passing over stamps by their tags: eight words, a cache line, are looked at without a branch between them.
+//! Passing over stamps by their tags: eight words, a cache line, are looked at without a branch
+//! between them.
 //!
-//! With AVX two words at a time. Rust has no wide atomic loads, but inline assembly may do whatever Rust
-//! code could: here each load of 16 bytes is two relaxed loads of neighbouring words. Processors with AVX
-//! promise it: they load 16 aligned bytes in one piece (Intel SDM 3A 9.1.1, AMD64 APM 2 7.3.2).
+//! With AVX two words at a time. Rust has no wide atomic loads, but inline assembly may do whatever
+//! Rust code could: here each load of 16 bytes is two relaxed loads of neighbouring words.
+//! Processors with AVX promise it: they load 16 aligned bytes in one piece (Intel SDM 3A 9.1.1,
+//! AMD64 APM 2 7.3.2).
 
 use super::tag::TAG_BITS;
 use crate::sync::{AtomicU64, Ordering};
 
-/// How many eights of neighbouring words, from the first on, say that none of their frames is wanted. Places
-/// that were left may count as such.
-/// `wanted` is the word of a wanted frame, `mask` what of it to compare: the tag's bits, and above them all.
+/// How many eights of neighbouring words, from the first on, say that none of their frames is
+/// wanted. Places that were left may count as such. `wanted` is the word of a wanted frame, `mask`
+/// what of it to compare: the tag's bits, and above them all.
 #[inline]
 pub(super) fn unwanted_eights(words: &[AtomicU64], wanted: u64, mask: u64) -> usize {
     #[cfg(all(target_arch = "x86_64", not(any(loom, shuttle, miri))))]
@@ -24,9 +26,10 @@ fn one_by_one(words: &[AtomicU64], wanted: u64, mask: u64) -> usize {
     let unwanted = |words: &&[AtomicU64; 8]| {
         let mut all = 0;
         for word in *words {
-            // Relaxed: nothing is read on account of a frame that is passed over. Above the tag: 0 if the
-            // frame is there. In the tag: not 0 if it is not wanted. Less one, it stays below then and only then;
-            // or if only the lowest bit above differs, and then the place was left in this lap, without a frame.
+            // Relaxed: nothing is read on account of a frame that is passed over. Above the tag: 0
+            // if the frame is there. In the tag: not 0 if it is not wanted. Less one, it stays
+            // below then and only then; or if only the lowest bit above differs, and then the place
+            // was left in this lap, without a frame.
             let other = (word.load(Ordering::Relaxed) ^ wanted) & mask;
             all |= other.wrapping_sub(1);
         }
@@ -58,8 +61,8 @@ mod wide {
         let [wanted, mask, below, high] = [wanted, mask, u64::MAX, !((1 << TAG_BITS) - 1)]
             .map(|word| unsafe { _mm_set1_epi64x(word as i64) });
         let mut left = eights;
-        // SAFETY: AVX is there, by the caller. It loads only from the first `eights` eights of `words`, which
-        // are aligned for this, each word as by a relaxed load; it stores nothing.
+        // SAFETY: AVX is there, by the caller. It loads only from the first `eights` eights of
+        // `words`, which are aligned for this, each word as by a relaxed load; it stores nothing.
         unsafe {
             asm!(
                 "2:",

@@ -1,18 +1,20 @@
 //! The slots of a lane: for each place a [stamp](super::stamp), the number and, inline, the frame.
 //!
-//! Each of the three is an array of its own. Stamps are what readers look at, and what those pass over who
-//! want something else; numbers are written only in lanes whose indices are not numbers themselves; a frame
-//! takes its own size and no more. A publish of a word touches a quarter of a cache line, or three eighths.
-//! A fourth array is hardly ever touched: fences that lie further than right behind their frame.
+//! Each of the three is an array of its own. Stamps are what readers look at, and what those pass
+//! over who want something else; numbers are written only in lanes whose indices are not numbers
+//! themselves; a frame takes its own size and no more. A publish of a word touches a quarter of a
+//! cache line, or three eighths. A fourth array is hardly ever touched: fences that lie further
+//! than right behind their frame.
 //!
 //! Invariants, kept by the lane, on which this file's `unsafe` rests:
 //! - **S1 one owner**: between the grant of an index and the stamp of that index, exactly one
 //!   thread (the claimer) calls `write` or `leave` for this slot, and the grant happens after the
 //!   previous owner's stamp.
-//! - **S2 no reader under a writer**: `write` runs only when no pin covers the slot's earlier index,
-//!   and happens after the end of every read under an earlier pin.
-//! - **S3 reads are of finished frames**: `read`, `numbered` and `lend` are called for index `i` only under
-//!   a pin that covers `i`; the first two after an acquire load of a stamp that says that it is done.
+//! - **S2 no reader under a writer**: `write` runs only when no pin covers the slot's earlier
+//!   index, and happens after the end of every read under an earlier pin.
+//! - **S3 reads are of finished frames**: `read`, `numbered` and `lend` are called for index `i`
+//!   only under a pin that covers `i`; the first two after an acquire load of a stamp that says
+//!   that it is done.
 
 use super::array::{Array, Cell, cells, words};
 use super::geometry::Geometry;
@@ -62,8 +64,8 @@ unsafe impl<T: Send + Sync> Sync for Slots<T> {}
 unsafe impl<T: Send> Send for Slots<T> {}
 
 impl<T> Slots<T> {
-    /// As many as the geometry has places, never used. On real threads the memory comes from the system and
-    /// a page costs nothing until it is used.
+    /// As many as the geometry has places, never used. On real threads the memory comes from the
+    /// system and a page costs nothing until it is used.
     pub(crate) fn new(geometry: Geometry) -> Self {
         let places = geometry.places();
         assert!(places.is_power_of_two());
@@ -81,7 +83,8 @@ impl<T> Slots<T> {
     fn at<'a, C>(&self, array: &'a [C], index: u64) -> &'a C {
         let place = self.geometry.place(index);
         debug_assert!(place < array.len());
-        // SAFETY: `place` is below the geometry's places, a power of two, and each array of this has as many.
+        // SAFETY: `place` is below the geometry's places, a power of two, and each array of this
+        // has as many.
         unsafe { array.get_unchecked(place) }
     }
 
@@ -105,7 +108,8 @@ impl<T> Slots<T> {
         Stamp(blocks.iter().fold(odd(rest, laps).0, all)).laps() == 0
     }
 
-    /// Begins to fetch these places, to be written soon; their numbers only if they are written too.
+    /// Begins to fetch these places, to be written soon; their numbers only if they are written
+    /// too.
     #[inline(always)]
     pub(crate) fn fetch(&self, places: Range<usize>, numbers: bool) {
         fetch_to_write(&self.stamps[places.clone()], MOST_FETCHED);
@@ -115,8 +119,9 @@ impl<T> Slots<T> {
         }
     }
 
-    /// Takes over the lines of these indices, up to the last place; their numbers' only if they have some. The
-    /// line of the first one whole, that of the last one not at all if it has places behind it.
+    /// Takes over the lines of these indices, up to the last place; their numbers' only if they
+    /// have some. The line of the first one whole, that of the last one not at all if it has places
+    /// behind it.
     pub(crate) fn take_over(&self, indices: Range<u64>, numbers: bool) {
         const MASK: u64 = !(WORDS_A_LINE - 1);
         let (places, _) = self.places(&(indices.start & MASK..indices.end & MASK));
@@ -133,9 +138,9 @@ impl<T> Slots<T> {
         fetch(self.at(&self.frames, index));
     }
 
-    /// Puts the frame of `index` into its slot and makes it readable, with its number if there is one.
-    /// Returns the frame that was there, if it needs dropping: by the caller, when it is out of the
-    /// critical section.
+    /// Puts the frame of `index` into its slot and makes it readable, with its number if there is
+    /// one. Returns the frame that was there, if it needs dropping: by the caller, when it is out
+    /// of the critical section.
     ///
     /// # Safety
     /// The caller was granted `index` and has neither written nor left it (S1, S2).
@@ -165,10 +170,10 @@ impl<T> Slots<T> {
         indices.start..indices.end.min(indices.start + most as u64)
     }
 
-    /// [Writes](Self::write) the numbers and frames that `make` gives for a [block](Self::block), then its
-    /// stamps with the tags that `tag` gives: so `make` is called in a loop without atomics. Hands what it
-    /// replaced to `replaced`. All indices are finished then; if one of these panics, those that are not
-    /// readable yet are left.
+    /// [Writes](Self::write) the numbers and frames that `make` gives for a [block](Self::block),
+    /// then its stamps with the tags that `tag` gives: so `make` is called in a loop without
+    /// atomics. Hands what it replaced to `replaced`. All indices are finished then; if one of
+    /// these panics, those that are not readable yet are left.
     ///
     /// # Safety
     /// As for [`write`](Self::write), for each of `block`.
@@ -236,8 +241,8 @@ impl<T> Slots<T> {
     /// S3 holds for `index`, and it was written with a number.
     #[inline(always)]
     pub(crate) unsafe fn numbered(&self, index: u64) -> Numbered {
-        // SAFETY: S3: the number is initialised, so is the fence if it says so, and no writer is there until
-        // the pin goes.
+        // SAFETY: S3: the number is initialised, so is the fence if it says so, and no writer is
+        // there until the pin goes.
         let read = |cell: &Cell<u64>| cell.with(|cell| unsafe { (*cell).assume_init() });
         let number = read(self.at(&self.numbers, index));
         Numbered {
@@ -260,9 +265,10 @@ impl<T> Slots<T> {
             .with(|cell| f(unsafe { (*cell).assume_init_ref() }))
     }
 
-    /// Lends the frames of `indices` to `f`, with their index, up to the first that is not done, that `f` is
-    /// done with, or that is in the last place. Looks at a few stamps before it lends the first of their
-    /// frames: so `f` is called in a loop without atomics, and what it counts stays in registers.
+    /// Lends the frames of `indices` to `f`, with their index, up to the first that is not done,
+    /// that `f` is done with, or that is in the last place. Looks at a few stamps before it lends
+    /// the first of their frames: so `f` is called in a loop without atomics, and what it counts
+    /// stays in registers.
     ///
     /// # Safety
     /// S3 holds for `indices`, until this returns.
@@ -301,7 +307,8 @@ fn odd(stamps: &[AtomicU64], laps: u64) -> Stamp {
     Stamp(stamps.iter().fold(0, |all, word| all | odd(word)))
 }
 
-/// How many of these places, from the first on, have the frames of this lap; no more than [`BLOCK`].
+/// How many of these places, from the first on, have the frames of this lap; no more than
+/// [`BLOCK`].
 #[inline(always)]
 fn done(stamps: &[AtomicU64], laps: u64) -> usize {
     // Most often all.
@@ -377,8 +384,8 @@ impl<T> Slot<'_, T> {
         // this owner's grant (S1).
         let holds_frame = || Stamp(self.stamp.load(Ordering::Relaxed)).holds_frame();
         let old = self.frame.with_mut(|cell| {
-            // SAFETY: S1 and S2: nobody else reads or writes the frame now. It is initialised if the stamp
-            // says so, since each initialising write stored such a stamp.
+            // SAFETY: S1 and S2: nobody else reads or writes the frame now. It is initialised if
+            // the stamp says so, since each initialising write stored such a stamp.
             unsafe {
                 let dropped = std::mem::needs_drop::<T>() && holds_frame();
                 let old = dropped.then(|| (*cell).assume_init_read());

@@ -6,10 +6,10 @@
 //! | 24 | whether that index has a frame here; else its owner left without one |
 //! | 0 to 23 | the frame's tag; of an index that was left, whether an older frame is still in the place |
 //!
-//! It only ever moves to higher laps. There is no state for "being written": who may write is decided by
-//! the lane's gates (see `lane.rs`), and a place whose stamp is not of its last granted lap is unfinished.
-//! Since the tag is in the stamp, a reader that is not interested passes over eight places a cache line and
-//! looks at nothing else.
+//! It only ever moves to higher laps. There is no state for "being written": who may write is
+//! decided by the lane's gates (see `lane.rs`), and a place whose stamp is not of its last granted
+//! lap is unfinished. Since the tag is in the stamp, a reader that is not interested passes over
+//! eight places a cache line and looks at nothing else.
 
 use super::tag::TAG_BITS;
 
@@ -19,7 +19,8 @@ const LAP_SHIFT: u32 = TAG_BITS + 1;
 const DONE: u64 = 1 << TAG_BITS;
 const TAG: u64 = DONE - 1;
 
-/// See the module. `laps` is one above the lap of the index that is meant: how often its place was opened.
+/// See the module. `laps` is one above the lap of the index that is meant: how often its place was
+/// opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Stamp(pub(super) u64);
 
@@ -35,7 +36,8 @@ impl Stamp {
         Stamp(laps << LAP_SHIFT | u64::from(holds_frame))
     }
 
-    /// How often the place was finished, counting places that were void in between; 0 for one never used.
+    /// How often the place was finished, counting places that were void in between; 0 for one never
+    /// used.
     #[inline(always)]
     pub(crate) fn laps(self) -> u64 {
         self.0 >> LAP_SHIFT

@@ -1,9 +1,9 @@
 //! What was published, what a stream gave, and whether the one can be of the other: the checks of
 //! whole histories, used by the stress test and the property test of histories.
 //!
-//! The checks know nothing of rings, lanes or queues. They are the promises: order, each frame once,
-//! nothing lost untold, each loss told before the next frame, terminal frames delivered or told as
-//! lost, counts that add up, a resumed stream that goes on where the last one stopped.
+//! The checks know nothing of rings, lanes or queues. They are the promises: order, each frame
+//! once, nothing lost untold, each loss told before the next frame, terminal frames delivered or
+//! told as lost, counts that add up, a resumed stream that goes on where the last one stopped.
 #![allow(dead_code, reason = "each test that includes this uses its own part")]
 
 use framebus::{

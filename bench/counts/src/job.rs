@@ -200,8 +200,8 @@ fn read_events() {
     counted(read);
 }
 
-/// Reads a backlog of progress and terminal frames by turns: a terminal frame that finds the queue full
-/// evicts a progress frame, and one that finds it full of terminal frames ends the take-in.
+/// Reads a backlog of progress and terminal frames by turns: a terminal frame that finds the queue
+/// full evicts a progress frame, and one that finds it full of terminal frames ends the take-in.
 fn bound(capacity: usize) {
     let bus = bus(FRAMES);
     let options = SubscriptionOptions::capacity(capacity);

@@ -1,7 +1,7 @@
 //! The job of the bus that this one replaces: subscribe to all with default options, and collect
-//! what is left of a backlog of 50,000 real events. Both buses have their default settings; the other
-//! one keeps all that it gets, and its stream is what was there when it was made, so that it can take
-//! part in no stream and no round trip.
+//! what is left of a backlog of 50,000 real events. Both buses have their default settings; the
+//! other one keeps all that it gets, and its stream is what was there when it was made, so that it
+//! can take part in no stream and no round trip.
 
 use super::{Case, Contender, Scale};
 use crate::case::single::ns_per_frame;

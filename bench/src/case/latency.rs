@@ -7,8 +7,8 @@
 //! right before, two threads hand a cache line back and forth: the measure of the machine at that
 //! moment. The clock is part of what is measured, and told too.
 //!
-//! `bus` is missing among those that block: at this pace its publisher and its reader came to a state
-//! in which both spin and nothing moves.
+//! `bus` is missing among those that block: at this pace its publisher and its reader came to a
+//! state in which both spin and nothing moves.
 
 use super::{Case, Contender, Figure, Scale};
 use crate::payload::Payload;
@@ -125,8 +125,8 @@ fn polling<T: Payload>(name: &str, pace: Pace) -> Case {
     }
 }
 
-/// No bus at all: a stamp that one thread stores and the other sees, in one cache line. What the way between
-/// two threads takes at least, with the clock, and nobody can be below.
+/// No bus at all: a stamp that one thread stores and the other sees, in one cache line. What the
+/// way between two threads takes at least, with the clock, and nobody can be below.
 struct Word;
 
 /// The last stamp, and how many there were.

@@ -1,5 +1,5 @@
-//! Recorded agent runs, end to end: each recorded step becomes a new event, is published, and is read
-//! on another thread. Sizes and kinds are those of real runs; the rest is as in `stream.rs`.
+//! Recorded agent runs, end to end: each recorded step becomes a new event, is published, and is
+//! read on another thread. Sizes and kinds are those of real runs; the rest is as in `stream.rs`.
 
 use super::{Case, Contender};
 use crate::peer::{self, Peer, Visit};

@@ -1,8 +1,9 @@
 //! Streams between threads: so many publishers to so many subscribers, nothing lost.
 //!
-//! Publishers are held back by how far the subscribers have read, all peers in the same way, so that
-//! nobody overwrites or refuses: at most [`IN_FLIGHT`] payloads are on their way. Each thread that
-//! has nothing to do spins a little, then yields. Every subscriber's count and sum are checked.
+//! Publishers are held back by how far the subscribers have read, all peers in the same way, so
+//! that nobody overwrites or refuses: at most [`IN_FLIGHT`] payloads are on their way. Each thread
+//! that has nothing to do spins a little, then yields. Every subscriber's count and sum are
+//! checked.
 
 use super::{Case, Contender, Figure, MILLIONS, PUBLISH_NS, Scale};
 use crate::case::single::BATCH;

@@ -125,7 +125,8 @@ impl<T: Payload> Publish<T> for Log<T> {
 
 /// A list from which batches are copied out under its lock.
 pub trait CopyOut<T>: Clone + Send {
-    /// Appends the payloads from number `from` on, at most [`READ`]; returns the number of the first.
+    /// Appends the payloads from number `from` on, at most [`READ`]; returns the number of the
+    /// first.
     fn copy_out(&self, from: u64, out: &mut Vec<T>) -> u64;
 }
 

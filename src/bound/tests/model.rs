@@ -1,8 +1,8 @@
 //! The table of the contract, written down as plainly as it can be, and the queue against it.
 //!
-//! The model keeps its frames in a `Vec` and, in place of a notice, the very numbers that are lost and
-//! why. A notice's count, bounds, repair point and reason are only worked out when it is looked at,
-//! so that no rule for merging notices stands behind it.
+//! The model keeps its frames in a `Vec` and, in place of a notice, the very numbers that are lost
+//! and why. A notice's count, bounds, repair point and reason are only worked out when it is looked
+//! at, so that no rule for merging notices stands behind it.
 
 use super::*;
 use proptest::prelude::*;

@@ -1,8 +1,8 @@
 //! Claims: granted indices, each the right and the duty to finish its slot.
 //!
 //! A claim is made by the lane only for an index that is granted, and once; it is used up by being
-//! filled, and a claim that is dropped instead leaves its slot. That is what `slot.rs` calls S1. S2 holds
-//! since the grant happens after the last read under a pin of the slot's earlier index.
+//! filled, and a claim that is dropped instead leaves its slot. That is what `slot.rs` calls S1. S2
+//! holds since the grant happens after the last read under a pin of the slot's earlier index.
 
 use super::super::slots::{Numbered, Slots};
 use super::Lane;
@@ -42,7 +42,8 @@ impl<T> Claim<'_, T> {
         self.index
     }
 
-    /// Publishes the frame, with its number in a lane that does not count. Returns the frame that it replaced.
+    /// Publishes the frame, with its number in a lane that does not count. Returns the frame that
+    /// it replaced.
     #[inline(always)]
     pub(crate) fn fill(self, tag: u32, numbered: Option<Numbered>, frame: T) -> Option<T> {
         let (slots, index) = (self.slots, self.index);
@@ -78,8 +79,8 @@ impl<'a, T> Block<'a, T> {
         });
     }
 
-    /// Publishes what `tag` and `make` give in the next `count` claims, numbered from `sequence` on, with fences
-    /// from `fence` up. Hands what they replaced to `replaced`.
+    /// Publishes what `tag` and `make` give in the next `count` claims, numbered from `sequence`
+    /// on, with fences from `fence` up. Hands what they replaced to `replaced`.
     #[inline(always)]
     pub(crate) fn fill(
         &mut self,

@@ -1,14 +1,15 @@
 //! Clear stretches: the newest indices of a lane among which none is void.
 //!
-//! Most often nothing is void. Then a claimer need not look for its gate: chunks are opened in order, so
-//! an index below the end of the clear stretch, and not below its start, is granted. All of a stretch
-//! have the same number of voids below them, which a lane that counts needs to know.
+//! Most often nothing is void. Then a claimer need not look for its gate: chunks are opened in
+//! order, so an index below the end of the clear stretch, and not below its start, is granted. All
+//! of a stretch have the same number of voids below them, which a lane that counts needs to know.
 //!
-//! An opener that found nothing void makes the stretch longer if its chunk is the next one, else begins a
-//! new one there. All three words only rise, and those of a chunk are the same for all who may write them; who
-//! writes late changes nothing. They are written in the order start, voids, end and read in the order end, voids, start:
-//! who acquires an end sees a start that is at least as new, and who acquires a count of voids that is newer
-//! than the index sees a start above it, and goes by the gate.
+//! An opener that found nothing void makes the stretch longer if its chunk is the next one, else
+//! begins a new one there. All three words only rise, and those of a chunk are the same for all who
+//! may write them; who writes late changes nothing. They are written in the order start, voids, end
+//! and read in the order end, voids, start: who acquires an end sees a start that is at least as
+//! new, and who acquires a count of voids that is newer than the index sees a start above it, and
+//! goes by the gate.
 
 use super::super::MAX_SEQUENCE;
 use super::Lane;
@@ -33,7 +34,8 @@ impl Clear {
     /// The voids below the indices from `first` to `end`, if they are known to be granted.
     #[inline(always)]
     pub(super) fn voids_below_all(&self, first: u64, end: u64) -> Option<u64> {
-        // Acquire: PAIR: `lengthen`. With the end comes what its opener acquired for the places below it.
+        // Acquire: PAIR: `lengthen`. With the end comes what its opener acquired for the places
+        // below it.
         if end > self.end.load(Ordering::Acquire) {
             return None;
         }
@@ -45,8 +47,8 @@ impl Clear {
 }
 
 impl<T> Lane<T> {
-    /// Says that the chunks from `start` to `end`, which are open, have no void place, and so many below them.
-    /// Not where numbers end: there, each claimer looks.
+    /// Says that the chunks from `start` to `end`, which are open, have no void place, and so many
+    /// below them. Not where numbers end: there, each claimer looks.
     #[inline(always)]
     pub(super) fn lengthen(&self, start: u64, end: u64, voids: u64) {
         let clear = &self.clear;

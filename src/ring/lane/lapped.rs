@@ -1,19 +1,21 @@
 //! What numbers the frames may bear that a reader was lapped at.
 //!
-//! A reader that was lapped goes on at `oldest`, the start of a chunk. To say where its losses lie it
-//! must know which of the frames below `oldest` may bear a higher number than one that it still reads.
-//! Two kinds may; all others are numbered below every frame of their lane at `oldest` or above:
+//! A reader that was lapped goes on at `oldest`, the start of a chunk. To say where its losses lie
+//! it must know which of the frames below `oldest` may bear a higher number than one that it still
+//! reads. Two kinds may; all others are numbered below every frame of their lane at `oldest` or
+//! above:
 //!
 //! - **Unfinished** ones, whose owners may not have taken a number yet. `unfinished` finds them:
-//!   their places are void in later laps and `granted` names them, or their chunk was not opened since.
-//! - **Straddlers**: frames whose fence lies beyond the end of their chunk. The fence is the tail after
-//!   the number was taken, so whoever claimed at `oldest` or above and has a smaller number claimed
-//!   below the fence. Their owners note their numbers here before they stamp.
+//!   their places are void in later laps and `granted` names them, or their chunk was not opened
+//!   since.
+//! - **Straddlers**: frames whose fence lies beyond the end of their chunk. The fence is the tail
+//!   after the number was taken, so whoever claimed at `oldest` or above and has a smaller number
+//!   claimed below the fence. Their owners note their numbers here before they stamp.
 //!
-//! The highest straddler's number of a chunk is kept apart for even and odd laps, so that the note on
-//! the lap below `oldest` outlives the next one. Notes only rise; what is read too late is too high,
-//! and a bound still. A straddler more than a lap behind the tail may be looked for a lap too late,
-//! and is noted for the whole lane as well.
+//! The highest straddler's number of a chunk is kept apart for even and odd laps, so that the note
+//! on the lap below `oldest` outlives the next one. Notes only rise; what is read too late is too
+//! high, and a bound still. A straddler more than a lap behind the tail may be looked for a lap too
+//! late, and is noted for the whole lane as well.
 
 use super::super::array::{Array, words};
 use super::super::geometry::Geometry;
@@ -43,7 +45,8 @@ impl Straddlers {
 }
 
 impl<T> Lane<T> {
-    /// The place in the order of a claimed index, noted if it straddles. To be called before the stamp.
+    /// The place in the order of a claimed index, noted if it straddles. To be called before the
+    /// stamp.
     #[inline(always)]
     pub(crate) fn numbering(&self, index: u64, sequence: u64, fence: u64) -> Numbered {
         if fence > self.geometry.chunk_end(index) {
@@ -54,8 +57,8 @@ impl<T> Lane<T> {
 
     #[cold]
     fn note_straddler(&self, index: u64, sequence: u64, fence: u64) {
-        // Relaxed: the stamp's release carries both. PAIR: the stamp's acquire in `is_unfinished`, or in
-        // `decide` and from there the gate's.
+        // Relaxed: the stamp's release carries both. PAIR: the stamp's acquire in `is_unfinished`,
+        // or in `decide` and from there the gate's.
         let note = self.straddlers.of(&self.geometry, index);
         raise(note, sequence, Ordering::Relaxed);
         if fence > index + self.geometry.span() {
@@ -63,8 +66,8 @@ impl<T> Lane<T> {
         }
     }
 
-    /// Frames below `oldest` that were finished before the caller looked are numbered below this, or
-    /// below every frame of the lane at `oldest` or above. Takes a step for each chunk.
+    /// Frames below `oldest` that were finished before the caller looked are numbered below this,
+    /// or below every frame of the lane at `oldest` or above. Takes a step for each chunk.
     pub(crate) fn straddled_below(&self, oldest: u64) -> u64 {
         // Relaxed: as in `note_straddler`.
         let late = self.straddlers.late.load(Ordering::Relaxed);
@@ -130,8 +133,8 @@ mod tests {
     use crate::ring::core::Core;
     use crate::ring::{FRAMES, RingConfig};
 
-    /// A publisher may be suspended behind its claim, before it looks at its gate: a reader can be lapped there
-    /// meanwhile, by another one's horizon, and its frame gets a number later.
+    /// A publisher may be suspended behind its claim, before it looks at its gate: a reader can be
+    /// lapped there meanwhile, by another one's horizon, and its frame gets a number later.
     #[test]
     fn an_index_that_was_claimed_is_unfinished_until_it_is_written() {
         let geometry = Geometry::exact(2, 1, 1, 1);

@@ -1,18 +1,18 @@
 //! Opening a chunk of places for its next lap: the one decision which of them are void.
 //!
-//! Chunks are opened in order: who opens one opens those behind it first that are not. There are few: each
-//! has claimers, who claimed and did not look yet.
+//! Chunks are opened in order: who opens one opens those behind it first that are not. There are
+//! few: each has claimers, who claimed and did not look yet.
 //!
 //! A chunk may be opened without a look at the pins while it lies below `limit`. Who needs more
 //! raises `horizon` to where it wants to go, runs a SeqCst fence, scans the pins, and raises
 //! `limit` to the first chunk that a pinned reader may touch (see `pins.rs` for why that is safe).
-//! If that is the chunk to be opened, its pinned places are made void instead. A reader that is stuck thus
-//! costs publishers its pinned range once a lap.
-//! `horizon` only tells readers what may be overwritten: indices from `horizon - places` on are
-//! safe under a pin that was checked against it.
+//! If that is the chunk to be opened, its pinned places are made void instead. A reader that is
+//! stuck thus costs publishers its pinned range once a lap. `horizon` only tells readers what may
+//! be overwritten: indices from `horizon - places` on are safe under a pin that was checked against
+//! it.
 //!
-//! Who opens a chunk opens the next few as well if that takes no look at the pins and nothing in them is void: then
-//! it is not to be done for each of them by who comes there.
+//! Who opens a chunk opens the next few as well if that takes no look at the pins and nothing in
+//! them is void: then it is not to be done for each of them by who comes there.
 
 use super::super::pins::PinTable;
 use super::Lane;
@@ -47,8 +47,8 @@ impl<T> Lane<T> {
         self.gate_laps(self.gate_word(index)) >= self.geometry.laps(index)
     }
 
-    /// Opens the chunk at `start`, unless another does first; returns its gate's word. Those behind it are open,
-    /// and acquired.
+    /// Opens the chunk at `start`, unless another does first; returns its gate's word. Those behind
+    /// it are open, and acquired.
     fn open_next(&self, start: u64, pins: PinTable<'_>) -> u64 {
         // For this lap or the last one: nothing older, since a chunk in between was acquired.
         let gate = self.gate_word(start);
@@ -82,15 +82,16 @@ impl<T> Lane<T> {
         self.gate_word(start)
     }
 
-    /// Opens the chunks from `start` on, those behind it being open, if that is simple: no look at the pins,
-    /// nothing void, and not beyond the last place or the lane's end.
+    /// Opens the chunks from `start` on, those behind it being open, if that is simple: no look at
+    /// the pins, nothing void, and not beyond the last place or the lane's end.
     #[inline(always)]
     fn open_ahead(&self, start: u64) {
         let (chunk, laps) = (self.geometry.chunk(), self.geometry.laps(start));
         let first = self.geometry.place(start);
         let ahead = (AHEAD * chunk).min(self.geometry.slack());
         let last = self.geometry.places().min(first + ahead as usize);
-        // While the chunk behind is filled: all lines at once, and not one by one behind a locked instruction.
+        // While the chunk behind is filled: all lines at once, and not one by one behind a locked
+        // instruction.
         self.slots.fetch(first..last, !self.counts());
         // Acquire: as in `open_next`.
         let limit = self.bounds.limit.load(Ordering::Acquire);
@@ -123,8 +124,8 @@ impl<T> Lane<T> {
         first..first + self.geometry.chunk() as usize
     }
 
-    /// The bits of the places of a chunk that can't be granted for the lap of `start`. Notes who has them.
-    /// `None` if the gate moved on meanwhile.
+    /// The bits of the places of a chunk that can't be granted for the lap of `start`. Notes who
+    /// has them. `None` if the gate moved on meanwhile.
     #[cold]
     fn taken(&self, start: u64, gate: u64, pinned: u64) -> Option<u64> {
         let mut void = pinned;
@@ -136,8 +137,8 @@ impl<T> Lane<T> {
             let last_granted = if was_open {
                 laps
             } else {
-                // Relaxed: the decision that made the place void was acquired with the gate. Current
-                // unless the exchange in `decide` will fail.
+                // Relaxed: the decision that made the place void was acquired with the gate.
+                // Current unless the exchange in `decide` will fail.
                 granted.load(Ordering::Relaxed)
             };
             // The stamp's acquire load makes the next owner's writes happen after the last one's.
@@ -153,13 +154,13 @@ impl<T> Lane<T> {
         Some(void)
     }
 
-    /// Makes the one decision on a chunk for the lap of `start`, unless another did: these places are void.
-    /// Whether it was made here.
+    /// Makes the one decision on a chunk for the lap of `start`, unless another did: these places
+    /// are void. Whether it was made here.
     #[inline(always)]
     fn decide(&self, start: u64, gate: u64, void: u64) -> bool {
         if void != 0 {
-            // Relaxed: a reader that sees it late looks at the gates late, and only waits longer. Who acquires
-            // this gate or a later one sees it.
+            // Relaxed: a reader that sees it late looks at the gates late, and only waits longer.
+            // Who acquires this gate or a later one sees it.
             self.bounds.voids.store(1, Ordering::Relaxed);
         }
         let next = self.geometry.clear_gate(self.geometry.laps(start)) | void;
@@ -174,14 +175,16 @@ impl<T> Lane<T> {
         decided.is_ok()
     }
 
-    /// Raises the limit above the chunk at `start`, up to the next one that a pin stands in; if that is this
-    /// one, returns the bits of its places that are pinned.
+    /// Raises the limit above the chunk at `start`, up to the next one that a pin stands in; if
+    /// that is this one, returns the bits of its places that are pinned.
     #[cold]
     fn extend(&self, start: u64, pins: PinTable<'_>) -> u64 {
-        // Relaxed: a hint of how far to go. Claimed it is, but by a batch that opens what it will claim.
+        // Relaxed: a hint of how far to go. Claimed it is, but by a batch that opens what it will
+        // claim.
         let newest = self.tail().max(start + 1) - 1;
         let target = self.geometry.chunk_end(newest) + self.geometry.slack();
-        // SeqCst: PAIR: the fence between a reader's pin and its look at the horizon is that of `scan`.
+        // SeqCst: PAIR: the fence between a reader's pin and its look at the horizon is that of
+        // `scan`.
         let scan = pins.scan(|| {
             // Relaxed: ordered by the fence. PAIR: `Lane::oldest` after a pin.
             raise(&self.bounds.horizon, target, Ordering::Relaxed);

@@ -1,13 +1,14 @@
 //! Staying away: a reader that keeps up with a flood leaves the lines alone that are being written.
 //!
-//! Who has read all that there is and looks again at once takes the line from the publisher's cache that it
-//! is writing to, for each frame; and the processor, which sees a reader go along an array, fetches the next
-//! lines as well, those that the publisher is about to write. So a reader that has come near looks how many
-//! frames there are ahead of it after a batch, and stays away for a moment until there are [`FAR`]. It does so
-//! only while that pays: as soon as fewer frames come than one in 150 nanoseconds, it goes on with what there
-//! is, and the next few batches are ended at once. A frame that comes alone, or in a burst, is not held back.
-//! Where there are more readers than processors, it lets others have its own.
-//! Who publishes in batches leaves more time between them: a reader that knows of a flood (`flood.rs`) is more patient.
+//! Who has read all that there is and looks again at once takes the line from the publisher's cache
+//! that it is writing to, for each frame; and the processor, which sees a reader go along an array,
+//! fetches the next lines as well, those that the publisher is about to write. So a reader that has
+//! come near looks how many frames there are ahead of it after a batch, and stays away for a moment
+//! until there are [`FAR`]. It does so only while that pays: as soon as fewer frames come than one
+//! in 150 nanoseconds, it goes on with what there is, and the next few batches are ended at once. A
+//! frame that comes alone, or in a burst, is not held back. Where there are more readers than
+//! processors, it lets others have its own. Who publishes in batches leaves more time between them:
+//! a reader that knows of a flood (`flood.rs`) is more patient.
 
 use crate::sync::pause;
 
@@ -33,9 +34,9 @@ pub(super) struct Away {
 }
 
 impl Away {
-    /// To be called when a batch ended before number `next`, if `far` frames ahead are enough. `numbered` says
-    /// below which number there are frames, `flooded` whether others came while this reader read, and `crowded`
-    /// whether other readers may want this one's processor.
+    /// To be called when a batch ended before number `next`, if `far` frames ahead are enough.
+    /// `numbered` says below which number there are frames, `flooded` whether others came while
+    /// this reader read, and `crowded` whether other readers may want this one's processor.
     #[inline(always)]
     pub(super) fn after(
         &mut self,

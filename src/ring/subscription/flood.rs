@@ -1,16 +1,17 @@
-//! A flood: while a reader reads, another processor publishes. Then the reader takes over the lines that it has
-//! read, so that publishers need not wait for them.
+//! A flood: while a reader reads, another processor publishes. Then the reader takes over the lines
+//! that it has read, so that publishers need not wait for them.
 //!
-//! A publisher goes round the ring. It comes to a line that it wrote a lap ago: its cache may still have that, and
-//! a reader's has a copy. To store, it must first get the copy taken away, and its next locked instruction
-//! waits for that: a transfer each eight frames. It can't be asked for ahead, since what a cache has, if only
-//! shared, is not fetched. But a line that a reader owns the publisher's cache has no more, and so its fetches,
-//! the processor's own and ours, bring it in time.
+//! A publisher goes round the ring. It comes to a line that it wrote a lap ago: its cache may still
+//! have that, and a reader's has a copy. To store, it must first get the copy taken away, and its
+//! next locked instruction waits for that: a transfer each eight frames. It can't be asked for
+//! ahead, since what a cache has, if only shared, is not fetched. But a line that a reader owns the
+//! publisher's cache has no more, and so its fetches, the processor's own and ours, bring it in
+//! time.
 //!
-//! Measured on AMD processors (PERF.md, "What was tried"); on one that does otherwise, a reader in a flood spends a
-//! locked instruction a line for nothing. Who publishes and reads in turns would do so anywhere. Hence a reader that
-//! found much to read looks whether frames came while it read; if so, it takes lines over for some rounds and
-//! looks again.
+//! Measured on AMD processors (PERF.md, "What was tried"); on one that does otherwise, a reader in
+//! a flood spends a locked instruction a line for nothing. Who publishes and reads in turns would
+//! do so anywhere. Hence a reader that found much to read looks whether frames came while it read;
+//! if so, it takes lines over for some rounds and looks again.
 
 use crate::sync::TAKES_OVER;
 
@@ -29,7 +30,8 @@ pub(super) struct Flood {
 }
 
 impl Flood {
-    /// None so far. A reader that passes over frames unread has nothing to take over, and does not look for one.
+    /// None so far. A reader that passes over frames unread has nothing to take over, and does not
+    /// look for one.
     pub(super) fn new(reads_all: bool) -> Self {
         Flood {
             looks: TAKES_OVER && reads_all,
@@ -50,8 +52,8 @@ impl Flood {
         self.looks && self.much && !self.is_on()
     }
 
-    /// To be called after a round that gave so many frames; `came` says whether others came meanwhile, if it
-    /// was asked for. Whether to take over what was read.
+    /// To be called after a round that gave so many frames; `came` says whether others came
+    /// meanwhile, if it was asked for. Whether to take over what was read.
     #[inline(always)]
     pub(super) fn after(&mut self, given: u64, came: bool) -> bool {
         self.much = given >= MUCH;

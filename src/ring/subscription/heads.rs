@@ -1,8 +1,8 @@
 //! What each lane offers next, and which lane has the lowest number of all.
 //!
-//! The next number is the last one and one, most often, and the lane that has it said so when it was
-//! looked at. It is noted then, by the number's lowest bits, so that the merge needs no search: a note is
-//! a hint, which a look at the lane's head confirms. Without one the lowest is searched.
+//! The next number is the last one and one, most often, and the lane that has it said so when it
+//! was looked at. It is noted then, by the number's lowest bits, so that the merge needs no search:
+//! a note is a hint, which a look at the lane's head confirms. Without one the lowest is searched.
 
 /// See the module.
 #[derive(Clone)]

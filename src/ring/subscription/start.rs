@@ -1,8 +1,8 @@
 //! Where a subscription starts, and what had expired before.
 //!
-//! Numbers rise along a lane but for publishers that overlapped, so nothing less than a walk from the
-//! oldest held frame finds the first one above a number for sure. What was overwritten before that
-//! frame and may bear a higher number than the start is told as expired.
+//! Numbers rise along a lane but for publishers that overlapped, so nothing less than a walk from
+//! the oldest held frame finds the first one above a number for sure. What was overwritten before
+//! that frame and may bear a higher number than the start is told as expired.
 
 use super::super::cursor::{Cursor, Head};
 use super::Subscription;

@@ -156,8 +156,8 @@ impl Bench {
     }
 }
 
-/// The line after a panic's place: the first one's of a model, where others may follow from it; the last one's
-/// of a test, which may catch those before it.
+/// The line after a panic's place: the first one's of a model, where others may follow from it; the
+/// last one's of a test, which may catch those before it.
 fn complaint(output: &str, test: &Test<'_>) -> String {
     let lines: Vec<_> = output.lines().collect();
     let mut panics = lines.windows(2).filter(|it| it[0].contains("panicked at"));

@@ -129,8 +129,8 @@ fn apply(text: &str, mut edits: Vec<Edit>) -> Result<String, String> {
     Ok(out + &text[done..])
 }
 
-/// Copies what is new, without build products and hidden folders, and removes what is gone. Files of
-/// `changed` get the text that it has for them.
+/// Copies what is new, without build products and hidden folders, and removes what is gone. Files
+/// of `changed` get the text that it has for them.
 fn copy_tree(from: &Path, to: &Path, changed: &BTreeMap<PathBuf, String>) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(to)? {

@@ -9,14 +9,16 @@ pub struct Mutation {
     pub name: &'static str,
     /// What it takes away.
     pub what: &'static str,
-    /// The test that is known to fail, or [`NOT_SHOWN`]: `file::name` is a model of `loom-tests/tests`,
-    /// `src::module::tests::name` a unit test, `tests::file::name` a test of the public interface.
+    /// The test that is known to fail, or [`NOT_SHOWN`]: `file::name` is a model of
+    /// `loom-tests/tests`, `src::module::tests::name` a unit test, `tests::file::name` a test of
+    /// the public interface.
     pub caught_by: &'static str,
     /// Files and places.
     pub edits: &'static [(&'static str, &'static str)],
 }
 
-/// For a mutation that nothing is known to catch yet: it is named in each run and not tried, but with `--search`.
+/// For a mutation that nothing is known to catch yet: it is named in each run and not tried, but
+/// with `--search`.
 pub const NOT_SHOWN: &str = "";
 
 /// All models, the cheapest first.
@@ -299,7 +301,8 @@ mutations! {
         (COUNT, "[[(laps..laps + LAPS - 1).contains(&opened).then_some(voids) =>> Some(voids)]]");
     "note-load-relaxed": "a chunk's voids are read without acquire", "counted::the_next_number_laps_ago",
         (COUNT, ".load([[Ordering::Acquire =>> Ordering::Relaxed]]); // That opener");
-    // Most openers run the fence of `extend` before, which carries the order too; with slack, not all do.
+    // Most openers run the fence of `extend` before, which carries the order too; with slack, not
+    // all do.
     "note-store-relaxed": "a chunk's voids are noted without release", "counted::the_voids_below_a_chunk_beside_a_note_of_a_later_lap",
         (COUNT, "raise(note, voids, [[Ordering::Release =>> Ordering::Relaxed]]);");
 
