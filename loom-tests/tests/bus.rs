@@ -9,7 +9,7 @@ use framebus::{
 };
 use futures_core::Stream;
 use loom::{future::block_on, thread};
-use loom_tests::check;
+use loom_tests::{check, deep};
 use std::future::poll_fn;
 use std::num::NonZeroUsize;
 use std::pin::Pin;
@@ -90,7 +90,7 @@ fn a_frame_held_back_by_another_run() {
 /// up, is woken when it has failed. Guards against: nobody woken, for nothing was published.
 #[test]
 fn a_frame_held_back_by_a_publish_that_fails() {
-    check(1, || {
+    check(usize::from(deep()), || {
         let one = NonZeroUsize::MIN;
         // One more number.
         let builder = InMemoryAgentEventBus::builder()

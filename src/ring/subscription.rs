@@ -217,7 +217,9 @@ impl<T> Subscription<T> {
     /// there then, though the last frame that it gave may lie far below; unless a loss that it has
     /// not told may lie in between.
     fn caught_up(&mut self, until: u64) -> Polled {
-        if !self.owes() {
+        // A reader of everything stands there already, or behind numbers without a frame, which it
+        // tells before the next one.
+        if !self.everything && !self.owes() {
             self.last = until - 1;
         }
         Polled::CaughtUp
