@@ -62,6 +62,22 @@ fn ends_read_as_sentences() {
     );
 }
 
+#[test]
+fn counts_read_as_their_sum_and_what_it_is_made_of() {
+    let mut counts = [0; EventOverflowReason::ALL.len()];
+    assert_eq!(DropCounts::from(counts).to_string(), "0");
+    counts[EventOverflowReason::SubscriberLagged as usize] = 30;
+    assert_eq!(
+        DropCounts::from(counts).to_string(),
+        "30 (subscriber_lagged 30)"
+    );
+    counts[EventOverflowReason::PolicyDroppedProgress as usize] = 7;
+    assert_eq!(
+        DropCounts::from(counts).to_string(),
+        "37 (subscriber_lagged 30, policy_dropped_progress 7)"
+    );
+}
+
 /// A source that can't be read.
 #[derive(Debug)]
 struct Broken;
