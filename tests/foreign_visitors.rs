@@ -151,7 +151,7 @@ fn a_batch_counts_what_it_lends() {
 #[test]
 fn a_gap_that_no_frame_follows_is_lent_alone() {
     let bus = bus_of(4);
-    let stream = bus.subscribe_run("quiet".into(), None).unwrap();
+    let stream = bus.subscribe_agent("quiet".into(), None).unwrap();
     let archive = Arc::new(Empty(InMemoryEventArchive::new("empty")));
     let mut stream = stream.repaired_by(archive).unwrap();
     (0..40).for_each(|_| bus.publish(start("r")).unwrap());

@@ -384,6 +384,7 @@ impl From<CompiledEventFilter> for EventFilter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::SubscriberOverflowPolicy;
 
     fn compile(filter: EventFilter) -> CompiledEventFilter {
         filter.compile().unwrap()
@@ -440,18 +441,39 @@ mod tests {
             never.compile().unwrap_err().kind(),
             AgentErrorKind::InvalidFilter
         );
-        let long = EventFilter {
+        let mut long = EventFilter {
             run_ids: (0..=MAX_FILTER_LIST)
                 .map(|n| RunId::new(n.to_string()))
                 .collect(),
             ..EventFilter::default()
         };
-        assert!(
-            long.compile()
-                .unwrap_err()
-                .to_string()
-                .contains("4097 entries")
-        );
+        let refused = long.clone().compile().unwrap_err().to_string();
+        assert!(refused.contains("4097 entries"), "{refused}");
+        long.run_ids.pop();
+        assert!(long.compile().is_ok(), "4096 entries are allowed");
+    }
+
+    #[test]
+    fn a_kind_of_party_is_wanted_or_not() {
+        let of = |kind| EventFilter {
+            source_kinds: vec![kind],
+            ..EventFilter::default()
+        };
+        let envelope = EventEnvelope::new("r", "a", EventKind::ToolStarted)
+            .with_source((EndpointKind::Runtime, "here"));
+        assert!(compile(of(EndpointKind::Runtime)).matches_envelope(&envelope));
+        assert!(!compile(of(EndpointKind::Tool)).matches_envelope(&envelope));
+    }
+
+    #[test]
+    fn a_compiled_filter_gives_its_criteria_back_with_what_was_set_since() {
+        let mut filter = compile(EventFilter::run("r"));
+        filter.queue.overflow = SubscriberOverflowPolicy::DropProgress;
+        filter.payload_access = PayloadAccessMode::EnvelopeOnly;
+        let criteria = EventFilter::from(filter.clone());
+        assert_eq!(criteria.run_ids, [RunId::new("r")]);
+        assert_eq!(criteria.queue, filter.queue);
+        assert_eq!(criteria.payload_access, filter.payload_access);
     }
 
     #[test]
