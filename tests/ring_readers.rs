@@ -325,3 +325,42 @@ fn a_batch_that_gives_nothing_says_that_there_is_nothing() {
         }
     }
 }
+
+#[test]
+fn a_batch_ends_with_its_pin_and_a_poll_goes_on() {
+    let ring = ring(1, Geometry::for_window(4_096));
+    let mut reader = ring.subscribe(Select::All, None, Start::Oldest).unwrap();
+    for value in 1..=4_000 {
+        ring.publish(Route::default(), value).unwrap();
+    }
+    let mut given = 0;
+    while given <= 1_000 {
+        let count = reader.batch(|_| ControlFlow::Continue(()));
+        assert!((1..=256).contains(&count), "{count} behind {given}");
+        given += count;
+    }
+    let mut rest = 0;
+    let polled = reader.poll(|_| {
+        rest += 1;
+        ControlFlow::Continue(())
+    });
+    assert_eq!((polled, given + rest), (Polled::CaughtUp, 4_000));
+}
+
+#[test]
+fn a_subscription_knows_whether_it_reads_everything() {
+    let ring = ring(2, Geometry::for_window(16));
+    let reads_everything = |select, filter| {
+        let reader = ring.subscribe(select, filter, Start::Oldest).unwrap();
+        reader.reads_everything()
+    };
+    assert!(reads_everything(Select::All, None));
+    assert!(!reads_everything(Select::Shard(0), None));
+    assert!(!reads_everything(Select::Terminals, None));
+    let filter = TagFilter {
+        mask: 0,
+        value: 0,
+        classes: 1,
+    };
+    assert!(!reads_everything(Select::All, Some(filter)));
+}
