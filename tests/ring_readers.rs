@@ -364,3 +364,55 @@ fn a_subscription_knows_whether_it_reads_everything() {
     };
     assert!(!reads_everything(Select::All, Some(filter)));
 }
+
+#[test]
+fn a_reader_of_one_shard_is_told_each_loss_once() {
+    let ring = ring(2, Geometry::for_window(16));
+    let mut reader = ring
+        .subscribe(Select::Shard(0), None, Start::Oldest)
+        .unwrap();
+    (0..1_000).for_each(|_| publish(&ring, to(0)));
+    let first = poll(&mut reader).0;
+    let given = first.numbers.len() as u64;
+    assert_eq!(first.lost(), 1_000 - given);
+    // Numbers of the other shard's frames leave room for a count that is too high.
+    (0..2_000).for_each(|_| publish(&ring, to(1)));
+    (0..200).for_each(|_| publish(&ring, to(0)));
+    let second = poll(&mut reader).0;
+    let given = second.numbers.len() as u64;
+    assert_eq!(second.lost(), 200 - given);
+}
+
+#[test]
+fn what_was_gone_before_its_start_is_no_loss_of_a_narrow_reader() {
+    let ring = ring(2, Geometry::for_window(16));
+    (0..1_002).for_each(|_| publish(&ring, to(0)));
+    // In the middle of a chunk: one frame more overwrites nothing.
+    let mut held = ring.subscribe(Select::All, None, Start::Oldest).unwrap();
+    let oldest = poll(&mut held).0.numbers[0];
+    let of_one = TagFilter {
+        mask: 0,
+        value: 0,
+        classes: 1 << 1,
+    };
+    let mut readers: Vec<_> = [oldest - 1, oldest, 1_002]
+        .into_iter()
+        .flat_map(|last| [(last, None), (last, Some(of_one))])
+        .map(|(last, filter)| {
+            let start = Start::After(last);
+            (
+                last,
+                filter,
+                ring.subscribe(Select::Shard(0), filter, start).unwrap(),
+            )
+        })
+        .collect();
+    // A break in the numbers of its shard, where a loss could be told.
+    (0..5).for_each(|_| publish(&ring, to(1)));
+    publish(&ring, Route { tag: 1, ..to(0) });
+    for (last, filter, reader) in &mut readers {
+        let got = poll(reader).0;
+        assert_eq!(got.gaps, [], "after {last}, {filter:?}");
+        assert_eq!(got.numbers.last(), Some(&1_008));
+    }
+}
