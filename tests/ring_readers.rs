@@ -416,3 +416,24 @@ fn what_was_gone_before_its_start_is_no_loss_of_a_narrow_reader() {
         assert_eq!(got.numbers.last(), Some(&1_008));
     }
 }
+
+#[test]
+fn a_loss_that_no_frame_followed_is_told_once() {
+    let ring = ring(2, Geometry::for_window(16));
+    let of_one = TagFilter {
+        mask: 0,
+        value: 0,
+        classes: 1 << 1,
+    };
+    let mut reader = ring
+        .subscribe(Select::Shard(0), Some(of_one), Start::Oldest)
+        .unwrap();
+    (0..1_002).for_each(|_| publish(&ring, to(0)));
+    let told: u64 = (0..3).map(|_| poll(&mut reader).0.lost()).sum();
+    assert!(0 < told && told <= 1_002, "{told}");
+    // A break in the numbers, where a loss could be told; nothing is overwritten.
+    (0..5).for_each(|_| publish(&ring, to(1)));
+    publish(&ring, Route { tag: 1, ..to(0) });
+    let got = poll(&mut reader).0;
+    assert_eq!((got.numbers, got.gaps), (vec![1_008], vec![]));
+}
