@@ -379,34 +379,6 @@ fn publishing_numbers_a_frame_and_shares_its_event() {
 }
 
 #[test]
-fn a_word_publishes_an_event_and_a_weak_handle_finds_the_bus_while_it_is_open() {
-    let bus = one_shard(64);
-    let weak = bus.downgrade();
-    weak.upgrade()
-        .unwrap()
-        .emit("r", "a", EventKind::RunStarted)
-        .unwrap();
-    let frame = bus.subscribe_all(None).unwrap().next().unwrap();
-    let envelope = &frame.event.envelope;
-    assert_eq!(
-        (envelope.run_id.as_str(), envelope.event_kind),
-        ("r", EventKind::RunStarted)
-    );
-    drop(bus);
-    assert!(weak.upgrade().is_none());
-}
-
-#[test]
-fn a_frame_of_an_archive_keeps_its_place_there() {
-    let bus = one_shard(64);
-    let mut frame = start("r");
-    frame.archive_cursor = Some(InMemoryEventArchive::new("x").append(frame.clone()));
-    bus.publish(frame.clone()).unwrap();
-    let given = bus.subscribe_all(None).unwrap().next().unwrap();
-    assert_eq!(given.archive_cursor, frame.archive_cursor);
-}
-
-#[test]
 fn a_frame_that_is_held_elsewhere_keeps_its_number() {
     let bus = bus();
     bus.publish(start("r")).unwrap();

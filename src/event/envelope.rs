@@ -474,22 +474,6 @@ mod tests {
         assert_eq!(size_of::<EventEnvelope>(), 64);
     }
 
-    #[cfg(feature = "serde")]
-    #[test]
-    fn an_envelope_without_a_version_is_of_this_one() {
-        let envelope = EventEnvelope::new("r", "a", EventKind::RunStarted);
-        let mut json = serde_json::to_value(&envelope).unwrap();
-        let version = json.as_object_mut().unwrap().remove("schema_version");
-        assert_eq!(version, Some(SCHEMA_VERSION.into()));
-        // A version that is not this crate's is kept.
-        let mut of_none: EventEnvelope = serde_json::from_value(json.clone()).unwrap();
-        assert_eq!(of_none, envelope);
-        json["schema_version"] = 7.into();
-        of_none.schema_version = 7;
-        let of_seven: EventEnvelope = serde_json::from_value(json).unwrap();
-        assert_eq!(of_seven, of_none);
-    }
-
     #[test]
     fn trace_ids_are_checked() {
         let envelope = EventEnvelope::new("r", "a", EventKind::RunStarted);

@@ -384,7 +384,6 @@ impl From<CompiledEventFilter> for EventFilter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::SubscriberOverflowPolicy;
 
     fn compile(filter: EventFilter) -> CompiledEventFilter {
         filter.compile().unwrap()
@@ -451,29 +450,6 @@ mod tests {
         assert!(refused.contains("4097 entries"), "{refused}");
         long.run_ids.pop();
         assert!(long.compile().is_ok(), "4096 entries are allowed");
-    }
-
-    #[test]
-    fn a_kind_of_party_is_wanted_or_not() {
-        let of = |kind| EventFilter {
-            source_kinds: vec![kind],
-            ..EventFilter::default()
-        };
-        let envelope = EventEnvelope::new("r", "a", EventKind::ToolStarted)
-            .with_source((EndpointKind::Runtime, "here"));
-        assert!(compile(of(EndpointKind::Runtime)).matches_envelope(&envelope));
-        assert!(!compile(of(EndpointKind::Tool)).matches_envelope(&envelope));
-    }
-
-    #[test]
-    fn a_compiled_filter_gives_its_criteria_back_with_what_was_set_since() {
-        let mut filter = compile(EventFilter::run("r"));
-        filter.queue.overflow = SubscriberOverflowPolicy::DropProgress;
-        filter.payload_access = PayloadAccessMode::EnvelopeOnly;
-        let criteria = EventFilter::from(filter.clone());
-        assert_eq!(criteria.run_ids, [RunId::new("r")]);
-        assert_eq!(criteria.queue, filter.queue);
-        assert_eq!(criteria.payload_access, filter.payload_access);
     }
 
     #[test]
