@@ -506,6 +506,25 @@ fn payload_access_is_the_subscription_s() {
         summary(PayloadAccessMode::RedactedSummary).as_deref(),
         Some("42 rows")
     );
+
+    // A filter brings its own.
+    for payload_access in [
+        PayloadAccessMode::EnvelopeOnly,
+        PayloadAccessMode::RedactedSummary,
+    ] {
+        let filter = EventFilter {
+            payload_access,
+            ..EventFilter::default()
+        };
+        let mut stream = bus
+            .subscribe_filtered(filter.compile().unwrap(), None)
+            .unwrap();
+        let frame = stream.next().unwrap();
+        assert_eq!(
+            frame.event.redacted_summary().map(str::to_owned),
+            summary(payload_access)
+        );
+    }
 }
 
 #[test]
@@ -549,6 +568,10 @@ fn an_archive_replays_behind_its_cursor() {
         (replay.next(), replay.end()),
         (None, Some(StreamEnd::ListEnded))
     );
+    let mut at_the_end = archive
+        .replay_filtered_from_cursor(filter.clone(), cursor(3))
+        .unwrap();
+    assert_eq!(at_the_end.next(), None);
     let foreign = ArchiveCursor {
         archive_id: "y".into(),
         position: 0,
@@ -564,6 +587,7 @@ fn an_archive_replays_behind_its_cursor() {
 #[test]
 fn a_stream_of_a_list_is_that_list() {
     let mut stream = AgentEventStream::new([start("r"), end("r")]);
+    assert_eq!(stream.stats().queued, 2);
     assert_eq!(
         kinds(&mut stream),
         [EventKind::RunStarted, EventKind::RunCompleted]

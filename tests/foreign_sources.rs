@@ -174,3 +174,35 @@ fn a_source_that_panics_is_read_on() {
     assert_eq!((given.len(), panics), (5, 1));
     assert_eq!(stream.end(), Some(StreamEnd::ListEnded));
 }
+
+/// A source that knows what is missing before its next frame.
+#[derive(Clone, Debug)]
+struct Gapped(EventOverflowNotice);
+
+impl FrameSource for Gapped {
+    fn next(&mut self) -> Result<Option<EventFrame>, AgentError> {
+        Ok(None)
+    }
+
+    fn pending_overflow(&self) -> Option<&EventOverflowNotice> {
+        Some(&self.0)
+    }
+
+    fn boxed_clone(&self) -> Box<dyn FrameSource> {
+        Box::new(self.clone())
+    }
+}
+
+#[test]
+fn a_source_says_what_is_missing_before_its_next_frame() {
+    let policy = SubscriberOverflowPolicy::DropNonTerminal;
+    let bus = InMemoryAgentEventBus::default();
+    let mut stream = bus
+        .subscribe_all_with_options(None, common::options(1, 1, policy))
+        .unwrap();
+    bus.publish(delta("r")).unwrap();
+    assert_eq!(stream.next(), None, "a queue of terminal frames only");
+    let notice = stream.take_pending_overflow().expect("of the lost frame");
+    let source = AgentEventStream::from_source(Gapped(notice.clone()));
+    assert_eq!(source.pending_overflow(), Some(&notice));
+}

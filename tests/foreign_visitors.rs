@@ -1,4 +1,4 @@
-//! Visitors of batches that panic: what they were shown is given, and nothing else.
+//! Visitors of batches that panic or break: what they were shown is given, and nothing else.
 
 mod common;
 
@@ -60,8 +60,8 @@ impl FrameSource for Listed {
     }
 }
 
-#[test]
-fn a_visitor_that_panics_at_a_notice_loses_no_frame_by_it() {
+/// Streams of all kinds whose first frame carries a notice, and the numbers that they give.
+fn told_first() -> Vec<(AgentEventStream, Vec<u64>)> {
     let bus = bus_of(4_096);
     let queued = || {
         let mut stream = bus
@@ -71,7 +71,7 @@ fn a_visitor_that_panics_at_a_notice_loses_no_frame_by_it() {
         stream
     };
     // 2 is dropped in front of 3.
-    for frame in [start("r"), delta("r"), start("r"), start("r"), end("r")] {
+    for frame in [start("r"), delta("r"), end("r"), start("r"), start("r")] {
         bus.publish(frame).unwrap();
     }
     let archive = Arc::new(Empty(InMemoryEventArchive::new("empty")));
@@ -82,7 +82,7 @@ fn a_visitor_that_panics_at_a_notice_loses_no_frame_by_it() {
     repaired = repaired.repaired_by(archive.clone()).unwrap();
     (0..40).for_each(|_| lapped.publish(start("r")).unwrap());
     let oldest = seqs(&mut repaired.clone());
-    let streams = [
+    vec![
         (queued(), vec![3, 4, 5]),
         (queued().repaired_by(archive).unwrap(), vec![3, 4, 5]),
         (AgentEventStream::new(queued()), vec![3, 4, 5]),
@@ -91,10 +91,18 @@ fn a_visitor_that_panics_at_a_notice_loses_no_frame_by_it() {
             vec![3, 4, 5],
         ),
         (repaired, oldest),
-    ];
-    for (mut stream, expected) in streams {
+    ]
+}
+
+#[test]
+fn a_visitor_that_panics_at_a_notice_loses_no_frame_by_it() {
+    for (mut stream, expected) in told_first() {
         let before = stream.cursor().cloned();
-        let delivered = stream.stats().delivered;
+        let given = |stream: &AgentEventStream| {
+            let stats = stream.stats();
+            (stats.delivered, stats.terminals)
+        };
+        let delivered = given(&stream);
         let panicked = catch_unwind(AssertUnwindSafe(|| {
             stream.read_batch(|item| match item {
                 BatchItem::Gap(_) => resume_unwind(Box::new("told")),
@@ -102,10 +110,60 @@ fn a_visitor_that_panics_at_a_notice_loses_no_frame_by_it() {
             })
         }));
         assert!(panicked.is_err(), "a notice rides on the first frame");
-        assert_eq!(stream.stats().delivered, delivered);
+        assert_eq!(given(&stream), delivered);
         let cursor = stream.cursor().map(|it| it.event_seq);
         assert!(cursor >= before.map(|it| it.event_seq) && cursor < Some(expected[0]));
         assert_eq!(seqs(&mut stream.clone()), expected);
         assert_eq!(seqs(&mut stream), expected);
     }
+}
+
+#[test]
+fn a_visitor_that_breaks_at_a_notice_gets_its_frame_and_no_other() {
+    for (mut stream, expected) in told_first() {
+        let mut shown = Vec::new();
+        let count = stream.read_batch(|item| match item {
+            BatchItem::Gap(_) => ControlFlow::Break(()),
+            BatchItem::Frame(frame) => {
+                shown.push(frame.envelope().event_seq);
+                ControlFlow::Continue(())
+            }
+        });
+        assert_eq!(count, 2, "a notice and its frame");
+        shown.extend(stream.map(|frame| frame.sequence()));
+        // The frames of a list bear the numbers that they had.
+        assert_eq!(shown, expected);
+    }
+}
+
+#[test]
+fn a_batch_counts_what_it_lends() {
+    for (mut stream, expected) in told_first() {
+        let mut lent = 0;
+        let count = stream.read_batch(|_| {
+            lent += 1;
+            ControlFlow::Continue(())
+        });
+        assert_eq!((count, lent), (expected.len() + 1, expected.len() + 1));
+    }
+}
+
+#[test]
+fn a_gap_that_no_frame_follows_is_lent_alone() {
+    let bus = bus_of(4);
+    let stream = bus.subscribe_agent("quiet".into(), None).unwrap();
+    let archive = Arc::new(Empty(InMemoryEventArchive::new("empty")));
+    let mut stream = stream.repaired_by(archive).unwrap();
+    (0..40).for_each(|_| bus.publish(start("r")).unwrap());
+    let mut gaps = Vec::new();
+    let mut visit = |item: BatchItem<'_>| {
+        match item {
+            BatchItem::Gap(notice) => gaps.push(notice.dropped_count > 0),
+            BatchItem::Frame(frame) => panic!("nobody published {frame:?}"),
+        }
+        ControlFlow::Continue(())
+    };
+    assert_eq!(stream.read_batch(&mut visit), 1);
+    assert_eq!(stream.read_batch(&mut visit), 0);
+    assert_eq!(gaps, [true]);
 }

@@ -2,9 +2,9 @@
 //! `dyn AgentEventBus`: it compiles, and does what a host would do.
 
 use framebus::{
-    AgentError, AgentEvent, AgentEventBus, AgentEventStream, AgentId, ArchiveCursor,
-    CompiledEventFilter, EventArchive, EventCursor, EventDeliverySemantics, EventEnvelope,
-    EventFamily, EventFilter, EventFrame, EventId, EventKind, EventOverflowNotice,
+    AgentError, AgentErrorKind, AgentEvent, AgentEventBus, AgentEventStream, AgentId,
+    ArchiveCursor, CompiledEventFilter, EventArchive, EventCursor, EventDeliverySemantics,
+    EventEnvelope, EventFamily, EventFilter, EventFrame, EventId, EventKind, EventOverflowNotice,
     EventOverflowReason, EventStreamScope, InMemoryAgentEventBus, JournalCursor, PayloadAccessMode,
     RunId, SessionId, SubscriberOverflowPolicy, SubscriberQueueConfig, SubscriptionOptions, TurnId,
 };
@@ -116,6 +116,75 @@ fn a_host_gets_by_with_the_fixed_names() -> Result<(), AgentError> {
     let _ = (EventId::new("e"), TurnId::new("t"), SessionId::new("s"));
     let error = AgentError::contract_violation("no");
     let _: (&dyn std::error::Error, _) = (&error, error.kind());
+    Ok(())
+}
+
+/// A host's own bus that has no more than the trait asks for.
+struct Own(InMemoryAgentEventBus);
+
+impl AgentEventBus for Own {
+    fn publish(&self, frame: EventFrame) -> Result<(), AgentError> {
+        self.0.publish(frame)
+    }
+
+    fn subscribe_all_with_options(
+        &self,
+        cursor: Option<EventCursor>,
+        options: SubscriptionOptions,
+    ) -> Result<AgentEventStream, AgentError> {
+        self.0.subscribe_all_with_options(cursor, options)
+    }
+
+    fn subscribe_run_with_options(
+        &self,
+        run_id: RunId,
+        cursor: Option<EventCursor>,
+        options: SubscriptionOptions,
+    ) -> Result<AgentEventStream, AgentError> {
+        self.0.subscribe_run_with_options(run_id, cursor, options)
+    }
+
+    fn subscribe_agent_with_options(
+        &self,
+        agent_id: AgentId,
+        cursor: Option<EventCursor>,
+        options: SubscriptionOptions,
+    ) -> Result<AgentEventStream, AgentError> {
+        let bus = &self.0;
+        bus.subscribe_agent_with_options(agent_id, cursor, options)
+    }
+
+    fn subscribe_filtered(
+        &self,
+        filter: CompiledEventFilter,
+        cursor: Option<EventCursor>,
+    ) -> Result<AgentEventStream, AgentError> {
+        self.0.subscribe_filtered(filter, cursor)
+    }
+}
+
+#[test]
+fn a_host_s_own_bus_reads_filters_with_options_as_far_as_a_queue_can() -> Result<(), AgentError> {
+    let bus = Own(InMemoryAgentEventBus::default());
+    publish(&bus, "r", EventKind::RunStarted)?;
+    publish(&bus, "other", EventKind::RunStarted)?;
+    let filter = EventFilter::run(RunId::new("r")).compile()?;
+    let options = SubscriptionOptions {
+        payload_access: PayloadAccessMode::EnvelopeOnly,
+        ..SubscriptionOptions::default()
+    };
+    let frames: Vec<_> = bus
+        .subscribe_filtered_with_options(filter.clone(), None, options)?
+        .collect();
+    assert_eq!(frames.len(), 1);
+    assert_eq!(frames[0].event.redacted_summary(), None);
+    let complete = SubscriptionOptions::complete();
+    for refused in [complete, options.latest(), options.beginning()] {
+        let error = bus
+            .subscribe_filtered_with_options(filter.clone(), None, refused)
+            .unwrap_err();
+        assert_eq!(error.kind(), AgentErrorKind::ContractViolation);
+    }
     Ok(())
 }
 

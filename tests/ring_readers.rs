@@ -325,3 +325,115 @@ fn a_batch_that_gives_nothing_says_that_there_is_nothing() {
         }
     }
 }
+
+#[test]
+fn a_batch_ends_with_its_pin_and_a_poll_goes_on() {
+    let ring = ring(1, Geometry::for_window(4_096));
+    let mut reader = ring.subscribe(Select::All, None, Start::Oldest).unwrap();
+    for value in 1..=4_000 {
+        ring.publish(Route::default(), value).unwrap();
+    }
+    let mut given = 0;
+    while given <= 1_000 {
+        let count = reader.batch(|_| ControlFlow::Continue(()));
+        assert!((1..=256).contains(&count), "{count} behind {given}");
+        given += count;
+    }
+    let mut rest = 0;
+    let polled = reader.poll(|_| {
+        rest += 1;
+        ControlFlow::Continue(())
+    });
+    assert_eq!((polled, given + rest), (Polled::CaughtUp, 4_000));
+}
+
+#[test]
+fn a_subscription_knows_whether_it_reads_everything() {
+    let ring = ring(2, Geometry::for_window(16));
+    let reads_everything = |select, filter| {
+        let reader = ring.subscribe(select, filter, Start::Oldest).unwrap();
+        reader.reads_everything()
+    };
+    assert!(reads_everything(Select::All, None));
+    assert!(!reads_everything(Select::Shard(0), None));
+    assert!(!reads_everything(Select::Terminals, None));
+    let filter = TagFilter {
+        mask: 0,
+        value: 0,
+        classes: 1,
+    };
+    assert!(!reads_everything(Select::All, Some(filter)));
+}
+
+#[test]
+fn a_reader_of_one_shard_is_told_each_loss_once() {
+    let ring = ring(2, Geometry::for_window(16));
+    let mut reader = ring
+        .subscribe(Select::Shard(0), None, Start::Oldest)
+        .unwrap();
+    (0..1_000).for_each(|_| publish(&ring, to(0)));
+    let first = poll(&mut reader).0;
+    let given = first.numbers.len() as u64;
+    assert_eq!(first.lost(), 1_000 - given);
+    // Numbers of the other shard's frames leave room for a count that is too high.
+    (0..2_000).for_each(|_| publish(&ring, to(1)));
+    (0..200).for_each(|_| publish(&ring, to(0)));
+    let second = poll(&mut reader).0;
+    let given = second.numbers.len() as u64;
+    assert_eq!(second.lost(), 200 - given);
+}
+
+#[test]
+fn what_was_gone_before_its_start_is_no_loss_of_a_narrow_reader() {
+    let ring = ring(2, Geometry::for_window(16));
+    (0..1_002).for_each(|_| publish(&ring, to(0)));
+    // In the middle of a chunk: one frame more overwrites nothing.
+    let mut held = ring.subscribe(Select::All, None, Start::Oldest).unwrap();
+    let oldest = poll(&mut held).0.numbers[0];
+    let of_one = TagFilter {
+        mask: 0,
+        value: 0,
+        classes: 1 << 1,
+    };
+    let mut readers: Vec<_> = [oldest - 1, oldest, 1_002]
+        .into_iter()
+        .flat_map(|last| [(last, None), (last, Some(of_one))])
+        .map(|(last, filter)| {
+            let start = Start::After(last);
+            (
+                last,
+                filter,
+                ring.subscribe(Select::Shard(0), filter, start).unwrap(),
+            )
+        })
+        .collect();
+    // A break in the numbers of its shard, where a loss could be told.
+    (0..5).for_each(|_| publish(&ring, to(1)));
+    publish(&ring, Route { tag: 1, ..to(0) });
+    for (last, filter, reader) in &mut readers {
+        let got = poll(reader).0;
+        assert_eq!(got.gaps, [], "after {last}, {filter:?}");
+        assert_eq!(got.numbers.last(), Some(&1_008));
+    }
+}
+
+#[test]
+fn a_loss_that_no_frame_followed_is_told_once() {
+    let ring = ring(2, Geometry::for_window(16));
+    let of_one = TagFilter {
+        mask: 0,
+        value: 0,
+        classes: 1 << 1,
+    };
+    let mut reader = ring
+        .subscribe(Select::Shard(0), Some(of_one), Start::Oldest)
+        .unwrap();
+    (0..1_002).for_each(|_| publish(&ring, to(0)));
+    let told: u64 = (0..3).map(|_| poll(&mut reader).0.lost()).sum();
+    assert!(0 < told && told <= 1_002, "{told}");
+    // A break in the numbers, where a loss could be told; nothing is overwritten.
+    (0..5).for_each(|_| publish(&ring, to(1)));
+    publish(&ring, Route { tag: 1, ..to(0) });
+    let got = poll(&mut reader).0;
+    assert_eq!((got.numbers, got.gaps), (vec![1_008], vec![]));
+}

@@ -62,6 +62,61 @@ fn ends_read_as_sentences() {
     );
 }
 
+#[test]
+fn counts_read_as_their_sum_and_what_it_is_made_of() {
+    let mut counts = [0; EventOverflowReason::ALL.len()];
+    assert_eq!(DropCounts::from(counts).to_string(), "0");
+    counts[EventOverflowReason::SubscriberLagged as usize] = 30;
+    assert_eq!(
+        DropCounts::from(counts).to_string(),
+        "30 (subscriber_lagged 30)"
+    );
+    counts[EventOverflowReason::PolicyDroppedProgress as usize] = 7;
+    assert_eq!(
+        DropCounts::from(counts).to_string(),
+        "37 (subscriber_lagged 30, policy_dropped_progress 7)"
+    );
+}
+
+#[test]
+fn an_error_begins_with_what_kind_of_mistake_it_is() {
+    use AgentErrorKind as Kind;
+    for (kind, text) in [
+        (Kind::ContractViolation, "contract violation: so"),
+        (Kind::CursorScopeMismatch, "cursor scope mismatch: so"),
+        (Kind::CursorForeignEpoch, "cursor of another bus: so"),
+        (Kind::CursorAhead, "cursor ahead of the bus: so"),
+        (Kind::InvalidOverflowPolicy, "InvalidOverflowPolicy: so"),
+        (Kind::InvalidFilter, "invalid filter: so"),
+        (Kind::ArchiveFull, "so"),
+    ] {
+        assert_eq!(AgentError::new(kind, "so").to_string(), text);
+    }
+}
+
+#[test]
+fn an_error_shows_a_long_text_as_far_as_it_is_of_use() {
+    let shown = |text: &str| text.parse::<EventCursor>().unwrap_err().to_string();
+    assert!(shown("seventeen").starts_with("\"seventeen\" is not "));
+    let whole = "x".repeat(80);
+    assert!(shown(&whole).starts_with(&format!("\"{whole}\" is not ")));
+    assert!(shown(&format!("{whole}y")).starts_with(&format!("\"{whole}\"... is not ")));
+}
+
+#[test]
+fn scopes_read_as_what_they_are_of() {
+    let filter = EventFilter::run("r").compile().unwrap();
+    let named = format!("filter {}", filter.filter_id());
+    for (scope, text) in [
+        (EventStreamScope::All, "all"),
+        (EventStreamScope::Run("r".into()), "run r"),
+        (EventStreamScope::Agent("a".into()), "agent a"),
+        (filter.cursor_scope(), &*named),
+    ] {
+        assert_eq!(scope.to_string(), text);
+    }
+}
+
 /// A source that can't be read.
 #[derive(Debug)]
 struct Broken;

@@ -139,6 +139,20 @@ fn streams_run_without_a_runtime() {
 }
 
 #[test]
+fn a_thread_sleeps_until_its_frame_comes() {
+    let bus = bus(1);
+    let mut stream = bus.subscribe_all(None).unwrap();
+    let (send, given) = std::sync::mpsc::channel();
+    let reader = std::thread::spawn(move || send.send(stream.recv().map(|it| it.sequence())));
+    while bus.stats().parked == 0 && !reader.is_finished() {
+        std::thread::yield_now();
+    }
+    bus.publish(start("r")).unwrap();
+    let given = given.recv_timeout(std::time::Duration::from_secs(60));
+    assert_eq!(given.expect("the thread was woken"), Ok(1));
+}
+
+#[test]
 fn a_cancelled_wait_has_taken_nothing_and_wakes_nobody() {
     let bus = bus(1);
     let mut stream = bus.subscribe_all(None).unwrap();

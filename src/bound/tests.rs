@@ -425,11 +425,12 @@ fn a_step_costs_the_same_whatever_the_capacity() {
                 }
             }
             queue.settle();
-            // Each frame goes in once and out once, whatever becomes of it.
+            // Each frame goes in once and out once, whatever becomes of it; what fills the smaller
+            // queue goes in for sure.
+            let steps = queue.steps();
             assert!(
-                queue.steps() <= 2 * offered,
-                "{policy:?} {capacity}: {}",
-                queue.steps()
+                (64..=2 * offered).contains(&steps),
+                "{policy:?} {capacity}: {steps}"
             );
         }
     }

@@ -49,3 +49,21 @@ pub(super) fn park(deadline: Option<Instant>) -> bool {
     thread::park_timeout(left);
     true
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_sleep_ends_when_the_thread_s_waker_is_woken_in_either_way() {
+        let wakes: [fn(&Waker); 2] = [Waker::wake_by_ref, |_| own_waker().wake()];
+        for wake in wakes {
+            with_waker(wake);
+            let began = Instant::now();
+            assert!(park(Some(began + Duration::from_secs(60))));
+            assert!(began.elapsed() < Duration::from_secs(30), "nobody woke it");
+        }
+        assert!(!park(Some(Instant::now())), "the deadline is over");
+    }
+}

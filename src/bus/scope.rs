@@ -144,8 +144,57 @@ impl Scope {
 
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
-    use crate::event::{AgentEvent, EventEnvelope, EventFilter, EventFrame, EventKind, RunId};
+    use super::Scope;
+    use crate::event::{
+        AgentEvent, EventEnvelope, EventFilter, EventFrame, EventKind, EventStreamScope, RunId,
+    };
+    use crate::ring::Select;
     use crate::{AgentEventBus, InMemoryAgentEventBus};
+    use std::collections::BTreeSet;
+
+    fn filtered(filter: EventFilter) -> Scope {
+        Scope::Filtered(Box::new(filter.compile().unwrap()))
+    }
+
+    #[test]
+    fn runs_are_spread_over_shards_tags_and_keys() {
+        let runs: Vec<_> = (0..256).map(|n| RunId::new(format!("run-{n}"))).collect();
+        let shards: BTreeSet<_> = runs.iter().map(|run| super::shard(run) % 8).collect();
+        assert_eq!(shards.len(), 8);
+        let tags: BTreeSet<_> = runs.iter().map(super::run_tag).collect();
+        assert!(tags.len() > 250, "{} of 2^17", tags.len());
+        let keys: BTreeSet<_> = runs.iter().map(super::run_key).collect();
+        assert_eq!(keys.len(), 256);
+        let [run, agent] = super::keys(&EventEnvelope::new("r", "r", EventKind::RunStarted));
+        assert_ne!(run, agent, "a run and an agent of one name");
+    }
+
+    #[test]
+    fn a_scope_reads_no_more_lanes_than_it_must() {
+        let run = || Scope::Plain(EventStreamScope::Run("r".into()));
+        let shard = super::shard(&RunId::new("r"));
+        for scope in [run(), filtered(EventFilter::run("r"))] {
+            assert!(matches!(scope.select(), Select::Shard(at) if at == shard));
+            let tags = scope.tag_filter().expect("of one run");
+            assert_eq!(tags.value, super::run_tag(&RunId::new("r")));
+        }
+        let ends = filtered(EventFilter::terminal_run_events());
+        assert!(matches!(ends.select(), Select::Terminals));
+        let terminals = filtered(EventFilter {
+            terminal_only: true,
+            ..EventFilter::default()
+        });
+        assert!(matches!(terminals.select(), Select::Terminals));
+        // Nothing is to be sorted out where all of the lanes is wanted, by its tag.
+        let agent = Scope::Plain(EventStreamScope::Agent("a".into()));
+        let all = Scope::Plain(EventStreamScope::All);
+        for scope in [&all, &agent] {
+            assert!(matches!(scope.select(), Select::All));
+        }
+        for scope in [all, agent, terminals] {
+            assert!(scope.tag_filter().is_none(), "{scope:?}");
+        }
+    }
 
     /// A tag has 17 bits of a run's hash: a run that has those of `run`, and is in its shard of
     /// two.

@@ -480,6 +480,7 @@ mod tests {
         let (trace, span) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
         let traced = envelope.clone().with_trace(trace, span).unwrap();
         assert_eq!(traced.trace_id().unwrap().as_str(), trace);
+        assert_eq!(traced.span_id().unwrap().as_str(), span);
         for (trace, span) in [
             (span, span),
             (trace, "B7AD6B7169203331"),

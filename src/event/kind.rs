@@ -406,5 +406,16 @@ mod tests {
         let terminal = KindSet::of_class(KindClass::Terminal);
         assert!(run.and(terminal).is_within(run) && !run.is_within(terminal));
         assert!(KindSet::EMPTY.is_empty());
+        let twice = [EventKind::RunStarted, EventKind::RunStarted];
+        let set: KindSet = twice.into_iter().collect();
+        assert!(set.iter().eq([EventKind::RunStarted]));
+    }
+
+    #[test]
+    fn families_are_read_by_their_names() {
+        for &family in EventFamily::ALL {
+            assert_eq!(family.as_str().parse::<EventFamily>().unwrap(), family);
+        }
+        assert!("imagined".parse::<EventFamily>().is_err());
     }
 }

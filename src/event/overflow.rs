@@ -320,6 +320,21 @@ mod tests {
     }
 
     #[test]
+    fn of_two_gaps_with_one_start_or_one_end_the_first_said_stays() {
+        let own = gap(Some(3), 5, Some("own"));
+        let mut both = own.clone();
+        both.merge(gap(Some(3), 4, Some("other")));
+        assert_eq!(both.repair_from, own.repair_from);
+        let mut unknown = gap(None, 5, Some("own"));
+        unknown.merge(gap(Some(3), 5, Some("other")));
+        assert_eq!(unknown.repair_from, own.repair_from);
+        let mut other = gap(Some(4), 5, None);
+        other.gap_end.journal_cursor = Some("other".into());
+        both.merge(other);
+        assert_eq!(both.gap_end, own.gap_end);
+    }
+
+    #[test]
     fn reasons_are_numbered_as_they_are_listed_and_named_as_in_json() {
         for (number, reason) in EventOverflowReason::ALL.into_iter().enumerate() {
             assert_eq!(reason as usize, number);

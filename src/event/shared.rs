@@ -440,6 +440,19 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_kept_by_who_may_see_all_and_by_nobody_else() {
+        let kept = |mode| {
+            let event = event(PrivacyClass::Secret).restrict(mode);
+            assert_eq!(event.access(), mode);
+            // Held elsewhere, too: it is copied.
+            let again = event.clone().into_unique(None);
+            again.payload.content().is_some()
+        };
+        assert!(kept(PayloadAccessMode::FullPayloadIfPolicyAllows));
+        assert!(!kept(PayloadAccessMode::PayloadRefs));
+    }
+
+    #[test]
     fn sizes() {
         assert_eq!(size_of::<SharedEvent>(), 16);
         assert!(

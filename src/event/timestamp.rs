@@ -88,6 +88,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn now_is_the_wall_clock_s_time() {
+        let micros = || UNIX_EPOCH.elapsed().unwrap().as_micros() as i64;
+        let (before, now, after) = (micros(), Timestamp::now().as_micros(), micros());
+        assert!(before <= now && now <= after, "{before} {now} {after}");
+    }
+
+    #[test]
     fn the_first_and_the_last_moment_are_themselves_in_text() {
         for (micros, text) in [
             (i64::MIN, "-009999-01-02T01:59:59Z"),

@@ -221,4 +221,19 @@ mod tests {
         );
         assert_eq!(lane.gates(), 4);
     }
+
+    #[test]
+    fn sizes_out_of_range_are_brought_into_it() {
+        // What a chunk leaves of the places, and whole chunks.
+        assert_eq!(Geometry::exact(8, 2, 100, 2).slack(), 6);
+        assert_eq!(Geometry::exact(8, 2, 3, 2).slack(), 2);
+        assert_eq!(Geometry::exact(8, 4, 3, 2).slack(), 0);
+        assert_eq!(Geometry::exact(8, 16, 0, 16).chunk(), 8);
+    }
+
+    #[test]
+    fn a_lane_ends_with_its_laps_or_its_indices() {
+        assert_eq!(end(2), 2 * MAX_LAPS);
+        assert_eq!(end(1 << 30), MAX_INDEX);
+    }
 }

@@ -119,9 +119,9 @@ impl Live {
         self.held_back = polled == Polled::Unfinished;
         if !failed && queue.failure().is_some() {
             queue.resume_behind(&self.position);
-        }
-        if !failed && let Some(failure) = queue.failure() {
-            trace::failed(&failure.resume_from);
+            if let Some(failure) = queue.failure() {
+                trace::failed(&failure.resume_from);
+            }
         }
     }
 
