@@ -51,8 +51,8 @@ impl Teller {
         let preserved = !envelope.event_kind.is_terminal();
         if let Some(notice) = slot
             && preserved
+            && notice.gap_end.event_seq < envelope.event_seq
         {
-            debug_assert!(notice.gap_end.event_seq < envelope.event_seq);
             notice.dropped_count = notice.dropped_count.saturating_add(1);
             notice.gap_end.event_seq = envelope.event_seq;
             if envelope.journal_cursor.is_some() || notice.gap_end.journal_cursor.is_some() {
