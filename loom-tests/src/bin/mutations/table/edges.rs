@@ -150,7 +150,7 @@ mutations! {
     "woken-uncounted": "who was woken is not counted", "tests::sleepers::a_wait_that_is_over_does_not_sleep",
         (WAIT, "[[self.woken.fetch_add(1, Ordering::Relaxed); =>> ]]");
     "numbers-without-frames-passed": "a reader of everything passes numbers that no frame bears, and does not tell them", "tests::ring_panics::readers_go_on_after_a_batch_that_panics_in_any_lap",
-        (SUBSCRIPTION, "if [[!self.everything && =>> ]] !self.owes() {");
+        (SUBSCRIPTION, "if [[!self.everything =>> true]] && !self.owes() {");
     "leave-keeps-wide-watch": "publishers look for sleepers of all shards for ever after one was there", "src::ring::wait::tests::a_seat_that_was_left_is_watched_by_nobody",
         (WAIT, "watch.fetch_sub([[WIDE =>> 0]], Ordering::Relaxed);");
     "refused-batch-stays": "a batch that is refused leaves the tail before the voids that it found", "tests::ring_stuck::a_batch_is_taken_again_once_the_readers_that_held_all_places_are_gone",
