@@ -86,6 +86,12 @@ impl Tally {
         }
         ControlFlow::Continue(())
     }
+
+    /// All up to here was given, told, or is none of the reader's: what comes next lies above.
+    fn stand_at(&mut self, position: u64) {
+        assert!(position >= self.last, "{position} behind {self:?}");
+        self.last = position;
+    }
 }
 
 /// Polls `times` times by turns in both ways; then the rest is for when all is still.
@@ -101,6 +107,7 @@ fn read(
             } else {
                 subscription.batch(|delivery| tally.take(delivery));
             }
+            tally.stand_at(subscription.position());
             thread::yield_now();
         }
         (subscription, tally)
@@ -108,7 +115,9 @@ fn read(
 }
 
 fn rest((mut subscription, mut tally): (Subscription<Box<u64>>, Tally)) -> Tally {
-    while subscription.poll(|delivery| tally.take(delivery)) != Polled::CaughtUp {}
+    while subscription.poll(|delivery| tally.take(delivery)) != Polled::CaughtUp {
+        tally.stand_at(subscription.position());
+    }
     tally
 }
 
