@@ -32,7 +32,7 @@ struct Node {
     behind: usize,
 }
 
-/// See the module.
+/// Queued frames in arrival order, with the oldest of each class at hand in O(1).
 #[derive(Clone, Debug)]
 pub(super) struct Fifo {
     nodes: Vec<Node>,

@@ -47,7 +47,7 @@ struct Summary {
     repair_from: Option<JournalCursor>,
 }
 
-/// See the module above.
+/// The queue of one subscription: frames in order, and notices of what its policy dropped.
 #[derive(Clone, Debug)]
 pub(crate) struct BoundedQueue {
     teller: Teller,

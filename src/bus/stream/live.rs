@@ -28,7 +28,7 @@ use std::task::Waker;
 /// How many frames a complete stream takes in at once.
 const AHEAD: usize = 64;
 
-/// See the module above.
+/// A live stream: a subscription to the rings, the queue that bounds it, and its position.
 pub(in crate::bus) struct Live {
     pub(super) shared: Arc<Shared>,
     pub(super) subscription: Subscription<Event>,
