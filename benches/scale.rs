@@ -82,7 +82,9 @@ fn look_for_sleepers(criterion: &mut Criterion) {
         let sleep = |run: &RunId| {
             let select = Select::Shard(route(run).shard);
             let mut reader = ring.subscribe(select, None, Start::Oldest).unwrap();
-            reader.lie_down(Some(run.hash64()), Waker::noop()).unwrap();
+            reader
+                .register_waker(Some(run.hash64()), Waker::noop())
+                .unwrap();
             reader
         };
         let _readers: Vec<_> = runs("run", count).iter().map(sleep).collect();

@@ -93,7 +93,9 @@ fn a_frame_that_panics_when_it_is_replaced_is_no_publishers_panic() {
         let bell = Arc::new(Bell::default());
         for round in 0..100 {
             for route in [ORDINARY, ORDINARY.terminal()] {
-                reader.lie_down(None, &Waker::from(bell.clone())).unwrap();
+                reader
+                    .register_waker(None, &Waker::from(bell.clone()))
+                    .unwrap();
                 ring.publish(route, frame(2 * round + 1)).unwrap();
                 ring.wake(route, [1, 1]);
                 let mut values = 0..3;

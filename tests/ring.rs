@@ -453,7 +453,7 @@ fn a_panic_in_a_batch_loses_what_is_not_readable_yet_and_tells_it() {
             assert_eq!(given + lost, 300, "{shards} {lap}");
             assert!(given > 100 && lost >= 62, "{given} {lost}");
         }
-        assert!(Arc::strong_count(&token) <= 1 + lane.places());
+        assert!(Arc::strong_count(&token) <= 1 + lane.slots());
         drop((all, ring));
         assert_eq!(Arc::strong_count(&token), 1);
     }
@@ -473,7 +473,7 @@ fn frames_are_dropped_once() {
     for _ in 0..1_000 {
         ring.publish(to(0), token.clone()).unwrap();
     }
-    assert!(Arc::strong_count(&token) <= 1 + lane.places());
+    assert!(Arc::strong_count(&token) <= 1 + lane.slots());
     drop(ring);
     assert_eq!(Arc::strong_count(&token), 1);
 }

@@ -311,7 +311,7 @@ fn terminals_end(ring: &Ring<u64>, case: &str) {
 fn single_frames_fill_a_lane_to_its_last_place() {
     for window in [1, 4, 16, 60] {
         let lane = Geometry::for_window(window);
-        let places = lane.places() as u64;
+        let places = lane.slots() as u64;
         let chunk = (places / 8).clamp(1, 16);
         for end in (chunk..3 * places).step_by(chunk as usize) {
             // Rounded down to a chunk.

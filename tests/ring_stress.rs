@@ -191,7 +191,7 @@ fn readers_come_and_go_beside_publishers() {
                         let mut one = ring.subscribe(select, None, Start::Latest).unwrap();
                         let mut other = one.try_clone().unwrap();
                         for (key, subscription) in [(Some(n % 2), &mut one), (None, &mut other)] {
-                            subscription.lie_down(key, Waker::noop()).unwrap();
+                            subscription.register_waker(key, Waker::noop()).unwrap();
                             subscription.poll(|delivery| {
                                 if let Delivery::Frame(_, frame) = delivery {
                                     assert_eq!(**frame, MARK);

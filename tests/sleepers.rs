@@ -183,15 +183,15 @@ fn a_subscription_that_is_gone_does_not_sleep() {
         for filter in [None, Some(class)] {
             for key in [None, Some(ANY_KEY), Some(7)] {
                 let mut gone = ring.subscribe(select, filter, Start::Oldest).unwrap();
-                gone.lie_down(key, &waker).unwrap();
+                gone.register_waker(key, &waker).unwrap();
                 assert_eq!(ring.stats().parked, 1);
                 drop(gone);
                 assert_eq!(ring.stats().parked, 0, "{select:?} {key:?}");
                 // Nor is its waker kept.
                 assert_eq!(Arc::strong_count(&bell), 2, "{select:?} {key:?}");
                 let mut risen = ring.subscribe(select, filter, Start::Oldest).unwrap();
-                risen.lie_down(key, &waker).unwrap();
-                assert!(!risen.rise());
+                risen.register_waker(key, &waker).unwrap();
+                assert!(!risen.deregister_waker());
                 assert_eq!(ring.stats().parked, 0);
                 ring.wake(Default::default(), [7, 7]);
                 ring.wake_all();
@@ -210,7 +210,7 @@ fn a_sleeper_that_lies_down_again_for_something_else_is_counted_once() {
     for select in [Select::All, Select::Shard(1)] {
         let mut sleeper = ring.subscribe(select, None, Start::Oldest).unwrap();
         for key in [Some(1), Some(2), None, Some(ANY_KEY), Some(1), Some(1)] {
-            sleeper.lie_down(key, Waker::noop()).unwrap();
+            sleeper.register_waker(key, Waker::noop()).unwrap();
             assert_eq!(ring.stats().parked, 1, "{select:?} {key:?}");
         }
         let before = ring.stats().woken;
@@ -222,7 +222,7 @@ fn a_sleeper_that_lies_down_again_for_something_else_is_counted_once() {
         assert_eq!((ring.stats().parked, ring.stats().woken), (1, before));
         ring.wake(route, [1, 1]);
         assert_eq!((ring.stats().parked, ring.stats().woken), (0, before + 1));
-        assert!(sleeper.rise());
+        assert!(sleeper.deregister_waker());
     }
 }
 

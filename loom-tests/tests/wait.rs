@@ -46,7 +46,7 @@ fn sleeper(
     let waker = Waker::from(bell.clone());
     thread::spawn(move || {
         let mut got = Got::default();
-        subscription.lie_down(key, &waker).unwrap();
+        subscription.register_waker(key, &waker).unwrap();
         got.poll(&mut subscription);
         (subscription, got)
     })
@@ -128,11 +128,11 @@ fn a_seat_changes_hands_beside_a_publish() {
         let (ring, bell) = (tiny(2, 1), Arc::new(Bell::default()));
         let (mut first, mut second) = (shard(&ring, None), shard(&ring, None));
         let waker = Waker::from(bell.clone());
-        first.lie_down(Some(1), Waker::noop()).unwrap();
+        first.register_waker(Some(1), Waker::noop()).unwrap();
         let reader = thread::spawn(move || {
             drop(first);
             let mut got = Got::default();
-            second.lie_down(Some(7), &waker).unwrap();
+            second.register_waker(Some(7), &waker).unwrap();
             got.poll(&mut second);
             (second, got)
         });
@@ -152,7 +152,7 @@ fn seats_that_leave(leave: [bool; 3]) {
         let mut subscriptions = [(); 3].map(|()| shard(&ring, None));
         for (subscription, bell) in subscriptions.iter_mut().zip(&bells) {
             let waker = Waker::from(bell.clone());
-            subscription.lie_down(Some(7), &waker).unwrap();
+            subscription.register_waker(Some(7), &waker).unwrap();
         }
         let (leaving, staying): (Vec<_>, Vec<_>) = subscriptions
             .into_iter()
@@ -200,7 +200,7 @@ fn two_seats_leave_beside_two_publishers() {
         let ring = tiny(2, 1);
         let mut others = [(); 2].map(|()| shard(&ring, None));
         for other in &mut others {
-            other.lie_down(Some(8), Waker::noop()).unwrap();
+            other.register_waker(Some(8), Waker::noop()).unwrap();
         }
         let [first, second] = others;
         let mut sleeper = shard(&ring, None);
@@ -214,7 +214,7 @@ fn two_seats_leave_beside_two_publishers() {
             }
         };
         let waker = Waker::from(Arc::new(Then(Mutex::new(Some(Box::new(then))))));
-        sleeper.lie_down(Some(7), &waker).unwrap();
+        sleeper.register_waker(Some(7), &waker).unwrap();
         ring.wake(FRAME, [7, 7]);
         drop(second);
         let walk = walker.lock().unwrap().take();
@@ -254,8 +254,8 @@ fn a_wish_widens_beside_a_publish() {
         let (mut narrow, all) = (shard(&ring, Some(filter)), shard(&ring, None));
         let waker = Waker::from(bell.clone());
         let reader = thread::spawn(move || {
-            narrow.lie_down(Some(ANY_KEY), &waker).unwrap();
-            narrow.lie_down(None, &waker).unwrap();
+            narrow.register_waker(Some(ANY_KEY), &waker).unwrap();
+            narrow.register_waker(None, &waker).unwrap();
             let mut got = Got::default();
             let mut all = all;
             got.poll(&mut all);
@@ -265,7 +265,10 @@ fn a_wish_widens_beside_a_publish() {
         publish(&ring, FRAME, 7);
         let (mut narrow, got) = reader.join().unwrap();
         assert!(got.has(7) || bell.rung() > 0, "asleep for ever");
-        assert!(narrow.rise() || bell.rung() == 0, "woken, and still asleep");
+        assert!(
+            narrow.deregister_waker() || bell.rung() == 0,
+            "woken, and still asleep"
+        );
     });
 }
 
@@ -289,10 +292,10 @@ fn a_frame_is_held_back(ring: fn(u64, u64) -> Boxes, route: Route, preemptions: 
         let waker = Waker::from(bell.clone());
         let reader = thread::spawn(move || {
             let mut got = Got::default();
-            subscription.lie_down(Some(7), &waker).unwrap();
+            subscription.register_waker(Some(7), &waker).unwrap();
             got.poll(&mut subscription);
             if !got.has(7) && subscription.is_behind() {
-                subscription.lie_down(None, &waker).unwrap();
+                subscription.register_waker(None, &waker).unwrap();
                 got.poll(&mut subscription);
             }
             (subscription, got)

@@ -128,7 +128,7 @@ impl InMemoryAgentEventBus {
         let event = frame.event.into_unique(frame.archive_cursor);
         let route = scope::route(event.envelope());
         let keys = scope::keys(event.envelope());
-        shared.ring.before_wake(route, keys);
+        shared.ring.prefetch_wake(route, keys);
         let published = shared
             .ring
             .publish_with(route, |sequence| seal(event, sequence, shared.epoch));

@@ -96,7 +96,7 @@ impl AgentEventStream {
                 return frame;
             }
             let waited = park::park(deadline);
-            self.rise();
+            self.deregister_waker();
             if !waited {
                 let last = self.next();
                 return last.ok_or_else(|| self.end().map_or(RecvError::Timeout, RecvError::Ended));
@@ -110,11 +110,11 @@ impl AgentEventStream {
         let (mut any, mut looks) = (false, 0);
         loop {
             if let Some(frame) = self.next() {
-                self.rise();
+                self.deregister_waker();
                 return Poll::Ready(Ok(frame));
             }
             if let Some(end) = self.end() {
-                self.rise();
+                self.deregister_waker();
                 return Poll::Ready(Err(RecvError::Ended(end)));
             }
             let Source::Live(live) = &mut self.source else {
@@ -132,7 +132,7 @@ impl AgentEventStream {
                 any = behind;
             }
             looks += 1;
-            if let Err(error) = live.lie_down(any, waker) {
+            if let Err(error) = live.register_waker(any, waker) {
                 return Poll::Ready(Err(RecvError::Refused(error)));
             }
         }
@@ -151,9 +151,9 @@ impl AgentEventStream {
         }
     }
 
-    fn rise(&mut self) {
+    fn deregister_waker(&mut self) {
         if let Source::Live(live) = &mut self.source {
-            live.rise();
+            live.deregister_waker();
         }
     }
 

@@ -1,12 +1,13 @@
 //! What a ring is doing, read off what it has anyway: nothing is counted for this on the way of a
 //! frame. The figures are of one moment each, not all of the same one.
 
+use super::config::{Select, Start};
 use super::core::Core;
-use super::lane::Lane;
-use super::pins::LANES;
-use super::{FRAMES, Ring, Select, Start, TERMINALS};
+use super::lane::{LANES, Lane};
+use super::read::Subscription;
+use crate::sync::Arc;
 
-/// What a [`Ring`] is doing.
+/// What a [`Ring`](super::Ring) is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -59,8 +60,8 @@ impl LaneStats {
         LaneStats {
             tail,
             window: lane.geometry().window() as u64,
-            wraps: tail / lane.geometry().places() as u64,
-            voids: lane.voided(),
+            wraps: tail / lane.geometry().slots() as u64,
+            voids: lane.voids(),
         }
     }
 
@@ -71,18 +72,17 @@ impl LaneStats {
 }
 
 impl RingStats {
-    pub(super) fn of<T>(ring: &Ring<T>) -> Self {
-        let core: &Core<T> = &ring.core;
+    pub(super) fn of<T>(core: &Arc<Core<T>>) -> Self {
         // Found as a subscription finds it.
-        let reader = ring.subscribe(Select::All, None, Start::Oldest).ok();
-        let last_sequence = ring.next_sequence() - 1;
-        let shards = core.lanes.chunks(LANES).map(|lanes| ShardStats {
-            frames: LaneStats::of(&lanes[FRAMES]),
-            terminals: LaneStats::of(&lanes[TERMINALS]),
+        let reader = Subscription::open(core, Select::All, None, Start::Oldest).ok();
+        let last_sequence = core.next_sequence() - 1;
+        let shards = core.lanes().chunks(LANES).map(|lanes| ShardStats {
+            frames: LaneStats::of(&lanes[0]),
+            terminals: LaneStats::of(&lanes[1]),
         });
-        let (parked, woken) = core.waiters.counts();
+        let (parked, woken) = core.waiters().counts();
         RingStats {
-            published: last_sequence + 1 - core.first,
+            published: last_sequence + 1 - core.first(),
             last_sequence,
             oldest_sequence: reader
                 .map(|reader| reader.position() + 1)

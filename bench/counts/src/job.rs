@@ -46,7 +46,7 @@ fn size(n: usize) -> NonZeroUsize {
 fn ring() -> Ring<u64> {
     // The window that a lane of so many places promises.
     let lane = Geometry::for_window(CAPACITY * 7 / 8 - 16);
-    assert_eq!(lane.places(), CAPACITY);
+    assert_eq!(lane.slots(), CAPACITY);
     Ring::new(&RingConfig {
         shards: 1,
         frames: lane,

@@ -42,7 +42,7 @@ impl<const N: usize, const RUN: usize, T: Payload> Peer<T> for Shards<N, RUN> {
 pub fn open<T>(shards: usize) -> Ring<T> {
     // The window that a lane of so many places promises.
     let lane = Geometry::for_window(CAPACITY * 7 / 8 - 16);
-    assert_eq!(lane.places(), CAPACITY);
+    assert_eq!(lane.slots(), CAPACITY);
     Ring::new(&RingConfig {
         shards,
         frames: lane,

@@ -213,7 +213,7 @@ impl Live {
             delivered,
             terminals,
             dropped: (*self.queue.lost()).into(),
-            laps: self.subscription.laps(),
+            laps: self.subscription.times_lapped(),
             notices,
         }
     }
@@ -250,20 +250,20 @@ impl Live {
         })
     }
 
-    pub(super) fn lie_down(&mut self, any: bool, waker: &Waker) -> Result<(), AgentError> {
+    pub(super) fn register_waker(&mut self, any: bool, waker: &Waker) -> Result<(), AgentError> {
         if let Some(repair) = &mut self.repair {
-            repair.lie_down(waker);
+            repair.register_waker(waker);
         }
         let key = (!any).then(|| self.scope.key());
         self.subscription
-            .lie_down(key, waker)
+            .register_waker(key, waker)
             .map_err(subscribe_error)
     }
 
-    pub(super) fn rise(&mut self) {
-        self.subscription.rise();
+    pub(super) fn deregister_waker(&mut self) {
+        self.subscription.deregister_waker();
         if let Some(repair) = &mut self.repair {
-            repair.rise();
+            repair.deregister_waker();
         }
     }
 

@@ -300,7 +300,7 @@ impl Mending {
 
 impl Repair {
     /// A task waits for the next frame: the archive is to wake it, too.
-    pub(super) fn lie_down(&mut self, waker: &Waker) {
+    pub(super) fn register_waker(&mut self, waker: &Waker) {
         let known = self.waker.as_ref().is_some_and(|it| it.will_wake(waker));
         if !known {
             self.waker = Some(Arc::new(waker.clone()));
@@ -308,7 +308,7 @@ impl Repair {
     }
 
     /// No task waits any more.
-    pub(super) fn rise(&mut self) {
+    pub(super) fn deregister_waker(&mut self) {
         self.waker = None;
     }
 

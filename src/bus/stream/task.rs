@@ -96,7 +96,7 @@ struct Waiting<'a>(&'a mut AgentEventStream);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.rise();
+        self.0.deregister_waker();
     }
 }
 

@@ -1,141 +1,166 @@
 //! Claims: granted indices, each the right and the duty to finish its slot.
 //!
-//! A claim is made by the lane only for an index that is granted, and once; it is used up by being
-//! filled, and a claim that is dropped instead leaves its slot. That is what `slot.rs` calls S1. S2
-//! holds since the grant happens after the last read under a pin of the slot's earlier index.
+//! The lane makes a claim only for an index that is granted, and only once; that is the contract of
+//! the unsafe constructors here, and S1 and S2 of `slots.rs` follow from it. A claim ends when its
+//! slot is filled. A claim that is dropped instead abandons its slot, and readers pass over it.
 
-use super::super::slots::{Numbered, Slots};
-use super::Lane;
+use super::stragglers::Stragglers;
+use crate::ring::slot::{Order, Slots};
 use std::ops::Range;
 
-impl<T> Lane<T> {
-    /// The claim of an index that is granted.
-    #[inline(always)]
-    pub(super) fn own(&self, index: u64) -> Claim<'_, T> {
-        Claim {
-            slots: &self.slots,
-            index,
-        }
-    }
-
-    /// Nothing claimed.
-    pub(crate) fn no_claims(&self) -> Block<'_, T> {
-        Block {
-            lane: self,
-            range: 0..0,
-            others: Vec::new().into_iter(),
-            end: None,
-        }
-    }
-}
-
-/// A granted index: the right and the duty to finish its slot. Dropped unfilled, it is left:
-/// readers pass over it.
+/// A granted index.
 pub(crate) struct Claim<'a, T> {
     slots: &'a Slots<T>,
     index: u64,
 }
 
-impl<T> Claim<'_, T> {
+impl<'a, T> Claim<'a, T> {
+    /// The claim of `index`.
+    ///
+    /// # Safety
+    /// `index` is granted to the caller, and no other claim of it is ever made. A grant happens
+    /// after the previous owner's stamp and after the last read under a pin of the slot's earlier
+    /// index.
+    #[inline(always)]
+    pub(super) unsafe fn new(slots: &'a Slots<T>, index: u64) -> Self {
+        Claim { slots, index }
+    }
+
     #[inline(always)]
     pub(crate) fn index(&self) -> u64 {
         self.index
     }
 
-    /// Publishes the frame, with its number in a lane that does not count. Returns the frame that
-    /// it replaced.
+    /// Publishes `frame`, with its order in a lane that is not index-numbered. Returns the frame
+    /// that it replaced.
     #[inline(always)]
-    pub(crate) fn fill(self, tag: u32, numbered: Option<Numbered>, frame: T) -> Option<T> {
+    pub(crate) fn fill(self, tag: u32, order: Option<Order>, frame: T) -> Option<T> {
         let (slots, index) = (self.slots, self.index);
         std::mem::forget(self);
-        // SAFETY: a `Claim` is made only for a granted index, once, and ends here. S2: the grant
-        // happened after the last read under a pin, and no checked pin covers the earlier index.
-        unsafe { slots.write(index, tag, numbered, frame) }
-    }
-}
-
-/// The granted indices of a batch, ascending. Those not taken are left.
-pub(crate) struct Block<'a, T> {
-    lane: &'a Lane<T>,
-    /// Granted one beside the other.
-    pub(super) range: Range<u64>,
-    /// Or one by one.
-    pub(super) others: std::vec::IntoIter<Claim<'a, T>>,
-    /// One above the last index if nobody else's lies between; else nothing is known.
-    pub(super) end: Option<u64>,
-}
-
-impl<'a, T> Block<'a, T> {
-    /// One above the last index if nobody else's lies between; else nothing is known.
-    pub(crate) fn contiguous_end(&self) -> Option<u64> {
-        self.end
-    }
-
-    /// Leaves the next index.
-    pub(crate) fn leave(&mut self) {
-        drop(match self.range.next() {
-            Some(index) => Some(self.lane.own(index)),
-            None => self.others.next(),
-        });
-    }
-
-    /// Publishes what `tag` and `make` give in the next `count` claims, numbered from `sequence`
-    /// on, with fences from `fence` up. Hands what they replaced to `replaced`.
-    #[inline(always)]
-    pub(crate) fn fill(
-        &mut self,
-        count: u64,
-        sequence: u64,
-        fence: u64,
-        mut tag: impl FnMut() -> u32,
-        mut make: impl FnMut(u64) -> T,
-        mut replaced: impl FnMut(Option<T>),
-    ) {
-        let (lane, counts) = (self.lane, self.lane.counts());
-        // Each frame bears the fence: a reader may pass over the first.
-        let numbering = |index, number| match counts {
-            true => None,
-            false if index + 1 < fence => Some(lane.numbering(index, number, fence)),
-            // No straddler.
-            false => Some(Numbered {
-                sequence: number,
-                fence: index + 1,
-            }),
-        };
-        let end = sequence + count;
-        let mut number = sequence;
-        // Neighbours, block by block.
-        while number < end && !self.range.is_empty() {
-            let start = self.range.start;
-            let block = start..self.range.end.min(start + (end - number));
-            let block = lane.slots.block(&block);
-            let ahead = number.wrapping_sub(start);
-            number += block.end - start;
-            self.range.start = block.end;
-            let make = |index: u64| {
-                let number = index.wrapping_add(ahead);
-                (numbering(index, number), make(number))
-            };
-            // SAFETY: these indices were the block's, each once, as for a `Claim`, and end here.
-            unsafe { lane.slots.write_block(block, &mut tag, make, &mut replaced) };
-        }
-        for (number, claim) in (number..end).zip(&mut self.others) {
-            let (tag, numbered) = (tag(), numbering(claim.index, number));
-            replaced(claim.fill(tag, numbered, make(number)));
-        }
-    }
-}
-
-impl<T> Drop for Block<'_, T> {
-    fn drop(&mut self) {
-        let range = self.range.clone().map(|index| self.lane.own(index));
-        range.chain(&mut self.others).for_each(drop);
+        // SAFETY: S1, S2: the contract of `new`. The claim ends here.
+        unsafe { slots.write(index, tag, order, frame) }
     }
 }
 
 impl<T> Drop for Claim<'_, T> {
     fn drop(&mut self) {
-        // SAFETY: a `Claim` is made only for a granted index, once, and was not filled.
-        unsafe { self.slots.leave(self.index) }
+        // SAFETY: S1: the contract of `new`. The claim was not filled, and ends here.
+        unsafe { self.slots.abandon(self.index) }
+    }
+}
+
+/// The granted indices of a batch, ascending. Those that are not filled are abandoned.
+pub(crate) struct Claims<'a, T> {
+    slots: &'a Slots<T>,
+    /// Notes frames that were overtaken; `None` in an index-numbered lane, where none is.
+    stragglers: Option<&'a Stragglers>,
+    /// Neighbours, all granted; or empty.
+    run: Range<u64>,
+    /// Indices that were granted one by one, after `run`.
+    others: std::vec::IntoIter<Claim<'a, T>>,
+    /// One above the last index, if all indices are neighbours.
+    contiguous_end: Option<u64>,
+}
+
+impl<'a, T> Claims<'a, T> {
+    /// No index.
+    pub(super) fn none(slots: &'a Slots<T>, stragglers: Option<&'a Stragglers>) -> Self {
+        Claims {
+            slots,
+            stragglers,
+            run: 0..0,
+            others: Vec::new().into_iter(),
+            contiguous_end: None,
+        }
+    }
+
+    /// The claims of neighbours.
+    ///
+    /// # Safety
+    /// That of [`Claim::new`], for each index of `run`.
+    pub(super) unsafe fn with_run(mut self, run: Range<u64>) -> Self {
+        self.contiguous_end = Some(run.end);
+        self.run = run;
+        self
+    }
+
+    /// Claims that were made one by one.
+    pub(super) fn with_each(mut self, claims: Vec<Claim<'a, T>>) -> Self {
+        self.others = claims.into_iter();
+        self
+    }
+
+    /// One above the last index, if all of the batch's indices are neighbours; else `None`.
+    pub(crate) fn contiguous_end(&self) -> Option<u64> {
+        self.contiguous_end
+    }
+
+    /// Abandons the next index.
+    pub(crate) fn abandon_next(&mut self) {
+        drop(match self.run.next() {
+            // SAFETY: the contract of `with_run`; the index has left the run.
+            Some(index) => Some(unsafe { Claim::new(self.slots, index) }),
+            None => self.others.next(),
+        });
+    }
+
+    /// Publishes what `tag` and `make` return in the next `count` claims, with the sequence numbers
+    /// from `sequence` on and order bounds of at least `bound`. Hands the frames that they replaced
+    /// to `replaced`.
+    #[inline(always)]
+    pub(crate) fn fill(
+        &mut self,
+        count: u64,
+        sequence: u64,
+        bound: u64,
+        mut tag: impl FnMut() -> u32,
+        mut make: impl FnMut(u64) -> T,
+        mut replaced: impl FnMut(Option<T>),
+    ) {
+        let (slots, stragglers) = (self.slots, self.stragglers);
+        // Each frame has the bound: a reader may have passed over the first.
+        let order = |index, sequence| {
+            let stragglers = stragglers?;
+            Some(if index + 1 < bound {
+                stragglers.assign_order(index, sequence, bound)
+            } else {
+                // Not overtaken.
+                Order {
+                    sequence,
+                    bound: index + 1,
+                }
+            })
+        };
+        let end = sequence + count;
+        let mut sequence = sequence;
+        // Neighbours, block by block.
+        while sequence < end && !self.run.is_empty() {
+            let start = self.run.start;
+            let block = start..self.run.end.min(start + (end - sequence));
+            let block = slots.block(&block);
+            let offset = sequence.wrapping_sub(start);
+            sequence += block.end - start;
+            self.run.start = block.end;
+            let make = |index: u64| {
+                let sequence = index.wrapping_add(offset);
+                (order(index, sequence), make(sequence))
+            };
+            // SAFETY: S1, S2: the contract of `with_run`; the block has left the run.
+            unsafe { slots.write_block(block, &mut tag, make, &mut replaced) };
+        }
+        for (sequence, claim) in (sequence..end).zip(&mut self.others) {
+            let (tag, order) = (tag(), order(claim.index, sequence));
+            replaced(claim.fill(tag, order, make(sequence)));
+        }
+    }
+}
+
+impl<T> Drop for Claims<'_, T> {
+    fn drop(&mut self) {
+        for index in self.run.clone() {
+            // SAFETY: the contract of `with_run`; the run ends here.
+            drop(unsafe { Claim::new(self.slots, index) });
+        }
+        (&mut self.others).for_each(drop);
     }
 }

@@ -1,70 +1,88 @@
-//! Clear stretches: the newest indices of a lane among which none is void.
+//! The clear run: the newest indices of a lane among which none is void.
 //!
-//! Most often nothing is void. Then a claimer need not look for its gate: chunks are opened in
-//! order, so an index below the end of the clear stretch, and not below its start, is granted. All
-//! of a stretch have the same number of voids below them, which a lane that counts needs to know.
+//! Most often nothing is void. Then a claimer need not look at its gate: chunks are opened in
+//! order, so an index below the end of the clear run, and not below its start, is granted. All
+//! indices of a run have the same number of voids below them, which an index-numbered lane needs
+//! to know.
 //!
-//! An opener that found nothing void makes the stretch longer if its chunk is the next one, else
-//! begins a new one there. All three words only rise, and those of a chunk are the same for all who
-//! may write them; who writes late changes nothing. They are written in the order start, voids, end
-//! and read in the order end, voids, start: who acquires an end sees a start that is at least as
-//! new, and who acquires a count of voids that is newer than the index sees a start above it, and
-//! goes by the gate.
+//! An opener that found nothing void extends the run if its chunk is the next one, else it begins
+//! a new run there. All three words only rise, and their values for a chunk are the same for all
+//! threads that may write them, so a late write changes nothing. They are written in the order
+//! start, voids, end, and read in the order end, voids, start. A claimer that acquires an end sees
+//! a start that is at least as new. A claimer that acquires a number of voids that is newer than
+//! its index sees a start above its index, and looks at its gate.
 
-use super::super::MAX_SEQUENCE;
-use super::Lane;
 use crate::sync::{AtomicU64, Ordering, raise};
 
-/// See the module.
+/// The clear run. Openers write it, claimers read it. All words only rise.
 #[derive(Default)]
-pub(super) struct Clear {
+pub(super) struct ClearRun {
+    /// The first index of the run.
     start: AtomicU64,
+    /// One above its last index.
     end: AtomicU64,
-    /// Below the start, and so below each index of the stretch.
+    /// How many indices below the run are void.
     voids: AtomicU64,
 }
 
-impl Clear {
-    /// The voids below an index, if it is known to be granted.
+impl ClearRun {
+    /// The number of voids below `index`, if the run says that it is granted.
     #[inline(always)]
     pub(super) fn voids_below(&self, index: u64) -> Option<u64> {
         self.voids_below_all(index, index + 1)
     }
 
-    /// The voids below the indices from `first` to `end`, if they are known to be granted.
+    /// The number of voids below the indices from `first` to `end`, if the run says that all of
+    /// them are granted.
     #[inline(always)]
     pub(super) fn voids_below_all(&self, first: u64, end: u64) -> Option<u64> {
-        // Acquire: PAIR: `lengthen`. With the end comes what its opener acquired for the places
-        // below it.
+        // E6: acquire. With the end comes what its opener acquired for the slots below it.
         if end > self.end.load(Ordering::Acquire) {
             return None;
         }
-        // Acquire: PAIR: `lengthen`. A start at least as new.
+        // E7: acquire. With the voids comes a start at least as new.
         let voids = self.voids.load(Ordering::Acquire);
-        // Relaxed: the above acquired it.
+        // Relaxed: E6 and E7 carry it.
         (first >= self.start.load(Ordering::Relaxed)).then_some(voids)
+    }
+
+    /// Notes that the chunks from `start` to `end` are open, that none of their slots is void, and
+    /// that `voids` indices below them are.
+    #[inline(always)]
+    pub(super) fn extend(&self, start: u64, end: u64, voids: u64) {
+        // Relaxed: only compared. An opener that sees an older end begins a run where it need not.
+        if self.end.load(Ordering::Relaxed) != start {
+            // Relaxed: E6 and E7 carry it.
+            raise(&self.start, start, Ordering::Relaxed);
+            // E7: release.
+            raise(&self.voids, voids, Ordering::Release);
+        }
+        // E6: release.
+        raise(&self.end, end, Ordering::Release);
     }
 }
 
-impl<T> Lane<T> {
-    /// Says that the chunks from `start` to `end`, which are open, have no void place, and so many
-    /// below them. Not where numbers end: there, each claimer looks.
-    #[inline(always)]
-    pub(super) fn lengthen(&self, start: u64, end: u64, voids: u64) {
-        let clear = &self.clear;
-        // Where each place has a gate of its own, that says as much.
-        let one_each = self.geometry.chunk() == 1;
-        if one_each || end == start || self.number_at(end - 1, voids) >= MAX_SEQUENCE {
-            return;
-        }
-        // Relaxed: only compared. An older end begins a stretch where none had to.
-        if clear.end.load(Ordering::Relaxed) != start {
-            // Relaxed: carried by the next two.
-            raise(&clear.start, start, Ordering::Relaxed);
-            // Release: PAIR: `voids_below_all`.
-            raise(&clear.voids, voids, Ordering::Release);
-        }
-        // Release: PAIR: `voids_below_all`.
-        raise(&clear.end, end, Ordering::Release);
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_extended_or_begun_again() {
+        let run = ClearRun::default();
+        assert_eq!(run.voids_below(0), None);
+        run.extend(0, 4, 0);
+        run.extend(4, 8, 0);
+        assert_eq!((run.voids_below(0), run.voids_below(7)), (Some(0), Some(0)));
+        assert_eq!(
+            (run.voids_below_all(6, 8), run.voids_below_all(6, 9)),
+            (Some(0), None)
+        );
+        // A chunk with voids lies between.
+        run.extend(12, 16, 3);
+        assert_eq!((run.voids_below(7), run.voids_below(11)), (None, None));
+        assert_eq!(run.voids_below_all(12, 16), Some(3));
+        // A late opener of an earlier run changes nothing.
+        run.extend(8, 12, 0);
+        assert_eq!((run.voids_below(11), run.voids_below(12)), (None, Some(3)));
     }
 }

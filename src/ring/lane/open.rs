@@ -1,220 +1,182 @@
-//! Opening a chunk of places for its next lap: the one decision which of them are void.
+//! Opening a chunk for its next lap: the one decision which of its slots are void.
 //!
-//! Chunks are opened in order: who opens one opens those behind it first that are not. There are
-//! few: each has claimers, who claimed and did not look yet.
+//! Chunks are opened in order. A claimer of an index whose chunk is not open for its lap opens it,
+//! and before it the chunks before it that are not open. There are few: each has claimers that
+//! have claimed and not looked yet.
 //!
-//! A chunk may be opened without a look at the pins while it lies below `limit`. Who needs more
-//! raises `horizon` to where it wants to go, runs a SeqCst fence, scans the pins, and raises
-//! `limit` to the first chunk that a pinned reader may touch (see `pins.rs` for why that is safe).
-//! If that is the chunk to be opened, its pinned places are made void instead. A reader that is
-//! stuck thus costs publishers its pinned range once a lap. `horizon` only tells readers what may
-//! be overwritten: indices from `horizon - places` on are safe under a pin that was checked against
-//! it.
+//! An opener finds out which slots are free, and exchanges the gate for its whole decision. A slot
+//! is free if its last granted index is finished, by its stamp, and no pin covers that index. So a
+//! writer that is suspended costs its own slot, lap after lap until it is done, and nothing else.
 //!
-//! Who opens a chunk opens the next few as well if that takes no look at the pins and nothing in
-//! them is void: then it is not to be done for each of them by who comes there.
+//! An opener goes on to open the next few chunks, if that takes no look at the pins and nothing in
+//! them is void: then the claimers that come there need not do it.
 
-use super::super::pins::PinTable;
 use super::Lane;
-use crate::sync::{Ordering, raise};
+use super::gate::Gate;
+use super::pins::PinTable;
+use crate::ring::sequence::MAX_SEQUENCE;
 use std::ops::Range;
 
-/// How many chunks are opened ahead at most, and no more than a lane's slack.
+/// How many chunks are opened ahead, at most, within a lane's slack.
 const AHEAD: u64 = 8;
 
 impl<T> Lane<T> {
-    /// Opens `index`'s chunk for its lap, unless another does first; returns the gate's new word.
+    /// The gate of `index`, open for its lap or a later one.
+    #[inline(always)]
+    pub(super) fn open_gate(&self, index: u64, pins: PinTable<'_>) -> Gate<'_> {
+        let gate = self.gates.load(index);
+        if gate.generation() < self.geometry.generation(index) {
+            self.open(index, pins)
+        } else {
+            gate
+        }
+    }
+
+    /// Opens the chunk of `index` for its lap, unless another thread does first.
     #[inline(never)]
-    pub(super) fn open(&self, index: u64, pins: PinTable<'_>) -> u64 {
+    fn open(&self, index: u64, pins: PinTable<'_>) -> Gate<'_> {
         let chunk = self.geometry.chunk();
         let last = self.geometry.chunk_start(index);
         let mut start = last;
-        while start > 0 && !self.was_opened(start - chunk) {
+        while start > 0 && !self.gates.is_open_for(start - chunk) {
             start -= chunk;
         }
         while start < last {
-            self.open_next(start, pins);
+            self.open_chunk(start, pins);
             start += chunk;
         }
-        let gate = self.open_next(last, pins);
+        let gate = self.open_chunk(last, pins);
         self.open_ahead(last + chunk);
         gate
     }
 
-    /// Whether the chunk of an index was opened for its lap.
-    #[inline(always)]
-    pub(super) fn was_opened(&self, index: u64) -> bool {
-        self.gate_laps(self.gate_word(index)) >= self.geometry.laps(index)
-    }
-
-    /// Opens the chunk at `start`, unless another does first; returns its gate's word. Those behind
-    /// it are open, and acquired.
-    fn open_next(&self, start: u64, pins: PinTable<'_>) -> u64 {
-        // For this lap or the last one: nothing older, since a chunk in between was acquired.
-        let gate = self.gate_word(start);
-        if self.gate_laps(gate) >= self.geometry.laps(start) {
+    /// Opens the chunk at `start`, unless another thread does first. The chunks before it are open,
+    /// and their gates were acquired.
+    fn open_chunk(&self, start: u64, pins: PinTable<'_>) -> Gate<'_> {
+        // Of this lap or the last one: nothing older, since a chunk in between was acquired.
+        let gate = self.gates.load(start);
+        if gate.generation() >= self.geometry.generation(start) {
             return gate;
         }
-        // Acquire: PAIR: `raise` in `extend`. Reads that its scan saw ended happen before.
-        let pinned =
-            match self.bounds.limit.load(Ordering::Acquire) < self.geometry.chunk_end(start) {
-                true => self.extend(start, pins),
-                false => 0,
-            };
-        let void = match pinned == 0
+        let end = self.geometry.chunk_end(start);
+        let pinned = if self.bounds.window.limit() < end {
+            // A hint of how far to go. A batch opens chunks before it claims their slots, so
+            // `start` may not be claimed yet.
+            let newest = self.tail().max(start + 1) - 1;
+            let target = self.geometry.chunk_end(newest) + self.geometry.slack();
+            let window = &self.bounds.window;
+            window.extend(&self.geometry, start, target, self.class, pins)
+        } else {
+            0
+        };
+        let is_clear = pinned == 0
             && self
                 .slots
-                .all_finished(self.places(start), self.gate_laps(gate))
-        {
-            true => Some(0),
-            false => self.taken(start, gate, pinned),
+                .all_finished(self.chunk_slots(start), gate.generation());
+        let void = if is_clear {
+            Some(0)
+        } else {
+            self.unavailable(start, gate, pinned)
         };
         if let Some(void) = void
-            && let Some(below) = self.count_voids(start)
-            && self.decide(start, gate, void)
+            && let Some(below) = self.note_voids(start)
+            && let Some(opened) = self.decide(start, gate, void)
         {
             if void == 0 {
-                self.lengthen(start, self.geometry.chunk_end(start), below);
+                self.extend_clear_run(start, end, below);
             }
-            return self.geometry.clear_gate(self.geometry.laps(start)) | void;
+            return opened;
         }
-        // Another opened it.
-        self.gate_word(start)
+        // Another thread opened it.
+        self.gates.load(start)
     }
 
-    /// Opens the chunks from `start` on, those behind it being open, if that is simple: no look at
-    /// the pins, nothing void, and not beyond the last place or the lane's end.
+    /// Opens the chunks from `start` on, the ones before it being open, as far as that is simple: no
+    /// look at the pins, nothing void, not beyond the last slot or the lane's end.
     #[inline(always)]
     fn open_ahead(&self, start: u64) {
-        let (chunk, laps) = (self.geometry.chunk(), self.geometry.laps(start));
-        let first = self.geometry.place(start);
+        let (chunk, generation) = (self.geometry.chunk(), self.geometry.generation(start));
+        let first = self.geometry.slot(start);
         let ahead = (AHEAD * chunk).min(self.geometry.slack());
-        let last = self.geometry.places().min(first + ahead as usize);
-        // While the chunk behind is filled: all lines at once, and not one by one behind a locked
-        // instruction.
-        self.slots.fetch(first..last, !self.counts());
-        // Acquire: as in `open_next`.
-        let limit = self.bounds.limit.load(Ordering::Acquire);
+        let last = self.geometry.slots().min(first + ahead as usize);
+        // All lines at once, while the chunk before is filled; not one by one after a locked
+        // instruction each.
+        self.slots
+            .prefetch_for_write(first..last, !self.is_index_numbered());
+        let limit = self.bounds.window.limit();
         let end = limit.min(start + (last - first) as u64);
         let end = end.min(self.geometry.end());
         if end <= start
             || !self
                 .slots
-                .all_finished(first..first + (end - start) as usize, laps - 1)
+                .all_finished(first..first + (end - start) as usize, generation - 1)
         {
             return;
         }
-        // If a place was void the last time, the gate has another word.
-        let gate = self.geometry.clear_gate(laps - 1);
+        // If a slot was void in the last lap, the gate has another word, and the exchange fails.
+        let gate = self.gates.clear(generation - 1);
         let (mut opened, mut voids) = (start, 0);
         while opened < end {
-            match self.count_voids(opened) {
-                Some(below) if self.decide(opened, gate, 0) => voids = below,
+            match self.note_voids(opened) {
+                Some(below) if self.decide(opened, gate, 0).is_some() => voids = below,
                 _ => break,
             }
             opened += chunk;
         }
-        self.lengthen(start, opened, voids);
+        self.extend_clear_run(start, opened, voids);
     }
 
-    /// The places of a chunk.
+    /// The slots of the chunk at `start`.
     #[inline(always)]
-    fn places(&self, start: u64) -> Range<usize> {
-        let first = self.geometry.place(start);
+    fn chunk_slots(&self, start: u64) -> Range<usize> {
+        let first = self.geometry.slot(start);
         first..first + self.geometry.chunk() as usize
     }
 
-    /// The bits of the places of a chunk that can't be granted for the lap of `start`. Notes who
-    /// has them. `None` if the gate moved on meanwhile.
+    /// The bits of the slots of a chunk that can't be granted for the lap of `start`. Notes their
+    /// owners. `None` if the gate moved on meanwhile.
     #[cold]
-    fn taken(&self, start: u64, gate: u64, pinned: u64) -> Option<u64> {
+    fn unavailable(&self, start: u64, gate: Gate<'_>, pinned: u64) -> Option<u64> {
         let mut void = pinned;
-        let laps = self.gate_laps(gate);
         for index in start..self.geometry.chunk_end(start) {
-            let place = self.geometry.place(index);
-            let granted = &self.granted[place];
-            let was_open = laps > 0 && self.is_open(gate, index);
-            let last_granted = if was_open {
-                laps
-            } else {
-                // Relaxed: the decision that made the place void was acquired with the gate.
-                // Current unless the exchange in `decide` will fail.
-                granted.load(Ordering::Relaxed)
-            };
-            // The stamp's acquire load makes the next owner's writes happen after the last one's.
-            if self.slots.stamp(index).laps() != last_granted {
-                void |= self.gate_bit(index);
+            let last_granted = self.gates.last_granted(index, gate);
+            let bit = self.geometry.chunk_bit(index);
+            // E1: acquire, in `stamp`: the next owner's writes happen after the last one's.
+            if self.slots.stamp(index).generation() != last_granted {
+                void |= bit;
             }
-            if was_open && !self.is_open(void, index) {
-                self.note_number(index - self.geometry.span())?;
-                // Relaxed: the gate's release in `decide` carries it.
-                raise(granted, last_granted, Ordering::Relaxed);
+            let was_granted = gate.generation() > 0 && !gate.is_void(index);
+            if was_granted && void & bit != 0 {
+                self.note_passed_by(index - self.geometry.span())?;
+                self.gates.note_granted(index, last_granted);
             }
         }
         Some(void)
     }
 
-    /// Makes the one decision on a chunk for the lap of `start`, unless another did: these places
-    /// are void. Whether it was made here.
+    /// Makes the one decision on the chunk at `start`: opens it with these void slots. `None` if
+    /// another thread did first.
     #[inline(always)]
-    fn decide(&self, start: u64, gate: u64, void: u64) -> bool {
+    fn decide(&self, start: u64, gate: Gate<'_>, void: u64) -> Option<Gate<'_>> {
         if void != 0 {
-            // Relaxed: a reader that sees it late looks at the gates late, and only waits longer.
-            // Who acquires this gate or a later one sees it.
-            self.bounds.voids.store(1, Ordering::Relaxed);
+            self.bounds.voids.expect();
         }
-        let next = self.geometry.clear_gate(self.geometry.laps(start)) | void;
-        // Release: PAIR: `gate_word`. Relaxed: who goes on from here looks at the gate again.
-        let gates = &self.gates[self.geometry.gate(start)];
-        let decided = gates.compare_exchange(gate, next, Ordering::Release, Ordering::Relaxed);
-        if decided.is_ok() && void != 0 {
-            // Relaxed: a figure.
-            let count = u64::from(void.count_ones());
-            self.bounds.voided.fetch_add(count, Ordering::Relaxed);
+        let opened = self.gates.open(start, gate, void)?;
+        if void != 0 {
+            self.bounds.voids.add(void.count_ones());
         }
-        decided.is_ok()
+        Some(opened)
     }
 
-    /// Raises the limit above the chunk at `start`, up to the next one that a pin stands in; if
-    /// that is this one, returns the bits of its places that are pinned.
-    #[cold]
-    fn extend(&self, start: u64, pins: PinTable<'_>) -> u64 {
-        // Relaxed: a hint of how far to go. Claimed it is, but by a batch that opens what it will
-        // claim.
-        let newest = self.tail().max(start + 1) - 1;
-        let target = self.geometry.chunk_end(newest) + self.geometry.slack();
-        // SeqCst: PAIR: the fence between a reader's pin and its look at the horizon is that of
-        // `scan`.
-        let scan = pins.scan(|| {
-            // Relaxed: ordered by the fence. PAIR: `Lane::oldest` after a pin.
-            raise(&self.bounds.horizon, target, Ordering::Relaxed);
-        });
-        let ranges = || scan.ranges(self.number);
-        let conflict = ranges().map(|range| self.next_conflict(start, range)).min();
-        let free = match conflict {
-            Some(index) if index < target => self.geometry.chunk_start(index),
-            _ => target,
-        };
-        if free > start {
-            // Release: PAIR: `open_next`. Chunks behind this one were opened.
-            raise(&self.bounds.limit, free, Ordering::Release);
-            return 0;
+    /// Notes that the chunks from `start` to `end`, which are open, have no void slot, and `voids`
+    /// void indices below them. Not where sequence numbers end: there, each claimer looks.
+    #[inline(always)]
+    fn extend_clear_run(&self, start: u64, end: u64, voids: u64) {
+        // Where each slot has a gate of its own, the gate says as much.
+        let one_each = self.geometry.chunk() == 1;
+        if one_each || end == start || self.sequence_at(end - 1, voids) >= MAX_SEQUENCE {
+            return;
         }
-        let is_pinned =
-            |&index: &u64| ranges().any(|range| self.next_conflict(index, range) == index);
-        let pinned = (start..self.geometry.chunk_end(start)).filter(is_pinned);
-        pinned.fold(0, |bits, index| bits | self.gate_bit(index))
-    }
-
-    /// The lowest index, not below `from`, that would overwrite what the pinned range may touch.
-    fn next_conflict(&self, from: u64, (lowest, count): (u64, u64)) -> u64 {
-        let places = self.geometry.span();
-        let from = from.max(lowest + places);
-        let offset = (from - lowest) & (places - 1);
-        if offset < count {
-            from
-        } else {
-            from + places - offset
-        }
+        self.clear.extend(start, end, voids);
     }
 }

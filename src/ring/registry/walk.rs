@@ -1,7 +1,8 @@
 //! Walking through lists of rows, counted and without a lock.
 
 use super::{Block, Group, Registry};
-use crate::sync::{AtomicPtr, AtomicUsize, Ordering, fence, fetch};
+use crate::ring::hw;
+use crate::sync::{AtomicPtr, AtomicUsize, Ordering, fence};
 use std::ptr::NonNull;
 
 /// The right to walk through the lists of a group: counted, and no block that it may find is freed.
@@ -15,8 +16,8 @@ pub(crate) struct Walk<'a, R, const N: usize> {
 impl<R, const N: usize> Registry<R, N> {
     /// Begins to fetch what a walk through this list will look at first.
     #[inline]
-    pub(crate) fn approach(&self, group: usize, list: usize) {
-        fetch(self.head(group, list));
+    pub(crate) fn prefetch(&self, group: usize, list: usize) {
+        hw::prefetch(self.head(group, list));
     }
 
     /// Whether a list has no rows that the caller must see: those whose owners ran a SeqCst fence

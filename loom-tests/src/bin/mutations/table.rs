@@ -157,34 +157,34 @@ mutations! {
         (SLOTS, "self.stamp.store(done.0, [[Ordering::Release =>> Ordering::Relaxed]])");
     "stamp-load-relaxed": "the stamp is read without acquire", "order::two_publishers_and_a_reader_counted",
         (SLOTS, "Stamp(self.at(&self.stamps, index).load([[Ordering::Acquire =>> Ordering::Relaxed]]))"),
-        (SLOTS, "Stamp(word.load([[Ordering::Acquire =>> Ordering::Relaxed]])).odd(laps).0;");
+        (SLOTS, "Stamp(word.load([[Ordering::Acquire =>> Ordering::Relaxed]])).mismatch(generation).0;");
     "block-store-relaxed": "the frames of a batch are published without release", "order::a_batch_beside_a_publisher_counted",
         (SLOTS, "// Release: as in `Slot::write`. stamp.store(done.0, [[Ordering::Release =>> Ordering::Relaxed]])");
     "left-is-done": "an index that was left counts as a frame", "order::one_after_another_in_two_lanes_counted",
-        (LANE, "if [[stamp.is_done(laps) =>> stamp.laps() == laps]] {"),
-        (SLOTS, "Ok(block) if [[odd(block, laps).is_tag() =>> odd(block, laps).laps() == 0]] => BLOCK,"),
-        (SLOTS, "take_while(|&word| [[odd(std::slice::from_ref(word), laps).is_tag() =>> odd(std::slice::from_ref(word), laps).laps() == 0]])");
+        (LANE, "if [[stamp.is_done(generation) =>> stamp.generation() == generation]] {"),
+        (SLOTS, "Ok(block) if [[mismatch(block, generation).is_tag_only() =>> mismatch(block, generation).generation() == 0]] => BLOCK,"),
+        (SLOTS, "take_while(|&word| [[mismatch(std::slice::from_ref(word), generation).is_tag_only() =>> mismatch(std::slice::from_ref(word), generation).generation() == 0]])");
 
     // Gates.
     "gate-store-relaxed": "the decision on a chunk is published without release", "counted::a_gate_opened_by_another",
         (OPEN, "gates.compare_exchange(gate, next, [[Ordering::Release =>> Ordering::Relaxed]], Ordering::Relaxed)");
     "gate-load-relaxed": "the decision is read without acquire", "overwrite::three_publishers_in_two_places",
-        (LANE, "self.gates[self.geometry.gate(index)].load([[Ordering::Acquire =>> Ordering::Relaxed]])");
+        (LANE, "self.gates[self.geometry.chunk_of(index)].load([[Ordering::Acquire =>> Ordering::Relaxed]])");
     "gate-store-blind": "an opener overwrites another's decision", "terminal::terminal_frames_lap_a_reader",
         (OPEN, "[[ =>> if $on { gates.store(next, Ordering::Release); return true; } ]] let decided = gates.compare_exchange(gate");
     "unfinished-is-free": "a slot whose owner is unfinished is granted again", "overwrite::two_publishers_lap_a_reader_in_four_places",
-        (OPEN, "if [[self.slots.stamp(index).laps() != last_granted =>> self.slots.stamp(index).laps() > last_granted]] {"),
-        (SLOTS, "[[Stamp(blocks.iter().fold(odd(rest, laps).0, all)).laps() == 0 =>> true]] }");
+        (OPEN, "if [[self.slots.stamp(index).generation() != last_granted =>> self.slots.stamp(index).generation() > last_granted]] {"),
+        (SLOTS, "[[Stamp(blocks.iter().fold(mismatch(rest, generation).0, all)).generation() == 0 =>> true]] }");
     "granted-not-raised": "a place is made void and its owner forgotten", "overwrite::a_reader_asleep_in_its_batch",
         (OPEN, "[[raise(granted, last_granted, Ordering::Relaxed); =>> ]]");
     "late-claim-forgotten": "a late claimer does not take the slot that was granted to it", "overwrite::a_claimer_that_comes_late_to_a_chunk",
-        (LANE, "false => [[self.granted[self.geometry.place(index)].load(Ordering::Relaxed) == laps =>> false]], })");
+        (LANE, "false => [[self.granted[self.geometry.slot(index)].load(Ordering::Relaxed) == generation =>> false]], })");
     "late-claim-written": "a claimer of an earlier lap takes its index for granted", "counted::late_over_a_sleeping_reader",
-        (LANE, "false => [[self.granted[self.geometry.place(index)].load(Ordering::Relaxed) == laps =>> true]], })");
+        (LANE, "false => [[self.granted[self.geometry.slot(index)].load(Ordering::Relaxed) == generation =>> true]], })");
     "void-is-granted": "a void index is granted", "overwrite::a_reader_asleep_in_its_batch",
         (LANE, "true => [[self.is_open(gate, index) =>> true]],");
     "void-is-granted-to-a-batch": "a batch is granted its range whatever is void in it", "overwrite::batches_over_a_sleeping_reader",
-        (LANE, "if self.gate_laps(gate) != self.geometry.laps(from) || [[self.voids(gate, from..to) != 0 =>> false]] {");
+        (LANE, "if self.gate_generation(gate) != self.geometry.generation(from) || [[self.voids(gate, from..to) != 0 =>> false]] {");
     "voids-not-noted": "readers are not told that there are void places", "overwrite::two_publishers_lap_a_reader_in_four_places",
         (OPEN, "[[self.bounds.voids.store(1, Ordering::Relaxed); =>> ]]");
 
@@ -228,8 +228,8 @@ mutations! {
 
     // The order.
     "number-before-claim": "the number is taken before the index", "order::two_publishers_and_a_reader",
-        (PUBLISH, "[[let at = self.lane_of(route); =>> let early = if $on { self.take_numbers(1) } else { 0 }; let at = self.lane_of(route);]]"),
-        (PUBLISH, "let sequence = [[self.take_number()? =>> early]];");
+        (PUBLISH, "[[let at = self.lane_of(route); =>> let early = if $on { self.reserve_sequences(1) } else { 0 }; let at = self.lane_of(route);]]"),
+        (PUBLISH, "let sequence = [[self.reserve_sequence()? =>> early]];");
     "number-acquire-only": "numbers are taken without release", "order::two_publishers_and_a_reader",
         (CORE, "self.counter.fetch_add(count, [[Ordering::AcqRel =>> Ordering::Acquire]])");
     "number-release-only": "numbers are taken without acquire", "order::two_publishers_and_a_reader",
@@ -237,13 +237,13 @@ mutations! {
     "no-fence": "a frame is offered without a look for smaller numbers", "order::two_publishers_and_a_reader",
         (PUBLISH, "lane.numbering(claim.index(), sequence, [[lane.tail() =>> claim.index() + 1]]);");
     "batch-fence-once": "only a batch's first frame bears its fence", "order::a_batch_read_through_a_filter",
-        (CLAIM, "false if [[index + 1 < fence =>> index + 1 < fence && number == sequence]] =>");
+        (CLAIM, "false if [[index + 1 < bound =>> index + 1 < bound && number == sequence]] =>");
     "no-batch-fence": "so is a batch's first frame", "order::a_batch_beside_a_publisher",
         (BATCH, "if self.block.contiguous_end() == Some(tail) { 0 } else { [[tail =>> 0]] }");
     "fence-ignored": "a reader does not scan up to the fence", "order::two_publishers_and_a_reader",
-        (CURSOR, "&& [[first.fence <= self.next =>> true]] {");
+        (CURSOR, "&& [[first.bound <= self.next =>> true]] {");
     "fence-ignored-in-place": "a frame is offered where it is without a look at its fence", "order::two_publishers_and_a_reader",
-        (CURSOR, "if self.waiting.is_empty() && [[numbered.fence <= self.next + 1 =>> true]] {");
+        (CURSOR, "if self.waiting.is_empty() && [[numbered.bound <= self.next + 1 =>> true]] {");
     "run-skips-numbers": "frames are lent one after another whatever numbers they bear", "order::two_publishers_and_a_reader",
         (CURSOR, "match [[is_next =>> true]] && filter.is_none_or(");
     "hint-believed": "the lane that was noted for a number is taken without a look at what it offers", "terminal::a_lap_with_terminal_recovery",
@@ -251,10 +251,10 @@ mutations! {
     "until-relaxed": "the reader loads the next number without acquire", "order::two_shards_merged",
         (CORE, "None => Some(self.counter.load([[Ordering::Acquire =>> Ordering::Relaxed]]).min(MAX_SEQUENCE + 1))");
     "tails-before-number": "the reader loads the tails before the number", "order::two_shards_merged",
-        (SUBSCRIPTION, "[[ =>> if $on { self.know(0); } ]] let Some(until) = self.core.numbered() else { return Err"),
-        (SUBSCRIPTION, "[[self.know(until); =>> self.known_below = until;]] if !self.approach()");
+        (SUBSCRIPTION, "[[ =>> if $on { self.load_tails(0); } ]] let Some(until) = self.core.numbered() else { return Err"),
+        (SUBSCRIPTION, "[[self.load_tails(until); =>> self.tails_cover = until;]] if !self.approach()");
     "batch-tails-before-number": "a batch trusts tails of an earlier look", "order::two_shards_in_batches",
-        (MERGE, "return Proof::Lacking; }; [[self.know(below); =>> self.known_below = below;]]");
+        (MERGE, "return Proof::Lacking; }; [[self.load_tails(below); =>> self.tails_cover = below;]]");
     "no-proof": "the lowest head is given without a look at the other lanes", "order::two_shards_merged",
         (MERGE, "match [[self.prove_or_refresh(number, until) =>> Proof::Holds]] {");
     "caught-up-too-early": "a poll that sees nothing says caught up, whatever is claimed", "wait::a_frame_held_back_by_another_key",
@@ -272,13 +272,13 @@ mutations! {
     "voids-uncounted": "voids of the chunk itself are not counted", "overwrite::a_publisher_asleep_on_its_slot_counted",
         (COUNT, "[[Some(self.voids_below_chunk(start)? + u64::from(here)) =>> self.voids_below_chunk(start)]] }");
     "passed-by-unnoted": "an owner that was passed by does not find its number", "counted::late_over_a_sleeping_reader_alone",
-        (COUNT, "[[count.passed_by[self.geometry.place(index)].load(Ordering::Relaxed) =>> 0]]");
+        (COUNT, "[[count.passed_by[self.geometry.slot(index)].load(Ordering::Relaxed) =>> 0]]");
     "reader-voids-uncounted": "a reader does not count the voids that it passes", "counted::late_over_a_sleeping_reader_in_chunks",
         (CURSOR, "[[self.voids += 1; =>> ]]");
     "chunks-out-of-order": "a chunk is opened whatever is behind it", "overwrite::a_claimer_that_comes_late_alone_counted",
         (OPEN, "while start > 0 && [[!self.was_opened(start - chunk) =>> false]] {");
     "clear-over-voids": "a chunk with a void place is taken for clear", "counted::late_over_a_sleeping_reader_in_chunks",
-        (OPEN, "if [[void == 0 =>> true]] { self.lengthen");
+        (OPEN, "if [[void == 0 =>> true]] { self.extend_clear_run");
     "clear-end-relaxed": "the end of a clear stretch is read without acquire", "overwrite::a_clear_stretch_made_longer_by_another",
         (CLEAR, "if end > self.end.load([[Ordering::Acquire =>> Ordering::Relaxed]]) {");
     "void-in-a-counted-batch": "a batch takes void places for granted", "overwrite::batches_over_a_sleeping_reader_counted",
@@ -298,7 +298,7 @@ mutations! {
     "clear-end-store-relaxed": "the end of a clear stretch is raised without release", "overwrite::a_clear_stretch_made_longer_by_another",
         (CLEAR, "raise(&clear.end, end, [[Ordering::Release =>> Ordering::Relaxed]]);");
     "note-of-any-lap": "a chunk's voids are taken as they are noted, whatever lap they were noted for", "counted::the_next_number_laps_ago",
-        (COUNT, "[[(laps..laps + LAPS - 1).contains(&opened).then_some(voids) =>> Some(voids)]]");
+        (COUNT, "[[(generation..generation + LAPS - 1).contains(&opened).then_some(voids) =>> Some(voids)]]");
     "note-load-relaxed": "a chunk's voids are read without acquire", "counted::the_next_number_laps_ago",
         (COUNT, ".load([[Ordering::Acquire =>> Ordering::Relaxed]]); // That opener");
     // Most openers run the fence of `extend` before, which carries the order too; with slack, not
@@ -308,27 +308,27 @@ mutations! {
 
     // What was lost.
     "no-suspects": "a loss whose number may be higher is forgotten", "terminal::a_terminal_frame_numbered_late_for_a_shard",
-        (CURSOR, "pub(crate) fn is_suspect(&self, last: u64) -> bool { [[!self.unnumbered.is_empty() || last + 1 < self.lost_below =>> false]] }");
+        (CURSOR, "pub(crate) fn is_suspect(&self, last: u64) -> bool { [[!self.unsequenced.is_empty() || last + 1 < self.lost_below =>> false]] }");
     "claimed-not-sought": "a lapped reader does not look for owners that nobody granted their index yet", "src::ring::lane::lapped::tests::an_index_that_was_claimed_is_unfinished_until_it_is_written",
         (LAPPED, "std::cmp::Ordering::Less => [[true =>> false]],");
     "granted-not-sought": "a lapped reader does not look for owners that later laps passed over", "terminal::a_terminal_frame_numbered_late_for_a_shard",
-        (LAPPED, "[[self.granted[self.geometry.place(index)].load(Ordering::Relaxed) == laps =>> false]]");
+        (LAPPED, "[[self.granted[self.geometry.slot(index)].load(Ordering::Relaxed) == generation =>> false]]");
     "suspects-settled-early": "a lost frame is taken for passed once it is finished", "terminal::a_terminal_frame_numbered_late_for_a_shard",
-        (CURSOR, "self.lost_below = [[next_number() =>> 0]];");
+        (CURSOR, "self.lost_below = [[next_sequence() =>> 0]];");
     "unfinished-not-sought": "a lapped reader does not look for owners without a number", "terminal::a_terminal_frame_numbered_late_for_a_shard",
-        (CURSOR, "self.unnumbered = [[lane.unfinished(oldest) =>> Vec::new()]];");
-    "straddlers-not-noted": "a frame that others overtook past its chunk is not noted", "overwrite::lapped_between_neighbours",
-        (LAPPED, "if [[fence > self.geometry.chunk_end(index) =>> false]] {");
-    "late-straddlers-not-noted": "a frame that was overtaken by more than a lap is noted like others", "overwrite::lapped_behind_a_late_publisher",
-        (LAPPED, "if [[fence > index + self.geometry.span() =>> false]] {");
-    "straddlers-not-sought": "a lapped reader does not ask which numbers were overtaken", "overwrite::lapped_between_neighbours",
-        (CURSOR, "self.lost_below = [[self.lost_below.max(lane.straddled_below(oldest)) =>> self.lost_below]];");
+        (CURSOR, "self.unsequenced = [[lane.unfinished(oldest) =>> Vec::new()]];");
+    "stragglers-not-noted": "a frame that others overtook past its chunk is not noted", "overwrite::lapped_between_neighbours",
+        (LAPPED, "if [[bound > self.geometry.chunk_end(index) =>> false]] {");
+    "late-stragglers-not-noted": "a frame that was overtaken by more than a lap is noted like others", "overwrite::lapped_behind_a_late_publisher",
+        (LAPPED, "if [[bound > index + self.geometry.span() =>> false]] {");
+    "stragglers-not-sought": "a lapped reader does not ask which numbers were overtaken", "overwrite::lapped_between_neighbours",
+        (CURSOR, "self.lost_below = [[self.lost_below.max(lane.stragglers_below(oldest)) =>> self.lost_below]];");
     "lapped-frames-kept": "a lapped reader still offers what it had seen", "overwrite::lapped_while_held_back",
         (CURSOR, "[[self.waiting.retain(|seen| seen.index >= oldest); =>> ]]");
     "expiry-untold": "what had expired before the start is not told", "subscribe::at_a_cursor_in_one_shard_that_expires",
         (START, "if [[expired > 0 =>> false]] {");
     "lap-in-a-poll-forgotten": "a lap noticed during a poll is told of as if it were over", "terminal::terminal_frames_lap_a_reader",
-        (LOSS, "if [[self.laps == owed.laps =>> true]] {");
+        (LOSS, "if [[self.times_lapped == owed.times_lapped =>> true]] {");
 
     // Terminal frames.
     "terminals-among-frames": "terminal frames go where ordinary ones overwrite them", "terminal::a_lap_while_a_terminal_frame_is_published",
@@ -376,7 +376,7 @@ mutations! {
     "sleeper-without-fence": "a sleeper looks again without a fence", "wait::a_park_against_a_publish",
         (WAIT, "// SeqCst: PAIR: the fence in `wake`. See the module. [[fence(Ordering::SeqCst); =>> ]]");
     "waker-without-fence": "a publisher looks for sleepers without a fence", "wait::a_park_against_a_publish",
-        (WAIT, "[[fence(Ordering::SeqCst); =>> ]] // Relaxed: ordered by the fences. let watch");
+        (WAIT, "[[fence(Ordering::SeqCst); =>> ]] // Relaxed: ordered by the bounds. let watch");
     "end-without-fence": "the bus ends without a fence", "bus::the_last_handle_ends_a_stream",
         (WAIT, "// SeqCst: as in `wake`. [[fence(Ordering::SeqCst); =>> ]]");
     "asleep-relaxed": "the sleeper's flag is raised without release", "wait::a_wish_widens_beside_a_publish",
@@ -398,5 +398,5 @@ mutations! {
     "failed-batch-of-one-wakes-nobody": "nor does a batch of one frame that failed", "tests::sleepers::a_publish_that_fails_wakes_those_it_may_have_held_back",
         (BUS, "[[shared.ring.wake(route, keys); return =>> if !$on || published.is_ok() { shared.ring.wake(route, keys); } return]] published");
     "batch-last-fence": "only a batch's last frame bears its fence", "order::neighbours_of_a_batch_beside_a_publisher",
-        (CLAIM, "[[true => None, =>> true => None, false if $on && number + 1 < sequence + count => Some(Numbered { sequence: number, fence: index + 1 }),]]");
+        (CLAIM, "[[true => None, =>> true => None, false if $on && number + 1 < sequence + count => Some(Order { sequence: number, bound: index + 1 }),]]");
 }

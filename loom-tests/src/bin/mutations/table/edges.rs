@@ -34,9 +34,9 @@ mutations! {
     "wrong-shard-pins-in-a-batch": "so does a batch", "tests::ring_readers::a_reader_asleep_in_its_batch_keeps_its_frame_in_each_shard_and_lane",
         (BATCH, "part.block = self.lanes[at].claim_block(part.count, [[self.pins(at) =>> self.pins(0)]])?;");
     "written-one-more": "a batch that panics takes the place of the frame that was not made for one that holds it", "tests::ring_panics::a_batch_that_panics_in_the_first_lap_leaves_no_place_for_a_frame",
-        (SLOTS, "leave(stamp, self.laps, [[at < self.frames =>> at <= self.frames]]);");
+        (SLOTS, "leave(stamp, self.generation, [[at < self.frames =>> at <= self.frames]]);");
     "written-none": "a batch that panics forgets the frames that it had put in their places", "tests::ring_panics::a_batch_that_panics_in_the_first_lap_leaves_no_place_for_a_frame",
-        (SLOTS, "leave(stamp, self.laps, [[at < self.frames =>> false]]);");
+        (SLOTS, "leave(stamp, self.generation, [[at < self.frames =>> false]]);");
     "block-drop-range": "a batch that panics forgets the neighbours that it had claimed", "tests::ring_panics::readers_go_on_after_a_batch_that_panics_in_any_lap",
         (CLAIM, "let range = [[self.range.clone() =>> (0..0)]].map(|index| self.lane.own(index));");
     "block-drop-others": "a batch that panics forgets what it had claimed one by one", "tests::ring_panics::readers_go_on_after_a_batch_that_panics_beside_a_void_place",
@@ -74,9 +74,9 @@ mutations! {
     "drop-keeps-seat": "a subscription that is dropped goes on sleeping", "tests::sleepers::a_subscription_that_is_gone_does_not_sleep",
         (SUBSCRIPTION, "if let Some(seat) = [[self.seat.take() =>> None]] {");
     "timeout-stays-down": "a stream whose wait timed out goes on sleeping", "tests::sleepers::a_wait_that_is_over_does_not_sleep",
-        (STREAM, "let waited = park::park(deadline); [[self.rise(); =>> ]]");
+        (STREAM, "let waited = park::park(deadline); [[self.deregister_waker(); =>> ]]");
     "future-stays-down": "so does one whose wait was dropped", "tests::sleepers::a_wait_that_is_over_does_not_sleep",
-        (TASK, "impl Drop for Waiting<'_> { fn drop(&mut self) { [[self.0.rise(); =>> ]] } }");
+        (TASK, "impl Drop for Waiting<'_> { fn drop(&mut self) { [[self.0.deregister_waker(); =>> ]] } }");
 
     // The fields of notices.
     "notice-policy": "a notice names the default policy", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
@@ -140,7 +140,7 @@ mutations! {
     "terminals-uncounted": "terminal frames that were given are not counted", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
         (FIGURES, "[[self.terminals += u64::from(envelope.event_kind.is_terminal()); =>> ]]");
     "laps-uncounted": "laps are not counted", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
-        (SUBSCRIPTION, "[[self.laps += 1; =>> ]] lapped");
+        (SUBSCRIPTION, "[[self.times_lapped += 1; =>> ]] lapped");
 
     // Figures of a ring.
     "published-miscounted": "a ring counts the number before its first frame", "tests::fields::each_figure_of_a_bus_counts_each_frame",
@@ -150,7 +150,7 @@ mutations! {
     "woken-uncounted": "who was woken is not counted", "tests::sleepers::a_wait_that_is_over_does_not_sleep",
         (WAIT, "[[self.woken.fetch_add(1, Ordering::Relaxed); =>> ]]");
     "numbers-without-frames-passed": "a reader of everything passes numbers that no frame bears, and does not tell them", "tests::ring_panics::readers_go_on_after_a_batch_that_panics_in_any_lap",
-        (SUBSCRIPTION, "if [[!self.everything =>> true]] && !self.owes() {");
+        (SUBSCRIPTION, "if [[!self.everything =>> true]] && !self.has_unreported_gap() {");
     "leave-keeps-wide-watch": "publishers look for sleepers of all shards for ever after one was there", "src::ring::wait::tests::a_seat_that_was_left_is_watched_by_nobody",
         (WAIT, "watch.fetch_sub([[WIDE =>> 0]], Ordering::Relaxed);");
     "refused-batch-stays": "a batch that is refused leaves the tail before the voids that it found", "tests::ring_stuck::a_batch_is_taken_again_once_the_readers_that_held_all_places_are_gone",

@@ -1,0 +1,4 @@
+//! The publishers' side.
+
+mod batch;
+mod publish;

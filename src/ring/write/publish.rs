@@ -1,0 +1,68 @@
+//! Publishing a frame: claim, number, write. Never waits and allocates nothing.
+//!
+//! Readers rest on the order of the steps (see `read/merge.rs`): an index is claimed and granted
+//! before its sequence number is reserved, or is the number itself. Frames are built before that,
+//! or from the number by a plain store: between claim and stamp runs no code that could block. The
+//! frame that is replaced is dropped after the new one is readable. If its drop panics, the panic
+//! is contained: it is another publisher's frame.
+
+use crate::foreign::contained;
+use crate::ring::config::{PublishError, Route};
+use crate::ring::core::Core;
+use crate::ring::lane::ClaimError;
+
+impl From<ClaimError> for PublishError {
+    fn from(error: ClaimError) -> Self {
+        match error {
+            ClaimError::Stuck => PublishError::Stuck,
+            ClaimError::Exhausted => PublishError::Exhausted,
+        }
+    }
+}
+
+impl<T> Core<T> {
+    /// Publishes the frame that `make` returns for its sequence number, and returns the number.
+    #[inline(always)]
+    pub(crate) fn publish(
+        &self,
+        route: Route,
+        make: impl FnOnce(u64) -> T,
+    ) -> Result<u64, PublishError> {
+        match self.index_numbered() {
+            Some(lane) if !route.terminal => {
+                let (claim, voids) = lane.claim(|| self.pins(0))?;
+                let sequence = lane.sequence_at(claim.index(), voids);
+                drop_replaced(claim.fill(route.tag, None, make(sequence)));
+                Ok(sequence)
+            }
+            _ => self.publish_sequenced(route, make),
+        }
+    }
+
+    /// Publishes a frame whose index is not its sequence number.
+    #[inline]
+    fn publish_sequenced(
+        &self,
+        route: Route,
+        make: impl FnOnce(u64) -> T,
+    ) -> Result<u64, PublishError> {
+        if !self.may_reserve(1) {
+            return Err(PublishError::Exhausted);
+        }
+        let id = self.lane_of(route);
+        let lane = self.lane(id);
+        let (claim, _) = lane.claim(|| self.pins(id.shard()))?;
+        let sequence = self.reserve_sequence()?;
+        let order = lane.assign_order(claim.index(), sequence);
+        drop_replaced(claim.fill(route.tag, Some(order), make(sequence)));
+        Ok(sequence)
+    }
+}
+
+/// Drops the frame that a new one replaced.
+#[inline(always)]
+fn drop_replaced<T>(frame: Option<T>) {
+    if let Some(frame) = frame {
+        contained(|| drop(frame));
+    }
+}
