@@ -107,26 +107,26 @@ pub const MODELS: &[&str] = &[
     "terminal::a_terminal_frame_numbered_late_for_a_shard",
 ];
 
-const SLOTS: &str = "src/ring/slots.rs";
-const LANE: &str = "src/ring/lane.rs";
+const SLOTS: &str = "src/ring/slot/slots.rs";
+const LANE: &str = "src/ring/lane/mod.rs";
 const CLEAR: &str = "src/ring/lane/clear.rs";
-const COUNT: &str = "src/ring/lane/count.rs";
-const BATCH: &str = "src/ring/batch.rs";
+const COUNT: &str = "src/ring/lane/numbering.rs";
+const BATCH: &str = "src/ring/write/batch.rs";
 const CLAIM: &str = "src/ring/lane/claim.rs";
 const OPEN: &str = "src/ring/lane/open.rs";
-const LAPPED: &str = "src/ring/lane/lapped.rs";
-const PINS: &str = "src/ring/pins.rs";
-const CURSOR: &str = "src/ring/cursor.rs";
+const LAPPED: &str = "src/ring/lane/stragglers.rs";
+const PINS: &str = "src/ring/lane/pins.rs";
+const CURSOR: &str = "src/ring/read/cursor.rs";
 const HEADS: &str = "src/ring/subscription/heads.rs";
-const SUBSCRIPTION: &str = "src/ring/subscription.rs";
-const MERGE: &str = "src/ring/subscription/merge.rs";
-const ASLEEP: &str = "src/ring/subscription/asleep.rs";
-const LOSS: &str = "src/ring/subscription/loss.rs";
-const START: &str = "src/ring/subscription/start.rs";
-const PUBLISH: &str = "src/ring/publish.rs";
+const SUBSCRIPTION: &str = "src/ring/read/subscription.rs";
+const MERGE: &str = "src/ring/read/merge.rs";
+const ASLEEP: &str = "src/ring/read/wait.rs";
+const LOSS: &str = "src/ring/read/gap.rs";
+const START: &str = "src/ring/read/seek.rs";
+const PUBLISH: &str = "src/ring/write/publish.rs";
 const CORE: &str = "src/ring/core.rs";
-const WAIT: &str = "src/ring/wait.rs";
-const REGISTRY: &str = "src/ring/registry.rs";
+const WAIT: &str = "src/ring/wait/waiters.rs";
+const REGISTRY: &str = "src/ring/registry/mod.rs";
 const WALK: &str = "src/ring/registry/walk.rs";
 const BUS: &str = "src/bus/memory.rs";
 

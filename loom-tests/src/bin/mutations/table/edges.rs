@@ -2,17 +2,17 @@
 
 use super::Mutation;
 
-const SLOTS: &str = "src/ring/slots.rs";
-const BATCH: &str = "src/ring/batch.rs";
+const SLOTS: &str = "src/ring/slot/slots.rs";
+const BATCH: &str = "src/ring/write/batch.rs";
 const CLAIM: &str = "src/ring/lane/claim.rs";
-const CURSOR: &str = "src/ring/cursor.rs";
-const SUBSCRIPTION: &str = "src/ring/subscription.rs";
-const ASLEEP: &str = "src/ring/subscription/asleep.rs";
-const LOSS: &str = "src/ring/subscription/loss.rs";
-const START: &str = "src/ring/subscription/start.rs";
-const PUBLISH: &str = "src/ring/publish.rs";
-const WAIT: &str = "src/ring/wait.rs";
-const COUNT: &str = "src/ring/lane/count.rs";
+const CURSOR: &str = "src/ring/read/cursor.rs";
+const SUBSCRIPTION: &str = "src/ring/read/subscription.rs";
+const ASLEEP: &str = "src/ring/read/wait.rs";
+const LOSS: &str = "src/ring/read/gap.rs";
+const START: &str = "src/ring/read/seek.rs";
+const PUBLISH: &str = "src/ring/write/publish.rs";
+const WAIT: &str = "src/ring/wait/waiters.rs";
+const COUNT: &str = "src/ring/lane/numbering.rs";
 const BUS: &str = "src/bus/memory.rs";
 const SCOPE: &str = "src/bus/scope.rs";
 const STREAM: &str = "src/bus/stream.rs";
