@@ -36,7 +36,7 @@ const WORDS_A_LINE: u64 = 8;
 const MOST_FETCHED: usize = 1_024;
 
 /// A frame's place in the global order.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Order {
     /// The global sequence number.
     pub(crate) sequence: u64,
