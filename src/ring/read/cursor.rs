@@ -23,7 +23,7 @@
 //! - **C3** `offered` was seen to be ready, under this pin or an earlier one. Only another lap
 //!   changes that, and a cursor that was lapped is moved on before a pin of it holds.
 
-use super::pinned::Pinned;
+use super::pinned::{Pinned, Ready};
 use super::suspects::Suspects;
 use crate::ring::lane::{Lane, LaneId, Peek, PinRow};
 use crate::ring::slot::{Order, TagFilter};
@@ -272,28 +272,22 @@ impl Cursor {
         // Most often nothing is held back, and the next frame is ready and offered where it is.
         if filter.is_none()
             && self.held_back.is_empty()
-            && let Some(Ok(order)) = self.order_of_next(lane)
-            && let Ok(sequence) = self.offer(order)
+            && let Some(covered) = self.pinned(lane).at(self.next)
+            && let Ok(ready) = covered.peek()
+            && let Ok(sequence) = self.offer(self.order_of_next(lane, &ready))
         {
             return Candidate::Ready(sequence);
         }
         self.search(lane, filter)
     }
 
-    /// The order of the frame at `next`, or what else is to be seen there; `None` if the pin does
-    /// not cover it.
+    /// The order of the frame at `next`, which is ready.
     #[inline(always)]
-    fn order_of_next<T>(&self, lane: &Lane<T>) -> Option<Result<Order, Peek>> {
-        let pinned = self.pinned(lane);
-        if !pinned.contains(self.next) {
-            return None;
-        }
-        Some(pinned.peek(self.next).map(|ready| {
-            ready.order().unwrap_or_else(|| Order {
-                sequence: lane.sequence_at(self.next, self.voids),
-                bound: 0,
-            })
-        }))
+    fn order_of_next<T>(&self, lane: &Lane<T>, ready: &Ready<'_, T>) -> Order {
+        ready.order().unwrap_or_else(|| Order {
+            sequence: lane.sequence_at(self.next, self.voids),
+            bound: 0,
+        })
     }
 
     /// Offers the frame at `next` where it is, if nothing can come before it.
@@ -318,20 +312,22 @@ impl Cursor {
             {
                 return Candidate::Ready(first.order.sequence);
             }
-            if self.pinned.contains(&self.next) && self.skip_unwanted(lane, filter, self.pinned.end)
-            {
+            let Some(covered) = self.pinned(lane).at(self.next) else {
+                return Candidate::BeyondPin;
+            };
+            if self.skip_unwanted(lane, filter, self.pinned.end) {
                 continue;
             }
-            match self.order_of_next(lane) {
-                Some(Ok(order)) => match self.offer(order) {
+            match covered.peek() {
+                Ok(ready) => match self.offer(self.order_of_next(lane, &ready)) {
                     Ok(sequence) => return Candidate::Ready(sequence),
                     Err(order) => self.hold_back(order),
                 },
-                Some(Err(Peek::Void)) => self.skip_void(),
-                Some(Err(Peek::Abandoned)) => self.next += 1,
-                Some(Err(Peek::Pending)) => return Candidate::Pending,
+                Err(Peek::Void) => self.skip_void(),
+                Err(Peek::Abandoned) => self.next += 1,
+                Err(Peek::Pending) => return Candidate::Pending,
                 // Not under a checked pin. If it were, the next pin would find out.
-                Some(Err(Peek::Lapped | Peek::Ready)) | None => return Candidate::BeyondPin,
+                Err(Peek::Lapped | Peek::Ready) => return Candidate::BeyondPin,
             }
         }
     }
@@ -358,17 +354,17 @@ impl Cursor {
         until: u64,
         mut visit: impl FnMut(u64, &T) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        if !self.held_back.is_empty() || !self.pinned.contains(&self.next) {
+        let pinned = self.pinned(lane);
+        let Some(first) = pinned.at(self.next).filter(|_| self.held_back.is_empty()) else {
             return ControlFlow::Continue(());
-        }
+        };
         let (by_index, next) = (lane.is_index_numbered(), *last + 1);
         if by_index && lane.sequence_at(self.next, self.voids) != next {
             return ControlFlow::Continue(());
         }
         let offset = next.wrapping_sub(self.next);
         let most = until.saturating_sub(next);
-        let indices = self.next..self.next.saturating_add(most);
-        let pinned = self.pinned(lane);
+        let end = self.next.saturating_add(most);
         let mut run = Run {
             next: self.next,
             offset,
@@ -390,9 +386,9 @@ impl Cursor {
             filter.is_none_or(matches)
         };
         if by_index && filter.is_none() {
-            pinned.lend(indices, give);
+            pinned.lend(&first, end, give);
         } else if by_index {
-            pinned.lend(indices, |index, frame| {
+            pinned.lend(&first, end, |index, frame| {
                 if is_wanted(index) {
                     give(index, frame)
                 } else {
@@ -400,7 +396,7 @@ impl Cursor {
                 }
             });
         } else {
-            pinned.lend_ordered(indices, |index, order, frame| {
+            pinned.lend_ordered(&first, end, |index, order, frame| {
                 if order.sequence == index.wrapping_add(offset) && is_wanted(index) {
                     give(index, frame)
                 } else {
@@ -418,14 +414,14 @@ impl Cursor {
     pub(super) fn take<T, R>(&mut self, lane: &Lane<T>, f: impl FnOnce(&T) -> R) -> Option<R> {
         let held = self.held_back.last();
         let index = held.map_or(self.next, |held| held.index);
-        let pinned = self.pinned(lane);
-        if !pinned.contains(index) || held.is_none() && self.offered != index {
+        let covered = self.pinned(lane).at(index)?;
+        if held.is_none() && self.offered != index {
             return None;
         }
         self.discard();
         self.suspects.forget_lap();
-        // SAFETY: covered; C2 or C3.
-        let ready = unsafe { pinned.seen_ready(index) };
+        // SAFETY: C2 or C3.
+        let ready = unsafe { covered.seen_ready() };
         Some(ready.read(f))
     }
 

@@ -66,6 +66,7 @@ impl Losses {
     }
 
     /// The gap between the position and the next frame, if frames were lost there.
+    #[inline(always)]
     pub(super) fn report(
         &mut self,
         between: &Between,

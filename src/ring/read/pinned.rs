@@ -13,6 +13,12 @@ pub(super) struct Pinned<'a, T> {
     indices: Range<u64>,
 }
 
+/// An index under a pin.
+pub(super) struct Covered<'a, T> {
+    lane: &'a Lane<T>,
+    index: u64,
+}
+
 /// An index under a pin whose frame is there.
 pub(super) struct Ready<'a, T> {
     lane: &'a Lane<T>,
@@ -29,48 +35,27 @@ impl<'a, T> Pinned<'a, T> {
         Pinned { lane, indices }
     }
 
+    /// The index, if it is covered.
     #[inline(always)]
-    pub(super) fn contains(&self, index: u64) -> bool {
-        self.indices.contains(&index)
-    }
-
-    /// What is to be seen at `index`, and the right to read it if its frame is there.
-    #[inline(always)]
-    pub(super) fn peek(&self, index: u64) -> Result<Ready<'_, T>, Peek> {
-        match self.lane.peek(index) {
-            Peek::Ready if self.contains(index) => Ok(Ready {
-                lane: self.lane,
-                index,
-            }),
-            other => Err(other),
-        }
-    }
-
-    /// The right to read `index`, which was seen to be ready before.
-    ///
-    /// # Safety
-    /// `index` is covered, and was seen to be ready under this pin, or under an earlier one of a
-    /// cursor that was not lapped at it since.
-    #[inline(always)]
-    pub(super) unsafe fn seen_ready(&self, index: u64) -> Ready<'_, T> {
-        Ready {
+    pub(super) fn at(&self, index: u64) -> Option<Covered<'a, T>> {
+        self.indices.contains(&index).then_some(Covered {
             lane: self.lane,
             index,
-        }
+        })
     }
 
-    /// The covered ones of these indices.
+    /// Lends the frames from `first` on to `visit`, at most those below `end`, up to one that is
+    /// not ready, that `visit` is done with, that is in the last slot, or that is not covered.
     #[inline(always)]
-    fn covered(&self, indices: Range<u64>) -> Range<u64> {
-        indices.start.max(self.indices.start)..indices.end.min(self.indices.end)
-    }
-
-    /// Lends the frames of `indices` to `visit`, up to one that is not ready, that `visit` is done
-    /// with, that is in the last slot, or that is not covered.
-    #[inline(always)]
-    pub(super) fn lend(&self, indices: Range<u64>, visit: impl FnMut(u64, &T) -> ControlFlow<()>) {
-        // SAFETY: S3: the contract of `new`.
-        unsafe { self.lane.slots().lend(self.covered(indices), visit) }
+    pub(super) fn lend(
+        &self,
+        first: &Covered<'a, T>,
+        end: u64,
+        visit: impl FnMut(u64, &T) -> ControlFlow<()>,
+    ) {
+        let indices = first.index..end.min(self.indices.end);
+        // SAFETY: S3: the contract of `new`; the first index is covered.
+        unsafe { self.lane.slots().lend(indices, visit) }
     }
 
     /// The same, with the order of each frame. Lends nothing in an index-numbered lane, whose
@@ -78,20 +63,44 @@ impl<'a, T> Pinned<'a, T> {
     #[inline(always)]
     pub(super) fn lend_ordered(
         &self,
-        indices: Range<u64>,
+        first: &Covered<'a, T>,
+        end: u64,
         mut visit: impl FnMut(u64, Order, &T) -> ControlFlow<()>,
     ) {
         if self.lane.is_index_numbered() {
             return;
         }
         let slots = self.lane.slots();
-        let visit = |index, frame: &T| {
+        self.lend(first, end, |index, frame| {
             // SAFETY: S3: `lend` found it ready. Every frame of such a lane has an order.
             let order = unsafe { slots.order(index) };
             visit(index, order, frame)
-        };
-        // SAFETY: S3: the contract of `new`.
-        unsafe { slots.lend(self.covered(indices), visit) }
+        });
+    }
+}
+
+impl<'a, T> Covered<'a, T> {
+    /// What is to be seen there, and the right to read it if its frame is there.
+    #[inline(always)]
+    pub(super) fn peek(&self) -> Result<Ready<'a, T>, Peek> {
+        match self.lane.peek(self.index) {
+            // SAFETY: seen just now.
+            Peek::Ready => Ok(unsafe { self.seen_ready() }),
+            other => Err(other),
+        }
+    }
+
+    /// The right to read it, if it was seen to be ready before.
+    ///
+    /// # Safety
+    /// The index was seen to be ready under this pin, or under an earlier one of a cursor that was
+    /// not lapped at it since.
+    #[inline(always)]
+    pub(super) unsafe fn seen_ready(&self) -> Ready<'a, T> {
+        Ready {
+            lane: self.lane,
+            index: self.index,
+        }
     }
 }
 
