@@ -1,10 +1,11 @@
-//! What is gone is neither walked over nor kept, whoever survives and whoever walks meanwhile.
+//! Rows that were given back are neither walked over nor kept, whichever rows stay, and whoever
+//! walks meanwhile.
 
 use super::*;
 use std::cell::Cell;
 
 thread_local! {
-    /// How many rows there are, taken or not.
+    /// How many rows exist, taken or not.
     static ROWS: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -41,6 +42,7 @@ fn found<const N: usize>(registry: &Probes<N>, list: usize) -> Vec<u64> {
     found
 }
 
+/// Takes rows and gives back all but one, then that one too.
 fn come_and_go<const N: usize>() {
     let registry: Probes<N> = Arc::new(Registry::new(1, 3));
     for peak in [1, 2, N, N + 1, 1_000] {
@@ -70,7 +72,7 @@ fn come_and_go<const N: usize>() {
 }
 
 #[test]
-fn of_a_peak_the_survivor_is_left_first_middle_or_last() {
+fn of_a_peak_only_the_survivor_stays_first_middle_or_last() {
     come_and_go::<1>();
     come_and_go::<8>();
 }
@@ -101,14 +103,14 @@ fn a_walk_sees_all_that_stay_while_others_come_and_go() {
 }
 
 #[test]
-fn what_a_walker_stands_at_is_freed_when_it_has_left() {
+fn a_block_under_a_walker_is_freed_after_it_left() {
     let registry: Probes<1> = Arc::new(Registry::new(1, 1));
     let rows: Vec<_> = (0..100).map(|mark| take(&registry, 0, mark)).collect();
     let walk = registry.enter(0, || ());
     let mut standing = walk.rows(0);
     assert_eq!(standing.next().unwrap().0.load(Ordering::Relaxed), 99);
     drop(rows);
-    // For others they are gone at once.
+    // Another walk does not find them any more.
     assert!(found(&registry, 0).is_empty());
     assert_eq!(ROWS.get(), 100);
     assert_eq!(standing.count(), 0, "they were given back");

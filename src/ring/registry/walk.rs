@@ -1,30 +1,31 @@
 //! Walking through lists of rows, counted and without a lock.
 
-use super::{Block, Group, Registry};
+use super::walkers::Inside;
+use super::{Block, Registry};
 use crate::ring::hw;
-use crate::sync::{AtomicPtr, AtomicUsize, Ordering, fence};
+use crate::sync::{AtomicPtr, Ordering, fence};
 use std::ptr::NonNull;
 
-/// The right to walk through the lists of a group: counted, and no block that it may find is freed.
+/// The right to walk through the lists of a group: no block that it may find is freed meanwhile.
 pub(crate) struct Walk<'a, R, const N: usize> {
     registry: &'a Registry<R, N>,
     group: usize,
-    /// Where it is counted.
-    counter: &'a AtomicUsize,
+    /// Keeps what the walk may find from being freed.
+    _inside: Inside<'a>,
 }
 
 impl<R, const N: usize> Registry<R, N> {
-    /// Begins to fetch what a walk through this list will look at first.
+    /// Begins to fetch what a walk through this list looks at first.
     #[inline]
     pub(crate) fn prefetch(&self, group: usize, list: usize) {
         hw::prefetch(self.head(group, list));
     }
 
-    /// Whether a list has no rows that the caller must see: those whose owners ran a SeqCst fence
-    /// before the caller did.
+    /// Whether a list has no row that the caller must see. It must see those whose owners ran a
+    /// SeqCst fence before the caller did.
     #[inline]
     pub(crate) fn is_vacant(&self, group: usize, list: usize) -> bool {
-        // Relaxed: see the module. Nothing is read through it.
+        // Relaxed: the fences order it, and nothing is read through the pointer.
         self.head(group, list).load(Ordering::Relaxed).is_null()
     }
 
@@ -36,31 +37,24 @@ impl<R, const N: usize> Registry<R, N> {
 
     /// Begins a walk through lists of this group, calls `before`, and runs a SeqCst fence.
     pub(crate) fn enter(&self, group: usize, before: impl FnOnce()) -> Walk<'_, R, N> {
-        let Group {
-            walkers, entrance, ..
-        } = &self.groups[group];
-        // Relaxed: whichever it is.
-        let counter = &walkers[entrance.load(Ordering::Relaxed)];
-        // Relaxed: ordered by the fence.
-        counter.fetch_add(1, Ordering::Relaxed);
         let walk = Walk {
             registry: self,
             group,
-            counter,
+            _inside: self.groups[group].walkers.enter(),
         };
         before();
-        // SeqCst: PAIR: the fence in `collect`, and those of the owners of rows. See the module.
+        // E5: SeqCst fence, of an extender. E16: SeqCst fence, between the count and the lists.
         fence(Ordering::SeqCst);
         walk
     }
 }
 
 impl<R, const N: usize> Walk<'_, R, N> {
-    /// The taken rows of a list: all that were there before the walk began and are there when it
-    /// ends; of others some.
+    /// The taken rows of a list: all that were taken before the walk began and still are when it
+    /// ends; of others, some.
     #[inline]
     pub(crate) fn rows(&self, list: usize) -> impl Iterator<Item = &R> {
-        // Acquire: PAIR: `link`, `unlink`.
+        // E13: acquire.
         let mut next = self.registry.head(self.group, list).load(Ordering::Acquire);
         let mut here = None::<(NonNull<Block<R, N>>, u64)>;
         std::iter::from_fn(move || {
@@ -75,21 +69,14 @@ impl<R, const N: usize> Walk<'_, R, N> {
                 }
                 let block = NonNull::new(next)?;
                 // SAFETY: found in a list after this walk was counted and ran its fence, and so not
-                // freed before it leaves: see the module.
+                // freed before it leaves: see "When memory is freed".
                 let found = unsafe { block.as_ref() };
-                // Acquire: as for the head.
+                // E13: acquire.
                 next = found.next.load(Ordering::Acquire);
-                // Acquire: PAIR: `give_back`.
+                // E14: acquire.
                 here = Some((block, found.taken.load(Ordering::Acquire)));
             }
         })
-    }
-}
-
-impl<R, const N: usize> Drop for Walk<'_, R, N> {
-    fn drop(&mut self) {
-        // Release: PAIR: `collect`.
-        self.counter.fetch_sub(1, Ordering::Release);
     }
 }
 
@@ -106,7 +93,7 @@ pub(crate) mod steps {
         STEPS.set(STEPS.get() + 1);
     }
 
-    /// How many `f` walks over.
+    /// How many rows `f` walks over.
     pub(crate) fn of(f: impl FnOnce()) -> usize {
         let before = STEPS.get();
         f();

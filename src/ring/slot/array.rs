@@ -1,15 +1,15 @@
-//! Arrays that begin at a cache line, of memory that the system gives when it is used.
+//! Arrays that begin at a cache line, in memory that the system provides when it is first used.
 //!
-//! A lane's arrays are gone through side by side. If all begin at a line, then the same publish is
-//! the first to write to the next line of each, and a processor fetches them at once and not one
-//! after another: a locked instruction, of which each publish has one, waits for all stores before
-//! it. But they don't begin in the same place of their pages: some processors take addresses that
-//! agree in the lowest twelve bits for one.
+//! Publishers go through the arrays of a lane side by side. Since all of them begin at a line, one
+//! publish is the first to write to the next line of each array. The processor then fetches these
+//! lines together, and not one after another: a locked instruction, of which each publish has one,
+//! waits for all stores before it. But the arrays begin at different offsets in their pages: some
+//! processors take two addresses for one if their lowest twelve bits agree.
 
 use crate::sync::{AtomicPtr, AtomicU64, UnsafeCell};
 use std::mem::MaybeUninit;
 
-/// A place for a value, initialised or not.
+/// Memory for a value, initialised or not.
 pub(crate) type Cell<T> = UnsafeCell<MaybeUninit<T>>;
 
 #[cfg(any(loom, shuttle))]
@@ -27,52 +27,58 @@ mod real {
 
     const LINE: usize = 64;
 
-    /// See the module. Its items are not dropped.
+    /// A boxed slice that begins at a cache line. Does not drop its items.
     pub(crate) struct Array<C> {
+        /// What the allocator returned for `layout`.
         memory: NonNull<u8>,
         layout: Layout,
+        /// The first item, inside `memory`.
         start: NonNull<C>,
+        /// How many items there are.
         len: usize,
         items: PhantomData<C>,
     }
 
     // SAFETY: an array owns its items, as a Box does.
     unsafe impl<C: Send> Send for Array<C> {}
-    // SAFETY: it lends them, and no more.
+    // SAFETY: it lends `&C`, and no more.
     unsafe impl<C: Sync> Sync for Array<C> {}
 
     impl<C> Array<C> {
-        /// `n` items whose bytes are all zero, that begin so many lines behind the first.
+        /// `n` items whose bytes are all zero. They begin `lines` cache lines after the first line
+        /// of the memory.
         ///
         /// # Safety
-        /// Such an item is valid.
+        /// An item whose bytes are all zero is valid.
         unsafe fn zeroed(n: usize, lines: usize) -> Self {
             const { assert!(!std::mem::needs_drop::<C>()) };
             let layout = Layout::array::<C>(n).and_then(|items| {
-                // Of the items' own alignment: the allocator writes zeros into what is aligned for
-                // more, and so uses it. What it need not write, it gets from the system.
+                // With no more alignment than the items have: the allocator writes zeros into
+                // memory of a higher alignment, and so uses it. What it need not write, it gets
+                // from the system.
                 let size = items.size().saturating_add((lines + 1) * LINE);
                 Layout::from_size_align(size, items.align())
             });
             let layout = layout.unwrap_or_else(|_| {
-                // More than the address space holds: the allocator's own way to say so.
+                // More than the address space holds: reported as the allocator would.
                 handle_alloc_error(Layout::new::<C>())
             });
-            // SAFETY: the layout is not of size zero.
+            // SAFETY: the size of the layout is not zero.
             let Some(memory) = NonNull::new(unsafe { alloc_zeroed(layout) }) else {
                 handle_alloc_error(layout)
             };
             let to_line = memory.align_offset(LINE);
-            let skipped = match layout.align() <= LINE && to_line < LINE {
-                true => to_line + lines * LINE,
-                false => 0,
+            let skipped = if layout.align() <= LINE && to_line < LINE {
+                to_line + lines * LINE
+            } else {
+                0
             };
             Array {
                 memory,
                 layout,
-                // SAFETY: the layout has so many lines and one more than the items take, and no
-                // more is skipped. The start is aligned for the items: at a line, or the memory's
-                // own.
+                // SAFETY: the layout has `lines + 1` lines more than the items take, and less is
+                // skipped. The start is aligned for the items: it is at a line, or where the
+                // memory begins.
                 start: unsafe { memory.add(skipped) }.cast(),
                 len: n,
                 items: PhantomData,
@@ -85,7 +91,7 @@ mod real {
 
         #[inline(always)]
         fn deref(&self) -> &[C] {
-            // SAFETY: `zeroed` made so many valid items there.
+            // SAFETY: `zeroed` made `len` valid items there.
             unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
         }
     }
@@ -97,19 +103,19 @@ mod real {
         }
     }
 
-    /// `n` words of value 0.
+    /// `n` words, all 0.
     pub(crate) fn words(n: usize) -> Array<AtomicU64> {
-        // SAFETY: that is an atomic 0.
+        // SAFETY: zero bytes are an atomic 0.
         unsafe { Array::zeroed(n, 0) }
     }
 
-    /// `n` pointers to nothing.
+    /// `n` null pointers.
     pub(crate) fn pointers<T>(n: usize) -> Array<AtomicPtr<T>> {
-        // SAFETY: that is an atomic null pointer.
+        // SAFETY: zero bytes are an atomic null pointer.
         unsafe { Array::zeroed(n, 0) }
     }
 
-    /// `n` cells that hold nothing, so many lines behind where words would be.
+    /// `n` uninitialised cells, which begin `lines` cache lines after where words would.
     pub(crate) fn cells<T>(n: usize, lines: usize) -> Array<Cell<T>> {
         // SAFETY: a cell's content need not be initialised.
         unsafe { Array::zeroed(n, lines) }
@@ -140,6 +146,7 @@ mod real {
     }
 }
 
+/// The same for models, which watch each item.
 #[cfg(any(loom, shuttle))]
 mod modelled {
     use super::*;

@@ -1,16 +1,24 @@
-//! Tags: 24 bits in a frame's stamp by which a reader passes over frames that are not for it.
+//! Filters on tags: the 24 bits of a frame's stamp by which a reader skips what it does not want.
 //!
-//! Stamps lie densely, eight to a cache line; skipping touches nothing else. What the bits mean is
-//! the ring's user's choice; by convention the lowest [`CLASS_BITS`] are a small number.
+//! Eight stamps lie in a cache line, and skipping touches nothing else of a frame. The user of the
+//! ring chooses what the bits mean. The lowest [`CLASS_BITS`] bits are a number, the class, and a
+//! filter selects any set of classes.
 
 use super::stamp::{Stamp, TAG_BITS};
 use crate::ring::hw;
 use crate::sync::AtomicU64;
 
-/// How many of them, from the lowest, [`TagFilter::classes`] selects on.
+/// How many bits of a tag, from the lowest on, are its class: see [`TagFilter::classes`].
 pub const CLASS_BITS: u32 = 7;
 
-/// Which tags a subscription wants: those equal to `value` under `mask`, of a wanted class.
+/// Which tags a subscription wants: those that equal `value` under `mask` and have a wanted class.
+///
+/// ```text
+/// tag & mask == value  &&  classes has the bit `tag % 128`
+/// ```
+///
+/// Tags outside the filter are skipped, eight stamps at a time where all eight are unwanted under
+/// `mask`. So a filter on `mask` and `value` is faster than one on `classes` alone.
 ///
 /// ```
 /// use framebus::ring::TagFilter;
@@ -20,25 +28,26 @@ pub const CLASS_BITS: u32 = 7;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TagFilter {
-    /// The bits to compare.
+    /// The bits that are compared with `value`; 0 if none is. Only the lowest
+    /// [`TAG_BITS`](super::TAG_BITS) bits of a tag exist.
     pub mask: u32,
-    /// What they must be.
+    /// What these bits must be. If it has a bit outside `mask`, no tag matches.
     pub value: u32,
-    /// The wanted values of the lowest [`CLASS_BITS`] bits, as a set.
+    /// The wanted classes: bit `n` is set if class `n` is wanted. `u128::MAX` wants all.
     pub classes: u128,
 }
 
 impl TagFilter {
-    /// How many stamps of neighbours, from the first on, say that their frames of this lap are
-    /// there and not wanted: by eights, so that fewer than eight are not looked at.
+    /// Returns how many stamps of neighbours, from the first on, say that their slot has nothing
+    /// wanted of this generation. Looks at eight at a time: the result is a multiple of eight.
     #[inline(always)]
     pub(crate) fn skips(&self, stamps: &[AtomicU64], generation: u64) -> usize {
         let (wanted, mask) = self.wanted(generation);
         hw::unwanted_eights::<TAG_BITS>(stamps, wanted, mask) * 8
     }
 
-    /// The stamp of a wanted frame of this lap, but for its class, and which of its bits to
-    /// compare.
+    /// The stamp that a wanted frame of this generation has, but for its class, and the bits in
+    /// which it has to have it.
     #[inline(always)]
     pub(super) fn wanted(&self, generation: u64) -> (u64, u64) {
         const TAG: u64 = (1 << TAG_BITS) - 1;
@@ -48,8 +57,8 @@ impl TagFilter {
         )
     }
 
-    /// Whether a frame with this tag is wanted. Of the tag, the lowest [`TAG_BITS`] bits count, as
-    /// in a [`Route`](super::Route).
+    /// Returns whether a frame with this tag is wanted. Only the lowest [`TAG_BITS`] bits of the
+    /// tag count, as in a [`Route`](super::Route).
     #[inline(always)]
     pub fn matches(&self, tag: u32) -> bool {
         let tag = tag & ((1 << TAG_BITS) - 1);
@@ -66,7 +75,7 @@ mod tests {
     #[repr(align(16))]
     struct Aligned([AtomicU64; 24]);
 
-    /// What is passed over, by every way that there is.
+    /// How many eights are passed over; the same in each implementation.
     fn passed(words: [u64; 24], filter: &TagFilter, generation: u64) -> usize {
         let words = Aligned(words.map(AtomicU64::new));
         let (wanted, mask) = filter.wanted(generation);

@@ -1,58 +1,46 @@
-//! The slots of a lane: for each place a [stamp](super::stamp), the number and, inline, the frame.
+//! The slots of a lane: for each a [stamp](super::stamp), and, inline, a frame and its order.
 //!
-//! Each of the three is an array of its own. Stamps are what readers look at, and what those pass
-//! over who want something else; numbers are written only in lanes whose indices are not numbers
-//! themselves; a frame takes its own size and no more. A publish of a word touches a quarter of a
-//! cache line, or three eighths. A fourth array is hardly ever touched: fences that lie further
-//! than right behind their frame.
+//! Each of these is an array of its own. Readers look at stamps, and at nothing else of the frames
+//! that their filter passes over. Sequence numbers are written only in lanes that are not
+//! index-numbered. A frame takes its own size and no more. So a publish of a frame of one word
+//! touches a quarter of a cache line, or three eighths. The array of order bounds is hardly ever
+//! touched: most often a frame's bound is the next index.
 //!
-//! Invariants, kept by the lane, on which this file's `unsafe` rests:
+//! The lane keeps these invariants, on which the `unsafe` code here rests:
 //! - **S1 one owner**: between the grant of an index and the stamp of that index, exactly one
-//!   thread (the claimer) calls `write` or `leave` for this slot, and the grant happens after the
-//!   previous owner's stamp.
-//! - **S2 no reader under a writer**: `write` runs only when no pin covers the slot's earlier
-//!   index, and happens after the end of every read under an earlier pin.
-//! - **S3 reads are of finished frames**: `read`, `numbered` and `lend` are called for index `i`
-//!   only under a pin that covers `i`; the first two after an acquire load of a stamp that says
-//!   that it is done.
+//!   thread, the claimer, calls `write`, `write_block` or `abandon` for its slot, and does so once.
+//!   The grant happens after the previous owner's stamp.
+//! - **S2 no reader beside a writer**: `write` and `write_block` run only while no pin covers the
+//!   slot's earlier index, and happen after the end of every read under an earlier pin.
+//! - **S3 reads are of finished frames**: `read`, `order` and `lend` are called for index `i` only
+//!   under a pin that covers `i`; `read` and `order` only after an acquire load of a stamp that
+//!   says that the frame of `i` is here.
 
 use super::array::{Array, Cell, cells, words};
+use super::cells::{Order, Slot};
 use super::filter::TagFilter;
 use super::geometry::Geometry;
-use super::stamp::Stamp;
+use super::stamp::{Mismatch, Stamp};
 use crate::foreign::contained;
 use crate::ring::hw;
-use crate::ring::sequence::MAX_SEQUENCE;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::AtomicU64;
 use std::ops::{ControlFlow, Range};
 
-/// How many places are looked at together, at most.
+/// How many slots are looked at together, at most.
 const BLOCK: usize = if cfg!(any(loom, shuttle)) { 2 } else { 32 };
 
-/// How many stamps lie in a cache line.
+/// How many words lie in a cache line.
 const WORDS_A_LINE: u64 = 8;
 
-/// How many bytes of each array are fetched ahead at once, at most.
-const MOST_FETCHED: usize = 1_024;
+/// How many bytes of each array are prefetched at once, at most.
+const MOST_PREFETCHED: usize = 1_024;
 
-/// A frame's place in the global order.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Order {
-    /// The global sequence number.
-    pub(crate) sequence: u64,
-    /// Every frame of this lane with a smaller number has an index below this one.
-    pub(crate) bound: u64,
-}
-
-/// Marks the number of a frame whose fence is not right behind it.
-const BOUNDED: u64 = 1 << 63;
-const _: () = assert!(MAX_SEQUENCE < BOUNDED);
-
-/// See the module.
+/// The slots of a lane.
 pub(crate) struct Slots<T> {
-    /// As many as there are numbers and frames: a power of two, at least 1.
+    /// Only a slot's owner stores its stamp; everybody loads it.
     stamps: Array<AtomicU64>,
-    /// Sequence numbers, marked if there is a fence.
+    /// Only a slot's owner writes it, before the stamp; readers read it under a pin. So with
+    /// `bounds` and `frames`. Each array has `geometry.slots()` items.
     sequences: Array<Cell<u64>>,
     bounds: Array<Cell<u64>>,
     frames: Array<Cell<T>>,
@@ -67,8 +55,8 @@ unsafe impl<T: Send + Sync> Sync for Slots<T> {}
 unsafe impl<T: Send> Send for Slots<T> {}
 
 impl<T> Slots<T> {
-    /// As many as the geometry has places, never used. On real threads the memory comes from the
-    /// system and a page costs nothing until it is used.
+    /// Slots that were never used. On real threads the memory comes from the system, and a page
+    /// costs nothing until it is used.
     pub(crate) fn new(geometry: Geometry) -> Self {
         let slots = geometry.slots();
         assert!(slots.is_power_of_two());
@@ -81,20 +69,31 @@ impl<T> Slots<T> {
         }
     }
 
-    /// What `array` has at `index`'s place.
+    /// What `array` has for the slot of `index`.
     #[inline(always)]
     fn at<'a, C>(&self, array: &'a [C], index: u64) -> &'a C {
         let slot = self.geometry.slot(index);
         debug_assert!(slot < array.len());
-        // SAFETY: `place` is below the geometry's places, a power of two, and each array of this
-        // has as many.
+        // SAFETY: `slot` is below the geometry's number of slots, a power of two, and each array
+        // here has as many items.
         unsafe { array.get_unchecked(slot) }
     }
 
-    /// The stamp of `index`'s place. Pairs with the release stores in `write` and `leave`.
+    /// The slot of `index`.
+    #[inline(always)]
+    fn slot(&self, index: u64) -> Slot<'_, T> {
+        Slot {
+            stamp: self.at(&self.stamps, index),
+            sequence: self.at(&self.sequences, index),
+            bound: self.at(&self.bounds, index),
+            frame: self.at(&self.frames, index),
+        }
+    }
+
+    /// The stamp of the slot of `index`. The caller sees what the slot's owner wrote.
     #[inline(always)]
     pub(crate) fn stamp(&self, index: u64) -> Stamp {
-        Stamp(self.at(&self.stamps, index).load(Ordering::Acquire))
+        Stamp::load(self.at(&self.stamps, index))
     }
 
     /// The first index from `index` on, at most `end`, whose stamp does not say that its frame is
@@ -119,34 +118,36 @@ impl<T> Slots<T> {
         index
     }
 
-    /// The tag of `index`'s frame, if it is there.
+    /// The tag of the frame of `index`, if it is here.
     #[inline(always)]
     pub(crate) fn tag(&self, index: u64) -> Option<u32> {
         self.stamp(index).tag(self.geometry.generation(index))
     }
 
-    /// Whether each of these places was finished for the last time in the same lap.
+    /// Whether each of these slots was finished last in this generation.
     #[inline(always)]
     pub(crate) fn all_finished(&self, slots: Range<usize>, generation: u64) -> bool {
         let (blocks, rest) = self.stamps[slots].as_chunks::<BLOCK>();
-        let all = |all: u64, block: &[AtomicU64; BLOCK]| all | mismatch(block, generation).0;
-        Stamp(blocks.iter().fold(mismatch(rest, generation).0, all)).generation() == 0
+        let all =
+            |all: Mismatch, block: &[AtomicU64; BLOCK]| all.and(Mismatch::of(block, generation));
+        let mismatch = blocks.iter().fold(Mismatch::of(rest, generation), all);
+        mismatch.is_finished()
     }
 
-    /// Begins to fetch these places, to be written soon; their numbers only if they are written
-    /// too.
+    /// Begins to fetch these slots, which are written soon; their sequence numbers only if these
+    /// are written too.
     #[inline(always)]
     pub(crate) fn prefetch_for_write(&self, slots: Range<usize>, sequences: bool) {
-        hw::prefetch_for_write(&self.stamps[slots.clone()], MOST_FETCHED);
-        hw::prefetch_for_write(&self.frames[slots.clone()], MOST_FETCHED);
+        hw::prefetch_for_write(&self.stamps[slots.clone()], MOST_PREFETCHED);
+        hw::prefetch_for_write(&self.frames[slots.clone()], MOST_PREFETCHED);
         if sequences {
-            hw::prefetch_for_write(&self.sequences[slots], MOST_FETCHED);
+            hw::prefetch_for_write(&self.sequences[slots], MOST_PREFETCHED);
         }
     }
 
-    /// Takes over the lines of these indices, up to the last place; their numbers' only if they
-    /// have some. The line of the first one whole, that of the last one not at all if it has places
-    /// behind it.
+    /// Takes the cache lines of these indices, up to the last slot, from the processors that have
+    /// them; those of their sequence numbers only if `sequences` is set. Of stamps, the whole line
+    /// of the first index, and the line of `indices.end` not at all.
     pub(crate) fn acquire_lines(&self, indices: Range<u64>, sequences: bool) {
         const MASK: u64 = !(WORDS_A_LINE - 1);
         let (slots, _) = self.slots(&(indices.start & MASK..indices.end & MASK));
@@ -157,18 +158,18 @@ impl<T> Slots<T> {
         }
     }
 
-    /// Begins to fetch the frame of `index`, to be read soon.
+    /// Begins to fetch the frame of `index`, which is read soon.
     #[inline(always)]
     pub(crate) fn prefetch_frame(&self, index: u64) {
         hw::prefetch(self.at(&self.frames, index));
     }
 
-    /// Puts the frame of `index` into its slot and makes it readable, with its number if there is
-    /// one. Returns the frame that was there, if it needs dropping: by the caller, when it is out
-    /// of the critical section.
+    /// Puts the frame of `index` into its slot and makes it readable, with its order in a lane that
+    /// is not index-numbered. Returns the frame that was there, if it needs dropping; the caller
+    /// drops it when the new one is readable.
     ///
     /// # Safety
-    /// The caller was granted `index` and has neither written nor left it (S1, S2).
+    /// The caller was granted `index` and has neither written nor abandoned it (S1, S2).
     #[inline(always)]
     pub(crate) unsafe fn write(
         &self,
@@ -177,31 +178,27 @@ impl<T> Slots<T> {
         order: Option<Order>,
         frame: T,
     ) -> Option<T> {
-        let slot = Slot {
-            stamp: self.at(&self.stamps, index),
-            number: self.at(&self.sequences, index),
-            bound: self.at(&self.bounds, index),
-            frame: self.at(&self.frames, index),
-        };
         let done = Stamp::done(self.geometry.generation(index), tag);
         // SAFETY: by the caller.
-        unsafe { slot.write(index, done, order, frame) }
+        unsafe { self.slot(index).write(index, done, order, frame) }
     }
 
-    /// The first of `indices`, as far as they are [written](Self::write_block) as one block.
+    /// The first of `indices`, as many as [`write_block`](Self::write_block) takes at once.
     #[inline(always)]
     pub(crate) fn block(&self, indices: &Range<u64>) -> Range<u64> {
         let most = BLOCK.min(self.geometry.slots() - self.geometry.slot(indices.start));
         indices.start..indices.end.min(indices.start + most as u64)
     }
 
-    /// [Writes](Self::write) the numbers and frames that `make` gives for a [block](Self::block),
-    /// then its stamps with the tags that `tag` gives: so `make` is called in a loop without
-    /// atomics. Hands what it replaced to `replaced`. All indices are finished then; if one of
-    /// these panics, those that are not readable yet are left.
+    /// [Writes](Self::write) the frames and orders that `make` returns for the indices of a
+    /// [block](Self::block), then the stamps, with the tags that `tag` returns: so `make` is called
+    /// in a loop without atomics. Hands the frames that they replaced to `replaced`.
+    ///
+    /// Afterwards all indices are finished. If `make`, `tag` or `replaced` panics, those that are
+    /// not readable yet are abandoned.
     ///
     /// # Safety
-    /// As for [`write`](Self::write), for each of `block`.
+    /// That of [`write`](Self::write), for each index of `block`.
     #[inline(always)]
     pub(crate) unsafe fn write_block(
         &self,
@@ -221,11 +218,11 @@ impl<T> Slots<T> {
             stamped: 0,
         };
         let slots = written.stamps.iter().zip(cells);
-        for (index, (stamp, ((number, bound), frame))) in (block.start..).zip(slots) {
+        for (index, (stamp, ((sequence, bound), frame))) in (block.start..).zip(slots) {
             let (order, new) = make(index);
             let slot = Slot {
                 stamp,
-                number,
+                sequence,
                 bound,
                 frame,
             };
@@ -235,14 +232,12 @@ impl<T> Slots<T> {
             replaced(old);
         }
         for stamp in written.stamps {
-            let done = Stamp::done(generation, tag());
-            // Release: as in `Slot::write`.
-            stamp.store(done.0, Ordering::Release);
+            Stamp::done(generation, tag()).store(stamp);
             written.stamped += 1;
         }
     }
 
-    /// The places of `indices`, up to the last place, and the laps that they have there.
+    /// The slots of `indices`, up to the last slot, and the generation that they have there.
     #[inline(always)]
     fn slots(&self, indices: &Range<u64>) -> (Range<usize>, u64) {
         let first = self.geometry.slot(indices.start);
@@ -251,52 +246,44 @@ impl<T> Slots<T> {
         (first..last, self.geometry.generation(indices.start))
     }
 
-    /// Gives the slot up without a frame: readers pass over `index`, a later claim may have it.
+    /// Finishes the slot of `index` without a frame: readers pass over the index, and a later claim
+    /// may be granted the slot.
     ///
     /// # Safety
-    /// As for [`write`](Self::write).
+    /// That of [`write`](Self::write).
     pub(crate) unsafe fn abandon(&self, index: u64) {
         let stamp = self.at(&self.stamps, index);
         abandon(stamp, self.geometry.generation(index), false);
     }
 
-    /// The place in the order of `index`'s frame.
+    /// The order of the frame of `index`.
     ///
     /// # Safety
-    /// S3 holds for `index`, and it was written with a number.
+    /// S3 holds for `index`, and it was written with an order.
     #[inline(always)]
     pub(crate) unsafe fn order(&self, index: u64) -> Order {
-        // SAFETY: S3: the number is initialised, so is the fence if it says so, and no writer is
-        // there until the pin goes.
-        let read = |cell: &Cell<u64>| cell.with(|cell| unsafe { (*cell).assume_init() });
-        let number = read(self.at(&self.sequences, index));
-        Order {
-            sequence: number & !BOUNDED,
-            bound: match number & BOUNDED {
-                0 => index + 1,
-                _ => read(self.at(&self.bounds, index)),
-            },
-        }
+        // SAFETY: by the caller.
+        unsafe { self.slot(index).order(index) }
     }
 
-    /// Lends `index`'s frame to `f`.
+    /// Lends the frame of `index` to `f`.
     ///
     /// # Safety
     /// S3 holds for `index`, until `f` returns.
     #[inline(always)]
     pub(crate) unsafe fn read<R>(&self, index: u64, f: impl FnOnce(&T) -> R) -> R {
-        // SAFETY: S3: the frame is initialised and no writer is there until the pin goes.
+        // SAFETY: S3: the frame is initialised, and no writer is there until the pin ends.
         self.at(&self.frames, index)
             .with(|cell| f(unsafe { (*cell).assume_init_ref() }))
     }
 
-    /// Lends the frames of `indices` to `f`, with their index, up to the first that is not done,
-    /// that `f` is done with, or that is in the last place. Looks at a few stamps before it lends
-    /// the first of their frames: so `f` is called in a loop without atomics, and what it counts
-    /// stays in registers.
+    /// Lends the frames of `indices` to `f`, each with its index, until an index is not done, `f`
+    /// breaks, or the last slot was lent. Loads a block of stamps before it lends the first frame
+    /// of the block: so `f` is called in a loop without atomics, and what it counts stays in
+    /// registers.
     ///
     /// # Safety
-    /// S3 holds for `indices`, until this returns.
+    /// S3 holds for `indices`, until this returns; their stamps need not have been loaded.
     #[inline(always)]
     pub(crate) unsafe fn lend(
         &self,
@@ -324,33 +311,27 @@ impl<T> Slots<T> {
     }
 }
 
-/// The bits in which any of these places' stamps is odd in this lap. Without a branch for each.
-#[inline(always)]
-fn mismatch(stamps: &[AtomicU64], generation: u64) -> Stamp {
-    // Acquire: PAIR: the release in `write`.
-    let mismatch = |word: &AtomicU64| Stamp(word.load(Ordering::Acquire)).mismatch(generation).0;
-    Stamp(stamps.iter().fold(0, |all, word| all | mismatch(word)))
-}
-
-/// How many of these places, from the first on, have the frames of this lap; no more than
-/// [`BLOCK`].
+/// How many of at most [`BLOCK`] slots, from the first on, have the frame of this generation.
 #[inline(always)]
 fn done(stamps: &[AtomicU64], generation: u64) -> usize {
     // Most often all.
     match <&[AtomicU64; BLOCK]>::try_from(stamps) {
-        Ok(block) if mismatch(block, generation).is_tag_only() => BLOCK,
+        Ok(block) if Mismatch::of(block, generation).is_tag_only() => BLOCK,
         _ => stamps
             .iter()
-            .take_while(|&word| mismatch(std::slice::from_ref(word), generation).is_tag_only())
+            .take_while(|&word| Stamp::load(word).is_done(generation))
             .count(),
     }
 }
 
-/// How far a block is written. If somebody's code panics, the places without a stamp are left.
+/// How far a block is written. Dropped by a panic, it abandons the slots that have no stamp yet.
 struct Written<'a> {
+    /// Those of the block.
     stamps: &'a [AtomicU64],
     generation: u64,
+    /// How many slots, from the first on, have their frame.
     frames: usize,
+    /// How many slots, from the first on, have their stamp.
     stamped: usize,
 }
 
@@ -363,73 +344,11 @@ impl Drop for Written<'_> {
     }
 }
 
-/// Stamps a place as left. It holds a frame if a new one was put there, or there was one before.
+/// Finishes a slot without a frame of this generation. `put` says if a new frame was put there all
+/// the same; else it holds an older one or none.
 fn abandon(stamp: &AtomicU64, generation: u64, put: bool) {
-    // Relaxed: as in `Slot::put`.
-    let holds_frame = put || Stamp(stamp.load(Ordering::Relaxed)).holds_frame();
-    // Release: the next owner's accesses happen after everything done to the frame before.
-    stamp.store(
-        Stamp::abandoned(generation, holds_frame).0,
-        Ordering::Release,
-    );
-}
-
-/// A place.
-struct Slot<'a, T> {
-    stamp: &'a AtomicU64,
-    number: &'a Cell<u64>,
-    bound: &'a Cell<u64>,
-    frame: &'a Cell<T>,
-}
-
-impl<T> Slot<'_, T> {
-    /// See [`Slots::write`].
-    ///
-    /// # Safety
-    /// As there.
-    #[inline(always)]
-    unsafe fn write(self, index: u64, done: Stamp, order: Option<Order>, frame: T) -> Option<T> {
-        // SAFETY: by the caller.
-        let old = unsafe { self.put(index, order, frame) };
-        // Release: whoever acquires this stamp sees frame and number. PAIR: `stamp`, `odd`.
-        self.stamp.store(done.0, Ordering::Release);
-        old
-    }
-
-    /// The same without the stamp.
-    ///
-    /// # Safety
-    /// As there.
-    #[inline(always)]
-    unsafe fn put(&self, index: u64, order: Option<Order>, frame: T) -> Option<T> {
-        // Relaxed: the stamp was last stored by the previous owner, whose store happens before
-        // this owner's grant (S1).
-        let holds_frame = || Stamp(self.stamp.load(Ordering::Relaxed)).holds_frame();
-        let old = self.frame.with_mut(|cell| {
-            // SAFETY: S1 and S2: nobody else reads or writes the frame now. It is initialised if
-            // the stamp says so, since each initialising write stored such a stamp.
-            unsafe {
-                let dropped = std::mem::needs_drop::<T>() && holds_frame();
-                let old = dropped.then(|| (*cell).assume_init_read());
-                (*cell).write(frame);
-                old
-            }
-        });
-        if let Some(Order { sequence, bound }) = order {
-            let bounded = if bound > index + 1 { BOUNDED } else { 0 };
-            let put = |cell: &Cell<u64>, word| {
-                cell.with_mut(|cell| {
-                    // SAFETY: as for the frame.
-                    unsafe { (*cell).write(word) };
-                });
-            };
-            put(self.number, sequence | bounded);
-            if bounded != 0 {
-                put(self.bound, bound);
-            }
-        }
-        old
-    }
+    let holds_frame = put || Stamp::load_own(stamp).holds_frame();
+    Stamp::abandoned(generation, holds_frame).store(stamp);
 }
 
 impl<T> Drop for Slots<T> {
@@ -438,9 +357,9 @@ impl<T> Drop for Slots<T> {
             return;
         }
         for (stamp, frame) in self.stamps.iter().zip(self.frames.iter()) {
-            // Relaxed: `&mut self` is alone, and its existence happens after every other access.
-            if Stamp(stamp.load(Ordering::Relaxed)).holds_frame() {
-                // One that panics keeps no other from being dropped.
+            // Relaxed, in `load_own`: `&mut self` happens after every other access.
+            if Stamp::load_own(stamp).holds_frame() {
+                // A destructor that panics does not keep the other frames from being dropped.
                 // SAFETY: the stamp says that the frame is initialised, and `&mut self` is alone.
                 frame.with_mut(|cell| contained(|| unsafe { (*cell).assume_init_drop() }));
             }
@@ -485,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_taken_over_as_they_are() {
+    fn acquired_lines_stay_as_they_are() {
         fn kept<T: Clone + PartialEq + std::fmt::Debug>(frames: [T; 16]) {
             let slots = Slots::<T>::new(Geometry::exact(16, 1, 0, 1));
             for (index, frame) in (0..).zip(&frames) {
@@ -534,7 +453,7 @@ mod tests {
             slots.write(3, 6, None, 13);
             slots.write(4, 6, None, 14);
         }
-        // Up to the last place; the first one went on to the next lap.
+        // Up to the last slot; the first one went on to the next lap.
         assert_eq!(lent(2..6), [(2, 12), (3, 13)]);
         assert_eq!(lent(0..2), []);
         assert_eq!(lent(4..6), [(4, 14)]);

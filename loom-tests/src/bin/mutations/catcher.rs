@@ -3,6 +3,7 @@
 use super::copy::SWITCH;
 use super::table::{MODELS, Mutation, NOT_SHOWN};
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -35,11 +36,38 @@ impl<'a> Test<'a> {
 /// How a test ended.
 pub enum Outcome {
     Passed,
+    /// With the message of its panic.
     Failed(String),
+    /// It took longer than the limit.
     TimedOut,
 }
 
-/// All that the table names as failing: the models, cheapest first, and the ordinary tests.
+/// Checks that a test is in the sources below `root`.
+pub fn check(root: &Path, test: &str) -> Result<(), String> {
+    let (files, name) = match Test::parse(test)? {
+        Test::Model(file, name) => (vec![format!("loom-tests/tests/{file}.rs")], name),
+        Test::Public(file, name) => (vec![format!("tests/{file}.rs")], name),
+        Test::Unit(path) => {
+            let (module, name) = path.rsplit_once("::").unwrap_or_default();
+            let here = module.strip_suffix("::tests").unwrap_or(module);
+            let files = [here, module].map(|module| module.replace("::", "/"));
+            let files = files.iter();
+            let files = files.flat_map(|it| [format!("src/{it}.rs"), format!("src/{it}/mod.rs")]);
+            (files.collect(), name)
+        }
+    };
+    let texts = files
+        .iter()
+        .filter_map(|file| fs::read_to_string(root.join(file)).ok());
+    let function = format!("fn {name}()");
+    if texts.into_iter().any(|text| text.contains(&function)) {
+        Ok(())
+    } else {
+        Err(format!("there is no test {test}"))
+    }
+}
+
+/// All tests that the table names: the models, the cheapest first, then the ordinary tests.
 pub fn all(mutations: &[&Mutation]) -> Vec<&'static str> {
     let named: BTreeSet<_> = mutations.iter().map(|it| it.caught_by).collect();
     let others = named.into_iter();
@@ -47,16 +75,18 @@ pub fn all(mutations: &[&Mutation]) -> Vec<&'static str> {
     MODELS.iter().copied().chain(others).collect()
 }
 
-/// The copy of the workspace, and where it is built.
+/// Builds and runs tests in the copy of the workspace.
 pub struct Bench {
+    /// Where the copy is.
     pub tree: PathBuf,
-    /// The ordinary tests are built here: what they depend on is the same as for the workspace.
+    /// Where the ordinary tests are built: the workspace's own, since they have its dependencies.
     pub target: PathBuf,
+    /// How long a test may run.
     pub limit: Duration,
 }
 
 impl Bench {
-    /// Builds what these tests are in.
+    /// Builds the test files of these tests.
     pub fn build(&self, tests: &[&str]) -> Result<(), String> {
         let (mut models, mut ordinary) = (false, BTreeSet::new());
         for test in tests {
@@ -124,7 +154,7 @@ impl Bench {
         if let Some(mutation) = mutation {
             inner.env(SWITCH, mutation.to_string());
         }
-        // `timeout` ends the test too, and not only cargo.
+        // `timeout` ends the test as well as cargo.
         let mut command = Command::new("timeout");
         command.arg(self.limit.as_secs().to_string());
         command.arg(inner.get_program()).args(inner.get_args());
@@ -156,8 +186,8 @@ impl Bench {
     }
 }
 
-/// The line after a panic's place: the first one's of a model, where others may follow from it; the
-/// last one's of a test, which may catch those before it.
+/// The line after "panicked at": of the first panic of a model, since later ones may follow from
+/// it; of the last panic of a test, which may have caught those before.
 fn complaint(output: &str, test: &Test<'_>) -> String {
     let lines: Vec<_> = output.lines().collect();
     let mut panics = lines.windows(2).filter(|it| it[0].contains("panicked at"));
@@ -165,8 +195,8 @@ fn complaint(output: &str, test: &Test<'_>) -> String {
         Test::Model(..) => panics.next(),
         _ => panics.next_back(),
     };
-    match panic {
-        Some(panic) => panic[1].chars().take(110).collect(),
-        None => "the process died".into(),
-    }
+    panic.map_or_else(
+        || "the process died".into(),
+        |panic| panic[1].chars().take(110).collect(),
+    )
 }

@@ -6,16 +6,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-/// The variable that says which mutation is on, by its place in the table.
+/// The variable that says which mutation is on, by its position in the table.
 pub const SWITCH: &str = "FRAMEBUS_MUTATION";
 
-/// What stands for the switch in an edit that is not a plain replacement.
+/// Stands for the switch in an edit that is not a plain replacement.
 const ON: &str = "$on";
 
-/// Any white space, in ASCII.
+/// Matches any ASCII white space.
 const SPACE: &str = r"(?-u:\s*)";
 
-/// What the copy's `sync.rs` gets: whether a mutation is on.
+/// Appended to the copy's `sync.rs`: `mutated` returns whether a mutation is on.
 const SWITCHES: &str = r#"
 pub(crate) fn mutated(mutation: usize) -> bool {
     static ON: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
@@ -24,13 +24,34 @@ pub(crate) fn mutated(mutation: usize) -> bool {
 }
 "#;
 
+/// Looks for the edits of all mutations in the sources below `root`. Returns a line for each edit
+/// that is not found exactly once.
+pub fn check(root: &Path, mutations: &[&Mutation]) -> Vec<String> {
+    let edits = mutations.iter().flat_map(|mutation| {
+        let edits = mutation.edits.iter();
+        edits.map(move |&(file, place)| locate(root, mutation, file, place, 0))
+    });
+    edits.filter_map(Result::err).collect()
+}
+
+/// Finds an edit of a mutation, or says which was not found.
+fn locate(
+    root: &Path,
+    mutation: &Mutation,
+    file: &str,
+    place: &str,
+    number: usize,
+) -> Result<Edit, String> {
+    find(root, file, place, number)
+        .map_err(|error| format!("{}: {file}: {place}: {error}", mutation.name))
+}
+
 /// Makes or renews the copy of `root` at `to`.
 pub fn make(root: &Path, to: &Path, mutations: &[&Mutation]) -> Result<(), String> {
     let mut sources = BTreeMap::new();
     for (number, mutation) in mutations.iter().enumerate() {
         for &(file, place) in mutation.edits {
-            let edit = find(root, file, place, number)
-                .map_err(|error| format!("{}: {file}: {place}: {error}", mutation.name))?;
+            let edit = locate(root, mutation, file, place, number)?;
             sources.entry(file).or_insert_with(Vec::new).push(edit);
         }
     }
@@ -49,22 +70,26 @@ pub fn make(root: &Path, to: &Path, mutations: &[&Mutation]) -> Result<(), Strin
     }
     let sync = "src/sync.rs";
     changed.insert(root.join(sync), read(sync)? + SWITCHES);
-    // A switched expression stands in parentheses that the compiler may find unnecessary.
+    // The compiler may find the parentheses around a switched expression unnecessary.
     let lib = "src/lib.rs";
     let text = format!("#![allow(warnings)]\n{}", read(lib)?);
     changed.insert(root.join(lib), text);
     copy_tree(root, to, &changed).map_err(say)
 }
 
-/// A place in a source and what may stand there.
+/// A range of a source, and what replaces it while a mutation is on.
 struct Edit {
+    /// The first byte of the range.
     from: usize,
+    /// The byte after the range.
     to: usize,
+    /// The mutation, by its position in the table.
     number: usize,
+    /// What replaces the range, or all that stands there if it contains [`ON`].
     with: String,
 }
 
-/// Finds `context [[old =>> new]] context`; white space matches any white space.
+/// Finds `context [[old =>> new]] context` in a file. White space matches any white space.
 fn find(root: &Path, file: &str, place: &str, number: usize) -> Result<Edit, String> {
     let (before, rest) = place.split_once("[[").ok_or("no [[")?;
     let (inner, after) = rest.split_once("]]").ok_or("no ]]")?;
@@ -86,7 +111,7 @@ fn find(root: &Path, file: &str, place: &str, number: usize) -> Result<Edit, Str
     })
 }
 
-/// A pattern for the text's words and signs, whatever space is between them.
+/// A pattern for the words and signs of `text`, with any white space between them.
 fn loose(text: &str) -> String {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     let tokens = text.split_whitespace().flat_map(|part| {
@@ -99,7 +124,7 @@ fn loose(text: &str) -> String {
     tokens.collect::<Vec<_>>().join(SPACE)
 }
 
-/// The text with all edits in it. Those of one and the same place are alternatives.
+/// Returns the text with all edits in it. Edits of the same range are alternatives.
 fn apply(text: &str, mut edits: Vec<Edit>) -> Result<String, String> {
     edits.sort_by_key(|edit| (edit.from, edit.to));
     let mut out = String::new();
@@ -119,8 +144,8 @@ fn apply(text: &str, mut edits: Vec<Edit>) -> Result<String, String> {
                 format!("if {on} {{ {} }} else {{ {new} }}", edit.with)
             };
         }
-        // A statement stays one, and what holds the switch is as it was written; an expression is
-        // put into parentheses.
+        // A statement stays a statement, and an edit that names the switch stays as it is written.
+        // An expression is put into parentheses.
         let bare = old.ends_with([';', '}']) || place.iter().all(|edit| edit.with.contains(ON));
         out += &text[done..from];
         out += &if bare { new } else { format!("({new})") };
@@ -129,8 +154,8 @@ fn apply(text: &str, mut edits: Vec<Edit>) -> Result<String, String> {
     Ok(out + &text[done..])
 }
 
-/// Copies what is new, without build products and hidden folders, and removes what is gone. Files
-/// of `changed` get the text that it has for them.
+/// Copies the files that are new or changed, without build products and hidden folders, and removes
+/// those that are gone. A file that is in `changed` gets the text from there.
 fn copy_tree(from: &Path, to: &Path, changed: &BTreeMap<PathBuf, String>) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(to)? {

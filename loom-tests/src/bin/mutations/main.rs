@@ -3,9 +3,9 @@
 //!
 //! `cargo run -p loom-tests --release` copies the workspace below its target directory, puts every
 //! mutation of [`table`] into the copy behind a switch of its own, builds the models once under
-//! `--cfg loom` and the tests once as they are, and runs them with one switch on at a time. The
-//! sources themselves have no switches. A place that is not found exactly once is an error, so the
-//! table can't go stale.
+//! `--cfg loom` and the tests once without, and runs them with one switch on at a time. The sources
+//! themselves have no switches. An edit that is not found exactly once is an error, so the table
+//! does not go stale; `--check` looks for all of them and builds nothing.
 #![cfg_attr(loom, allow(unused))]
 
 #[cfg(not(loom))]

@@ -1,4 +1,5 @@
-//! Runs the tests on the copy, with one mutation on at a time.
+//! The runner's options, and the loop that runs the tests on the copy with one mutation on at a
+//! time.
 
 use super::catcher::{self, Bench, Outcome};
 use super::copy;
@@ -8,21 +9,26 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Weakens the crate in one place at a time; a model or a test must fail each time.
+/// Weakens the crate in one place at a time. A model or a test must fail each time.
 #[derive(Parser)]
 struct Options {
-    /// Only mutations whose name contains one of these.
+    /// Run only the mutations whose name contains one of these.
     names: Vec<String>,
-    /// Try all models, cheapest first, then all tests, and not only the one that is known to fail.
+    /// Only check that each edit of the table is found exactly once in the sources, and that each
+    /// model and test that it names is there. Builds nothing.
+    #[arg(long)]
+    check: bool,
+    /// Try all models, the cheapest first, then all tests, and not only the one that is known to
+    /// fail.
     #[arg(long)]
     search: bool,
-    /// Don't check first that all models and tests pass while no mutation is on.
+    /// Don't run all models and tests first without a mutation.
     #[arg(long)]
     no_baseline: bool,
-    /// Write the table of what was caught by which model or test to this file.
+    /// Write the table of mutations, each with the model or test that caught it, to this file.
     #[arg(long)]
     markdown: Option<PathBuf>,
-    /// The longest that a model or test may run, in seconds. One that takes longer did not fail.
+    /// How long a model or test may run, in seconds. One that takes longer did not fail.
     #[arg(long, default_value_t = 300)]
     limit: u64,
 }
@@ -45,17 +51,19 @@ fn run(options: &Options) -> Result<bool, String> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
     let tree = target.join("mutations");
     let mutations = mutations();
+    if options.check {
+        return Ok(check(root, &mutations));
+    }
     copy::make(root, &tree, &mutations)?;
     let chosen = |mutation: &&&Mutation| {
         let named = |name: &String| mutation.name.contains(&**name);
         options.names.is_empty() || options.names.iter().any(named)
     };
-    let tests = match options.search || !options.no_baseline {
-        true => catcher::all(&mutations),
-        false => {
-            let chosen = mutations.iter().filter(chosen).map(|it| it.caught_by);
-            chosen.filter(|name| *name != NOT_SHOWN).collect()
-        }
+    let tests = if options.search || !options.no_baseline {
+        catcher::all(&mutations)
+    } else {
+        let chosen = mutations.iter().filter(chosen).map(|it| it.caught_by);
+        chosen.filter(|name| *name != NOT_SHOWN).collect()
     };
     eprintln!("building {} mutations", mutations.len());
     let limit = Duration::from_secs(options.limit);
@@ -77,16 +85,16 @@ fn run(options: &Options) -> Result<bool, String> {
     }
     let (mut caught, mut survived) = (Vec::new(), Vec::new());
     for (number, mutation) in mutations.iter().enumerate().filter(|it| chosen(&it.1)) {
-        let tests = match options.search {
-            true => &*tests,
-            false if mutation.caught_by == NOT_SHOWN => {
-                println!(
-                    "!!!! NOT SHOWN: no model or test is known to catch {} !!!!",
-                    mutation.name
-                );
-                continue;
-            }
-            false => std::slice::from_ref(&mutation.caught_by),
+        let tests = if options.search {
+            &*tests
+        } else if mutation.caught_by == NOT_SHOWN {
+            println!(
+                "!!!! NOT SHOWN: no model or test is known to catch {} !!!!",
+                mutation.name
+            );
+            continue;
+        } else {
+            std::slice::from_ref(&mutation.caught_by)
         };
         let began = Instant::now();
         let mut by = None;
@@ -120,7 +128,19 @@ fn run(options: &Options) -> Result<bool, String> {
     Ok(survived.is_empty())
 }
 
-/// What was caught, as a page.
+/// Checks the table against the sources and prints what is wrong. Returns true if nothing is.
+fn check(root: &Path, mutations: &[&Mutation]) -> bool {
+    let mut wrong = copy::check(root, mutations);
+    let tests = catcher::all(mutations).into_iter();
+    wrong.extend(tests.filter_map(|test| catcher::check(root, test).err()));
+    for error in &wrong {
+        println!("{error}");
+    }
+    println!("{} mutations, {} errors", mutations.len(), wrong.len());
+    wrong.is_empty()
+}
+
+/// The mutations that were caught, as a page.
 fn table(caught: &[(&Mutation, &str)]) -> String {
     let mut page = "# Mutations\n\n\
         Each line is one weakening of the crate, and the model (`file::name` in `loom-tests/tests`) or\n\

@@ -108,6 +108,8 @@ pub const MODELS: &[&str] = &[
 ];
 
 const SLOTS: &str = "src/ring/slot/slots.rs";
+const CELLS: &str = "src/ring/slot/cells.rs";
+const STAMP: &str = "src/ring/slot/stamp.rs";
 const LANE: &str = "src/ring/lane/mod.rs";
 const CLEAR: &str = "src/ring/lane/clear.rs";
 const COUNT: &str = "src/ring/lane/numbering.rs";
@@ -128,6 +130,7 @@ const CORE: &str = "src/ring/core.rs";
 const WAIT: &str = "src/ring/wait/waiters.rs";
 const REGISTRY: &str = "src/ring/registry/mod.rs";
 const WALK: &str = "src/ring/registry/walk.rs";
+const WALKERS: &str = "src/ring/registry/walkers.rs";
 const BUS: &str = "src/bus/memory.rs";
 
 macro_rules! mutations {
@@ -154,16 +157,15 @@ mutations! {
     MODELLED
     // A slot's stamp.
     "stamp-store-relaxed": "the frame is published without release", "order::two_publishers_and_a_reader_counted",
-        (SLOTS, "self.stamp.store(done.0, [[Ordering::Release =>> Ordering::Relaxed]])");
+        (CELLS, "[[done.store(self.stamp); =>> self.stamp.store(done.0, crate::sync::Ordering::Relaxed);]] old");
     "stamp-load-relaxed": "the stamp is read without acquire", "order::two_publishers_and_a_reader_counted",
-        (SLOTS, "Stamp(self.at(&self.stamps, index).load([[Ordering::Acquire =>> Ordering::Relaxed]]))"),
-        (SLOTS, "Stamp(word.load([[Ordering::Acquire =>> Ordering::Relaxed]])).mismatch(generation).0;");
+        (STAMP, "Stamp(word.load([[Ordering::Acquire =>> Ordering::Relaxed]]))");
     "block-store-relaxed": "the frames of a batch are published without release", "order::a_batch_beside_a_publisher_counted",
-        (SLOTS, "// Release: as in `Slot::write`. stamp.store(done.0, [[Ordering::Release =>> Ordering::Relaxed]])");
-    "left-is-done": "an index that was left counts as a frame", "order::one_after_another_in_two_lanes_counted",
+        (SLOTS, "[[Stamp::done(generation, tag()).store(stamp); =>> stamp.store(Stamp::done(generation, tag()).0, crate::sync::Ordering::Relaxed);]]");
+    "abandoned-is-done": "an abandoned index counts as a frame", "order::one_after_another_in_two_lanes_counted",
         (LANE, "if [[stamp.is_done(generation) =>> stamp.generation() == generation]] {"),
-        (SLOTS, "Ok(block) if [[mismatch(block, generation).is_tag_only() =>> mismatch(block, generation).generation() == 0]] => BLOCK,"),
-        (SLOTS, "take_while(|&word| [[mismatch(std::slice::from_ref(word), generation).is_tag_only() =>> mismatch(std::slice::from_ref(word), generation).generation() == 0]])");
+        (SLOTS, "Ok(block) if [[Mismatch::of(block, generation).is_tag_only() =>> Mismatch::of(block, generation).is_finished()]] => BLOCK,"),
+        (SLOTS, "take_while(|&word| [[Stamp::load(word).is_done(generation) =>> Stamp::load(word).generation() == generation]])");
 
     // Gates.
     "gate-store-relaxed": "the decision on a chunk is published without release", "counted::a_gate_opened_by_another",
@@ -174,7 +176,7 @@ mutations! {
         (OPEN, "[[ =>> if $on { gates.store(next, Ordering::Release); return true; } ]] let decided = gates.compare_exchange(gate");
     "unfinished-is-free": "a slot whose owner is unfinished is granted again", "overwrite::two_publishers_lap_a_reader_in_four_places",
         (OPEN, "if [[self.slots.stamp(index).generation() != last_granted =>> self.slots.stamp(index).generation() > last_granted]] {"),
-        (SLOTS, "[[Stamp(blocks.iter().fold(mismatch(rest, generation).0, all)).generation() == 0 =>> true]] }");
+        (SLOTS, "[[mismatch.is_finished() =>> true]] }");
     "granted-not-raised": "a place is made void and its owner forgotten", "overwrite::a_reader_asleep_in_its_batch",
         (OPEN, "[[raise(granted, last_granted, Ordering::Relaxed); =>> ]]");
     "late-claim-forgotten": "a late claimer does not take the slot that was granted to it", "overwrite::a_claimer_that_comes_late_to_a_chunk",
@@ -190,7 +192,7 @@ mutations! {
 
     // Pins, horizon and limit.
     "extender-without-fence": "an extender scans the pins without a fence", "overwrite::one_publisher_laps_a_reader_twice",
-        (WALK, "// SeqCst: PAIR: the fence in `collect`, and those of the owners of rows. See the module. [[fence(Ordering::SeqCst); =>> ]]");
+        (WALK, "[[fence(Ordering::SeqCst); =>> ]]");
     "reader-without-fence": "a reader checks the horizon without a fence", "overwrite::one_publisher_laps_a_reader_twice",
         (SUBSCRIPTION, "// SeqCst: PAIR: the fence in `Lane::extend`, between horizon and pins. [[fence(Ordering::SeqCst); =>> ]]");
     "seek-loss-uncounted": "what a new subscription loses while it looks for its start is not counted", "subscribe::at_a_cursor_in_one_shard_that_expires",
@@ -309,7 +311,7 @@ mutations! {
     // What was lost.
     "no-suspects": "a loss whose number may be higher is forgotten", "terminal::a_terminal_frame_numbered_late_for_a_shard",
         (CURSOR, "pub(crate) fn is_suspect(&self, last: u64) -> bool { [[!self.unsequenced.is_empty() || last + 1 < self.lost_below =>> false]] }");
-    "claimed-not-sought": "a lapped reader does not look for owners that nobody granted their index yet", "src::ring::lane::lapped::tests::an_index_that_was_claimed_is_unfinished_until_it_is_written",
+    "claimed-not-sought": "a lapped reader does not look for owners that nobody granted their index yet", "src::ring::lane::claiming::tests::an_index_that_was_claimed_is_unfinished_until_it_is_written",
         (LAPPED, "std::cmp::Ordering::Less => [[true =>> false]],");
     "granted-not-sought": "a lapped reader does not look for owners that later laps passed over", "terminal::a_terminal_frame_numbered_late_for_a_shard",
         (LAPPED, "[[self.granted[self.geometry.slot(index)].load(Ordering::Relaxed) == generation =>> false]]");
@@ -358,17 +360,17 @@ mutations! {
     "unlink-loses-the-newer": "a block's older neighbour does not learn that it goes", "wait::two_seats_leave_beside_a_publish",
         (REGISTRY, "[[older.prev.store(prev, Ordering::Relaxed); =>> ]]");
     "freed-without-fence": "a remover looks at the walkers without a fence", "wait::a_seat_leaves_beside_a_publish",
-        (REGISTRY, "// SeqCst: PAIR: the fence in `enter`. See the module. [[fence(Ordering::SeqCst); =>> ]]");
+        (REGISTRY, "[[fence(Ordering::SeqCst); =>> ]]");
     "freed-under-walkers": "a block is freed whoever walks", "wait::a_seat_leaves_beside_a_publish",
-        (REGISTRY, "*drained = *drained || walkers.load(Ordering::Acquire) == [[0 =>> walkers.load(Ordering::Relaxed)]];");
+        (WALKERS, "*drained = *drained || counter.load(Ordering::Acquire) == [[0 =>> counter.load(Ordering::Relaxed)]];");
     "freed-by-one-counter": "a block is freed when one of the counters is empty", "wait::a_seat_leaves_beside_a_publish",
-        (REGISTRY, "if [[blocks.drained != [true; 2] =>> blocks.drained == [false; 2] ]] {");
+        (WALKERS, "if [[*drained == [true; 2] =>> *drained != [false; 2] ]] {");
     "freed-by-an-old-look": "what was seen of the counters before a block was unlinked counts", "wait::two_seats_leave_beside_a_publish",
         (REGISTRY, "[[blocks.drained = [false; 2]; =>> ]] blocks.most");
     "freed-without-acquire": "a block is freed beside what its last walker did", "wait::a_seat_leaves_beside_a_publish",
-        (REGISTRY, "walkers.load([[Ordering::Acquire =>> Ordering::Relaxed]]) == 0;");
+        (WALKERS, "counter.load([[Ordering::Acquire =>> Ordering::Relaxed]]) == 0;");
     "left-without-release": "a walker leaves without release", "wait::a_seat_leaves_beside_a_publish",
-        (WALK, "self.counter.fetch_sub(1, [[Ordering::Release =>> Ordering::Relaxed]]);");
+        (WALKERS, "self.0.fetch_sub(1, [[Ordering::Release =>> Ordering::Relaxed]]);");
     "freed-with-those-before": "a block unlinked while another waits to be freed is freed with it", "wait::two_seats_leave_beside_two_publishers",
         (REGISTRY, "[[ =>> if $on && !blocks.unlinked.is_empty() { blocks.unlinked.push(block); return; } ]] blocks.later.push(block);");
 

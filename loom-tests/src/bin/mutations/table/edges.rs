@@ -34,9 +34,9 @@ mutations! {
     "wrong-shard-pins-in-a-batch": "so does a batch", "tests::ring_readers::a_reader_asleep_in_its_batch_keeps_its_frame_in_each_shard_and_lane",
         (BATCH, "part.block = self.lanes[at].claim_block(part.count, [[self.pins(at) =>> self.pins(0)]])?;");
     "written-one-more": "a batch that panics takes the place of the frame that was not made for one that holds it", "tests::ring_panics::a_batch_that_panics_in_the_first_lap_leaves_no_place_for_a_frame",
-        (SLOTS, "leave(stamp, self.generation, [[at < self.frames =>> at <= self.frames]]);");
+        (SLOTS, "abandon(stamp, self.generation, [[at < self.frames =>> at <= self.frames]]);");
     "written-none": "a batch that panics forgets the frames that it had put in their places", "tests::ring_panics::a_batch_that_panics_in_the_first_lap_leaves_no_place_for_a_frame",
-        (SLOTS, "leave(stamp, self.generation, [[at < self.frames =>> false]]);");
+        (SLOTS, "abandon(stamp, self.generation, [[at < self.frames =>> false]]);");
     "block-drop-range": "a batch that panics forgets the neighbours that it had claimed", "tests::ring_panics::readers_go_on_after_a_batch_that_panics_in_any_lap",
         (CLAIM, "let range = [[self.range.clone() =>> (0..0)]].map(|index| self.lane.own(index));");
     "block-drop-others": "a batch that panics forgets what it had claimed one by one", "tests::ring_panics::readers_go_on_after_a_batch_that_panics_beside_a_void_place",
@@ -144,7 +144,7 @@ mutations! {
 
     // Figures of a ring.
     "published-miscounted": "a ring counts the number before its first frame", "tests::fields::each_figure_of_a_bus_counts_each_frame",
-        (STATS, "published: [[last_sequence + 1 - core.first =>> last_sequence + 2 - core.first]],");
+        (STATS, "published: [[last_sequence + 1 - core.first() =>> last_sequence + 2 - core.first()]],");
     "oldest-miscounted": "the oldest frame that a ring holds is the one before it", "tests::fields::each_figure_of_a_bus_counts_each_frame",
         (STATS, ".map(|reader| [[reader.position() + 1 =>> reader.position()]])");
     "woken-uncounted": "who was woken is not counted", "tests::sleepers::a_wait_that_is_over_does_not_sleep",
