@@ -60,10 +60,12 @@ impl<T> Lane<T> {
         }
         let end = self.geometry.chunk_end(start);
         let pinned = if self.bounds.window.limit() < end {
-            // A hint of how far to go. A batch opens chunks before it claims their slots, so
-            // `start` may not be claimed yet.
-            let newest = self.tail().max(start + 1) - 1;
+            // Slack counts from the tail, since a batch opens chunks before it claims their slots,
+            // and may be refused then: the horizon stays within a lap of the tail, so a reader that
+            // starts at the oldest index misses nothing that is claimed later.
+            let newest = self.tail().max(1) - 1;
             let target = self.geometry.chunk_end(newest) + self.geometry.slack();
+            let target = target.max(end);
             let window = &self.bounds.window;
             window.extend(&self.geometry, start, target, self.class, pins)
         } else {

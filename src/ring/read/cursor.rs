@@ -202,9 +202,12 @@ impl Cursor {
         self.next > before
     }
 
-    /// Sets a pin from the lowest wanted index on. The caller runs a SeqCst fence, then calls
-    /// [`check`](Self::check).
+    /// Sets a pin from the lowest wanted index on, unless one is set. The caller runs a SeqCst
+    /// fence, then calls [`check`](Self::check).
     pub(super) fn pin<T>(&mut self, lane: &Lane<T>, row: &PinRow) {
+        if !self.pinned.is_empty() {
+            return;
+        }
         let held_back = self.held_back.iter();
         let lowest = held_back
             .clone()
@@ -371,40 +374,33 @@ impl Cursor {
             cursor: self,
             last,
         };
-        let mut flow = ControlFlow::Continue(());
         let mut give = |index: u64, frame: &T| {
             run.next = index + 1;
-            flow = visit(index.wrapping_add(offset), frame);
-            flow
-        };
-        let is_wanted = |index| {
-            let matches = |filter: &TagFilter| {
-                lane.slots()
-                    .tag(index)
-                    .is_some_and(|tag| filter.matches(tag))
-            };
-            filter.is_none_or(matches)
+            visit(index.wrapping_add(offset), frame)
         };
         if by_index && filter.is_none() {
-            pinned.lend(&first, end, give);
-        } else if by_index {
-            pinned.lend(&first, end, |index, frame| {
-                if is_wanted(index) {
-                    give(index, frame)
-                } else {
-                    ControlFlow::Break(())
-                }
-            });
+            return pinned.lend(&first, end, give);
+        }
+        let mut flow = ControlFlow::Continue(());
+        let mut give_if = |is_next: bool, index, frame: &T| {
+            let tag = || lane.slots().tag(index);
+            let is_wanted = |filter: &TagFilter| tag().is_some_and(|tag| filter.matches(tag));
+            if is_next && filter.is_none_or(is_wanted) {
+                flow = give(index, frame);
+                flow
+            } else {
+                ControlFlow::Break(())
+            }
+        };
+        // A break ends the loan; `flow` says whether it was the visitor's.
+        let _ = if by_index {
+            pinned.lend(&first, end, |index, frame| give_if(true, index, frame))
         } else {
             pinned.lend_ordered(&first, end, |index, order, frame| {
-                if order.sequence == index.wrapping_add(offset) && is_wanted(index) {
-                    give(index, frame)
-                } else {
-                    ControlFlow::Break(())
-                }
-            });
-        }
-        drop(run);
+                let is_next = order.sequence == index.wrapping_add(offset);
+                give_if(is_next, index, frame)
+            })
+        };
         flow
     }
 

@@ -1,6 +1,7 @@
 //! The lanes that a subscription reads: a cursor in each, and a row of pins in each shard.
 
 use super::cursor::Cursor;
+use super::losses::Losses;
 use crate::ring::config::{Select, SubscribeError};
 use crate::ring::core::Core;
 use crate::ring::hw::processors;
@@ -123,25 +124,22 @@ impl<T> Lanes<T> {
         found
     }
 
-    /// Pins every lane. Calls `lapped` with the number of indices that were lost, for each lane
-    /// that was found lapped.
-    #[inline]
-    pub(super) fn pin(&mut self, mut lapped: impl FnMut(u64)) {
-        for cursor in &mut self.cursors {
-            cursor.pin(self.core.lane(cursor.lane()), &self.rows[cursor.row()]);
-        }
-        for attempt in 1..=PIN_TRIES {
+    /// Pins every lane. Adds what was lost in lanes that were found lapped, and tries these again; a
+    /// lane that is lapped each time stays unpinned in this round.
+    #[inline(never)]
+    pub(super) fn pin(&mut self, losses: &mut Losses) {
+        for _ in 0..PIN_TRIES {
+            for cursor in &mut self.cursors {
+                cursor.pin(self.core.lane(cursor.lane()), &self.rows[cursor.row()]);
+            }
             // E5: SeqCst fence, between the pins and the horizons.
             fence(Ordering::SeqCst);
             let mut all_hold = true;
             for cursor in &mut self.cursors {
-                let (lane, row) = (self.core.lane(cursor.lane()), &self.rows[cursor.row()]);
-                if let Err(lost) = cursor.check(lane, row) {
-                    lapped(lost);
+                let lane = self.core.lane(cursor.lane());
+                if let Err(lost) = cursor.check(lane, &self.rows[cursor.row()]) {
+                    losses.add_lap(lost);
                     all_hold = false;
-                    if attempt < PIN_TRIES {
-                        cursor.pin(lane, row);
-                    }
                 }
             }
             if all_hold {
@@ -167,7 +165,6 @@ impl<T> Lanes<T> {
     }
 
     /// Ends all pins.
-    #[inline]
     pub(super) fn unpin(&mut self) {
         for cursor in &mut self.cursors {
             cursor.unpin(self.core.lane(cursor.lane()), &self.rows[cursor.row()]);

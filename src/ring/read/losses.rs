@@ -20,18 +20,6 @@ pub(super) struct Losses {
     expired_below: u64,
 }
 
-/// What is known about the frames between a subscription's position and the next frame.
-pub(super) struct Between {
-    /// The position: all up to it was delivered.
-    pub(super) last: u64,
-    /// The next sequence number, which is proven, or the ring's first if that comes before.
-    pub(super) next: u64,
-    /// Whether all numbers in between are frames that were lost.
-    pub(super) all_lost: bool,
-    /// Whether a frame may have been lost there.
-    pub(super) may_have_lost: bool,
-}
-
 impl Losses {
     /// How often a lane was found lapped.
     pub(super) fn times_lapped(&self) -> u64 {
@@ -65,27 +53,27 @@ impl Losses {
         self.unreported = unreported;
     }
 
-    /// The gap between the position and the next frame, if frames were lost there.
+    /// Forgets the indices that were not reported: they were void, and no frames.
     #[inline(always)]
+    pub(super) fn forget_unreported(&mut self) {
+        self.unreported = 0;
+    }
+
+    /// The gap between the position `last` and `next`, which is proven to be the next sequence
+    /// number, if frames were lost there. With `all_lost`, each number in between is a lost frame;
+    /// else some may be.
     pub(super) fn report(
         &mut self,
-        between: &Between,
+        last: u64,
+        next: u64,
+        all_lost: bool,
         terminals_lost: impl FnOnce() -> bool,
     ) -> Option<Gap> {
-        let &Between { last, next, .. } = between;
-        if !between.may_have_lost {
-            // What was not reported by now was void, and no frame.
-            self.unreported = 0;
-        }
         let most = next - last - 1;
-        let lost = if between.all_lost {
-            most
-        } else {
-            // All may have been reported before a lower frame, and still lie after it.
-            self.unreported
-                .max(u64::from(between.may_have_lost))
-                .min(most)
-        };
+        // If not all: what was lost may all have been reported before a lower frame, and still lie
+        // after it.
+        let some = self.unreported.max(1).min(most);
+        let lost = if all_lost { most } else { some };
         self.unreported -= self.unreported.min(lost);
         (lost > 0).then(|| Gap {
             first: last + 1,
@@ -101,23 +89,14 @@ impl Losses {
 mod tests {
     use super::*;
 
-    fn between(last: u64, next: u64, all_lost: bool, may_have_lost: bool) -> Between {
-        Between {
-            last,
-            next,
-            all_lost,
-            may_have_lost,
-        }
-    }
-
     #[test]
     fn a_reader_of_everything_counts_by_numbers() {
         let mut losses = Losses::default();
         losses.add_lap(100);
-        let gap = losses.report(&between(4, 8, true, true), || false).unwrap();
+        let gap = losses.report(4, 8, true, || false).unwrap();
         assert_eq!((gap.first, gap.last, gap.lost), (5, 7, 3));
         assert!(!gap.expired && !gap.terminals_lost);
-        assert_eq!(losses.report(&between(8, 9, true, true), || false), None);
+        assert_eq!(losses.report(8, 9, true, || false), None);
         assert_eq!(losses.times_lapped(), 1);
     }
 
@@ -126,20 +105,18 @@ mod tests {
         let mut losses = Losses::default();
         losses.add_lap(5);
         // No more than fit.
-        let gap = losses.report(&between(4, 8, false, true), || true).unwrap();
+        let gap = losses.report(4, 8, false, || true).unwrap();
         assert_eq!((gap.lost, gap.terminals_lost), (3, true));
-        let gap = losses.report(&between(8, 20, false, true), || false);
+        let gap = losses.report(8, 20, false, || false);
         assert_eq!(gap.unwrap().lost, 2);
         // One may still lie there.
-        let gap = losses.report(&between(20, 30, false, true), || false);
+        let gap = losses.report(20, 30, false, || false);
         assert_eq!(gap.unwrap().lost, 1);
-        // None can.
+        // What was void is not reported later.
         losses.add_lap(9);
-        assert_eq!(
-            losses.report(&between(30, 40, false, false), || false),
-            None
-        );
-        assert_eq!(losses.unreported(), 0);
+        losses.forget_unreported();
+        let gap = losses.report(30, 40, false, || false);
+        assert_eq!(gap.unwrap().lost, 1);
     }
 
     #[test]
@@ -148,7 +125,7 @@ mod tests {
         losses.add_expired(2, 8);
         losses.add_expired(1, 3);
         let expired = |losses: &mut Losses, last, next| {
-            let gap = losses.report(&between(last, next, true, true), || false);
+            let gap = losses.report(last, next, true, || false);
             gap.unwrap().expired
         };
         assert!(expired(&mut losses, 4, 8));

@@ -12,7 +12,7 @@ use super::candidates::Candidates;
 use super::cursor::Candidate;
 use super::delivery::{Delivery, Gap};
 use super::lanes::Lanes;
-use super::losses::{Between, Losses};
+use super::losses::Losses;
 use super::tails::Tails;
 use crate::ring::config::SubscribeError;
 use std::ops::ControlFlow;
@@ -30,6 +30,8 @@ pub(super) struct Merge<T> {
     current: usize,
     /// All up to this sequence number was delivered, reported as lost, or passed over.
     last: u64,
+    /// How many deliveries were made.
+    deliveries: u64,
 }
 
 /// What was known to be lost when a poll began.
@@ -57,6 +59,7 @@ impl<T> Merge<T> {
             losses: Losses::default(),
             current: 0,
             last: 0,
+            deliveries: 0,
             lanes,
         }
     }
@@ -104,6 +107,12 @@ impl<T> Merge<T> {
         self.last
     }
 
+    /// How many deliveries were made so far.
+    #[inline(always)]
+    pub(super) fn deliveries(&self) -> u64 {
+        self.deliveries
+    }
+
     /// Moves the position.
     pub(super) fn set_last(&mut self, last: u64) {
         self.last = last;
@@ -131,8 +140,7 @@ impl<T> Merge<T> {
         read: impl FnOnce(&Lanes<T>, u64),
     ) -> ControlFlow<(), bool> {
         let last = self.last;
-        let losses = &mut self.losses;
-        self.lanes.pin(|lost| losses.add_lap(lost));
+        self.lanes.pin(&mut self.losses);
         let round = Round(self);
         let this = &mut *round.0;
         let flow = this.merge(until, visit);
@@ -171,8 +179,7 @@ impl<T> Merge<T> {
                     Proof::Lacking => return ControlFlow::Continue(false),
                 }
                 if let Some(gap) = self.gap(sequence) {
-                    self.last = gap.last;
-                    visit(Delivery::Gap(gap))?;
+                    self.deliver_gap(gap, visit)?;
                     if gap.last + 1 < sequence {
                         continue;
                     }
@@ -180,6 +187,7 @@ impl<T> Merge<T> {
             }
             self.last = sequence;
             self.current = at;
+            self.deliveries += 1;
             let (cursor, lane, _) = self.lanes.split(at);
             let flow = cursor.take(lane, |frame| visit(Delivery::Frame(sequence, frame)));
             if let Some(ControlFlow::Break(())) = flow {
@@ -201,9 +209,23 @@ impl<T> Merge<T> {
         visit: &mut impl FnMut(Delivery<'_, T>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let (cursor, lane, filter) = self.lanes.split(at);
-        cursor.run(lane, filter, &mut self.last, until, |sequence, frame| {
+        let before = self.last;
+        let flow = cursor.run(lane, filter, &mut self.last, until, |sequence, frame| {
             visit(Delivery::Frame(sequence, frame))
-        })
+        });
+        self.deliveries += self.last - before;
+        flow
+    }
+
+    /// Delivers a gap, after which the position is its end.
+    fn deliver_gap(
+        &mut self,
+        gap: Gap,
+        visit: &mut impl FnMut(Delivery<'_, T>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        self.last = gap.last;
+        self.deliveries += 1;
+        visit(Delivery::Gap(gap))
     }
 
     /// Looks at a lane's candidate again.
@@ -275,20 +297,21 @@ impl<T> Merge<T> {
     /// The gap between the position and `sequence`, which is proven to be the next. What lies
     /// before the ring's first frame is a gap of its own: then there may be more, after its end.
     fn gap(&mut self, sequence: u64) -> Option<Gap> {
-        let before_the_ring = self.starts_before_the_ring();
-        let between = Between {
-            last: self.last,
-            next: if before_the_ring {
-                sequence.min(self.lanes.core().first())
-            } else {
-                sequence
-            },
-            all_lost: self.everything,
-            may_have_lost: self.has_unreported_gap(),
+        if !self.has_unreported_gap() {
+            self.losses.forget_unreported();
+            if !self.everything {
+                return None;
+            }
+        }
+        let (last, before_the_ring) = (self.last, self.starts_before_the_ring());
+        let next = if before_the_ring {
+            sequence.min(self.lanes.core().first())
+        } else {
+            sequence
         };
-        let terminals_lost =
-            || before_the_ring || self.lanes.may_have_lost_terminal_above(between.last);
-        self.losses.report(&between, terminals_lost)
+        let terminals_lost = || before_the_ring || self.lanes.may_have_lost_terminal_above(last);
+        self.losses
+            .report(last, next, self.everything, terminals_lost)
     }
 
     /// Reports what was lost after the last frame and was noticed before `until` was loaded; all
@@ -306,18 +329,14 @@ impl<T> Merge<T> {
         if self.starts_before_the_ring()
             && let Some(gap) = self.gap(until)
         {
-            self.last = gap.last;
-            visit(Delivery::Gap(gap))?;
+            self.deliver_gap(gap, visit)?;
         }
         let gap = self.gap(until);
         if self.losses.times_lapped() == pending.times_lapped {
             self.lanes.forget_laps();
         }
         match gap {
-            Some(gap) => {
-                self.last = gap.last;
-                visit(Delivery::Gap(gap))
-            }
+            Some(gap) => self.deliver_gap(gap, visit),
             None => ControlFlow::Continue(()),
         }
     }

@@ -52,7 +52,7 @@ impl<'a, T> Pinned<'a, T> {
         first: &Covered<'a, T>,
         end: u64,
         visit: impl FnMut(u64, &T) -> ControlFlow<()>,
-    ) {
+    ) -> ControlFlow<()> {
         let indices = first.index..end.min(self.indices.end);
         // SAFETY: S3: the contract of `new`; the first index is covered.
         unsafe { self.lane.slots().lend(indices, visit) }
@@ -66,16 +66,16 @@ impl<'a, T> Pinned<'a, T> {
         first: &Covered<'a, T>,
         end: u64,
         mut visit: impl FnMut(u64, Order, &T) -> ControlFlow<()>,
-    ) {
+    ) -> ControlFlow<()> {
         if self.lane.is_index_numbered() {
-            return;
+            return ControlFlow::Continue(());
         }
         let slots = self.lane.slots();
         self.lend(first, end, |index, frame| {
             // SAFETY: S3: `lend` found it ready. Every frame of such a lane has an order.
             let order = unsafe { slots.order(index) };
             visit(index, order, frame)
-        });
+        })
     }
 }
 

@@ -274,17 +274,14 @@ impl<T> Subscription<T> {
         } else {
             return 0;
         };
-        let mut count = 0;
+        let before = self.merge.deliveries();
         let polled = loop {
             let is_poll = plan.pending.is_some();
-            let polled = self.deliver(plan, &mut |delivery| {
-                count += 1;
-                visit(delivery)
-            });
+            let polled = self.deliver(plan, &mut visit);
             // One pin may cover only indices that carry no frame for this reader: those of frames
             // in another lane, or void ones. So it goes on, and a batch that delivers nothing says
             // that nothing is there.
-            if count > 0 || is_poll || polled != Polled::Unfinished {
+            if self.merge.deliveries() > before || is_poll || polled != Polled::Unfinished {
                 break polled;
             }
             match self.plan() {
@@ -301,7 +298,7 @@ impl<T> Subscription<T> {
             self.pacing
                 .after(last + 1, enough, contended, crowded, published);
         }
-        count
+        (self.merge.deliveries() - before) as usize
     }
 
     /// Registers `waker` to be woken, once, when something may have come: after a

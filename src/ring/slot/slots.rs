@@ -289,25 +289,23 @@ impl<T> Slots<T> {
         &self,
         indices: Range<u64>,
         mut f: impl FnMut(u64, &T) -> ControlFlow<()>,
-    ) {
+    ) -> ControlFlow<()> {
         let (slots, generation) = self.slots(&indices);
         let stamps = self.stamps[slots.clone()].chunks(BLOCK);
         let blocks = stamps.zip(self.frames[slots].chunks(BLOCK));
         let mut index = indices.start;
         for (stamps, frames) in blocks {
             let done = done(stamps, generation);
-            for frame in &frames[..done] {
+            for (index, frame) in (index..).zip(&frames[..done]) {
                 // SAFETY: as in `read`; the stamp was just acquired.
-                let flow = frame.with(|cell| f(index, unsafe { (*cell).assume_init_ref() }));
-                if flow.is_break() {
-                    return;
-                }
-                index += 1;
+                frame.with(|cell| f(index, unsafe { (*cell).assume_init_ref() }))?;
             }
+            index += done as u64;
             if done < stamps.len() {
-                return;
+                break;
             }
         }
+        ControlFlow::Continue(())
     }
 }
 

@@ -159,5 +159,5 @@ mutations! {
     "paid-place-off": "what a journal owed comes out with the place of another frame", "tests::archive_owed::a_refused_frame_comes_out_later_at_its_own_place",
         (COMMIT, "let places = [[(position..) =>> (position + 1..)]].map(");
     "batch-gives-up": "a batch of which one pin holds nothing for its reader gives nothing", "tests::ring_readers::a_batch_that_gives_nothing_says_that_there_is_nothing",
-        (SUBSCRIPTION, "if [[count > 0 || is_poll || polled != Polled::Unfinished =>> true]] {");
+        (SUBSCRIPTION, "if [[self.merge.deliveries() > before || is_poll || polled != Polled::Unfinished =>> true]] {");
 }
