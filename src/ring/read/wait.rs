@@ -12,7 +12,7 @@ fn wait_target(cursors: &[Cursor]) -> WaitTarget {
     let shard = |cursor: &Cursor| cursor.lane.shard();
     match (cursors.first(), cursors.last()) {
         (Some(first), Some(last)) if shard(first) == shard(last) => WaitTarget::Shard(shard(first)),
-        _ => WaitTarget::Wide,
+        _ => WaitTarget::AllShards,
     }
 }
 
