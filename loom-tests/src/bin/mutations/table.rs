@@ -374,17 +374,17 @@ mutations! {
     "freed-with-those-before": "a block unlinked while another waits to be freed is freed with it", "wait::two_seats_leave_beside_two_publishers",
         (REGISTRY, "[[ =>> if $on && !blocks.unlinked.is_empty() { blocks.unlinked.push(block); return; } ]] blocks.later.push(block);");
 
-    // Sleeping.
-    "sleeper-without-fence": "a sleeper looks again without a fence", "wait::a_park_against_a_publish",
-        (WAIT, "// SeqCst: PAIR: the fence in `wake`. See the module. [[fence(Ordering::SeqCst); =>> ]]");
-    "waker-without-fence": "a publisher looks for sleepers without a fence", "wait::a_park_against_a_publish",
-        (WAIT, "[[fence(Ordering::SeqCst); =>> ]] // Relaxed: ordered by the bounds. let watch");
+    // Waiting.
+    "register-without-fence": "a waiter looks again without a fence", "wait::a_park_against_a_publish",
+        (WAIT, "[[fence(Ordering::SeqCst); =>> ]] Some(waiter)");
+    "wake-without-fence": "a publisher looks for waiters without a fence", "wait::a_park_against_a_publish",
+        (WAIT, "[[fence(Ordering::SeqCst); =>> ]] let count");
     "end-without-fence": "the bus ends without a fence", "bus::the_last_handle_ends_a_stream",
-        (WAIT, "// SeqCst: as in `wake`. [[fence(Ordering::SeqCst); =>> ]]");
-    "asleep-relaxed": "the sleeper's flag is raised without release", "wait::a_wish_widens_beside_a_publish",
-        (WAIT, "sleeper.asleep.swap(true, [[Ordering::Release =>> Ordering::Relaxed]])");
-    "uncounted": "a sleeper is not counted", "wait::a_park_against_a_publish",
-        (WAIT, "[[self.count(place, 1); =>> ]]");
+        (WAIT, "[[fence(Ordering::SeqCst); =>> ]] for (shard, count)");
+    "parked-store-relaxed": "the parked flag is raised without release", "wait::a_wish_widens_beside_a_publish",
+        (WAIT, "state.parked.swap(true, [[Ordering::Release =>> Ordering::Relaxed]]);");
+    "uncounted": "a parked waiter is not counted", "wait::a_park_against_a_publish",
+        (WAIT, "[[self.parked.park(target); =>> ]]");
     "end-unannounced": "nobody is woken when the last handle goes", "bus::the_last_handle_ends_a_stream",
         (BUS, "[[self.0.ring.wake_all(); =>> ]]");
     "closed-store-relaxed": "the end is stored without release", "bus::the_last_handle_ends_a_stream",

@@ -12,6 +12,8 @@ const LOSS: &str = "src/ring/read/gap.rs";
 const START: &str = "src/ring/read/seek.rs";
 const PUBLISH: &str = "src/ring/write/publish.rs";
 const WAIT: &str = "src/ring/wait/waiters.rs";
+const INTEREST: &str = "src/ring/wait/interest.rs";
+const PARKED: &str = "src/ring/wait/parked.rs";
 const COUNT: &str = "src/ring/lane/numbering.rs";
 const BUS: &str = "src/bus/memory.rs";
 const SCOPE: &str = "src/bus/scope.rs";
@@ -68,9 +70,9 @@ mutations! {
 
     // Who sleeps, one thread.
     "classes-high-half": "the upper half of the kinds that a sleeper waits for is lost", "tests::sleepers::a_sleeper_that_filters_on_a_kind_is_woken_by_each_kind",
-        (WAIT, "self.classes[1].store([[(classes >> 64) as u64 =>> 0]], Ordering::Relaxed);");
+        (INTEREST, "self.classes[1].store([[(classes >> 64) as u64 =>> 0]], Ordering::Relaxed);");
     "classes-low-half": "so is the lower one", "tests::sleepers::a_sleeper_that_filters_on_a_kind_is_woken_by_each_kind",
-        (WAIT, "self.classes[0].store([[classes as u64 =>> 0]], Ordering::Relaxed);");
+        (INTEREST, "self.classes[0].store([[classes as u64 =>> 0]], Ordering::Relaxed);");
     "drop-keeps-seat": "a subscription that is dropped goes on sleeping", "tests::sleepers::a_subscription_that_is_gone_does_not_sleep",
         (SUBSCRIPTION, "if let Some(seat) = [[self.seat.take() =>> None]] {");
     "timeout-stays-down": "a stream whose wait timed out goes on sleeping", "tests::sleepers::a_wait_that_is_over_does_not_sleep",
@@ -151,8 +153,8 @@ mutations! {
         (WAIT, "[[self.woken.fetch_add(1, Ordering::Relaxed); =>> ]]");
     "numbers-without-frames-passed": "a reader of everything passes numbers that no frame bears, and does not tell them", "tests::ring_panics::readers_go_on_after_a_batch_that_panics_in_any_lap",
         (SUBSCRIPTION, "if [[!self.everything =>> true]] && !self.has_unreported_gap() {");
-    "leave-keeps-wide-watch": "publishers look for sleepers of all shards for ever after one was there", "src::ring::wait::tests::a_seat_that_was_left_is_watched_by_nobody",
-        (WAIT, "watch.fetch_sub([[WIDE =>> 0]], Ordering::Relaxed);");
+    "leave-keeps-count": "publishers look for waiters for all shards for ever after one was there", "src::ring::wait::waiters::tests::a_waiter_that_left_is_counted_in_no_shard",
+        (PARKED, "word.fetch_sub([[FOR_ALL =>> 0]], Ordering::Relaxed);");
     "refused-batch-stays": "a batch that is refused leaves the tail before the voids that it found", "tests::ring_stuck::a_batch_is_taken_again_once_the_readers_that_held_all_places_are_gone",
         (COUNT, "let end = found.unwrap_or_else(|_| [[behind_voids(first, &void) =>> first]]);");
     "paid-place-off": "what a journal owed comes out with the place of another frame", "tests::archive_owed::a_refused_frame_comes_out_later_at_its_own_place",
