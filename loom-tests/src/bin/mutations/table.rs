@@ -23,54 +23,54 @@ pub const NOT_SHOWN: &str = "";
 
 /// All models, the cheapest first.
 pub const MODELS: &[&str] = &[
-    "counted::a_terminal_frame_overtaken",
-    "counted::a_terminal_batch_overtaken",
-    "counted::a_terminal_frame_beside_a_lap",
-    "counted::a_terminal_batch_beside_a_lap",
-    "counted::a_terminal_frame_claimed",
-    "counted::a_gate_opened_by_another",
-    "overwrite::a_clear_stretch_made_longer_by_another",
-    "counted::a_claim_below_a_new_clear_stretch",
-    "counted::the_next_number_laps_ago",
-    "counted::late_over_a_sleeping_reader",
-    "counted::late_over_a_sleeping_reader_alone",
-    "counted::late_over_a_sleeping_reader_in_chunks",
-    "counted::the_next_number_beside_a_claim",
+    "indexed::a_terminal_frame_overtaken",
+    "indexed::a_terminal_batch_overtaken",
+    "indexed::a_terminal_frame_beside_a_lap",
+    "indexed::a_terminal_batch_beside_a_lap",
+    "indexed::a_terminal_frame_claimed",
+    "indexed::a_gate_opened_by_another",
+    "overwrite::a_clear_run_extended_by_another",
+    "indexed::a_claim_below_a_new_clear_run",
+    "indexed::the_next_number_laps_ago",
+    "indexed::late_over_a_sleeping_reader",
+    "indexed::late_over_a_sleeping_reader_alone",
+    "indexed::late_over_a_sleeping_reader_in_chunks",
+    "indexed::the_next_number_beside_a_claim",
     "order::neighbours_of_a_batch_beside_a_publisher",
-    "counted::the_voids_below_a_chunk_beside_a_note_of_a_later_lap",
+    "indexed::the_voids_below_a_chunk_beside_a_note_of_a_later_lap",
     "subscribe::a_clone_of_a_reader_that_holds_a_frame_back",
     "overwrite::a_reader_asleep_in_its_batch_of_another_shard",
     "order::two_shards_in_batches",
-    "order::two_publishers_and_a_reader_counted",
-    "order::two_terminal_frames_counted",
-    "order::one_after_another_in_two_lanes_counted",
-    "order::a_batch_beside_a_publisher_counted",
-    "overwrite::one_publisher_laps_a_reader_twice_counted",
-    "overwrite::two_publishers_lap_a_reader_in_chunks_of_two_counted",
-    "overwrite::a_claimer_that_comes_late_alone_counted",
-    "overwrite::batches_over_a_sleeping_reader_counted",
-    "overwrite::a_publisher_asleep_on_its_slot_counted",
-    "subscribe::at_a_cursor_that_expires_counted",
-    "overwrite::an_index_that_is_given_up",
-    "overwrite::an_index_that_is_given_up_apart",
+    "order::two_publishers_and_a_reader_indexed",
+    "order::two_terminal_frames_indexed",
+    "order::one_after_another_in_two_lanes_indexed",
+    "order::a_batch_beside_a_publisher_indexed",
+    "overwrite::one_publisher_laps_a_reader_twice_indexed",
+    "overwrite::two_publishers_lap_a_reader_in_chunks_of_two_indexed",
+    "overwrite::a_claimer_that_comes_late_alone_indexed",
+    "overwrite::batches_over_a_sleeping_reader_indexed",
+    "overwrite::a_publisher_asleep_on_its_slot_indexed",
+    "subscribe::at_a_cursor_that_expires_indexed",
+    "overwrite::an_index_that_is_abandoned",
+    "overwrite::an_index_that_is_abandoned_sequenced",
     "wait::a_park_against_a_publish",
-    "wait::a_wide_park_against_a_publish",
+    "wait::a_park_for_all_shards_against_a_publish",
     "wait::two_publishers_wake_once",
-    "wait::a_seat_changes_hands_beside_a_publish",
-    "wait::a_seat_leaves_beside_a_publish",
-    "wait::two_seats_leave_beside_a_publish",
-    "wait::two_first_parks_in_one_room",
-    "wait::a_wish_widens_beside_a_publish",
+    "wait::a_row_changes_hands_beside_a_publish",
+    "wait::a_waiter_leaves_beside_a_publish",
+    "wait::two_waiters_leave_beside_a_publish",
+    "wait::two_first_parks_in_one_bucket",
+    "wait::an_interest_widens_beside_a_publish",
     "wait::a_frame_held_back_by_another_key",
-    "wait::others_sleep_on",
+    "wait::others_stay_parked",
     "terminal::a_lap_while_a_terminal_frame_is_published",
     "overwrite::one_publisher_laps_a_reader_twice",
     "overwrite::lapped_between_neighbours",
-    "overwrite::lapped_behind_a_late_publisher",
+    "overwrite::lapped_after_a_late_publisher",
     "overwrite::lapped_while_held_back",
     "subscribe::a_clone_beside_a_publisher",
     "order::two_publishers_and_a_reader",
-    "overwrite::two_publishers_lap_a_reader_in_four_places",
+    "overwrite::two_publishers_lap_a_reader_in_four_slots",
     "overwrite::a_claimer_that_comes_late_alone",
     "overwrite::a_limit_raised_by_another_to_extend",
     "overwrite::two_extenders_at_once",
@@ -99,9 +99,9 @@ pub const MODELS: &[&str] = &[
     "subscribe::a_row_goes_beside_a_publisher",
     "subscribe::a_block_of_rows_goes_beside_a_publisher",
     "subscribe::a_new_block_of_rows_beside_a_publisher",
-    "wait::two_seats_leave_beside_two_publishers",
+    "wait::two_waiters_leave_beside_two_publishers",
     "overwrite::a_publisher_asleep_on_its_slot",
-    "overwrite::three_publishers_in_two_places",
+    "overwrite::three_publishers_in_two_slots",
     "terminal::a_terminal_frame_numbered_late_for_all",
     "terminal::a_terminal_frame_granted_late",
     "terminal::a_terminal_frame_numbered_late_for_a_shard",
@@ -156,38 +156,38 @@ mutations! {
     /// What loom models show.
     MODELLED
     // A slot's stamp.
-    "stamp-store-relaxed": "the frame is published without release", "order::two_publishers_and_a_reader_counted",
+    "stamp-store-relaxed": "the frame is published without release", "order::two_publishers_and_a_reader_indexed",
         (CELLS, "[[done.store(self.stamp); =>> self.stamp.store(done.0, crate::sync::Ordering::Relaxed);]] old");
-    "stamp-load-relaxed": "the stamp is read without acquire", "order::two_publishers_and_a_reader_counted",
+    "stamp-load-relaxed": "the stamp is read without acquire", "order::two_publishers_and_a_reader_indexed",
         (STAMP, "Stamp(word.load([[Ordering::Acquire =>> Ordering::Relaxed]]))");
-    "block-store-relaxed": "the frames of a batch are published without release", "order::a_batch_beside_a_publisher_counted",
+    "block-store-relaxed": "the frames of a batch are published without release", "order::a_batch_beside_a_publisher_indexed",
         (SLOTS, "[[Stamp::done(generation, tag()).store(stamp); =>> stamp.store(Stamp::done(generation, tag()).0, crate::sync::Ordering::Relaxed);]]");
-    "abandoned-is-done": "an abandoned index counts as a frame", "order::one_after_another_in_two_lanes_counted",
+    "abandoned-is-done": "an abandoned index counts as a frame", "order::one_after_another_in_two_lanes_indexed",
         (LANE, "if [[stamp.is_done(generation) =>> stamp.generation() == generation]] {"),
         (SLOTS, "Ok(block) if [[Mismatch::of(block, generation).is_tag_only() =>> Mismatch::of(block, generation).is_finished()]] => BLOCK,"),
         (SLOTS, "take_while(|&word| [[Stamp::load(word).is_done(generation) =>> Stamp::load(word).generation() == generation]])");
 
     // Gates.
-    "gate-store-relaxed": "the decision on a chunk is published without release", "counted::a_gate_opened_by_another",
+    "gate-store-relaxed": "the decision on a chunk is published without release", "indexed::a_gate_opened_by_another",
         (OPEN, "gates.compare_exchange(gate, next, [[Ordering::Release =>> Ordering::Relaxed]], Ordering::Relaxed)");
-    "gate-load-relaxed": "the decision is read without acquire", "overwrite::three_publishers_in_two_places",
+    "gate-load-relaxed": "the decision is read without acquire", "overwrite::three_publishers_in_two_slots",
         (LANE, "self.gates[self.geometry.chunk_of(index)].load([[Ordering::Acquire =>> Ordering::Relaxed]])");
     "gate-store-blind": "an opener overwrites another's decision", "terminal::terminal_frames_lap_a_reader",
         (OPEN, "[[ =>> if $on { gates.store(next, Ordering::Release); return true; } ]] let decided = gates.compare_exchange(gate");
-    "unfinished-is-free": "a slot whose owner is unfinished is granted again", "overwrite::two_publishers_lap_a_reader_in_four_places",
+    "unfinished-is-free": "a slot whose owner is unfinished is granted again", "overwrite::two_publishers_lap_a_reader_in_four_slots",
         (OPEN, "if [[self.slots.stamp(index).generation() != last_granted =>> self.slots.stamp(index).generation() > last_granted]] {"),
         (SLOTS, "[[mismatch.is_finished() =>> true]] }");
     "granted-not-raised": "a place is made void and its owner forgotten", "overwrite::a_reader_asleep_in_its_batch",
         (OPEN, "[[raise(granted, last_granted, Ordering::Relaxed); =>> ]]");
     "late-claim-forgotten": "a late claimer does not take the slot that was granted to it", "overwrite::a_claimer_that_comes_late_to_a_chunk",
         (LANE, "false => [[self.granted[self.geometry.slot(index)].load(Ordering::Relaxed) == generation =>> false]], })");
-    "late-claim-written": "a claimer of an earlier lap takes its index for granted", "counted::late_over_a_sleeping_reader",
+    "late-claim-written": "a claimer of an earlier lap takes its index for granted", "indexed::late_over_a_sleeping_reader",
         (LANE, "false => [[self.granted[self.geometry.slot(index)].load(Ordering::Relaxed) == generation =>> true]], })");
     "void-is-granted": "a void index is granted", "overwrite::a_reader_asleep_in_its_batch",
         (LANE, "true => [[self.is_open(gate, index) =>> true]],");
     "void-is-granted-to-a-batch": "a batch is granted its range whatever is void in it", "overwrite::batches_over_a_sleeping_reader",
         (LANE, "if self.gate_generation(gate) != self.geometry.generation(from) || [[self.voids(gate, from..to) != 0 =>> false]] {");
-    "voids-not-noted": "readers are not told that there are void places", "overwrite::two_publishers_lap_a_reader_in_four_places",
+    "voids-not-noted": "readers are not told that there are void places", "overwrite::two_publishers_lap_a_reader_in_four_slots",
         (OPEN, "[[self.bounds.voids.store(1, Ordering::Relaxed); =>> ]]");
 
     // Pins, horizon and limit.
@@ -263,49 +263,49 @@ mutations! {
         (ASLEEP, "!cursor.is_past([[self.core.lanes[cursor.lane].tail() =>> 0]])");
 
     // Counting.
-    "counted-number-acquire-only": "a terminal frame takes its number from the other lane without release", "counted::a_terminal_frame_claimed",
+    "counted-number-acquire-only": "a terminal frame takes its number from the other lane without release", "indexed::a_terminal_frame_claimed",
         (COUNT, "self.claim_as(|| pins, [[Ordering::AcqRel =>> Ordering::Acquire]])");
-    "counted-number-release-only": "a terminal frame takes its number from the other lane without acquire", "counted::a_terminal_frame_overtaken",
+    "counted-number-release-only": "a terminal frame takes its number from the other lane without acquire", "indexed::a_terminal_frame_overtaken",
         (COUNT, "self.claim_as(|| pins, [[Ordering::AcqRel =>> Ordering::Release]])");
-    "counted-tail-relaxed": "the reader looks at the tail that counts without acquire", "counted::a_terminal_frame_claimed",
+    "counted-tail-relaxed": "the reader looks at the tail that counts without acquire", "indexed::a_terminal_frame_claimed",
         (COUNT, "let mut end = self.tail.load([[Ordering::Acquire =>> Ordering::Relaxed]])");
-    "counted-undecided": "numbers of chunks that nobody opened yet are taken for given", "counted::the_next_number_beside_a_claim",
+    "counted-undecided": "numbers of chunks that nobody opened yet are taken for given", "indexed::the_next_number_beside_a_claim",
         (COUNT, "while end > 0 && [[!self.was_opened(end - 1) =>> false]] {");
-    "voids-uncounted": "voids of the chunk itself are not counted", "overwrite::a_publisher_asleep_on_its_slot_counted",
+    "voids-uncounted": "voids of the chunk itself are not counted", "overwrite::a_publisher_asleep_on_its_slot_indexed",
         (COUNT, "[[Some(self.voids_below_chunk(start)? + u64::from(here)) =>> self.voids_below_chunk(start)]] }");
-    "passed-by-unnoted": "an owner that was passed by does not find its number", "counted::late_over_a_sleeping_reader_alone",
+    "passed-by-unnoted": "an owner that was passed by does not find its number", "indexed::late_over_a_sleeping_reader_alone",
         (COUNT, "[[count.passed_by[self.geometry.slot(index)].load(Ordering::Relaxed) =>> 0]]");
-    "reader-voids-uncounted": "a reader does not count the voids that it passes", "counted::late_over_a_sleeping_reader_in_chunks",
+    "reader-voids-uncounted": "a reader does not count the voids that it passes", "indexed::late_over_a_sleeping_reader_in_chunks",
         (CURSOR, "[[self.voids += 1; =>> ]]");
-    "chunks-out-of-order": "a chunk is opened whatever is behind it", "overwrite::a_claimer_that_comes_late_alone_counted",
+    "chunks-out-of-order": "a chunk is opened whatever is behind it", "overwrite::a_claimer_that_comes_late_alone_indexed",
         (OPEN, "while start > 0 && [[!self.was_opened(start - chunk) =>> false]] {");
-    "clear-over-voids": "a chunk with a void place is taken for clear", "counted::late_over_a_sleeping_reader_in_chunks",
+    "clear-over-voids": "a chunk with a void place is taken for clear", "indexed::late_over_a_sleeping_reader_in_chunks",
         (OPEN, "if [[void == 0 =>> true]] { self.extend_clear_run");
-    "clear-end-relaxed": "the end of a clear stretch is read without acquire", "overwrite::a_clear_stretch_made_longer_by_another",
+    "clear-end-relaxed": "the end of a clear stretch is read without acquire", "overwrite::a_clear_run_extended_by_another",
         (CLEAR, "if end > self.end.load([[Ordering::Acquire =>> Ordering::Relaxed]]) {");
-    "void-in-a-counted-batch": "a batch takes void places for granted", "overwrite::batches_over_a_sleeping_reader_counted",
+    "void-in-a-counted-batch": "a batch takes void places for granted", "overwrite::batches_over_a_sleeping_reader_indexed",
         (COUNT, "if [[self.voids(gate, end..to) != 0 =>> false]] {");
 
-    "batch-number-acquire-only": "a batch with a terminal frame takes its numbers without release", "counted::a_terminal_batch_beside_a_lap",
+    "batch-number-acquire-only": "a batch with a terminal frame takes its numbers without release", "indexed::a_terminal_batch_beside_a_lap",
         (COUNT, "let (new, old) = ([[Ordering::AcqRel =>> Ordering::Acquire]], Ordering::Relaxed); match self.tail");
-    "batch-number-release-only": "a batch with a terminal frame takes its numbers without acquire", "counted::a_terminal_batch_overtaken",
+    "batch-number-release-only": "a batch with a terminal frame takes its numbers without acquire", "indexed::a_terminal_batch_overtaken",
         (COUNT, "let (new, old) = ([[Ordering::AcqRel =>> Ordering::Release]], Ordering::Relaxed); match self.tail");
-    "clear-start-raised-late": "the start of a clear stretch is raised after its voids", "counted::a_claim_below_a_new_clear_stretch",
+    "clear-start-raised-late": "the start of a clear stretch is raised after its voids", "indexed::a_claim_below_a_new_clear_run",
         (CLEAR, "[[raise(&clear.start, start, Ordering::Relaxed); =>> ]] // Release"),
         (CLEAR, "raise(&clear.voids, voids, Ordering::Release); [[ =>> if $on { raise(&clear.start, start, Ordering::Relaxed); } ]] }");
-    "clear-voids-store-relaxed": "the voids below a clear stretch are raised without release", "counted::a_claim_below_a_new_clear_stretch",
+    "clear-voids-store-relaxed": "the voids below a clear stretch are raised without release", "indexed::a_claim_below_a_new_clear_run",
         (CLEAR, "raise(&clear.voids, voids, [[Ordering::Release =>> Ordering::Relaxed]]);");
-    "clear-voids-load-relaxed": "the voids below a clear stretch are read without acquire", "counted::a_claim_below_a_new_clear_stretch",
+    "clear-voids-load-relaxed": "the voids below a clear stretch are read without acquire", "indexed::a_claim_below_a_new_clear_run",
         (CLEAR, "let voids = self.voids.load([[Ordering::Acquire =>> Ordering::Relaxed]]);");
-    "clear-end-store-relaxed": "the end of a clear stretch is raised without release", "overwrite::a_clear_stretch_made_longer_by_another",
+    "clear-end-store-relaxed": "the end of a clear stretch is raised without release", "overwrite::a_clear_run_extended_by_another",
         (CLEAR, "raise(&clear.end, end, [[Ordering::Release =>> Ordering::Relaxed]]);");
-    "note-of-any-lap": "a chunk's voids are taken as they are noted, whatever lap they were noted for", "counted::the_next_number_laps_ago",
+    "note-of-any-lap": "a chunk's voids are taken as they are noted, whatever lap they were noted for", "indexed::the_next_number_laps_ago",
         (COUNT, "[[(generation..generation + LAPS - 1).contains(&opened).then_some(voids) =>> Some(voids)]]");
-    "note-load-relaxed": "a chunk's voids are read without acquire", "counted::the_next_number_laps_ago",
+    "note-load-relaxed": "a chunk's voids are read without acquire", "indexed::the_next_number_laps_ago",
         (COUNT, ".load([[Ordering::Acquire =>> Ordering::Relaxed]]); // That opener");
     // Most openers run the fence of `extend` before, which carries the order too; with slack, not
     // all do.
-    "note-store-relaxed": "a chunk's voids are noted without release", "counted::the_voids_below_a_chunk_beside_a_note_of_a_later_lap",
+    "note-store-relaxed": "a chunk's voids are noted without release", "indexed::the_voids_below_a_chunk_beside_a_note_of_a_later_lap",
         (COUNT, "raise(note, voids, [[Ordering::Release =>> Ordering::Relaxed]]);");
 
     // What was lost.
@@ -321,7 +321,7 @@ mutations! {
         (CURSOR, "self.unsequenced = [[lane.unfinished(oldest) =>> Vec::new()]];");
     "stragglers-not-noted": "a frame that others overtook past its chunk is not noted", "overwrite::lapped_between_neighbours",
         (LAPPED, "if [[bound > self.geometry.chunk_end(index) =>> false]] {");
-    "late-stragglers-not-noted": "a frame that was overtaken by more than a lap is noted like others", "overwrite::lapped_behind_a_late_publisher",
+    "late-stragglers-not-noted": "a frame that was overtaken by more than a lap is noted like others", "overwrite::lapped_after_a_late_publisher",
         (LAPPED, "if [[bound > index + self.geometry.span() =>> false]] {");
     "stragglers-not-sought": "a lapped reader does not ask which numbers were overtaken", "overwrite::lapped_between_neighbours",
         (CURSOR, "self.lost_below = [[self.lost_below.max(lane.stragglers_below(oldest)) =>> self.lost_below]];");
@@ -341,13 +341,13 @@ mutations! {
         (LOSS, "[[self.may_have_lost(cursor) =>> cursor.lapped]] && self.core.lanes");
 
     // The ends.
-    "refused-numbers-counted": "a number that was refused counts as given", "overwrite::an_index_that_is_given_up_apart",
+    "refused-numbers-counted": "a number that was refused counts as given", "overwrite::an_index_that_is_abandoned_sequenced",
         (CORE, "// Higher numbers were refused. None => Some(self.counter.load(Ordering::Acquire).min([[MAX_SEQUENCE + 1 =>> u64::MAX]]))");
 
     // Rows that come and go.
-    "block-without-release": "a new block is linked without release", "wait::two_first_parks_in_one_room",
+    "block-without-release": "a new block is linked without release", "wait::two_first_parks_in_one_bucket",
         (REGISTRY, "head.store(block.as_ptr(), [[Ordering::Release =>> Ordering::Relaxed]]);");
-    "head-load-relaxed": "a walker looks for the first block without acquire", "wait::two_first_parks_in_one_room",
+    "head-load-relaxed": "a walker looks for the first block without acquire", "wait::two_first_parks_in_one_bucket",
         (WALK, "self.registry.head(self.group, list).load([[Ordering::Acquire =>> Ordering::Relaxed]]);");
     "row-given-back-relaxed": "a row is given back without release", "subscribe::a_row_goes_beside_a_publisher",
         (REGISTRY, "own.taken.store(taken, [[Ordering::Release =>> Ordering::Relaxed]]);");
@@ -355,23 +355,23 @@ mutations! {
         (WALK, "here = Some((block, found.taken.load([[Ordering::Acquire =>> Ordering::Relaxed]])));");
     "unlink-relaxed": "a block is unlinked without release", "subscribe::a_block_of_rows_goes_beside_a_publisher",
         (REGISTRY, "link.store(next, [[Ordering::Release =>> Ordering::Relaxed]]);");
-    "unlink-loses-the-rest": "the list ends where a block was unlinked", "wait::a_seat_leaves_beside_a_publish",
+    "unlink-loses-the-rest": "the list ends where a block was unlinked", "wait::a_waiter_leaves_beside_a_publish",
         (REGISTRY, "link.store([[next =>> std::ptr::null_mut()]], Ordering::Release);");
-    "unlink-loses-the-newer": "a block's older neighbour does not learn that it goes", "wait::two_seats_leave_beside_a_publish",
+    "unlink-loses-the-newer": "a block's older neighbour does not learn that it goes", "wait::two_waiters_leave_beside_a_publish",
         (REGISTRY, "[[older.prev.store(prev, Ordering::Relaxed); =>> ]]");
-    "freed-without-fence": "a remover looks at the walkers without a fence", "wait::a_seat_leaves_beside_a_publish",
+    "freed-without-fence": "a remover looks at the walkers without a fence", "wait::a_waiter_leaves_beside_a_publish",
         (REGISTRY, "[[fence(Ordering::SeqCst); =>> ]]");
-    "freed-under-walkers": "a block is freed whoever walks", "wait::a_seat_leaves_beside_a_publish",
+    "freed-under-walkers": "a block is freed whoever walks", "wait::a_waiter_leaves_beside_a_publish",
         (WALKERS, "*drained = *drained || counter.load(Ordering::Acquire) == [[0 =>> counter.load(Ordering::Relaxed)]];");
-    "freed-by-one-counter": "a block is freed when one of the counters is empty", "wait::a_seat_leaves_beside_a_publish",
+    "freed-by-one-counter": "a block is freed when one of the counters is empty", "wait::a_waiter_leaves_beside_a_publish",
         (WALKERS, "if [[*drained == [true; 2] =>> *drained != [false; 2] ]] {");
-    "freed-by-an-old-look": "what was seen of the counters before a block was unlinked counts", "wait::two_seats_leave_beside_a_publish",
+    "freed-by-an-old-look": "what was seen of the counters before a block was unlinked counts", "wait::two_waiters_leave_beside_a_publish",
         (REGISTRY, "[[blocks.drained = [false; 2]; =>> ]] blocks.most");
-    "freed-without-acquire": "a block is freed beside what its last walker did", "wait::a_seat_leaves_beside_a_publish",
+    "freed-without-acquire": "a block is freed beside what its last walker did", "wait::a_waiter_leaves_beside_a_publish",
         (WALKERS, "counter.load([[Ordering::Acquire =>> Ordering::Relaxed]]) == 0;");
-    "left-without-release": "a walker leaves without release", "wait::a_seat_leaves_beside_a_publish",
+    "left-without-release": "a walker leaves without release", "wait::a_waiter_leaves_beside_a_publish",
         (WALKERS, "self.0.fetch_sub(1, [[Ordering::Release =>> Ordering::Relaxed]]);");
-    "freed-with-those-before": "a block unlinked while another waits to be freed is freed with it", "wait::two_seats_leave_beside_two_publishers",
+    "freed-with-those-before": "a block unlinked while another waits to be freed is freed with it", "wait::two_waiters_leave_beside_two_publishers",
         (REGISTRY, "[[ =>> if $on && !blocks.unlinked.is_empty() { blocks.unlinked.push(block); return; } ]] blocks.later.push(block);");
 
     // Waiting.
@@ -381,7 +381,7 @@ mutations! {
         (WAIT, "[[fence(Ordering::SeqCst); =>> ]] let count");
     "end-without-fence": "the bus ends without a fence", "bus::the_last_handle_ends_a_stream",
         (WAIT, "[[fence(Ordering::SeqCst); =>> ]] for (shard, count)");
-    "parked-store-relaxed": "the parked flag is raised without release", "wait::a_wish_widens_beside_a_publish",
+    "parked-store-relaxed": "the parked flag is raised without release", "wait::an_interest_widens_beside_a_publish",
         (WAIT, "state.parked.swap(true, [[Ordering::Release =>> Ordering::Relaxed]]);");
     "uncounted": "a parked waiter is not counted", "wait::a_park_against_a_publish",
         (WAIT, "[[self.parked.park(target); =>> ]]");
