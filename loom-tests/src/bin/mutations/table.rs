@@ -1,24 +1,23 @@
 //! The mutations: each weakens one step that a proof rests on.
 //!
-//! An edit is `context [[old =>> new]] context`. `$on` in `new` is the switch itself, for
-//! an edit that is no plain replacement.
+//! An edit is `context [[old =>> new]] context`. White space in it matches any white space. `$on`
+//! in `new` is the switch itself, for an edit that is no plain replacement.
 
 /// A weakening of the crate.
 pub struct Mutation {
-    /// What it is called in reports.
+    /// Its name, in reports and as an argument.
     pub name: &'static str,
-    /// What it takes away.
+    /// What is wrong under it, in words.
     pub what: &'static str,
     /// The test that is known to fail, or [`NOT_SHOWN`]: `file::name` is a model of
     /// `loom-tests/tests`, `src::module::tests::name` a unit test, `tests::file::name` a test of
     /// the public interface.
     pub caught_by: &'static str,
-    /// Files and places.
+    /// For each edit its file, and the edit itself.
     pub edits: &'static [(&'static str, &'static str)],
 }
 
-/// For a mutation that nothing is known to catch yet: it is named in each run and not tried, but
-/// with `--search`.
+/// For a mutation that no test is known to catch. Each run names it, and only `--search` tries it.
 pub const NOT_SHOWN: &str = "";
 
 /// All models, the cheapest first.
@@ -119,7 +118,7 @@ const OPEN: &str = "src/ring/lane/open.rs";
 const LAPPED: &str = "src/ring/lane/stragglers.rs";
 const PINS: &str = "src/ring/lane/pins.rs";
 const CURSOR: &str = "src/ring/read/cursor.rs";
-const HEADS: &str = "src/ring/subscription/heads.rs";
+const HEADS: &str = "src/ring/read/candidates.rs";
 const SUBSCRIPTION: &str = "src/ring/read/subscription.rs";
 const MERGE: &str = "src/ring/read/merge.rs";
 const ASLEEP: &str = "src/ring/read/wait.rs";
@@ -177,17 +176,17 @@ mutations! {
     "unfinished-is-free": "a slot whose owner is unfinished is granted again", "overwrite::two_publishers_lap_a_reader_in_four_slots",
         (OPEN, "if [[self.slots.stamp(index).generation() != last_granted =>> self.slots.stamp(index).generation() > last_granted]] {"),
         (SLOTS, "[[mismatch.is_finished() =>> true]] }");
-    "granted-not-raised": "a place is made void and its owner forgotten", "overwrite::a_reader_asleep_in_its_batch",
+    "granted-not-raised": "a slot is made void and its owner forgotten", "overwrite::a_reader_asleep_in_its_batch",
         (OPEN, "[[raise(granted, last_granted, Ordering::Relaxed); =>> ]]");
-    "late-claim-forgotten": "a late claimer does not take the slot that was granted to it", "overwrite::a_claimer_that_comes_late_to_a_chunk",
+    "late-claim-forgotten": "a claimer that comes late does not take the slot that was granted to it", "overwrite::a_claimer_that_comes_late_to_a_chunk",
         (LANE, "false => [[self.granted[self.geometry.slot(index)].load(Ordering::Relaxed) == generation =>> false]], })");
-    "late-claim-written": "a claimer of an earlier lap takes its index for granted", "indexed::late_over_a_sleeping_reader",
+    "late-claim-written": "a claimer that a later lap passed by takes its index for granted", "indexed::late_over_a_sleeping_reader",
         (LANE, "false => [[self.granted[self.geometry.slot(index)].load(Ordering::Relaxed) == generation =>> true]], })");
     "void-is-granted": "a void index is granted", "overwrite::a_reader_asleep_in_its_batch",
         (LANE, "true => [[self.is_open(gate, index) =>> true]],");
-    "void-is-granted-to-a-batch": "a batch is granted its range whatever is void in it", "overwrite::batches_over_a_sleeping_reader",
+    "void-is-granted-to-a-batch": "a batch is granted its range although indices in it are void", "overwrite::batches_over_a_sleeping_reader",
         (LANE, "if self.gate_generation(gate) != self.geometry.generation(from) || [[self.voids(gate, from..to) != 0 =>> false]] {");
-    "voids-not-noted": "readers are not told that there are void places", "overwrite::two_publishers_lap_a_reader_in_four_slots",
+    "voids-not-noted": "readers do not learn that there are void slots", "overwrite::two_publishers_lap_a_reader_in_four_slots",
         (OPEN, "[[self.bounds.voids.store(1, Ordering::Relaxed); =>> ]]");
 
     // Pins, horizon and limit.
@@ -195,7 +194,7 @@ mutations! {
         (WALK, "[[fence(Ordering::SeqCst); =>> ]]");
     "reader-without-fence": "a reader checks the horizon without a fence", "overwrite::one_publisher_laps_a_reader_twice",
         (SUBSCRIPTION, "// SeqCst: PAIR: the fence in `Lane::extend`, between horizon and pins. [[fence(Ordering::SeqCst); =>> ]]");
-    "seek-loss-uncounted": "what a new subscription loses while it looks for its start is not counted", "subscribe::at_a_cursor_in_one_shard_that_expires",
+    "seek-loss-uncounted": "what a new subscription loses while it seeks its start is not counted", "subscribe::at_a_cursor_in_one_shard_that_expires",
         (START, "self.lost += [[lapped.err().unwrap_or(0) =>> 0]];");
     "seek-without-fence": "a new subscription checks the horizon without a fence", "subscribe::at_a_cursor_that_expires",
         (START, "// SeqCst: as in `pin`. [[fence(Ordering::SeqCst); =>> ]]");
@@ -208,12 +207,12 @@ mutations! {
         (CURSOR, "if [[oldest <= self.pinned.start =>> true]] {");
     "limit-store-relaxed": "the limit is raised without release", "overwrite::a_limit_raised_by_another_far_enough",
         (OPEN, "raise(&self.bounds.limit, free, [[Ordering::Release =>> Ordering::Relaxed]])");
-    "limit-load-relaxed": "a claimer goes by another's limit without acquire", "overwrite::a_limit_raised_by_another_far_enough",
+    "limit-load-relaxed": "a claimer uses another's limit without acquire", "overwrite::a_limit_raised_by_another_far_enough",
         (OPEN, "match self.bounds.limit.load([[Ordering::Acquire =>> Ordering::Relaxed]]) <"),
         (OPEN, "let limit = self.bounds.limit.load([[Ordering::Acquire =>> Ordering::Relaxed]]);");
-    "pins-not-scanned": "the limit is raised whatever is pinned", "overwrite::one_publisher_laps_a_reader_twice",
+    "pins-not-scanned": "the limit is raised over pinned chunks", "overwrite::one_publisher_laps_a_reader_twice",
         (OPEN, "Some(index) if [[index < target =>> false]] =>");
-    "pinned-not-void": "a chunk with a pin in it is opened as a whole", "overwrite::a_reader_asleep_in_its_batch",
+    "pinned-not-void": "the pinned slots of a chunk are not made void", "overwrite::a_reader_asleep_in_its_batch",
         (OPEN, "ranges().any(|range| [[self.next_conflict(index, range) == index =>> false]])");
     "pin-set-relaxed": "a pin is moved without release", "overwrite::one_publisher_laps_a_reader_twice",
         (PINS, "self.0[lane].store(lowest << WIDTH_BITS | u64::from(width), [[Ordering::Release =>> Ordering::Relaxed]])");
@@ -229,79 +228,79 @@ mutations! {
         (WALK, "here.as_mut().filter(|(_, taken)| [[*taken != 0 =>> *taken & taken.wrapping_sub(1) != 0]])");
 
     // The order.
-    "number-before-claim": "the number is taken before the index", "order::two_publishers_and_a_reader",
+    "number-before-claim": "the number is reserved before the index is claimed", "order::two_publishers_and_a_reader",
         (PUBLISH, "[[let at = self.lane_of(route); =>> let early = if $on { self.reserve_sequences(1) } else { 0 }; let at = self.lane_of(route);]]"),
         (PUBLISH, "let sequence = [[self.reserve_sequence()? =>> early]];");
-    "number-acquire-only": "numbers are taken without release", "order::two_publishers_and_a_reader",
+    "number-acquire-only": "numbers are reserved without release", "order::two_publishers_and_a_reader",
         (CORE, "self.counter.fetch_add(count, [[Ordering::AcqRel =>> Ordering::Acquire]])");
-    "number-release-only": "numbers are taken without acquire", "order::two_publishers_and_a_reader",
+    "number-release-only": "numbers are reserved without acquire", "order::two_publishers_and_a_reader",
         (CORE, "self.counter.fetch_add(count, [[Ordering::AcqRel =>> Ordering::Release]])");
-    "no-fence": "a frame is offered without a look for smaller numbers", "order::two_publishers_and_a_reader",
+    "no-order-bound": "a frame gets no order bound beyond its own index", "order::two_publishers_and_a_reader",
         (PUBLISH, "lane.numbering(claim.index(), sequence, [[lane.tail() =>> claim.index() + 1]]);");
-    "batch-fence-once": "only a batch's first frame bears its fence", "order::a_batch_read_through_a_filter",
+    "batch-bound-of-first-only": "only the first frame of a batch gets its order bound", "order::a_batch_read_through_a_filter",
         (CLAIM, "false if [[index + 1 < bound =>> index + 1 < bound && number == sequence]] =>");
-    "no-batch-fence": "so is a batch's first frame", "order::a_batch_beside_a_publisher",
+    "no-batch-bound": "the frames of a batch get no order bound beyond their own indices", "order::a_batch_beside_a_publisher",
         (BATCH, "if self.block.contiguous_end() == Some(tail) { 0 } else { [[tail =>> 0]] }");
-    "fence-ignored": "a reader does not scan up to the fence", "order::two_publishers_and_a_reader",
+    "bound-ignored": "a reader does not scan up to the order bound", "order::two_publishers_and_a_reader",
         (CURSOR, "&& [[first.bound <= self.next =>> true]] {");
-    "fence-ignored-in-place": "a frame is offered where it is without a look at its fence", "order::two_publishers_and_a_reader",
+    "bound-ignored-in-place": "a frame is offered where it is although its order bound is higher", "order::two_publishers_and_a_reader",
         (CURSOR, "if self.waiting.is_empty() && [[numbered.bound <= self.next + 1 =>> true]] {");
-    "run-skips-numbers": "frames are lent one after another whatever numbers they bear", "order::two_publishers_and_a_reader",
+    "run-skips-numbers": "frames are lent one after another whatever their numbers are", "order::two_publishers_and_a_reader",
         (CURSOR, "match [[is_next =>> true]] && filter.is_none_or(");
-    "hint-believed": "the lane that was noted for a number is taken without a look at what it offers", "terminal::a_lap_with_terminal_recovery",
+    "hint-believed": "the lane that is noted for a number is taken without a look at its candidate", "terminal::a_lap_with_terminal_recovery",
         (HEADS, "if [[self.numbers[hint] == number =>> true]] {");
     "until-relaxed": "the reader loads the next number without acquire", "order::two_shards_merged",
         (CORE, "None => Some(self.counter.load([[Ordering::Acquire =>> Ordering::Relaxed]]).min(MAX_SEQUENCE + 1))");
-    "tails-before-number": "the reader loads the tails before the number", "order::two_shards_merged",
+    "tails-before-number": "the reader loads the tails before the next number", "order::two_shards_merged",
         (SUBSCRIPTION, "[[ =>> if $on { self.load_tails(0); } ]] let Some(until) = self.core.numbered() else { return Err"),
         (SUBSCRIPTION, "[[self.load_tails(until); =>> self.tails_cover = until;]] if !self.approach()");
-    "batch-tails-before-number": "a batch trusts tails of an earlier look", "order::two_shards_in_batches",
+    "batch-tails-before-number": "a batch relies on tails that were loaded before the next number", "order::two_shards_in_batches",
         (MERGE, "return Proof::Lacking; }; [[self.load_tails(below); =>> self.tails_cover = below;]]");
-    "no-proof": "the lowest head is given without a look at the other lanes", "order::two_shards_merged",
+    "no-proof": "the lowest candidate is given without a look at the other lanes", "order::two_shards_merged",
         (MERGE, "match [[self.prove_or_refresh(number, until) =>> Proof::Holds]] {");
-    "caught-up-too-early": "a poll that sees nothing says caught up, whatever is claimed", "wait::a_frame_held_back_by_another_key",
+    "caught-up-too-early": "a reader is not behind although an index it has not passed is claimed", "wait::a_frame_held_back_by_another_key",
         (ASLEEP, "!cursor.is_past([[self.core.lanes[cursor.lane].tail() =>> 0]])");
 
-    // Counting.
-    "counted-number-acquire-only": "a terminal frame takes its number from the other lane without release", "indexed::a_terminal_frame_claimed",
+    // Index numbering.
+    "indexed-number-acquire-only": "a terminal frame takes its number from the index-numbered lane without release", "indexed::a_terminal_frame_claimed",
         (COUNT, "self.claim_as(|| pins, [[Ordering::AcqRel =>> Ordering::Acquire]])");
-    "counted-number-release-only": "a terminal frame takes its number from the other lane without acquire", "indexed::a_terminal_frame_overtaken",
+    "indexed-number-release-only": "a terminal frame takes its number from the index-numbered lane without acquire", "indexed::a_terminal_frame_overtaken",
         (COUNT, "self.claim_as(|| pins, [[Ordering::AcqRel =>> Ordering::Release]])");
-    "counted-tail-relaxed": "the reader looks at the tail that counts without acquire", "indexed::a_terminal_frame_claimed",
+    "indexed-tail-relaxed": "the reader loads the tail of the index-numbered lane without acquire", "indexed::a_terminal_frame_claimed",
         (COUNT, "let mut end = self.tail.load([[Ordering::Acquire =>> Ordering::Relaxed]])");
-    "counted-undecided": "numbers of chunks that nobody opened yet are taken for given", "indexed::the_next_number_beside_a_claim",
+    "indexed-undecided": "indices of chunks that are not open count as numbers", "indexed::the_next_number_beside_a_claim",
         (COUNT, "while end > 0 && [[!self.was_opened(end - 1) =>> false]] {");
-    "voids-uncounted": "voids of the chunk itself are not counted", "overwrite::a_publisher_asleep_on_its_slot_indexed",
+    "voids-uncounted": "the voids of the chunk itself are not counted", "overwrite::a_publisher_asleep_on_its_slot_indexed",
         (COUNT, "[[Some(self.voids_below_chunk(start)? + u64::from(here)) =>> self.voids_below_chunk(start)]] }");
     "passed-by-unnoted": "an owner that was passed by does not find its number", "indexed::late_over_a_sleeping_reader_alone",
         (COUNT, "[[count.passed_by[self.geometry.slot(index)].load(Ordering::Relaxed) =>> 0]]");
     "reader-voids-uncounted": "a reader does not count the voids that it passes", "indexed::late_over_a_sleeping_reader_in_chunks",
         (CURSOR, "[[self.voids += 1; =>> ]]");
-    "chunks-out-of-order": "a chunk is opened whatever is behind it", "overwrite::a_claimer_that_comes_late_alone_indexed",
+    "chunks-out-of-order": "a chunk is opened although the one before it is not", "overwrite::a_claimer_that_comes_late_alone_indexed",
         (OPEN, "while start > 0 && [[!self.was_opened(start - chunk) =>> false]] {");
-    "clear-over-voids": "a chunk with a void place is taken for clear", "indexed::late_over_a_sleeping_reader_in_chunks",
+    "clear-over-voids": "a chunk with a void slot becomes part of the clear run", "indexed::late_over_a_sleeping_reader_in_chunks",
         (OPEN, "if [[void == 0 =>> true]] { self.extend_clear_run");
-    "clear-end-relaxed": "the end of a clear stretch is read without acquire", "overwrite::a_clear_run_extended_by_another",
+    "clear-end-relaxed": "the end of the clear run is read without acquire", "overwrite::a_clear_run_extended_by_another",
         (CLEAR, "if end > self.end.load([[Ordering::Acquire =>> Ordering::Relaxed]]) {");
-    "void-in-a-counted-batch": "a batch takes void places for granted", "overwrite::batches_over_a_sleeping_reader_indexed",
+    "void-in-an-indexed-batch": "a batch in the index-numbered lane takes void indices for granted", "overwrite::batches_over_a_sleeping_reader_indexed",
         (COUNT, "if [[self.voids(gate, end..to) != 0 =>> false]] {");
 
     "batch-number-acquire-only": "a batch with a terminal frame takes its numbers without release", "indexed::a_terminal_batch_beside_a_lap",
         (COUNT, "let (new, old) = ([[Ordering::AcqRel =>> Ordering::Acquire]], Ordering::Relaxed); match self.tail");
     "batch-number-release-only": "a batch with a terminal frame takes its numbers without acquire", "indexed::a_terminal_batch_overtaken",
         (COUNT, "let (new, old) = ([[Ordering::AcqRel =>> Ordering::Release]], Ordering::Relaxed); match self.tail");
-    "clear-start-raised-late": "the start of a clear stretch is raised after its voids", "indexed::a_claim_below_a_new_clear_run",
+    "clear-start-raised-late": "the start of the clear run is raised after its voids", "indexed::a_claim_below_a_new_clear_run",
         (CLEAR, "[[raise(&clear.start, start, Ordering::Relaxed); =>> ]] // Release"),
         (CLEAR, "raise(&clear.voids, voids, Ordering::Release); [[ =>> if $on { raise(&clear.start, start, Ordering::Relaxed); } ]] }");
-    "clear-voids-store-relaxed": "the voids below a clear stretch are raised without release", "indexed::a_claim_below_a_new_clear_run",
+    "clear-voids-store-relaxed": "the voids below the clear run are raised without release", "indexed::a_claim_below_a_new_clear_run",
         (CLEAR, "raise(&clear.voids, voids, [[Ordering::Release =>> Ordering::Relaxed]]);");
-    "clear-voids-load-relaxed": "the voids below a clear stretch are read without acquire", "indexed::a_claim_below_a_new_clear_run",
+    "clear-voids-load-relaxed": "the voids below the clear run are read without acquire", "indexed::a_claim_below_a_new_clear_run",
         (CLEAR, "let voids = self.voids.load([[Ordering::Acquire =>> Ordering::Relaxed]]);");
-    "clear-end-store-relaxed": "the end of a clear stretch is raised without release", "overwrite::a_clear_run_extended_by_another",
+    "clear-end-store-relaxed": "the end of the clear run is raised without release", "overwrite::a_clear_run_extended_by_another",
         (CLEAR, "raise(&clear.end, end, [[Ordering::Release =>> Ordering::Relaxed]]);");
-    "note-of-any-lap": "a chunk's voids are taken as they are noted, whatever lap they were noted for", "indexed::the_next_number_laps_ago",
+    "note-of-any-lap": "a chunk's note of voids is used whatever lap it was noted for", "indexed::the_next_number_laps_ago",
         (COUNT, "[[(generation..generation + LAPS - 1).contains(&opened).then_some(voids) =>> Some(voids)]]");
-    "note-load-relaxed": "a chunk's voids are read without acquire", "indexed::the_next_number_laps_ago",
+    "note-load-relaxed": "a chunk's note of voids is read without acquire", "indexed::the_next_number_laps_ago",
         (COUNT, ".load([[Ordering::Acquire =>> Ordering::Relaxed]]); // That opener");
     // Most openers run the fence of `extend` before, which carries the order too; with slack, not
     // all do.
@@ -311,37 +310,37 @@ mutations! {
     // What was lost.
     "no-suspects": "a loss whose number may be higher is forgotten", "terminal::a_terminal_frame_numbered_late_for_a_shard",
         (CURSOR, "pub(crate) fn is_suspect(&self, last: u64) -> bool { [[!self.unsequenced.is_empty() || last + 1 < self.lost_below =>> false]] }");
-    "claimed-not-sought": "a lapped reader does not look for owners that nobody granted their index yet", "src::ring::lane::claiming::tests::an_index_that_was_claimed_is_unfinished_until_it_is_written",
+    "claimed-not-sought": "a lapped reader does not look for claimed indices that are not granted yet", "src::ring::lane::claiming::tests::an_index_that_was_claimed_is_unfinished_until_it_is_written",
         (LAPPED, "std::cmp::Ordering::Less => [[true =>> false]],");
-    "granted-not-sought": "a lapped reader does not look for owners that later laps passed over", "terminal::a_terminal_frame_numbered_late_for_a_shard",
+    "granted-not-sought": "a lapped reader does not look for owners that later laps passed by", "terminal::a_terminal_frame_numbered_late_for_a_shard",
         (LAPPED, "[[self.granted[self.geometry.slot(index)].load(Ordering::Relaxed) == generation =>> false]]");
-    "suspects-settled-early": "a lost frame is taken for passed once it is finished", "terminal::a_terminal_frame_numbered_late_for_a_shard",
+    "suspects-settled-early": "a lost frame counts as passed as soon as it is finished", "terminal::a_terminal_frame_numbered_late_for_a_shard",
         (CURSOR, "self.lost_below = [[next_sequence() =>> 0]];");
     "unfinished-not-sought": "a lapped reader does not look for owners without a number", "terminal::a_terminal_frame_numbered_late_for_a_shard",
         (CURSOR, "self.unsequenced = [[lane.unfinished(oldest) =>> Vec::new()]];");
     "stragglers-not-noted": "a frame that others overtook past its chunk is not noted", "overwrite::lapped_between_neighbours",
         (LAPPED, "if [[bound > self.geometry.chunk_end(index) =>> false]] {");
-    "late-stragglers-not-noted": "a frame that was overtaken by more than a lap is noted like others", "overwrite::lapped_after_a_late_publisher",
+    "late-stragglers-not-noted": "a frame that was overtaken by more than a lap is noted for its chunk only", "overwrite::lapped_after_a_late_publisher",
         (LAPPED, "if [[bound > index + self.geometry.span() =>> false]] {");
-    "stragglers-not-sought": "a lapped reader does not ask which numbers were overtaken", "overwrite::lapped_between_neighbours",
+    "stragglers-not-sought": "a lapped reader does not ask for stragglers", "overwrite::lapped_between_neighbours",
         (CURSOR, "self.lost_below = [[self.lost_below.max(lane.stragglers_below(oldest)) =>> self.lost_below]];");
-    "lapped-frames-kept": "a lapped reader still offers what it had seen", "overwrite::lapped_while_held_back",
+    "lapped-frames-kept": "a lapped reader still offers frames that it had scanned", "overwrite::lapped_while_held_back",
         (CURSOR, "[[self.waiting.retain(|seen| seen.index >= oldest); =>> ]]");
-    "expiry-untold": "what had expired before the start is not told", "subscribe::at_a_cursor_in_one_shard_that_expires",
+    "expiry-unreported": "frames that had expired before the start are not reported", "subscribe::at_a_cursor_in_one_shard_that_expires",
         (START, "if [[expired > 0 =>> false]] {");
-    "lap-in-a-poll-forgotten": "a lap noticed during a poll is told of as if it were over", "terminal::terminal_frames_lap_a_reader",
+    "lap-in-a-poll-forgotten": "a lap noticed during a poll is reported as if it were over", "terminal::terminal_frames_lap_a_reader",
         (LOSS, "if [[self.times_lapped == owed.times_lapped =>> true]] {");
 
     // Terminal frames.
     "terminals-among-frames": "terminal frames go where ordinary ones overwrite them", "terminal::a_lap_while_a_terminal_frame_is_published",
         (CORE, "+ if [[route.terminal =>> false]] {");
-    "lost-terminals-denied": "a lapped terminal lane is not told", "terminal::terminal_frames_lap_a_reader",
+    "lost-terminals-denied": "a gap says that no terminal frame is lost although the terminal lane was lapped", "terminal::terminal_frames_lap_a_reader",
         (LOSS, "[[self.may_have_lost(cursor) =>> false]] && self.core.lanes");
-    "late-terminals-denied": "a terminal frame numbered after its loss was noticed is denied", "terminal::a_terminal_frame_numbered_late_for_all",
+    "late-terminals-denied": "a gap says so of a terminal frame that was numbered after its loss was noticed", "terminal::a_terminal_frame_numbered_late_for_all",
         (LOSS, "[[self.may_have_lost(cursor) =>> cursor.lapped]] && self.core.lanes");
 
     // The ends.
-    "refused-numbers-counted": "a number that was refused counts as given", "overwrite::an_index_that_is_abandoned_sequenced",
+    "refused-numbers-counted": "a number that was refused counts as used", "overwrite::an_index_that_is_abandoned_sequenced",
         (CORE, "// Higher numbers were refused. None => Some(self.counter.load(Ordering::Acquire).min([[MAX_SEQUENCE + 1 =>> u64::MAX]]))");
 
     // Rows that come and go.
@@ -357,17 +356,17 @@ mutations! {
         (REGISTRY, "link.store(next, [[Ordering::Release =>> Ordering::Relaxed]]);");
     "unlink-loses-the-rest": "the list ends where a block was unlinked", "wait::a_waiter_leaves_beside_a_publish",
         (REGISTRY, "link.store([[next =>> std::ptr::null_mut()]], Ordering::Release);");
-    "unlink-loses-the-newer": "a block's older neighbour does not learn that it goes", "wait::two_waiters_leave_beside_a_publish",
+    "unlink-loses-the-newer": "a block's older neighbour still has it as its newer one after it is unlinked", "wait::two_waiters_leave_beside_a_publish",
         (REGISTRY, "[[older.prev.store(prev, Ordering::Relaxed); =>> ]]");
-    "freed-without-fence": "a remover looks at the walkers without a fence", "wait::a_waiter_leaves_beside_a_publish",
+    "freed-without-fence": "a remover looks at the counters of walkers without a fence", "wait::a_waiter_leaves_beside_a_publish",
         (REGISTRY, "[[fence(Ordering::SeqCst); =>> ]]");
-    "freed-under-walkers": "a block is freed whoever walks", "wait::a_waiter_leaves_beside_a_publish",
+    "freed-under-walkers": "a block is freed although a walker is inside", "wait::a_waiter_leaves_beside_a_publish",
         (WALKERS, "*drained = *drained || counter.load(Ordering::Acquire) == [[0 =>> counter.load(Ordering::Relaxed)]];");
-    "freed-by-one-counter": "a block is freed when one of the counters is empty", "wait::a_waiter_leaves_beside_a_publish",
+    "freed-by-one-counter": "a block is freed when one of the two counters is 0", "wait::a_waiter_leaves_beside_a_publish",
         (WALKERS, "if [[*drained == [true; 2] =>> *drained != [false; 2] ]] {");
-    "freed-by-an-old-look": "what was seen of the counters before a block was unlinked counts", "wait::two_waiters_leave_beside_a_publish",
+    "freed-by-an-old-look": "a counter that was 0 before the block was unlinked counts", "wait::two_waiters_leave_beside_a_publish",
         (REGISTRY, "[[blocks.drained = [false; 2]; =>> ]] blocks.most");
-    "freed-without-acquire": "a block is freed beside what its last walker did", "wait::a_waiter_leaves_beside_a_publish",
+    "freed-without-acquire": "a block is freed without acquire of what its last walker did", "wait::a_waiter_leaves_beside_a_publish",
         (WALKERS, "counter.load([[Ordering::Acquire =>> Ordering::Relaxed]]) == 0;");
     "left-without-release": "a walker leaves without release", "wait::a_waiter_leaves_beside_a_publish",
         (WALKERS, "self.0.fetch_sub(1, [[Ordering::Release =>> Ordering::Relaxed]]);");
@@ -385,7 +384,7 @@ mutations! {
         (WAIT, "state.parked.swap(true, [[Ordering::Release =>> Ordering::Relaxed]]);");
     "uncounted": "a parked waiter is not counted", "wait::a_park_against_a_publish",
         (WAIT, "[[self.parked.park(target); =>> ]]");
-    "end-unannounced": "nobody is woken when the last handle goes", "bus::the_last_handle_ends_a_stream",
+    "end-unannounced": "the last handle wakes nobody when it is dropped", "bus::the_last_handle_ends_a_stream",
         (BUS, "[[self.0.ring.wake_all(); =>> ]]");
     "closed-store-relaxed": "the end is stored without release", "bus::the_last_handle_ends_a_stream",
         (BUS, "self.0.closed.store(true, [[Ordering::Release =>> Ordering::Relaxed]])");
@@ -395,10 +394,10 @@ mutations! {
     // What failed, and batches.
     "failed-publish-wakes-nobody": "a publish that failed wakes nobody", "tests::sleepers::a_publish_that_fails_wakes_those_it_may_have_held_back",
         (BUS, "[[shared.ring.wake(route, keys); published =>> if !$on || published.is_ok() { shared.ring.wake(route, keys); } published]].map(drop)");
-    "failed-batch-wakes-nobody": "nor does a batch that failed", "tests::sleepers::a_publish_that_fails_wakes_those_it_may_have_held_back",
+    "failed-batch-wakes-nobody": "a batch that failed wakes nobody", "tests::sleepers::a_publish_that_fails_wakes_those_it_may_have_held_back",
         (BUS, "keys.dedup(); [[ =>> if $on && published.is_err() { keys.clear(); } ]] keys");
-    "failed-batch-of-one-wakes-nobody": "nor does a batch of one frame that failed", "tests::sleepers::a_publish_that_fails_wakes_those_it_may_have_held_back",
+    "failed-batch-of-one-wakes-nobody": "a batch of one frame that failed wakes nobody", "tests::sleepers::a_publish_that_fails_wakes_those_it_may_have_held_back",
         (BUS, "[[shared.ring.wake(route, keys); return =>> if !$on || published.is_ok() { shared.ring.wake(route, keys); } return]] published");
-    "batch-last-fence": "only a batch's last frame bears its fence", "order::neighbours_of_a_batch_beside_a_publisher",
+    "batch-bound-of-last-only": "only the last frame of a batch gets its order bound", "order::neighbours_of_a_batch_beside_a_publisher",
         (CLAIM, "[[true => None, =>> true => None, false if $on && number + 1 < sequence + count => Some(Order { sequence: number, bound: index + 1 }),]]");
 }

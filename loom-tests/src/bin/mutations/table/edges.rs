@@ -1,4 +1,4 @@
-//! Weakenings that show on one thread: what a reader is given and told, who sleeps, what panics.
+//! Weakenings that show on one thread: what a reader is given, which waiters are parked, panics.
 
 use super::Mutation;
 
@@ -33,51 +33,51 @@ mutations! {
     // What one thread shows. Pins and panics.
     "wrong-shard-pins": "a publisher looks at the pins of the first shard, whichever it publishes to", "tests::ring_readers::a_reader_asleep_in_its_batch_keeps_its_frame_in_each_shard_and_lane",
         (PUBLISH, "let (claim, _) = lane.claim(|| [[self.pins(at) =>> self.pins(0)]])?;");
-    "wrong-shard-pins-in-a-batch": "so does a batch", "tests::ring_readers::a_reader_asleep_in_its_batch_keeps_its_frame_in_each_shard_and_lane",
+    "wrong-shard-pins-in-a-batch": "a batch looks at the pins of the first shard, whichever it publishes to", "tests::ring_readers::a_reader_asleep_in_its_batch_keeps_its_frame_in_each_shard_and_lane",
         (BATCH, "part.block = self.lanes[at].claim_block(part.count, [[self.pins(at) =>> self.pins(0)]])?;");
-    "written-one-more": "a batch that panics takes the place of the frame that was not made for one that holds it", "tests::ring_panics::a_batch_that_panics_in_the_first_lap_takes_no_empty_slot_for_a_frame",
+    "written-one-more": "a batch that panics says that the slot of the frame that was not made holds one", "tests::ring_panics::a_batch_that_panics_in_the_first_lap_takes_no_empty_slot_for_a_frame",
         (SLOTS, "abandon(stamp, self.generation, [[at < self.frames =>> at <= self.frames]]);");
-    "written-none": "a batch that panics forgets the frames that it had put in their places", "tests::ring_panics::a_batch_that_panics_in_the_first_lap_takes_no_empty_slot_for_a_frame",
+    "written-none": "a batch that panics forgets the frames that it had put into their slots", "tests::ring_panics::a_batch_that_panics_in_the_first_lap_takes_no_empty_slot_for_a_frame",
         (SLOTS, "abandon(stamp, self.generation, [[at < self.frames =>> false]]);");
-    "block-drop-range": "a batch that panics forgets the neighbours that it had claimed", "tests::ring_panics::readers_go_on_after_a_batch_that_panics_in_any_lap",
+    "block-drop-range": "a batch that panics does not abandon the neighbours that it had claimed", "tests::ring_panics::readers_go_on_after_a_batch_that_panics_in_any_lap",
         (CLAIM, "let range = [[self.range.clone() =>> (0..0)]].map(|index| self.lane.own(index));");
-    "block-drop-others": "a batch that panics forgets what it had claimed one by one", "tests::ring_panics::readers_go_on_after_a_batch_that_panics_beside_a_void_slot",
+    "block-drop-others": "a batch that panics does not abandon what it had claimed one by one", "tests::ring_panics::readers_go_on_after_a_batch_that_panics_beside_a_void_slot",
         (CLAIM, "range.chain([[&mut self.others =>> { (&mut self.others).for_each(std::mem::forget); &mut self.others }]]).for_each(drop);");
 
-    // What a reader is given and told.
-    "behind-first-only": "a reader that asks whether it is behind looks at its first lane only", "tests::ring_readers::a_reader_is_behind_while_a_publish_is_unfinished_in_any_of_its_lanes",
+    // What a reader is given.
+    "behind-first-only": "a reader that asks if it is behind looks at its first lane only", "tests::ring_readers::a_reader_is_behind_while_a_publish_is_unfinished_in_any_of_its_lanes",
         (ASLEEP, "[[self.cursors.iter().any(behind) =>> self.cursors.iter().take(1).any(behind)]]");
-    "run-ignores-filter": "frames of a lane that counts are lent one after another whatever their tags", "tests::ring_readers::a_filter_gives_the_wanted_of_each_row_of_tags",
+    "run-ignores-filter": "frames of the index-numbered lane are lent one after another whatever their tags are", "tests::ring_readers::a_filter_gives_the_wanted_of_each_row_of_tags",
         (CURSOR, "if [[counts && filter.is_none() =>> counts]] {");
-    "run-ignores-filter-apart": "so are those of other lanes", "tests::ring_readers::a_filter_gives_the_wanted_of_each_row_of_tags",
+    "run-ignores-filter-sequenced": "frames of other lanes are lent one after another whatever their tags are", "tests::ring_readers::a_filter_gives_the_wanted_of_each_row_of_tags",
         (CURSOR, "&& [[filter.is_none_or(is_wanted) =>> true]] {");
-    "waited-loss-uncounted": "a frame that was held back when it was lapped is not counted", "tests::ring_readers::frames_that_were_held_back_count_as_lost_when_they_are_lapped",
+    "held-back-loss-uncounted": "a frame that was held back when it was lapped is not counted", "tests::ring_readers::frames_that_were_held_back_count_as_lost_when_they_are_lapped",
         (CURSOR, "let lost = [[(waited - self.waiting.len()) as u64 =>> 0]] + oldest");
-    "expired-flag-beyond": "what is lost right behind what had expired is told as expired", "tests::ring_readers::what_is_lost_after_an_expired_gap_is_not_reported_as_expired",
+    "expired-flag-beyond": "what is lost right after what had expired is reported as expired", "tests::ring_readers::what_is_lost_after_an_expired_gap_is_not_reported_as_expired",
         (LOSS, "expired: [[self.last + 1 < self.expired_below =>> self.last < self.expired_below]],");
-    "expired-flag-of-one-lane": "what had expired in one lane is told as expired, and not what had in the others", "tests::ring_readers::what_expired_in_the_younger_of_two_shards_is_reported_as_expired",
+    "expired-flag-of-one-lane": "what had expired in one lane is reported as expired, and what had in the others is not", "tests::ring_readers::what_expired_in_the_younger_of_two_shards_is_reported_as_expired",
         (START, "self.expired_below = [[self.expired_below.max(below) =>> below]];");
-    "run-tag-trusted": "a stream of a run gives what has the run's tag", "src::bus::scope::tests::two_runs_of_one_tag_are_told_apart",
+    "run-tag-trusted": "a stream of a run gives all frames with the run's tag", "src::bus::scope::tests::two_runs_of_one_tag_are_told_apart",
         (SCOPE, "[[envelope.run_id == *run_id =>> true]],");
     "epoch-unchecked-filtered": "a cursor of another bus resumes a filter", "tests::cursors::a_cursor_resumes_its_own_scope_of_its_own_bus_and_no_other",
         (BUS, "if [[cursor.bus_epoch != epoch =>> cursor.bus_epoch != epoch && matches!(scope, Scope::Plain(_))]] {");
-    "forgotten-untold": "what a bus that was opened again had forgotten is told by nobody", "tests::cursors::what_a_reopened_bus_had_forgotten_is_told_once_by_each_way_of_reading",
+    "forgotten-unreported": "what a reopened bus had forgotten is not reported", "tests::cursors::what_a_reopened_bus_had_forgotten_is_told_once_by_each_way_of_reading",
         (LOSS, "[[self.last + 1 < self.core.first =>> false]]");
-    "forgotten-kept-terminals": "it is told that no terminal frame is among it", "tests::cursors::what_a_reopened_bus_had_forgotten_is_told_once_by_each_way_of_reading",
+    "forgotten-kept-terminals": "the gap of what a reopened bus had forgotten says that no terminal frame is lost", "tests::cursors::what_a_reopened_bus_had_forgotten_is_told_once_by_each_way_of_reading",
         (LOSS, "terminals_lost: [[self.starts_before_the_ring() =>> false]] ||");
-    "forgotten-too-far": "it is told to reach as far as the first frame that is given", "tests::ring_readers::what_was_before_the_ring_is_a_gap_of_its_own",
+    "forgotten-too-far": "the gap of what a reopened bus had forgotten reaches to the first frame given", "tests::ring_readers::what_was_before_the_ring_is_a_gap_of_its_own",
         (LOSS, "true => [[number.min(self.core.first) =>> number]],");
 
-    // Who sleeps, one thread.
-    "classes-high-half": "the upper half of the kinds that a sleeper waits for is lost", "tests::sleepers::a_waiter_that_filters_on_a_kind_is_woken_by_each_kind",
+    // Which waiters are parked.
+    "classes-high-half": "the upper half of the classes that a waiter waits for is lost", "tests::sleepers::a_waiter_that_filters_on_a_kind_is_woken_by_each_kind",
         (INTEREST, "self.classes[1].store([[(classes >> 64) as u64 =>> 0]], Ordering::Relaxed);");
-    "classes-low-half": "so is the lower one", "tests::sleepers::a_waiter_that_filters_on_a_kind_is_woken_by_each_kind",
+    "classes-low-half": "the lower half of the classes that a waiter waits for is lost", "tests::sleepers::a_waiter_that_filters_on_a_kind_is_woken_by_each_kind",
         (INTEREST, "self.classes[0].store([[classes as u64 =>> 0]], Ordering::Relaxed);");
-    "drop-keeps-seat": "a subscription that is dropped goes on sleeping", "tests::sleepers::a_dropped_subscription_is_not_parked",
+    "drop-keeps-waiter": "a subscription that is dropped stays parked", "tests::sleepers::a_dropped_subscription_is_not_parked",
         (SUBSCRIPTION, "if let Some(seat) = [[self.seat.take() =>> None]] {");
-    "timeout-stays-down": "a stream whose wait timed out goes on sleeping", "tests::sleepers::a_wait_that_is_over_is_not_parked",
+    "timeout-stays-parked": "a stream whose wait timed out stays parked", "tests::sleepers::a_wait_that_is_over_is_not_parked",
         (STREAM, "let waited = park::park(deadline); [[self.deregister_waker(); =>> ]]");
-    "future-stays-down": "so does one whose wait was dropped", "tests::sleepers::a_wait_that_is_over_is_not_parked",
+    "future-stays-parked": "a stream whose wait was dropped stays parked", "tests::sleepers::a_wait_that_is_over_is_not_parked",
         (TASK, "impl Drop for Waiting<'_> { fn drop(&mut self) { [[self.0.deregister_waker(); =>> ]] } }");
 
     // The fields of notices.
@@ -149,9 +149,9 @@ mutations! {
         (STATS, "published: [[last_sequence + 1 - core.first() =>> last_sequence + 2 - core.first()]],");
     "oldest-miscounted": "the oldest frame that a ring holds is the one before it", "tests::fields::each_figure_of_a_bus_counts_each_frame",
         (STATS, ".map(|reader| [[reader.position() + 1 =>> reader.position()]])");
-    "woken-uncounted": "who was woken is not counted", "tests::sleepers::a_wait_that_is_over_is_not_parked",
+    "woken-uncounted": "a waiter that was woken is not counted", "tests::sleepers::a_wait_that_is_over_is_not_parked",
         (WAIT, "[[self.woken.fetch_add(1, Ordering::Relaxed); =>> ]]");
-    "numbers-without-frames-passed": "a reader of everything passes numbers that no frame bears, and does not tell them", "tests::ring_panics::readers_go_on_after_a_batch_that_panics_in_any_lap",
+    "numbers-without-frames-passed": "a reader of everything passes numbers without a frame and does not report them", "tests::ring_panics::readers_go_on_after_a_batch_that_panics_in_any_lap",
         (SUBSCRIPTION, "if [[!self.everything =>> true]] && !self.has_unreported_gap() {");
     "leave-keeps-count": "publishers look for waiters for all shards for ever after one was there", "src::ring::wait::waiters::tests::a_waiter_that_left_is_counted_in_no_shard",
         (PARKED, "word.fetch_sub([[FOR_ALL =>> 0]], Ordering::Relaxed);");
@@ -159,6 +159,6 @@ mutations! {
         (COUNT, "let end = found.unwrap_or_else(|_| [[behind_voids(first, &void) =>> first]]);");
     "paid-place-off": "what a journal owed comes out with the place of another frame", "tests::archive_owed::a_refused_frame_comes_out_later_at_its_own_place",
         (COMMIT, "let places = [[(position..) =>> (position + 1..)]].map(");
-    "batch-gives-up": "a batch of which one pin holds nothing for its reader gives nothing", "tests::ring_readers::a_batch_gives_nothing_only_if_nothing_is_there",
+    "batch-gives-up": "a batch gives nothing if its first pin holds nothing for its reader", "tests::ring_readers::a_batch_gives_nothing_only_if_nothing_is_there",
         (SUBSCRIPTION, "if [[count > 0 || further || polled != Polled::Unfinished =>> true]] {");
 }
