@@ -34,17 +34,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # Where to read on
-//! `lane.rs` has the algorithm by which slots are claimed and overwritten, `pins.rs` the protocol
-//! between readers and those who overwrite, `subscription/merge.rs` the order of the merge,
-//! `publish.rs` the few lines that every frame goes through.
-//!
-//! # Progress
-//! *Publish* is lock-free, and bounded: a claim that finds its slot held claims another, at most as
-//! often as the lane has places, then fails with [`PublishError::Stuck`]. A batch in a ring of one
-//! shard is lock-free: it tries again when another publisher claimed first. *Poll* is wait-free.
-//! *Subscribing*, and asking for the next number, may look again while publishers go round a whole
-//! lane.
+#![doc = include_str!("design.md")]
 
 mod config;
 mod core;

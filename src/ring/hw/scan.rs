@@ -10,7 +10,7 @@ use crate::sync::{AtomicU64, Ordering};
 ///
 /// `wanted` is the word of a wanted frame, and `mask` has the bits to compare: some of the `LOW`
 /// lowest ones, the tag, and all above them.
-#[inline]
+#[inline(always)]
 pub(crate) fn unwanted_eights<const LOW: u32>(
     words: &[AtomicU64],
     wanted: u64,

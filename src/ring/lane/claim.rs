@@ -119,6 +119,7 @@ impl<'a, T> Claims<'a, T> {
     ) {
         let (slots, stragglers) = (self.slots, self.stragglers);
         // Each frame has the bound: a reader may have passed over the first.
+        let (first, end) = (sequence, sequence + count);
         let order = |index, sequence| {
             let stragglers = stragglers?;
             Some(if index + 1 < bound {
@@ -131,8 +132,7 @@ impl<'a, T> Claims<'a, T> {
                 }
             })
         };
-        let end = sequence + count;
-        let mut sequence = sequence;
+        let mut sequence = first;
         // Neighbours, block by block.
         while sequence < end && !self.run.is_empty() {
             let start = self.run.start;

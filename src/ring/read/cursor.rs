@@ -1,81 +1,83 @@
 //! A cursor: how far one subscription has come in one lane, and what it sees next there.
 //!
-//! Indices are taken in ascending order, but two publishers of one lane can get index and number
-//! the other way round. A frame therefore bears a fence: every frame of its lane with a smaller
-//! number has an index below it. The cursor scans up to the fence of the lowest number that it saw
-//! before it offers that one; scanned frames wait here as (number, index), at most as many as
-//! there were publishers at once, or a batch beside one that was published in between. Most often
-//! a frame's fence is right behind it, and it stays where it is until it is taken. Frames that
-//! bear the numbers right after the last one given need no fence: nothing can lie between, and
-//! [`Cursor::run`] lends them one after another.
+//! Indices are scanned in ascending order, but two publishers of one lane can get index and
+//! sequence number the other way round. A frame therefore has an order bound: every frame of its
+//! lane with a smaller number has an index below it. The cursor scans up to the bound of the
+//! lowest number that it has seen before it offers that frame. Frames that it scanned meanwhile are
+//! held back, at most as many as there were publishers at once, or a batch beside one frame that
+//! was published in between. Most often a frame's bound is the next index, and it is offered where
+//! it is. Frames that have the numbers right after the last one delivered need no bound: nothing
+//! can lie between, and [`Cursor::run`] lends them one after another.
 //!
-//! In a lane that counts (`lane/count.rs`) indices and numbers are never the other way round, and a
-//! frame bears neither number nor fence: the cursor knows how many voids are below its index. It
-//! counts those that it passes, and asks the lane when it starts in the middle or was lapped.
+//! In an index-numbered lane, indices and numbers have the same order, and a frame has neither a
+//! stored number nor a bound: the cursor knows how many voids are below its index. It counts those
+//! that it passes, and asks the lane when it starts in the middle or was lapped.
 //!
 //! Invariants:
+//! - **C0** Each call passes the lane that the cursor was made for, and the row of pins that its
+//!   subscription has in the lane's shard. [`Merge`](super::merge::Merge) keeps it.
 //! - **C1** `pinned` is empty, or a checked pin covers it: it was set, then a SeqCst fence ran,
-//!   then the lane's horizon was found low enough (`Lane::oldest() <= pinned.start`).
-//! - **C2** what waits has an index below `next`, and while something is pinned, at or above
+//!   then the lane's oldest index was found at or below `pinned.start`.
+//! - **C2** What is held back has an index below `next`, and while something is pinned, at or above
 //!   `pinned.start`, and was seen to be ready.
 //! - **C3** `offered` was seen to be ready, under this pin or an earlier one. Only another lap
-//!   changes that, and a cursor that it passed by is moved on before a pin of it holds.
+//!   changes that, and a cursor that was lapped is moved on before a pin of it holds.
 
+use super::pinned::{Pinned, Ready};
+use super::suspects::Suspects;
 use crate::ring::lane::{Lane, LaneId, Peek, PinRow};
 use crate::ring::slot::{Order, TagFilter};
 use std::ops::{ControlFlow, Range};
 
-/// How many voids are below a cursor that has to ask.
+/// The number of voids below a cursor that has to ask for it.
 const UNKNOWN: u64 = u64::MAX;
 
-/// What a cursor has to offer.
+/// What a cursor offers to the merge.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Candidate {
-    /// The frame with this number is the lane's next.
+pub(super) enum Candidate {
+    /// The frame with this sequence number is the lane's next.
     Ready(u64),
     /// The next index is not finished, or not claimed.
     Pending,
     /// More can be said under a pin further on.
-    Beyond,
+    BeyondPin,
 }
 
+/// A frame that was scanned, and has to wait for a lower number.
 #[derive(Clone, Copy, Debug)]
 struct HeldBack {
-    sequence: u64,
+    order: Order,
     index: u64,
-    bound: u64,
 }
 
-/// See the module.
+/// A subscription's position in one lane.
 #[derive(Debug)]
-pub(crate) struct Cursor {
-    /// The lane's place in the ring.
-    pub(crate) lane: LaneId,
-    /// Which of the subscription's rows of pins is that of the lane's shard.
-    pub(crate) row: usize,
+pub(super) struct Cursor {
+    /// Which lane. Never changes.
+    lane: LaneId,
+    /// Which of the subscription's rows of pins is that of the lane's shard. Never changes.
+    row: usize,
     /// The lowest index that was not scanned.
     next: u64,
-    /// In a lane that counts: the void indices below `next`, or [`UNKNOWN`], and then `next` is a
-    /// chunk's start.
+    /// In an index-numbered lane: how many indices below `next` are void. [`UNKNOWN`] only if
+    /// `next` is a chunk's start.
     voids: u64,
-    /// Scanned and not taken, by descending number.
-    waiting: Vec<HeldBack>,
+    /// Scanned and not delivered, by descending sequence number.
+    held_back: Vec<HeldBack>,
+    /// The indices of the checked pin; empty between rounds.
     pinned: Range<u64>,
-    /// An index whose frame was offered where it is; or none.
+    /// The index whose frame was offered where it is; `u64::MAX` for none.
     offered: u64,
-    /// Whether indices were lost since a frame was last taken here.
-    pub(crate) lapped: bool,
-    /// Lost indices whose owners may not have taken their numbers yet.
-    unsequenced: Vec<u64>,
-    /// The other lost frames are numbered below this, or below all that the lane still holds.
-    lost_below: u64,
+    suspects: Suspects,
 }
 
-/// How far a run came, kept apart while it goes on: the cursor and the last number learn it in the
-/// end, also when a visitor panics.
+/// A run in progress. Its end is kept apart, and stored when it ends, also by a panic of the
+/// visitor.
 struct Run<'a> {
+    /// One above the last index that was lent.
     next: u64,
-    ahead: u64,
+    /// What to add to an index to get its sequence number.
+    offset: u64,
     cursor: &'a mut Cursor,
     last: &'a mut u64,
 }
@@ -84,113 +86,74 @@ impl Drop for Run<'_> {
     fn drop(&mut self) {
         if self.next > self.cursor.next {
             self.cursor.next = self.next;
-            self.cursor.lapped = false;
-            *self.last = self.next.wrapping_add(self.ahead) - 1;
+            self.cursor.suspects.forget_lap();
+            *self.last = self.next.wrapping_add(self.offset) - 1;
         }
     }
 }
 
 impl Cursor {
-    /// A cursor over the lane whose place in the ring is `at`, that starts at index `next`, a
-    /// chunk's start.
-    pub(crate) fn new<T>(lane: &Lane<T>, id: LaneId, next: u64) -> Self {
+    /// A cursor over the lane `id`, at index `next`, a chunk's start.
+    pub(super) fn new<T>(lane: &Lane<T>, id: LaneId, row: usize, next: u64) -> Self {
+        let knows_voids = !lane.is_index_numbered() || next == 0;
         Cursor {
             lane: id,
-            row: 0,
+            row,
             next,
-            voids: if lane.is_index_numbered() && next > 0 {
-                UNKNOWN
-            } else {
-                0
-            },
-            waiting: Vec::new(),
+            voids: if knows_voids { 0 } else { UNKNOWN },
+            held_back: Vec::new(),
             pinned: 0..0,
             offered: u64::MAX,
-            lapped: false,
-            unsequenced: Vec::new(),
-            lost_below: 0,
+            suspects: Suspects::default(),
         }
     }
 
-    /// A cursor at the same place that has nothing pinned.
-    pub(crate) fn unpinned(&self) -> Self {
+    /// A cursor at the same position, with nothing pinned.
+    pub(super) fn unpinned(&self) -> Self {
         Cursor {
-            waiting: self.waiting.clone(),
-            unsequenced: self.unsequenced.clone(),
+            held_back: self.held_back.clone(),
+            suspects: self.suspects.clone(),
             pinned: 0..0,
             ..*self
         }
     }
 
+    #[inline(always)]
+    pub(super) fn lane(&self) -> LaneId {
+        self.lane
+    }
+
+    #[inline(always)]
+    pub(super) fn row(&self) -> usize {
+        self.row
+    }
+
     /// The lowest index that was not scanned.
-    pub(crate) fn next(&self) -> u64 {
+    pub(super) fn next(&self) -> u64 {
         self.next
     }
 
-    /// Whether a frame that this cursor lost may bear a number above `last`, or get one.
-    pub(crate) fn is_suspect(&self, last: u64) -> bool {
-        !self.unsequenced.is_empty() || last + 1 < self.lost_below
+    pub(super) fn suspects(&mut self) -> &mut Suspects {
+        &mut self.suspects
     }
 
-    /// Finds out what numbers the frames may bear that were lost below `oldest`, the start of a
-    /// chunk.
-    fn find_suspects<T>(&mut self, lane: &Lane<T>, oldest: u64) {
-        if lane.is_index_numbered() {
-            return;
-        }
-        self.unsequenced = lane.unfinished(oldest);
-        // After that: who is finished has noted its number.
-        self.lost_below = self.lost_below.max(lane.stragglers_below(oldest));
+    /// Whether a frame that this cursor lost may be numbered above `last`.
+    #[inline(always)]
+    pub(super) fn may_have_lost_above(&self, last: u64) -> bool {
+        self.suspects.may_be_above(last)
     }
 
-    /// Finds out how many of the frames below `oldest`, where this cursor starts, may be numbered
-    /// above `last`, and below which number they are. `held` is the lowest that the lane still
-    /// holds, if that was seen; else `next_number` is loaded.
-    pub(crate) fn expire<T>(
-        &mut self,
-        lane: &Lane<T>,
-        oldest: u64,
-        held: Option<u64>,
-        last: u64,
-        next_sequence: impl FnOnce() -> u64,
-    ) -> (u64, u64) {
-        self.find_suspects(lane, oldest);
-        // After that: who is finished had taken its number.
-        let below = held.unwrap_or_else(next_sequence).max(self.lost_below);
-        let numbered = oldest.min(below.saturating_sub(last + 1));
-        self.lapped |= numbered > 0;
-        (numbered + self.unsequenced.len() as u64, below)
+    /// Whether the lane has nothing for this cursor below `tail`.
+    #[inline(always)]
+    pub(super) fn is_past(&self, tail: u64) -> bool {
+        self.next >= tail && self.held_back.is_empty()
     }
 
-    /// Forgets owners of lost indices that are finished: their numbers are below `next_number`,
-    /// which is loaded now.
+    /// Passes over what needs no pin, in at most as many steps as a lap has indices. Returns
+    /// whether there is something to pin for. If not, and if `eager`, begins to fetch the line of
+    /// the next frame: for a reader that looks again at once, it comes together with the stamp's.
     #[inline]
-    pub(crate) fn settle_suspects<T>(
-        &mut self,
-        lane: &Lane<T>,
-        next_sequence: impl FnOnce() -> u64,
-    ) {
-        if !self.unsequenced.is_empty() {
-            let before = self.unsequenced.len();
-            self.unsequenced.retain(|&index| lane.is_unfinished(index));
-            if self.unsequenced.len() < before {
-                self.lost_below = next_sequence();
-            }
-        }
-    }
-
-    fn lowest(&self) -> u64 {
-        self.waiting
-            .iter()
-            .map(|seen| seen.index)
-            .fold(self.next, u64::min)
-    }
-
-    /// Passes over what needs no pin; whether there is something to pin for. If not, the next
-    /// frame's line is fetched if `eager`: then it comes together with its stamp's line, for who
-    /// looks again at once.
-    #[inline]
-    pub(crate) fn approach<T>(
+    pub(super) fn skip_ahead<T>(
         &mut self,
         lane: &Lane<T>,
         filter: Option<&TagFilter>,
@@ -199,12 +162,12 @@ impl Cursor {
         if self.voids == UNKNOWN {
             return true;
         }
-        // Bounded by one lap: further indices were published meanwhile, or have lapped this cursor.
+        // Indices beyond a lap were published meanwhile, or have lapped this cursor.
         let end = self.next + lane.geometry().span();
         while self.next < end {
-            if !self.pass_over(lane, filter, end) {
+            if !self.skip_unwanted(lane, filter, end) {
                 match lane.peek(self.next) {
-                    Peek::Void => self.pass_void(),
+                    Peek::Void => self.skip_void(),
                     Peek::Abandoned => self.next += 1,
                     Peek::Pending => {
                         if eager {
@@ -220,34 +183,18 @@ impl Cursor {
                 }
             }
         }
-        !self.waiting.is_empty()
+        !self.held_back.is_empty()
     }
 
-    fn pass_void(&mut self) {
+    fn skip_void(&mut self) {
         self.next += 1;
         self.voids += 1;
     }
 
-    /// The number of the frame at `next`, which is ready.
-    ///
-    /// # Safety
-    /// A checked pin covers `next`, and it was seen to be ready.
+    /// Passes over the next indices below `end` whose tags say that they are unwanted. Returns
+    /// whether there were any.
     #[inline(always)]
-    unsafe fn numbered<T>(&self, lane: &Lane<T>) -> Order {
-        match lane.is_index_numbered() {
-            true => Order {
-                sequence: lane.sequence_at(self.next, self.voids),
-                bound: 0,
-            },
-            // SAFETY: by the caller.
-            false => unsafe { lane.slots().order(self.next) },
-        }
-    }
-
-    /// Passes over the next indices below `end` whose tags say that they are not wanted; whether
-    /// there were any.
-    #[inline(always)]
-    fn pass_over<T>(&mut self, lane: &Lane<T>, filter: Option<&TagFilter>, end: u64) -> bool {
+    fn skip_unwanted<T>(&mut self, lane: &Lane<T>, filter: Option<&TagFilter>, end: u64) -> bool {
         let before = self.next;
         if let Some(filter) = filter {
             self.next = lane.skip_unwanted(before, end, filter);
@@ -255,11 +202,15 @@ impl Cursor {
         self.next > before
     }
 
-    /// Stores a pin from the lowest wanted index on. The caller runs a SeqCst fence, then
+    /// Sets a pin from the lowest wanted index on. The caller runs a SeqCst fence, then calls
     /// [`check`](Self::check).
-    pub(crate) fn pin<T>(&mut self, lane: &Lane<T>, row: &PinRow) {
-        let lowest = self.lowest();
-        let bound = self.waiting.iter().map(|seen| seen.bound).fold(0, u64::max);
+    pub(super) fn pin<T>(&mut self, lane: &Lane<T>, row: &PinRow) {
+        let held_back = self.held_back.iter();
+        let lowest = held_back
+            .clone()
+            .map(|held| held.index)
+            .fold(self.next, u64::min);
+        let bound = held_back.map(|held| held.order.bound).fold(0, u64::max);
         let count = (bound.saturating_sub(lowest))
             .max(lane.geometry().batch())
             .next_power_of_two();
@@ -267,9 +218,9 @@ impl Cursor {
         self.pinned = lowest..lowest + count;
     }
 
-    /// Whether the pin holds. If not, the cursor was lapped: the pin is cleared, the cursor moves
-    /// to the lowest index that is held and says how many indices it lost.
-    pub(crate) fn check<T>(&mut self, lane: &Lane<T>, row: &PinRow) -> Result<(), u64> {
+    /// Checks the pin after the fence. If it does not hold, the cursor was lapped: ends the pin,
+    /// moves to the lowest index that is held, and returns how many indices were lost.
+    pub(super) fn check<T>(&mut self, lane: &Lane<T>, row: &PinRow) -> Result<(), u64> {
         let oldest = lane.oldest();
         if oldest <= self.pinned.start {
             if self.voids == UNKNOWN {
@@ -280,185 +231,203 @@ impl Cursor {
             }
         }
         self.unpin(lane, row);
-        let waited = self.waiting.len();
-        self.waiting.retain(|seen| seen.index >= oldest);
-        let lost = (waited - self.waiting.len()) as u64 + oldest.saturating_sub(self.next);
+        let held = self.held_back.len();
+        self.held_back.retain(|held| held.index >= oldest);
+        let lost = (held - self.held_back.len()) as u64 + oldest.saturating_sub(self.next);
         if self.next < oldest {
             self.next = oldest;
             self.voids = if lane.is_index_numbered() { UNKNOWN } else { 0 };
         }
-        self.lapped |= lost > 0;
-        self.find_suspects(lane, oldest);
+        if lost > 0 {
+            self.suspects.note_lapped();
+        }
+        self.suspects.find(lane, oldest);
         Err(lost)
     }
 
     /// Ends the pin, if there is one.
-    pub(crate) fn unpin<T>(&mut self, lane: &Lane<T>, row: &PinRow) {
+    pub(super) fn unpin<T>(&mut self, lane: &Lane<T>, row: &PinRow) {
         if !self.pinned.is_empty() {
             self.pinned = 0..0;
             row.clear(lane.class());
         }
     }
 
-    /// Takes over the lines that were read under the pin.
-    pub(crate) fn acquire_lines<T>(&self, lane: &Lane<T>) {
+    /// The right to read what the pin covers.
+    #[inline(always)]
+    fn pinned<'a, T>(&self, lane: &'a Lane<T>) -> Pinned<'a, T> {
+        // SAFETY: C0, C1: the indices are those of a checked pin of this lane, or none. The pin
+        // ends only in `unpin`, and no `Pinned` is kept beyond a call.
+        unsafe { Pinned::new(lane, self.pinned.clone()) }
+    }
+
+    /// Takes the cache lines that were read under the pin.
+    pub(super) fn acquire_lines<T>(&self, lane: &Lane<T>) {
         lane.acquire_lines(self.pinned.start..self.next.min(self.pinned.end));
     }
 
-    /// Whether the lane has nothing for this cursor below `tail`.
-    pub(crate) fn is_past(&self, tail: u64) -> bool {
-        self.next >= tail && self.waiting.is_empty()
-    }
-
-    /// Finds the lane's next frame by number, as far as the pin reaches.
+    /// Finds the lane's next frame by sequence number, as far as the pin covers.
     #[inline(always)]
-    pub(crate) fn head<T>(&mut self, lane: &Lane<T>, filter: Option<&TagFilter>) -> Candidate {
-        // Most often nothing waits, and the next frame is ready and offered where it is.
+    pub(super) fn candidate<T>(&mut self, lane: &Lane<T>, filter: Option<&TagFilter>) -> Candidate {
+        // Most often nothing is held back, and the next frame is ready and offered where it is.
         if filter.is_none()
-            && self.waiting.is_empty()
-            && self.pinned.contains(&self.next)
-            && lane.peek(self.next) == Peek::Ready
+            && self.held_back.is_empty()
+            && let Some(covered) = self.pinned(lane).at(self.next)
+            && let Ok(ready) = covered.peek()
+            && let Ok(sequence) = self.offer(self.order_of_next(lane, &ready))
         {
-            // SAFETY: C1: a checked pin covers `next`, and `peek` said that it is ready.
-            if let Ok(sequence) = self.offer(unsafe { self.numbered(lane) }) {
-                return Candidate::Ready(sequence);
-            }
+            return Candidate::Ready(sequence);
         }
         self.search(lane, filter)
     }
 
-    /// Offers the frame at `next`, which is ready, where it is, if nothing can come before it.
+    /// The order of the frame at `next`, which is ready.
     #[inline(always)]
-    fn offer(&mut self, numbered: Order) -> Result<u64, Order> {
-        if self.waiting.is_empty() && numbered.bound <= self.next + 1 {
-            self.offered = self.next;
-            return Ok(numbered.sequence);
-        }
-        Err(numbered)
+    fn order_of_next<T>(&self, lane: &Lane<T>, ready: &Ready<'_, T>) -> Order {
+        ready.order().unwrap_or_else(|| Order {
+            sequence: lane.sequence_at(self.next, self.voids),
+            bound: 0,
+        })
     }
 
-    /// The same, whatever waits and whatever comes next.
+    /// Offers the frame at `next` where it is, if nothing can come before it.
+    #[inline(always)]
+    fn offer(&mut self, order: Order) -> Result<u64, Order> {
+        if self.held_back.is_empty() && order.bound <= self.next + 1 {
+            self.offered = self.next;
+            return Ok(order.sequence);
+        }
+        Err(order)
+    }
+
+    /// The same as [`candidate`](Self::candidate), whatever is held back and whatever comes next.
     #[inline(never)]
     fn search<T>(&mut self, lane: &Lane<T>, filter: Option<&TagFilter>) -> Candidate {
         if self.pinned.is_empty() {
-            return Candidate::Beyond;
+            return Candidate::BeyondPin;
         }
         loop {
-            if let Some(first) = self.waiting.last()
-                && first.bound <= self.next
+            if let Some(first) = self.held_back.last()
+                && first.order.bound <= self.next
             {
-                return Candidate::Ready(first.sequence);
+                return Candidate::Ready(first.order.sequence);
             }
-            if !self.pinned.contains(&self.next) {
-                return Candidate::Beyond;
-            }
-            if self.pass_over(lane, filter, self.pinned.end) {
+            let Some(covered) = self.pinned(lane).at(self.next) else {
+                return Candidate::BeyondPin;
+            };
+            if self.skip_unwanted(lane, filter, self.pinned.end) {
                 continue;
             }
-            match lane.peek(self.next) {
-                Peek::Ready => {
-                    // SAFETY: C1: a checked pin covers `next`, and `peek` said that it is ready.
-                    let numbered = match self.offer(unsafe { self.numbered(lane) }) {
-                        Ok(sequence) => return Candidate::Ready(sequence),
-                        Err(numbered) => numbered,
-                    };
-                    let seen = HeldBack {
-                        sequence: numbered.sequence,
-                        index: self.next,
-                        bound: numbered.bound,
-                    };
-                    let place = self
-                        .waiting
-                        .partition_point(|it| it.sequence > seen.sequence);
-                    self.waiting.insert(place, seen);
-                    self.next += 1;
-                }
-                Peek::Void => self.pass_void(),
-                Peek::Abandoned => self.next += 1,
-                Peek::Pending => return Candidate::Pending,
-                // Not under a checked pin; and if it were, the next pin would find out.
-                Peek::Lapped => return Candidate::Beyond,
+            match covered.peek() {
+                Ok(ready) => match self.offer(self.order_of_next(lane, &ready)) {
+                    Ok(sequence) => return Candidate::Ready(sequence),
+                    Err(order) => self.hold_back(order),
+                },
+                Err(Peek::Void) => self.skip_void(),
+                Err(Peek::Abandoned) => self.next += 1,
+                Err(Peek::Pending) => return Candidate::Pending,
+                // Not under a checked pin. If it were, the next pin would find out.
+                Err(Peek::Lapped | Peek::Ready) => return Candidate::BeyondPin,
             }
         }
     }
 
-    /// Lends frames to `f` where they are, as far as they bear the numbers after `last` without a
-    /// hole and `until` is not reached: nothing can lie between such frames, whatever their fences
-    /// say. Nothing if a scanned frame waits.
+    /// Holds the frame at `next` back.
+    fn hold_back(&mut self, order: Order) {
+        let position = self
+            .held_back
+            .partition_point(|held| held.order.sequence > order.sequence);
+        let index = self.next;
+        self.held_back.insert(position, HeldBack { order, index });
+        self.next += 1;
+    }
+
+    /// Lends frames to `visit` where they are, as long as they have the sequence numbers after
+    /// `last` without a hole and `until` is not reached: nothing can lie between such frames,
+    /// whatever their bounds. Lends nothing if a frame is held back.
     #[inline(always)]
-    pub(crate) fn run<T>(
+    pub(super) fn run<T>(
         &mut self,
         lane: &Lane<T>,
         filter: Option<&TagFilter>,
         last: &mut u64,
         until: u64,
-        mut f: impl FnMut(u64, &T) -> ControlFlow<()>,
+        mut visit: impl FnMut(u64, &T) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        if !self.waiting.is_empty() || !self.pinned.contains(&self.next) {
+        let pinned = self.pinned(lane);
+        let Some(first) = pinned.at(self.next).filter(|_| self.held_back.is_empty()) else {
+            return ControlFlow::Continue(());
+        };
+        let (by_index, next) = (lane.is_index_numbered(), *last + 1);
+        if by_index && lane.sequence_at(self.next, self.voids) != next {
             return ControlFlow::Continue(());
         }
-        let (counts, next) = (lane.is_index_numbered(), *last + 1);
-        if counts && lane.sequence_at(self.next, self.voids) != next {
-            return ControlFlow::Continue(());
-        }
-        // The number that goes with an index.
-        let ahead = next.wrapping_sub(self.next);
+        let offset = next.wrapping_sub(self.next);
         let most = until.saturating_sub(next);
-        let indices = self.next..self.pinned.end.min(self.next.saturating_add(most));
+        let end = self.next.saturating_add(most);
         let mut run = Run {
             next: self.next,
-            ahead,
+            offset,
             cursor: self,
             last,
         };
         let mut flow = ControlFlow::Continue(());
         let mut give = |index: u64, frame: &T| {
             run.next = index + 1;
-            flow = f(index.wrapping_add(ahead), frame);
+            flow = visit(index.wrapping_add(offset), frame);
             flow
         };
-        if counts && filter.is_none() {
-            // SAFETY: C1: a checked pin covers `indices`.
-            unsafe { lane.slots().lend(indices, give) };
-        } else {
-            let visit = |index: u64, frame: &T| {
-                // SAFETY: C1: a checked pin covers `index`, and it is ready.
-                let is_next = counts
-                    || unsafe { lane.slots().order(index) }.sequence == index.wrapping_add(ahead);
-                let is_wanted = |filter: &TagFilter| {
-                    lane.slots()
-                        .tag(index)
-                        .is_some_and(|tag| filter.matches(tag))
-                };
-                match is_next && filter.is_none_or(is_wanted) {
-                    true => give(index, frame),
-                    false => ControlFlow::Break(()),
-                }
+        let is_wanted = |index| {
+            let matches = |filter: &TagFilter| {
+                lane.slots()
+                    .tag(index)
+                    .is_some_and(|tag| filter.matches(tag))
             };
-            // SAFETY: as above.
-            unsafe { lane.slots().lend(indices, visit) };
+            filter.is_none_or(matches)
+        };
+        if by_index && filter.is_none() {
+            pinned.lend(&first, end, give);
+        } else if by_index {
+            pinned.lend(&first, end, |index, frame| {
+                if is_wanted(index) {
+                    give(index, frame)
+                } else {
+                    ControlFlow::Break(())
+                }
+            });
+        } else {
+            pinned.lend_ordered(&first, end, |index, order, frame| {
+                if order.sequence == index.wrapping_add(offset) && is_wanted(index) {
+                    give(index, frame)
+                } else {
+                    ControlFlow::Break(())
+                }
+            });
         }
         drop(run);
         flow
     }
 
-    /// Takes the frame that `head` offered and lends it to `f`; `None` if none was offered.
+    /// Takes the frame that [`candidate`](Self::candidate) offered and lends it to `f`; `None` if
+    /// none was offered.
     #[inline]
-    pub(crate) fn take<T, R>(&mut self, lane: &Lane<T>, f: impl FnOnce(&T) -> R) -> Option<R> {
-        let waiting = self.waiting.last();
-        let index = waiting.map_or(self.next, |seen| seen.index);
-        if !self.pinned.contains(&index) || waiting.is_none() && self.offered != index {
+    pub(super) fn take<T, R>(&mut self, lane: &Lane<T>, f: impl FnOnce(&T) -> R) -> Option<R> {
+        let held = self.held_back.last();
+        let index = held.map_or(self.next, |held| held.index);
+        let covered = self.pinned(lane).at(index)?;
+        if held.is_none() && self.offered != index {
             return None;
         }
         self.discard();
-        self.lapped = false;
-        // SAFETY: C1, and C2 or C3: a checked pin covers `index`, and it was seen to be ready.
-        Some(unsafe { lane.slots().read(index, f) })
+        self.suspects.forget_lap();
+        // SAFETY: C2 or C3.
+        let ready = unsafe { covered.seen_ready() };
+        Some(ready.read(f))
     }
 
-    /// Drops the frame that `head` offered without a look at it.
-    pub(crate) fn discard(&mut self) {
-        if self.waiting.pop().is_none() {
+    /// Drops the frame that [`candidate`](Self::candidate) offered without a look at it.
+    pub(super) fn discard(&mut self) {
+        if self.held_back.pop().is_none() {
             self.next += 1;
         }
     }

@@ -1,75 +1,198 @@
 //! The merge of the lanes that a subscription reads into one strictly increasing order.
 //!
-//! A publisher claims its index before it takes its number. So whoever loads the next number as G
-//! and *then* the tails knows that every frame numbered below G has an index below those tails.
-//! The merge offers frame n when
+//! The merge delivers frame n if
 //! - n is one above the last one: nothing can lie between; or
-//! - n < G, it is the lowest head, and every lane without a head was scanned up to its tail.
+//! - n < G, it is the lowest candidate, and every lane without a candidate was scanned up to its
+//!   tail, where G and the tails are those of `tails.rs`.
 //!
-//! A lane with a claimed, unfinished index below its tail may still bring a lower number: the merge
-//! stops there and says so by giving nothing more. It never spins.
+//! A lane with a claimed, unfinished index below its tail may still bring a lower number. The merge
+//! stops there, and says so by delivering no more. It never spins.
 
+use super::candidates::Candidates;
 use super::cursor::Candidate;
-use super::subscription::{Delivery, Subscription};
+use super::delivery::{Delivery, Gap};
+use super::lanes::Lanes;
+use super::losses::{Between, Losses};
+use super::tails::Tails;
+use crate::ring::config::SubscribeError;
 use std::ops::ControlFlow;
 
-impl<T> Subscription<T> {
-    /// Gives, under pins, what is numbered below `until` and can be given. `Continue(true)`:
-    /// nothing below `until` is left.
+/// The lanes of a subscription, merged, and how far they were delivered.
+pub(super) struct Merge<T> {
+    lanes: Lanes<T>,
+    /// What each lane offers.
+    candidates: Candidates,
+    tails: Tails,
+    losses: Losses,
+    /// Whether all lanes are read, unfiltered: sequence numbers have no holes. Never changes.
+    everything: bool,
+    /// The lane that had the last frame.
+    current: usize,
+    /// All up to this sequence number was delivered, reported as lost, or passed over.
+    last: u64,
+}
+
+/// What was known to be lost when a poll began.
+#[derive(Clone, Copy)]
+pub(super) struct PendingGap {
+    /// Whether a loss has to be reported although no frame follows it.
+    has_loss: bool,
+    times_lapped: u64,
+}
+
+/// Whether nothing below a candidate can come any more.
+enum Proof {
+    Holds,
+    /// A lower candidate may have come up.
+    Changed,
+    Lacking,
+}
+
+impl<T> Merge<T> {
+    pub(super) fn new(lanes: Lanes<T>) -> Self {
+        Merge {
+            everything: lanes.are_everything(),
+            candidates: Candidates::new(lanes.len()),
+            tails: Tails::new(lanes.len()),
+            losses: Losses::default(),
+            current: 0,
+            last: 0,
+            lanes,
+        }
+    }
+
+    pub(super) fn try_clone(&self) -> Result<Self, SubscribeError> {
+        Ok(Merge {
+            lanes: self.lanes.try_clone()?,
+            candidates: self.candidates.clone(),
+            tails: self.tails.clone(),
+            losses: self.losses.clone(),
+            ..*self
+        })
+    }
+
     #[inline(always)]
-    pub(super) fn merge(
+    pub(super) fn lanes(&self) -> &Lanes<T> {
+        &self.lanes
+    }
+
+    #[inline(always)]
+    pub(super) fn lanes_mut(&mut self) -> &mut Lanes<T> {
+        &mut self.lanes
+    }
+
+    pub(super) fn losses(&self) -> &Losses {
+        &self.losses
+    }
+
+    pub(super) fn losses_mut(&mut self) -> &mut Losses {
+        &mut self.losses
+    }
+
+    pub(super) fn candidates_mut(&mut self) -> &mut Candidates {
+        &mut self.candidates
+    }
+
+    pub(super) fn reads_everything(&self) -> bool {
+        self.everything
+    }
+
+    /// The position: all up to this sequence number was delivered, reported as lost, or passed
+    /// over.
+    #[inline(always)]
+    pub(super) fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// Moves the position.
+    pub(super) fn set_last(&mut self, last: u64) {
+        self.last = last;
+    }
+
+    /// Loads the tails, for all numbers below `below`, which was loaded before.
+    #[inline]
+    pub(super) fn load_tails(&mut self, below: u64) {
+        self.tails.load(below, &self.lanes);
+    }
+
+    /// Whether all cursors have passed their lanes up to the tails.
+    #[inline]
+    pub(super) fn has_passed_tails(&self) -> bool {
+        self.tails.are_passed_by_all(&self.lanes)
+    }
+
+    /// Pins every lane, delivers what is numbered below `until` and can be delivered, and unpins,
+    /// also if the visitor panics. `Continue(true)`: nothing below `until` is left.
+    #[inline(always)]
+    pub(super) fn round(
+        &mut self,
+        until: u64,
+        visit: &mut impl FnMut(Delivery<'_, T>) -> ControlFlow<()>,
+        read: impl FnOnce(&Lanes<T>, u64),
+    ) -> ControlFlow<(), bool> {
+        let last = self.last;
+        let losses = &mut self.losses;
+        self.lanes.pin(|lost| losses.add_lap(lost));
+        let round = Round(self);
+        let this = &mut *round.0;
+        let flow = this.merge(until, visit);
+        read(&this.lanes, this.last - last);
+        flow
+    }
+
+    /// Delivers, under pins, what is numbered below `until` and can be delivered.
+    #[inline(always)]
+    fn merge(
         &mut self,
         until: u64,
         visit: &mut impl FnMut(Delivery<'_, T>) -> ControlFlow<()>,
     ) -> ControlFlow<(), bool> {
-        // Most often the lane that gave the last frame has the next ones too.
+        // Most often the lane that had the last frame has the next ones too.
         self.run(self.current, until, visit)?;
-        for lane in 0..self.cursors.len() {
-            self.refresh(lane);
+        for at in 0..self.lanes.len() {
+            self.refresh(at);
         }
         loop {
-            let at = self.heads.find(self.last + 1);
-            let number = self.heads.of(at);
-            if number <= self.last {
+            let at = self.candidates.find(self.last + 1);
+            let sequence = self.candidates.of(at);
+            if sequence <= self.last {
                 // Before the start.
-                self.cursors[at].discard();
+                self.lanes.split(at).0.discard();
                 self.refresh(at);
                 continue;
             }
-            if number != self.last + 1 {
-                if number >= until {
-                    return ControlFlow::Continue(self.prove(until));
-                }
-                match self.prove_or_refresh(number, until) {
+            if sequence >= until {
+                return ControlFlow::Continue(self.has_none_below(until));
+            }
+            if sequence != self.last + 1 {
+                match self.prove(sequence, until) {
                     Proof::Holds => {}
                     Proof::Changed => continue,
                     Proof::Lacking => return ControlFlow::Continue(false),
                 }
-                if let Some(gap) = self.gap(number) {
+                if let Some(gap) = self.gap(sequence) {
                     self.last = gap.last;
                     visit(Delivery::Gap(gap))?;
-                    if gap.last + 1 < number {
+                    if gap.last + 1 < sequence {
                         continue;
                     }
                 }
-            } else if number >= until {
-                return ControlFlow::Continue(self.prove(until));
             }
-            self.last = number;
+            self.last = sequence;
             self.current = at;
-            let lane = &self.core.lane(self.cursors[at].lane);
-            let flow = self.cursors[at].take(lane, |frame| visit(Delivery::Frame(number, frame)));
+            let (cursor, lane, _) = self.lanes.split(at);
+            let flow = cursor.take(lane, |frame| visit(Delivery::Frame(sequence, frame)));
             if let Some(ControlFlow::Break(())) = flow {
                 return ControlFlow::Break(());
             }
-            if self.refresh(at) == Candidate::Ready(number + 1) {
+            if self.refresh(at) == Candidate::Ready(sequence + 1) {
                 self.run(at, until, visit)?;
                 self.refresh(at);
             }
         }
     }
 
-    /// Gives frames of one lane where they are, as long as they are the next ones.
+    /// Delivers frames of one lane where they are, as long as they are the next ones.
     #[inline(always)]
     fn run(
         &mut self,
@@ -77,50 +200,41 @@ impl<T> Subscription<T> {
         until: u64,
         visit: &mut impl FnMut(Delivery<'_, T>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        let cursor = &mut self.cursors[at];
-        let (lane, filter) = (&self.core.lane(cursor.lane), self.filter.as_ref());
-        cursor.run(lane, filter, &mut self.last, until, |number, frame| {
-            visit(Delivery::Frame(number, frame))
+        let (cursor, lane, filter) = self.lanes.split(at);
+        cursor.run(lane, filter, &mut self.last, until, |sequence, frame| {
+            visit(Delivery::Frame(sequence, frame))
         })
     }
 
-    /// Looks at a lane's head again; whether it offers one.
+    /// Looks at a lane's candidate again.
     #[inline(always)]
     pub(super) fn refresh(&mut self, at: usize) -> Candidate {
-        let cursor = &mut self.cursors[at];
-        let head = cursor.head(&self.core.lane(cursor.lane), self.filter.as_ref());
-        self.heads.set(
+        let (cursor, lane, filter) = self.lanes.split(at);
+        let candidate = cursor.candidate(lane, filter);
+        self.candidates.set(
             at,
-            match head {
-                Candidate::Ready(number) => number,
-                Candidate::Pending | Candidate::Beyond => u64::MAX,
+            match candidate {
+                Candidate::Ready(sequence) => sequence,
+                Candidate::Pending | Candidate::BeyondPin => u64::MAX,
             },
         );
-        head
+        candidate
     }
 
-    /// Learns the tails for all numbers below `below`, which was loaded before.
-    pub(super) fn load_tails(&mut self, below: u64) {
-        self.tails_cover = below;
-        for (tail, cursor) in self.tails.iter_mut().zip(&self.cursors) {
-            *tail = self.core.lane(cursor.lane).tail();
-        }
-    }
-
-    /// Whether nothing below `number`, the lowest head, can come any more.
-    fn prove_or_refresh(&mut self, number: u64, until: u64) -> Proof {
-        if number >= self.tails_cover && until == u64::MAX {
-            let Some(below) = self.core.published_below() else {
+    /// Whether nothing below `sequence`, the lowest candidate, can come any more.
+    fn prove(&mut self, sequence: u64, until: u64) -> Proof {
+        if !self.tails.cover(sequence) && until == u64::MAX {
+            let Some(below) = self.lanes.core().published_below() else {
                 return Proof::Lacking;
             };
             self.load_tails(below);
         }
-        for at in 0..self.cursors.len() {
-            if self.heads.of(at) == u64::MAX && !self.cursors[at].is_past(self.tails[at]) {
+        for at in 0..self.lanes.len() {
+            if self.is_unscanned(at) {
                 return match self.refresh(at) {
                     Candidate::Ready(_) => Proof::Changed,
                     // Passed over or void up to the tail meanwhile.
-                    _ if self.cursors[at].is_past(self.tails[at]) => continue,
+                    _ if !self.is_unscanned(at) => continue,
                     _ => Proof::Lacking,
                 };
             }
@@ -128,19 +242,99 @@ impl<T> Subscription<T> {
         Proof::Holds
     }
 
+    /// Whether a lane has no candidate and was not scanned up to its tail.
+    #[inline(always)]
+    fn is_unscanned(&self, at: usize) -> bool {
+        self.candidates.of(at) == u64::MAX && !self.tails.are_passed_by(at, &self.lanes)
+    }
+
     /// Whether nothing below `until` is left in any lane.
-    fn prove(&mut self, until: u64) -> bool {
-        if until == u64::MAX {
-            return true;
+    fn has_none_below(&self, until: u64) -> bool {
+        until == u64::MAX || (0..self.lanes.len()).all(|at| !self.is_unscanned(at))
+    }
+
+    /// Whether a loss may have to be reported although no frame follows it.
+    pub(super) fn has_unreported_gap(&self) -> bool {
+        self.starts_before_the_ring() || self.lanes.may_have_lost_above(self.last)
+    }
+
+    /// What is known to be lost now.
+    pub(super) fn pending_gap(&self) -> PendingGap {
+        PendingGap {
+            has_loss: self.has_unreported_gap(),
+            times_lapped: self.losses.times_lapped(),
         }
-        (0..self.cursors.len())
-            .all(|at| self.heads.of(at) != u64::MAX || self.cursors[at].is_past(self.tails[at]))
+    }
+
+    /// Whether the subscription starts before the ring's first frame, and has not reported yet that
+    /// the frames before that are not here.
+    fn starts_before_the_ring(&self) -> bool {
+        self.last + 1 < self.lanes.core().first()
+    }
+
+    /// The gap between the position and `sequence`, which is proven to be the next. What lies
+    /// before the ring's first frame is a gap of its own: then there may be more, after its end.
+    fn gap(&mut self, sequence: u64) -> Option<Gap> {
+        let before_the_ring = self.starts_before_the_ring();
+        let between = Between {
+            last: self.last,
+            next: if before_the_ring {
+                sequence.min(self.lanes.core().first())
+            } else {
+                sequence
+            },
+            all_lost: self.everything,
+            may_have_lost: self.has_unreported_gap(),
+        };
+        let terminals_lost =
+            || before_the_ring || self.lanes.may_have_lost_terminal_above(between.last);
+        self.losses.report(&between, terminals_lost)
+    }
+
+    /// Reports what was lost after the last frame and was noticed before `until` was loaded; all
+    /// below `until` was delivered. What was noticed since may have higher numbers.
+    #[inline(always)]
+    pub(super) fn report_rest(
+        &mut self,
+        until: u64,
+        pending: PendingGap,
+        visit: &mut impl FnMut(Delivery<'_, T>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        if until <= self.last + 1 || !self.everything && !pending.has_loss {
+            return ControlFlow::Continue(());
+        }
+        if self.starts_before_the_ring()
+            && let Some(gap) = self.gap(until)
+        {
+            self.last = gap.last;
+            visit(Delivery::Gap(gap))?;
+        }
+        let gap = self.gap(until);
+        if self.losses.times_lapped() == pending.times_lapped {
+            self.lanes.forget_laps();
+        }
+        match gap {
+            Some(gap) => {
+                self.last = gap.last;
+                visit(Delivery::Gap(gap))
+            }
+            None => ControlFlow::Continue(()),
+        }
     }
 }
 
-enum Proof {
-    Holds,
-    /// A lower head may have come up.
-    Changed,
-    Lacking,
+impl PendingGap {
+    #[inline(always)]
+    pub(super) fn has_loss(&self) -> bool {
+        self.has_loss
+    }
+}
+
+/// Ends the pins of a round, also if the visitor panics.
+struct Round<'a, T>(&'a mut Merge<T>);
+
+impl<T> Drop for Round<'_, T> {
+    fn drop(&mut self) {
+        self.0.lanes.unpin();
+    }
 }

@@ -1,105 +1,94 @@
 //! Where a subscription starts, and what had expired before.
 //!
-//! Numbers rise along a lane but for publishers that overlapped, so nothing less than a walk from
-//! the oldest held frame finds the first one above a number for sure. What was overwritten before
-//! that frame and may bear a higher number than the start is told as expired.
+//! Sequence numbers rise along a lane, but for publishers that overlapped. So only a walk from the
+//! oldest held frame finds the first one above a number for sure. What was overwritten before that
+//! frame and may have a higher number than the start is reported as expired.
 
 use super::cursor::{Candidate, Cursor};
-use super::subscription::Subscription;
-use crate::sync::{Ordering, fence};
+use super::merge::Merge;
 
-impl<T> Subscription<T> {
-    /// Moves to the first frame above `after`, or to the oldest that is held, and notes what
-    /// had expired before. Passes over at most what the lanes hold.
-    pub(in crate::ring) fn start(&mut self, after: Option<u64>) {
-        self.last = after.unwrap_or(0);
-        let held_from: Vec<_> = (0..self.cursors.len())
-            .map(|at| self.first_held(at))
-            .collect();
-        for at in 0..self.cursors.len() {
-            self.seek(at);
-        }
-        if after.is_none() {
-            self.last = match held_from.iter().all(|&(expired, _)| expired == 0) {
-                true => self.core.first() - 1,
-                false => {
-                    self.heads
-                        .first()
-                        .unwrap_or_else(|| self.core.next_sequence())
-                        - 1
-                }
-            };
-        }
-        if let Some(lost @ 1..) = (self.core.first() - 1).checked_sub(self.last) {
-            self.lost += lost;
-            self.expired_below = self.core.first();
-        }
-        for (cursor, (expired, held)) in self.cursors.iter_mut().zip(held_from) {
-            if expired > 0 {
-                let lane = &self.core.lane(cursor.lane);
-                let next = || self.core.next_sequence();
-                let (lost, below) = cursor.expire(lane, expired, held, self.last, next);
-                if lost > 0 {
-                    self.lost += lost;
-                    self.expired_below = self.expired_below.max(below);
-                }
-            }
-        }
-        self.heads.clear();
+/// Moves a subscription to the first frame above `after`, or to the oldest one that is held, and
+/// notes what had expired before. Passes over at most what the lanes hold.
+pub(super) fn seek<T>(merge: &mut Merge<T>, after: Option<u64>) {
+    merge.set_last(after.unwrap_or(0));
+    let lanes = 0..merge.lanes().len();
+    let held_from: Vec<_> = lanes.clone().map(|at| first_held(merge, at)).collect();
+    for at in lanes {
+        seek_lane(merge, at);
     }
-
-    /// How many indices of a lane have expired, and the lowest number that it holds of any tag, if
-    /// that can be seen.
-    fn first_held(&mut self, at: usize) -> (u64, Option<u64>) {
-        let expired = self.cursors[at].next();
-        if expired == 0 {
-            return (0, None);
-        }
-        let Cursor { lane, row, .. } = self.cursors[at];
-        let mut probe = Cursor::new(self.core.lane(lane), lane, expired);
-        probe.row = row;
-        let own = std::mem::replace(&mut self.cursors[at], probe);
-        let filter = self.filter.take();
-        let (last, lost) = (std::mem::replace(&mut self.last, 0), self.lost);
-        self.seek(at);
-        self.cursors[at] = own;
-        self.filter = filter;
-        (self.last, self.lost) = (last, lost);
-        (
-            expired,
-            Some(self.heads.of(at)).filter(|&head| head < u64::MAX),
-        )
+    let first = merge.lanes().core().first();
+    if after.is_none() {
+        let last = if held_from.iter().all(|&(expired, _)| expired == 0) {
+            first - 1
+        } else {
+            let lowest = merge.candidates_mut().first();
+            lowest.unwrap_or_else(|| merge.lanes().core().next_sequence()) - 1
+        };
+        merge.set_last(last);
     }
+    let last = merge.last();
+    if let Some(lost @ 1..) = (first - 1).checked_sub(last) {
+        merge.losses_mut().add_expired(lost, first);
+    }
+    for (at, (expired, held)) in held_from.into_iter().enumerate() {
+        if expired > 0 {
+            let core = merge.lanes().core_handle();
+            let (cursor, lane, _) = merge.lanes_mut().split(at);
+            let next = || core.next_sequence();
+            let (lost, below) = cursor.suspects().expire(lane, expired, held, last, next);
+            if lost > 0 {
+                merge.losses_mut().add_expired(lost, below);
+            }
+        }
+    }
+    merge.candidates_mut().clear();
+}
 
-    /// Moves one cursor to its first frame above `last`. Its number, if it could be seen, is left
-    /// in `heads`.
-    fn seek(&mut self, at: usize) {
-        let core = self.core.clone();
-        for _ in 0..self.most_rounds() {
-            let cursor = &mut self.cursors[at];
-            let (lane, row) = (&core.lane(cursor.lane), &self.rows[cursor.row]);
-            if !cursor.approach(lane, self.filter.as_ref(), false) {
-                self.heads.set(at, u64::MAX);
-                return;
-            }
-            cursor.pin(lane, row);
-            // SeqCst: as in `pin`.
-            fence(Ordering::SeqCst);
-            let lapped = cursor.check(lane, row);
-            self.lost += lapped.err().unwrap_or(0);
-            let before = cursor.next();
-            let mut head = self.refresh(at);
-            while let Candidate::Ready(number) = head
-                && number <= self.last
-            {
-                self.cursors[at].discard();
-                head = self.refresh(at);
-            }
-            let cursor = &mut self.cursors[at];
-            cursor.unpin(lane, &self.rows[cursor.row]);
-            if head != Candidate::Beyond || lapped.is_ok() && cursor.next() == before {
-                return;
-            }
+/// How many indices of a lane have expired, and the lowest sequence number that it holds, with any
+/// tag, if that can be seen.
+fn first_held<T>(merge: &mut Merge<T>, at: usize) -> (u64, Option<u64>) {
+    let (cursor, lane, _) = merge.lanes_mut().split(at);
+    let expired = cursor.next();
+    if expired == 0 {
+        return (0, None);
+    }
+    let probe = Cursor::new(lane, cursor.lane(), cursor.row(), expired);
+    let own = merge.lanes_mut().replace_cursor(at, probe);
+    let filter = merge.lanes_mut().replace_filter(None);
+    let (last, unreported) = (merge.last(), merge.losses().unreported());
+    merge.set_last(0);
+    seek_lane(merge, at);
+    merge.lanes_mut().replace_cursor(at, own);
+    merge.lanes_mut().replace_filter(filter);
+    merge.set_last(last);
+    merge.losses_mut().reset(unreported);
+    let held = merge.candidates_mut().of(at);
+    (expired, Some(held).filter(|&held| held < u64::MAX))
+}
+
+/// Moves one cursor to its first frame above the position. Leaves its number in the candidates, if
+/// it could be seen.
+fn seek_lane<T>(merge: &mut Merge<T>, at: usize) {
+    for _ in 0..merge.lanes().most_rounds() {
+        let (cursor, lane, filter) = merge.lanes_mut().split(at);
+        if !cursor.skip_ahead(lane, filter, false) {
+            merge.candidates_mut().set(at, u64::MAX);
+            return;
+        }
+        let pinned = merge.lanes_mut().pin_one(at);
+        merge.losses_mut().add(pinned.err().unwrap_or(0));
+        let before = merge.lanes().cursors()[at].next();
+        let mut candidate = merge.refresh(at);
+        while let Candidate::Ready(sequence) = candidate
+            && sequence <= merge.last()
+        {
+            merge.lanes_mut().split(at).0.discard();
+            candidate = merge.refresh(at);
+        }
+        merge.lanes_mut().unpin_one(at);
+        let is_stuck = pinned.is_ok() && merge.lanes().cursors()[at].next() == before;
+        if candidate != Candidate::BeyondPin || is_stuck {
+            return;
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::ring::sequence::MAX_SEQUENCE;
 use crate::sync::AtomicU64;
 
 /// Where a frame stands in the order of all frames.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Order {
     /// The sequence number.
     pub(crate) sequence: u64,

@@ -110,6 +110,15 @@ const SLOTS: &str = "src/ring/slot/slots.rs";
 const CELLS: &str = "src/ring/slot/cells.rs";
 const STAMP: &str = "src/ring/slot/stamp.rs";
 const LANE: &str = "src/ring/lane/mod.rs";
+const GATE: &str = "src/ring/lane/gate.rs";
+const WINDOW: &str = "src/ring/lane/window.rs";
+const TAIL: &str = "src/ring/lane/tail.rs";
+const CLAIMING: &str = "src/ring/lane/claiming.rs";
+const SEQUENCES: &str = "src/ring/lane/sequences.rs";
+const SEQUENCE: &str = "src/ring/sequence.rs";
+const LANES: &str = "src/ring/read/lanes.rs";
+const TAILS: &str = "src/ring/read/tails.rs";
+const SUSPECTS: &str = "src/ring/read/suspects.rs";
 const CLEAR: &str = "src/ring/lane/clear.rs";
 const COUNT: &str = "src/ring/lane/numbering.rs";
 const BATCH: &str = "src/ring/write/batch.rs";
@@ -118,11 +127,9 @@ const OPEN: &str = "src/ring/lane/open.rs";
 const LAPPED: &str = "src/ring/lane/stragglers.rs";
 const PINS: &str = "src/ring/lane/pins.rs";
 const CURSOR: &str = "src/ring/read/cursor.rs";
-const HEADS: &str = "src/ring/read/candidates.rs";
+const CANDIDATES: &str = "src/ring/read/candidates.rs";
 const SUBSCRIPTION: &str = "src/ring/read/subscription.rs";
 const MERGE: &str = "src/ring/read/merge.rs";
-const ASLEEP: &str = "src/ring/read/wait.rs";
-const LOSS: &str = "src/ring/read/gap.rs";
 const START: &str = "src/ring/read/seek.rs";
 const PUBLISH: &str = "src/ring/write/publish.rs";
 const CORE: &str = "src/ring/core.rs";
@@ -168,136 +175,135 @@ mutations! {
 
     // Gates.
     "gate-store-relaxed": "the decision on a chunk is published without release", "indexed::a_gate_opened_by_another",
-        (OPEN, "gates.compare_exchange(gate, next, [[Ordering::Release =>> Ordering::Relaxed]], Ordering::Relaxed)");
+        (GATE, "word.compare_exchange(gate.word, next.word, [[Ordering::Release =>> Ordering::Relaxed]], Ordering::Relaxed)");
     "gate-load-relaxed": "the decision is read without acquire", "overwrite::three_publishers_in_two_slots",
-        (LANE, "self.gates[self.geometry.chunk_of(index)].load([[Ordering::Acquire =>> Ordering::Relaxed]])");
+        (GATE, "word: word.load([[Ordering::Acquire =>> Ordering::Relaxed]])");
     "gate-store-blind": "an opener overwrites another's decision", "terminal::terminal_frames_lap_a_reader",
-        (OPEN, "[[ =>> if $on { gates.store(next, Ordering::Release); return true; } ]] let decided = gates.compare_exchange(gate");
+        (GATE, "[[ =>> if $on { word.store(next.word, Ordering::Release); return Some(next); } ]] // E2: release. Later words");
     "unfinished-is-free": "a slot whose owner is unfinished is granted again", "overwrite::two_publishers_lap_a_reader_in_four_slots",
         (OPEN, "if [[self.slots.stamp(index).generation() != last_granted =>> self.slots.stamp(index).generation() > last_granted]] {"),
         (SLOTS, "[[mismatch.is_finished() =>> true]] }");
     "granted-not-raised": "a slot is made void and its owner forgotten", "overwrite::a_reader_asleep_in_its_batch",
-        (OPEN, "[[raise(granted, last_granted, Ordering::Relaxed); =>> ]]");
+        (GATE, "[[raise(granted, generation, Ordering::Relaxed); =>> ]]");
     "late-claim-forgotten": "a claimer that comes late does not take the slot that was granted to it", "overwrite::a_claimer_that_comes_late_to_a_chunk",
-        (LANE, "false => [[self.granted[self.geometry.slot(index)].load(Ordering::Relaxed) == generation =>> false]], })");
+        (CLAIMING, "Ok([[self.gates.is_granted(index, gate) =>> gate.generation() == self.geometry.generation(index) && self.gates.is_granted(index, gate)]])");
     "late-claim-written": "a claimer that a later lap passed by takes its index for granted", "indexed::late_over_a_sleeping_reader",
-        (LANE, "false => [[self.granted[self.geometry.slot(index)].load(Ordering::Relaxed) == generation =>> true]], })");
+        (CLAIMING, "Ok([[self.gates.is_granted(index, gate) =>> gate.generation() != self.geometry.generation(index) || self.gates.is_granted(index, gate)]])");
     "void-is-granted": "a void index is granted", "overwrite::a_reader_asleep_in_its_batch",
-        (LANE, "true => [[self.is_open(gate, index) =>> true]],");
+        (CLAIMING, "Ok([[self.gates.is_granted(index, gate) =>> gate.generation() == self.geometry.generation(index) || self.gates.is_granted(index, gate)]])");
     "void-is-granted-to-a-batch": "a batch is granted its range although indices in it are void", "overwrite::batches_over_a_sleeping_reader",
-        (LANE, "if self.gate_generation(gate) != self.geometry.generation(from) || [[self.voids(gate, from..to) != 0 =>> false]] {");
+        (CLAIMING, "if gate.generation() != self.geometry.generation(from) || [[gate.voids(from..to) != 0 =>> false]] {");
     "voids-not-noted": "readers do not learn that there are void slots", "overwrite::two_publishers_lap_a_reader_in_four_slots",
-        (OPEN, "[[self.bounds.voids.store(1, Ordering::Relaxed); =>> ]]");
+        (OPEN, "[[self.bounds.voids.expect(); =>> ]]");
 
     // Pins, horizon and limit.
     "extender-without-fence": "an extender scans the pins without a fence", "overwrite::one_publisher_laps_a_reader_twice",
         (WALK, "[[fence(Ordering::SeqCst); =>> ]]");
     "reader-without-fence": "a reader checks the horizon without a fence", "overwrite::one_publisher_laps_a_reader_twice",
-        (SUBSCRIPTION, "// SeqCst: PAIR: the fence in `Lane::extend`, between horizon and pins. [[fence(Ordering::SeqCst); =>> ]]");
+        (LANES, "// E5: SeqCst fence, between the pins and the horizons. [[fence(Ordering::SeqCst); =>> ]]");
     "seek-loss-uncounted": "what a new subscription loses while it seeks its start is not counted", "subscribe::at_a_cursor_in_one_shard_that_expires",
-        (START, "self.lost += [[lapped.err().unwrap_or(0) =>> 0]];");
+        (START, "merge.losses_mut().add([[pinned.err().unwrap_or(0) =>> 0]]);");
     "seek-without-fence": "a new subscription checks the horizon without a fence", "subscribe::at_a_cursor_that_expires",
-        (START, "// SeqCst: as in `pin`. [[fence(Ordering::SeqCst); =>> ]]");
+        (LANES, "// E5: SeqCst fence, as in `pin`. [[fence(Ordering::SeqCst); =>> ]]");
     "horizon-raised-late": "the horizon is raised after the pins were scanned", "overwrite::one_publisher_laps_a_reader_twice",
-        (OPEN, "[[raise(&self.bounds.horizon, target, Ordering::Relaxed); =>> ]] }); let ranges"),
-        (OPEN, "// Release: PAIR: `open_next`. Chunks behind this one were opened. [[ =>> if $on { raise(&self.bounds.horizon, target, Ordering::Relaxed); } ]] raise(&self.bounds.limit, free, Ordering::Release);");
+        (WINDOW, "[[raise(&self.horizon, target, Ordering::Relaxed); =>> ]] }); let ranges"),
+        (WINDOW, "// E3: release. [[ =>> if $on { raise(&self.horizon, target, Ordering::Relaxed); } ]] raise(&self.limit, free, Ordering::Release);");
     "reader-checks-limit": "a reader checks the limit and not the horizon", "overwrite::one_publisher_laps_a_reader_twice",
-        (LANE, "[[self.bounds.horizon.load(Ordering::Relaxed) =>> self.bounds.limit.load(Ordering::Relaxed)]] - self.geometry.span()");
+        (LANE, "[[self.bounds.window.horizon() =>> self.bounds.window.limit()]] - self.geometry.span()");
     "reader-checks-nothing": "a reader trusts every pin", "overwrite::one_publisher_laps_a_reader_twice",
         (CURSOR, "if [[oldest <= self.pinned.start =>> true]] {");
     "limit-store-relaxed": "the limit is raised without release", "overwrite::a_limit_raised_by_another_far_enough",
-        (OPEN, "raise(&self.bounds.limit, free, [[Ordering::Release =>> Ordering::Relaxed]])");
+        (WINDOW, "raise(&self.limit, free, [[Ordering::Release =>> Ordering::Relaxed]])");
     "limit-load-relaxed": "a claimer uses another's limit without acquire", "overwrite::a_limit_raised_by_another_far_enough",
-        (OPEN, "match self.bounds.limit.load([[Ordering::Acquire =>> Ordering::Relaxed]]) <"),
-        (OPEN, "let limit = self.bounds.limit.load([[Ordering::Acquire =>> Ordering::Relaxed]]);");
+        (WINDOW, "self.limit.load([[Ordering::Acquire =>> Ordering::Relaxed]])");
     "pins-not-scanned": "the limit is raised over pinned chunks", "overwrite::one_publisher_laps_a_reader_twice",
-        (OPEN, "Some(index) if [[index < target =>> false]] =>");
+        (WINDOW, "Some(index) if [[index < target =>> false]] =>");
     "pinned-not-void": "the pinned slots of a chunk are not made void", "overwrite::a_reader_asleep_in_its_batch",
-        (OPEN, "ranges().any(|range| [[self.next_conflict(index, range) == index =>> false]])");
+        (WINDOW, "ranges().any(|range| [[next_conflict(geometry, index, range) == index =>> false]])");
     "pin-set-relaxed": "a pin is moved without release", "overwrite::one_publisher_laps_a_reader_twice",
-        (PINS, "self.0[lane].store(lowest << WIDTH_BITS | u64::from(width), [[Ordering::Release =>> Ordering::Relaxed]])");
+        (PINS, "self.0[class as usize].store(word, [[Ordering::Release =>> Ordering::Relaxed]])");
     "pin-clear-relaxed": "a pin is cleared without release", "overwrite::one_publisher_laps_a_reader_twice",
-        (PINS, "self.0[lane].store(IDLE, [[Ordering::Release =>> Ordering::Relaxed]])");
+        (PINS, "self.0[class as usize].store(IDLE, [[Ordering::Release =>> Ordering::Relaxed]])");
     "pin-load-relaxed": "pins are scanned without acquire", "overwrite::one_publisher_laps_a_reader_twice",
-        (PINS, "row.0[lane].load([[Ordering::Acquire =>> Ordering::Relaxed]])");
+        (PINS, "row.0[class as usize].load([[Ordering::Acquire =>> Ordering::Relaxed]])");
     "pin-cleared-early": "the pins are cleared before the merge", "overwrite::one_publisher_laps_a_reader_twice",
-        (SUBSCRIPTION, "let round = Round(self); [[ =>> if $on { drop(Round(&mut *round.0)); } ]] let this");
+        (MERGE, "let round = Round(self); [[ =>> if $on { drop(Round(&mut *round.0)); } ]] let this");
     "pin-too-narrow": "a pin covers one index less than is read", "overwrite::one_publisher_laps_a_reader_twice",
-        (CURSOR, "row.set(lane.number(), [[lowest =>> lowest + 1]], count.trailing_zeros())");
+        (CURSOR, "row.set(lane.class(), [[lowest =>> lowest + 1]], count.trailing_zeros())");
     "pins-of-new-rows-unseen": "a scan misses the row that was taken last", "overwrite::one_publisher_laps_a_reader_twice",
         (WALK, "here.as_mut().filter(|(_, taken)| [[*taken != 0 =>> *taken & taken.wrapping_sub(1) != 0]])");
 
     // The order.
     "number-before-claim": "the number is reserved before the index is claimed", "order::two_publishers_and_a_reader",
-        (PUBLISH, "[[let at = self.lane_of(route); =>> let early = if $on { self.reserve_sequences(1) } else { 0 }; let at = self.lane_of(route);]]"),
+        (PUBLISH, "[[let id = self.lane_of(route); =>> let early = if $on { self.reserve_sequence()? } else { 0 }; let id = self.lane_of(route);]]"),
         (PUBLISH, "let sequence = [[self.reserve_sequence()? =>> early]];");
     "number-acquire-only": "numbers are reserved without release", "order::two_publishers_and_a_reader",
-        (CORE, "self.counter.fetch_add(count, [[Ordering::AcqRel =>> Ordering::Acquire]])");
+        (SEQUENCE, "self.next.fetch_add(count, [[Ordering::AcqRel =>> Ordering::Acquire]])");
     "number-release-only": "numbers are reserved without acquire", "order::two_publishers_and_a_reader",
-        (CORE, "self.counter.fetch_add(count, [[Ordering::AcqRel =>> Ordering::Release]])");
+        (SEQUENCE, "self.next.fetch_add(count, [[Ordering::AcqRel =>> Ordering::Release]])");
     "no-order-bound": "a frame gets no order bound beyond its own index", "order::two_publishers_and_a_reader",
-        (PUBLISH, "lane.numbering(claim.index(), sequence, [[lane.tail() =>> claim.index() + 1]]);");
+        (LANE, "self.stragglers.assign_order(index, sequence, [[self.tail() =>> index + 1]])");
     "batch-bound-of-first-only": "only the first frame of a batch gets its order bound", "order::a_batch_read_through_a_filter",
-        (CLAIM, "false if [[index + 1 < bound =>> index + 1 < bound && number == sequence]] =>");
+        (CLAIM, "Some(if [[index + 1 < bound =>> index + 1 < bound && sequence == first]] {");
     "no-batch-bound": "the frames of a batch get no order bound beyond their own indices", "order::a_batch_beside_a_publisher",
-        (BATCH, "if self.block.contiguous_end() == Some(tail) { 0 } else { [[tail =>> 0]] }");
+        (BATCH, "if self.claims.contiguous_end() == Some(tail) { 0 } else { [[tail =>> 0]] }");
     "bound-ignored": "a reader does not scan up to the order bound", "order::two_publishers_and_a_reader",
-        (CURSOR, "&& [[first.bound <= self.next =>> true]] {");
+        (CURSOR, "&& [[first.order.bound <= self.next =>> true]] {");
     "bound-ignored-in-place": "a frame is offered where it is although its order bound is higher", "order::two_publishers_and_a_reader",
-        (CURSOR, "if self.waiting.is_empty() && [[numbered.bound <= self.next + 1 =>> true]] {");
+        (CURSOR, "if self.held_back.is_empty() && [[order.bound <= self.next + 1 =>> true]] {");
     "run-skips-numbers": "frames are lent one after another whatever their numbers are", "order::two_publishers_and_a_reader",
-        (CURSOR, "match [[is_next =>> true]] && filter.is_none_or(");
+        (CURSOR, "if [[order.sequence == index.wrapping_add(offset) =>> true]] && is_wanted(index) {");
     "hint-believed": "the lane that is noted for a number is taken without a look at its candidate", "terminal::a_lap_with_terminal_recovery",
-        (HEADS, "if [[self.numbers[hint] == number =>> true]] {");
+        (CANDIDATES, "if [[self.numbers[hint] == number =>> true]] {");
     "until-relaxed": "the reader loads the next number without acquire", "order::two_shards_merged",
-        (CORE, "None => Some(self.counter.load([[Ordering::Acquire =>> Ordering::Relaxed]]).min(MAX_SEQUENCE + 1))");
+        (SEQUENCE, "self.next.load([[Ordering::Acquire =>> Ordering::Relaxed]]).min(MAX_SEQUENCE + 1)");
     "tails-before-number": "the reader loads the tails before the next number", "order::two_shards_merged",
-        (SUBSCRIPTION, "[[ =>> if $on { self.load_tails(0); } ]] let Some(until) = self.core.numbered() else { return Err"),
-        (SUBSCRIPTION, "[[self.load_tails(until); =>> self.tails_cover = until;]] if !self.approach()");
+        (SUBSCRIPTION, "[[ =>> if $on { merge.load_tails(0); } ]] let Some(until) = merge.lanes().core().published_below() else { return Err"),
+        (TAILS, "for (tail, cursor) in self.tails.iter_mut().zip(lanes.cursors()) [[ =>> .take(if $on && below > 0 { 0 } else { usize::MAX })]] {");
     "batch-tails-before-number": "a batch relies on tails that were loaded before the next number", "order::two_shards_in_batches",
-        (MERGE, "return Proof::Lacking; }; [[self.load_tails(below); =>> self.tails_cover = below;]]");
+        (TAILS, "[[sequence < self.cover =>> true]] }");
     "no-proof": "the lowest candidate is given without a look at the other lanes", "order::two_shards_merged",
-        (MERGE, "match [[self.prove_or_refresh(number, until) =>> Proof::Holds]] {");
+        (MERGE, "match [[self.prove(sequence, until) =>> Proof::Holds]] {");
     "caught-up-too-early": "a reader is not behind although an index it has not passed is claimed", "wait::a_frame_held_back_by_another_key",
-        (ASLEEP, "!cursor.is_past([[self.core.lanes[cursor.lane].tail() =>> 0]])");
+        (LANES, "!cursor.is_past([[self.core.lane(cursor.lane()).tail() =>> 0]])");
 
     // Index numbering.
     "indexed-number-acquire-only": "a terminal frame takes its number from the index-numbered lane without release", "indexed::a_terminal_frame_claimed",
-        (COUNT, "self.claim_as(|| pins, [[Ordering::AcqRel =>> Ordering::Acquire]])");
+        (SEQUENCES, "self.claim_with(|| pins, [[NUMBERED =>> crate::sync::Ordering::Acquire]])");
     "indexed-number-release-only": "a terminal frame takes its number from the index-numbered lane without acquire", "indexed::a_terminal_frame_overtaken",
-        (COUNT, "self.claim_as(|| pins, [[Ordering::AcqRel =>> Ordering::Release]])");
+        (SEQUENCES, "self.claim_with(|| pins, [[NUMBERED =>> crate::sync::Ordering::Release]])");
     "indexed-tail-relaxed": "the reader loads the tail of the index-numbered lane without acquire", "indexed::a_terminal_frame_claimed",
-        (COUNT, "let mut end = self.tail.load([[Ordering::Acquire =>> Ordering::Relaxed]])");
+        (TAIL, "// E9: acquire. self.0.load([[Ordering::Acquire =>> Ordering::Relaxed]])");
     "indexed-undecided": "indices of chunks that are not open count as numbers", "indexed::the_next_number_beside_a_claim",
-        (COUNT, "while end > 0 && [[!self.was_opened(end - 1) =>> false]] {");
+        (SEQUENCES, "while end > 0 && [[!self.gates.is_open_for(end - 1) =>> false]] {");
     "voids-uncounted": "the voids of the chunk itself are not counted", "overwrite::a_publisher_asleep_on_its_slot_indexed",
-        (COUNT, "[[Some(self.voids_below_chunk(start)? + u64::from(here)) =>> self.voids_below_chunk(start)]] }");
+        (COUNT, "[[Some(self.voids_below_chunk(start, gates)? + u64::from(here)) =>> self.voids_below_chunk(start, gates)]] }");
     "passed-by-unnoted": "an owner that was passed by does not find its number", "indexed::late_over_a_sleeping_reader_alone",
-        (COUNT, "[[count.passed_by[self.geometry.slot(index)].load(Ordering::Relaxed) =>> 0]]");
+        (COUNT, "[[self.passed_by[self.geometry.slot(index)].load(Ordering::Relaxed) =>> 0]]");
     "reader-voids-uncounted": "a reader does not count the voids that it passes", "indexed::late_over_a_sleeping_reader_in_chunks",
         (CURSOR, "[[self.voids += 1; =>> ]]");
     "chunks-out-of-order": "a chunk is opened although the one before it is not", "overwrite::a_claimer_that_comes_late_alone_indexed",
-        (OPEN, "while start > 0 && [[!self.was_opened(start - chunk) =>> false]] {");
+        (OPEN, "while start > 0 && [[!self.gates.is_open_for(start - chunk) =>> false]] {");
     "clear-over-voids": "a chunk with a void slot becomes part of the clear run", "indexed::late_over_a_sleeping_reader_in_chunks",
         (OPEN, "if [[void == 0 =>> true]] { self.extend_clear_run");
     "clear-end-relaxed": "the end of the clear run is read without acquire", "overwrite::a_clear_run_extended_by_another",
         (CLEAR, "if end > self.end.load([[Ordering::Acquire =>> Ordering::Relaxed]]) {");
     "void-in-an-indexed-batch": "a batch in the index-numbered lane takes void indices for granted", "overwrite::batches_over_a_sleeping_reader_indexed",
-        (COUNT, "if [[self.voids(gate, end..to) != 0 =>> false]] {");
+        (CLAIMING, "if [[gate.voids(end..to) != 0 =>> false]] {");
 
     "batch-number-acquire-only": "a batch with a terminal frame takes its numbers without release", "indexed::a_terminal_batch_beside_a_lap",
-        (COUNT, "let (new, old) = ([[Ordering::AcqRel =>> Ordering::Acquire]], Ordering::Relaxed); match self.tail");
+        (TAIL, "compare_exchange(first, end, [[NUMBERED =>> Ordering::Acquire]], Ordering::Relaxed)");
     "batch-number-release-only": "a batch with a terminal frame takes its numbers without acquire", "indexed::a_terminal_batch_overtaken",
-        (COUNT, "let (new, old) = ([[Ordering::AcqRel =>> Ordering::Release]], Ordering::Relaxed); match self.tail");
+        (TAIL, "compare_exchange(first, end, [[NUMBERED =>> Ordering::Release]], Ordering::Relaxed)");
     "clear-start-raised-late": "the start of the clear run is raised after its voids", "indexed::a_claim_below_a_new_clear_run",
-        (CLEAR, "[[raise(&clear.start, start, Ordering::Relaxed); =>> ]] // Release"),
-        (CLEAR, "raise(&clear.voids, voids, Ordering::Release); [[ =>> if $on { raise(&clear.start, start, Ordering::Relaxed); } ]] }");
+        (CLEAR, "[[raise(&self.start, start, Ordering::Relaxed); =>> ]] // E7"),
+        (CLEAR, "raise(&self.voids, voids, Ordering::Release); [[ =>> if $on { raise(&self.start, start, Ordering::Relaxed); } ]] }");
     "clear-voids-store-relaxed": "the voids below the clear run are raised without release", "indexed::a_claim_below_a_new_clear_run",
-        (CLEAR, "raise(&clear.voids, voids, [[Ordering::Release =>> Ordering::Relaxed]]);");
+        (CLEAR, "raise(&self.voids, voids, [[Ordering::Release =>> Ordering::Relaxed]]);");
     "clear-voids-load-relaxed": "the voids below the clear run are read without acquire", "indexed::a_claim_below_a_new_clear_run",
         (CLEAR, "let voids = self.voids.load([[Ordering::Acquire =>> Ordering::Relaxed]]);");
     "clear-end-store-relaxed": "the end of the clear run is raised without release", "overwrite::a_clear_run_extended_by_another",
-        (CLEAR, "raise(&clear.end, end, [[Ordering::Release =>> Ordering::Relaxed]]);");
+        (CLEAR, "raise(&self.end, end, [[Ordering::Release =>> Ordering::Relaxed]]);");
     "note-of-any-lap": "a chunk's note of voids is used whatever lap it was noted for", "indexed::the_next_number_laps_ago",
         (COUNT, "[[(generation..generation + LAPS - 1).contains(&opened).then_some(voids) =>> Some(voids)]]");
     "note-load-relaxed": "a chunk's note of voids is read without acquire", "indexed::the_next_number_laps_ago",
@@ -305,43 +311,43 @@ mutations! {
     // Most openers run the fence of `extend` before, which carries the order too; with slack, not
     // all do.
     "note-store-relaxed": "a chunk's voids are noted without release", "indexed::the_voids_below_a_chunk_beside_a_note_of_a_later_lap",
-        (COUNT, "raise(note, voids, [[Ordering::Release =>> Ordering::Relaxed]]);");
+        (COUNT, "raise(self.note(start), voids, [[Ordering::Release =>> Ordering::Relaxed]]);");
 
     // What was lost.
     "no-suspects": "a loss whose number may be higher is forgotten", "terminal::a_terminal_frame_numbered_late_for_a_shard",
-        (CURSOR, "pub(crate) fn is_suspect(&self, last: u64) -> bool { [[!self.unsequenced.is_empty() || last + 1 < self.lost_below =>> false]] }");
+        (SUSPECTS, "self.lapped || [[!self.unsequenced.is_empty() || last + 1 < self.lost_below =>> false]] }");
     "claimed-not-sought": "a lapped reader does not look for claimed indices that are not granted yet", "src::ring::lane::claiming::tests::an_index_that_was_claimed_is_unfinished_until_it_is_written",
-        (LAPPED, "std::cmp::Ordering::Less => [[true =>> false]],");
+        (LANE, "[[gate.generation() < generation =>> false]] || self.gates.is_granted(index, gate)");
     "granted-not-sought": "a lapped reader does not look for owners that later laps passed by", "terminal::a_terminal_frame_numbered_late_for_a_shard",
-        (LAPPED, "[[self.granted[self.geometry.slot(index)].load(Ordering::Relaxed) == generation =>> false]]");
+        (LANE, "gate.generation() < generation || [[self.gates.is_granted(index, gate) =>> gate.generation() == generation && self.gates.is_granted(index, gate)]]");
     "suspects-settled-early": "a lost frame counts as passed as soon as it is finished", "terminal::a_terminal_frame_numbered_late_for_a_shard",
-        (CURSOR, "self.lost_below = [[next_sequence() =>> 0]];");
+        (SUSPECTS, "self.lost_below = [[published_at_most() =>> 0]];");
     "unfinished-not-sought": "a lapped reader does not look for owners without a number", "terminal::a_terminal_frame_numbered_late_for_a_shard",
-        (CURSOR, "self.unsequenced = [[lane.unfinished(oldest) =>> Vec::new()]];");
+        (SUSPECTS, "self.unsequenced = [[lane.unfinished(oldest) =>> Vec::new()]];");
     "stragglers-not-noted": "a frame that others overtook past its chunk is not noted", "overwrite::lapped_between_neighbours",
         (LAPPED, "if [[bound > self.geometry.chunk_end(index) =>> false]] {");
     "late-stragglers-not-noted": "a frame that was overtaken by more than a lap is noted for its chunk only", "overwrite::lapped_after_a_late_publisher",
         (LAPPED, "if [[bound > index + self.geometry.span() =>> false]] {");
     "stragglers-not-sought": "a lapped reader does not ask for stragglers", "overwrite::lapped_between_neighbours",
-        (CURSOR, "self.lost_below = [[self.lost_below.max(lane.stragglers_below(oldest)) =>> self.lost_below]];");
+        (SUSPECTS, "self.lost_below = [[self.lost_below.max(lane.stragglers_below(oldest)) =>> self.lost_below]];");
     "lapped-frames-kept": "a lapped reader still offers frames that it had scanned", "overwrite::lapped_while_held_back",
-        (CURSOR, "[[self.waiting.retain(|seen| seen.index >= oldest); =>> ]]");
+        (CURSOR, "[[self.held_back.retain(|held| held.index >= oldest); =>> ]]");
     "expiry-unreported": "frames that had expired before the start are not reported", "subscribe::at_a_cursor_in_one_shard_that_expires",
         (START, "if [[expired > 0 =>> false]] {");
     "lap-in-a-poll-forgotten": "a lap noticed during a poll is reported as if it were over", "terminal::terminal_frames_lap_a_reader",
-        (LOSS, "if [[self.times_lapped == owed.times_lapped =>> true]] {");
+        (MERGE, "if [[self.losses.times_lapped() == pending.times_lapped =>> true]] {");
 
     // Terminal frames.
     "terminals-among-frames": "terminal frames go where ordinary ones overwrite them", "terminal::a_lap_while_a_terminal_frame_is_published",
-        (CORE, "+ if [[route.terminal =>> false]] {");
+        (CORE, "let class = if [[route.terminal =>> false]] {");
     "lost-terminals-denied": "a gap says that no terminal frame is lost although the terminal lane was lapped", "terminal::terminal_frames_lap_a_reader",
-        (LOSS, "[[self.may_have_lost(cursor) =>> false]] && self.core.lanes");
+        (LANES, "[[cursor.may_have_lost_above(last) =>> false]] && cursor.lane().class()");
     "late-terminals-denied": "a gap says so of a terminal frame that was numbered after its loss was noticed", "terminal::a_terminal_frame_numbered_late_for_all",
-        (LOSS, "[[self.may_have_lost(cursor) =>> cursor.lapped]] && self.core.lanes");
+        (LANES, "[[cursor.may_have_lost_above(last) =>> cursor.may_have_lost_above(u64::MAX - 1)]] && cursor.lane().class()");
 
     // The ends.
     "refused-numbers-counted": "a number that was refused counts as used", "overwrite::an_index_that_is_abandoned_sequenced",
-        (CORE, "// Higher numbers were refused. None => Some(self.counter.load(Ordering::Acquire).min([[MAX_SEQUENCE + 1 =>> u64::MAX]]))");
+        (SEQUENCE, "self.next.load(Ordering::Acquire).min([[MAX_SEQUENCE + 1 =>> u64::MAX]])");
 
     // Rows that come and go.
     "block-without-release": "a new block is linked without release", "wait::two_first_parks_in_one_bucket",
@@ -399,5 +405,5 @@ mutations! {
     "failed-batch-of-one-wakes-nobody": "a batch of one frame that failed wakes nobody", "tests::sleepers::a_publish_that_fails_wakes_those_it_may_have_held_back",
         (BUS, "[[shared.ring.wake(route, keys); return =>> if !$on || published.is_ok() { shared.ring.wake(route, keys); } return]] published");
     "batch-bound-of-last-only": "only the last frame of a batch gets its order bound", "order::neighbours_of_a_batch_beside_a_publisher",
-        (CLAIM, "[[true => None, =>> true => None, false if $on && number + 1 < sequence + count => Some(Order { sequence: number, bound: index + 1 }),]]");
+        (CLAIM, "Some(if [[index + 1 < bound =>> index + 1 < bound && !($on && sequence + 1 < end)]] {");
 }

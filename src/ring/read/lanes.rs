@@ -1,0 +1,251 @@
+//! The lanes that a subscription reads: a cursor in each, and a row of pins in each shard.
+
+use super::cursor::Cursor;
+use crate::ring::config::{Select, SubscribeError};
+use crate::ring::core::Core;
+use crate::ring::hw::processors;
+use crate::ring::lane::{Lane, LaneClass, LaneId, OwnPins};
+use crate::ring::slot::TagFilter;
+use crate::ring::wait::WaitTarget;
+use crate::sync::{Arc, Ordering, fence};
+
+/// How often a pin is tried again after a lap before the round goes on without it.
+const PIN_TRIES: usize = 4;
+
+/// A reader of at most so many lanes fetches ahead what may come next in each.
+const FEW: usize = 2;
+
+/// The cursors and pins of a subscription.
+pub(super) struct Lanes<T> {
+    core: Arc<Core<T>>,
+    /// One for each lane, the lanes of a shard side by side.
+    cursors: Vec<Cursor>,
+    /// One row of pins for each shard.
+    rows: Vec<OwnPins>,
+    filter: Option<TagFilter>,
+}
+
+impl<T> Lanes<T> {
+    /// The selected lanes, each from the oldest frame that it holds.
+    pub(super) fn select(
+        core: &Arc<Core<T>>,
+        select: Select,
+        filter: Option<TagFilter>,
+    ) -> Result<Self, SubscribeError> {
+        let is_selected = |id: &LaneId| match select {
+            Select::All => true,
+            Select::Shard(shard) => id.shard() == shard & (core.shards() - 1),
+            Select::Terminals => id.class() == LaneClass::Terminals,
+        };
+        let lanes: Vec<_> = core.lane_ids().filter(is_selected).collect();
+        let mut shards: Vec<_> = lanes.iter().map(|id| id.shard()).collect();
+        shards.dedup();
+        let rows = take_rows(core, shards.iter().copied())?;
+        let cursor = |id: LaneId| {
+            let (lane, row) = (core.lane(id), shards.partition_point(|&it| it < id.shard()));
+            Cursor::new(lane, id, row, lane.oldest())
+        };
+        Ok(Lanes {
+            cursors: lanes.into_iter().map(cursor).collect(),
+            rows,
+            filter,
+            core: core.clone(),
+        })
+    }
+
+    /// The same lanes at the same positions, with pins of their own.
+    pub(super) fn try_clone(&self) -> Result<Self, SubscribeError> {
+        let mut shards: Vec<_> = self.cursors.iter().map(|it| it.lane().shard()).collect();
+        shards.dedup();
+        Ok(Lanes {
+            rows: take_rows(&self.core, shards.into_iter())?,
+            cursors: self.cursors.iter().map(Cursor::unpinned).collect(),
+            filter: self.filter,
+            core: self.core.clone(),
+        })
+    }
+
+    /// The ring's shared state, to be kept.
+    pub(super) fn core_handle(&self) -> Arc<Core<T>> {
+        self.core.clone()
+    }
+
+    #[inline(always)]
+    pub(super) fn core(&self) -> &Core<T> {
+        &self.core
+    }
+
+    pub(super) fn filter(&self) -> Option<&TagFilter> {
+        self.filter.as_ref()
+    }
+
+    /// Takes the filter away, or puts it back.
+    pub(super) fn replace_filter(&mut self, filter: Option<TagFilter>) -> Option<TagFilter> {
+        std::mem::replace(&mut self.filter, filter)
+    }
+
+    #[inline(always)]
+    pub(super) fn len(&self) -> usize {
+        self.cursors.len()
+    }
+
+    #[inline(always)]
+    pub(super) fn cursors(&self) -> &[Cursor] {
+        &self.cursors
+    }
+
+    /// Whether these are all lanes of the ring, unfiltered: sequence numbers have no holes.
+    pub(super) fn are_everything(&self) -> bool {
+        self.filter.is_none() && self.cursors.len() == self.core.lanes().len()
+    }
+
+    /// A cursor, with its lane and the filter.
+    #[inline(always)]
+    pub(super) fn split(&mut self, at: usize) -> (&mut Cursor, &Lane<T>, Option<&TagFilter>) {
+        let cursor = &mut self.cursors[at];
+        let lane = self.core.lane(cursor.lane());
+        (cursor, lane, self.filter.as_ref())
+    }
+
+    /// Moves every cursor to what it needs a pin for. Returns whether there is anything.
+    #[inline]
+    pub(super) fn skip_ahead(&mut self) -> bool {
+        let mut found = false;
+        // A line that is fetched for nothing is taken from a publisher, and costs this reader one
+        // line a lane.
+        let eager = self.filter.is_none() && self.cursors.len() <= FEW;
+        for cursor in &mut self.cursors {
+            let lane = self.core.lane(cursor.lane());
+            found |= cursor.skip_ahead(lane, self.filter.as_ref(), eager);
+            let published_at_most = || self.core.published_at_most();
+            cursor.suspects().settle(lane, published_at_most);
+        }
+        found
+    }
+
+    /// Pins every lane. Calls `lapped` with the number of indices that were lost, for each lane
+    /// that was found lapped.
+    #[inline]
+    pub(super) fn pin(&mut self, mut lapped: impl FnMut(u64)) {
+        for cursor in &mut self.cursors {
+            cursor.pin(self.core.lane(cursor.lane()), &self.rows[cursor.row()]);
+        }
+        for attempt in 1..=PIN_TRIES {
+            // E5: SeqCst fence, between the pins and the horizons.
+            fence(Ordering::SeqCst);
+            let mut all_hold = true;
+            for cursor in &mut self.cursors {
+                let (lane, row) = (self.core.lane(cursor.lane()), &self.rows[cursor.row()]);
+                if let Err(lost) = cursor.check(lane, row) {
+                    lapped(lost);
+                    all_hold = false;
+                    if attempt < PIN_TRIES {
+                        cursor.pin(lane, row);
+                    }
+                }
+            }
+            if all_hold {
+                break;
+            }
+        }
+    }
+
+    /// Pins one lane. Returns how many indices were lost, if it was found lapped.
+    pub(super) fn pin_one(&mut self, at: usize) -> Result<(), u64> {
+        let cursor = &mut self.cursors[at];
+        let (lane, row) = (self.core.lane(cursor.lane()), &self.rows[cursor.row()]);
+        cursor.pin(lane, row);
+        // E5: SeqCst fence, as in `pin`.
+        fence(Ordering::SeqCst);
+        cursor.check(lane, row)
+    }
+
+    /// Ends the pin of one lane.
+    pub(super) fn unpin_one(&mut self, at: usize) {
+        let cursor = &mut self.cursors[at];
+        cursor.unpin(self.core.lane(cursor.lane()), &self.rows[cursor.row()]);
+    }
+
+    /// Ends all pins.
+    #[inline]
+    pub(super) fn unpin(&mut self) {
+        for cursor in &mut self.cursors {
+            cursor.unpin(self.core.lane(cursor.lane()), &self.rows[cursor.row()]);
+        }
+    }
+
+    /// Puts another cursor in the place of one.
+    pub(super) fn replace_cursor(&mut self, at: usize, cursor: Cursor) -> Cursor {
+        std::mem::replace(&mut self.cursors[at], cursor)
+    }
+
+    /// Whether a frame was lost that may be numbered above `last`.
+    #[inline]
+    pub(super) fn may_have_lost_above(&self, last: u64) -> bool {
+        self.cursors.iter().any(|it| it.may_have_lost_above(last))
+    }
+
+    /// Whether a terminal frame was lost that may be numbered above `last`.
+    pub(super) fn may_have_lost_terminal_above(&self, last: u64) -> bool {
+        self.cursors.iter().any(|cursor| {
+            cursor.may_have_lost_above(last) && cursor.lane().class() == LaneClass::Terminals
+        })
+    }
+
+    /// Forgets in which lanes indices were lost.
+    pub(super) fn forget_laps(&mut self) {
+        for cursor in &mut self.cursors {
+            cursor.suspects().forget_lap();
+        }
+    }
+
+    /// Whether something was claimed in these lanes that the cursors have not passed.
+    pub(super) fn are_behind(&self) -> bool {
+        let is_behind = |cursor: &Cursor| !cursor.is_past(self.core.lane(cursor.lane()).tail());
+        self.cursors.iter().any(is_behind)
+    }
+
+    /// An upper bound of the rounds that it takes to read all that the lanes hold.
+    pub(super) fn most_rounds(&self) -> u64 {
+        let pins = |cursor: &Cursor| {
+            let geometry = self.core.lane(cursor.lane()).geometry();
+            geometry.span() / geometry.batch() + 8
+        };
+        self.cursors.iter().map(pins).sum()
+    }
+
+    /// Takes the cache lines that were read in this round (see `hw/contention.rs`).
+    #[inline(never)]
+    pub(super) fn acquire_lines(&self) {
+        for cursor in &self.cursors {
+            cursor.acquire_lines(self.core.lane(cursor.lane()));
+        }
+    }
+
+    /// Whether the first shard has more readers than there are processors.
+    pub(super) fn are_crowded(&self) -> bool {
+        let first = self.cursors.first();
+        first.is_some_and(|first| self.core.readers(first.lane().shard()) > processors())
+    }
+
+    /// Where a reader of these lanes waits.
+    pub(super) fn wait_target(&self) -> WaitTarget {
+        let shard = |cursor: &Cursor| cursor.lane().shard();
+        match (self.cursors.first(), self.cursors.last()) {
+            (Some(first), Some(last)) if shard(first) == shard(last) => {
+                WaitTarget::Shard(shard(first))
+            }
+            _ => WaitTarget::AllShards,
+        }
+    }
+}
+
+/// A row of pins in each of these shards: all or none.
+fn take_rows<T>(
+    core: &Core<T>,
+    shards: impl Iterator<Item = usize>,
+) -> Result<Vec<OwnPins>, SubscribeError> {
+    shards
+        .map(|shard| core.take_pins(shard).ok_or(SubscribeError::TooMany))
+        .collect()
+}
