@@ -1,7 +1,7 @@
-//! What subscriptions take, and that nothing is left of them.
+//! How much memory subscriptions take, and that they leave none behind.
 //!
 //! `FRAMEBUS_CHURN=1000000 cargo test --release --test footprint -- --nocapture` makes and drops a
-//! million of them; without the variable fewer. The figures are printed.
+//! million subscriptions; without the variable fewer. The figures are printed.
 
 mod common;
 
@@ -16,7 +16,7 @@ use std::task::{Context, Waker};
 struct Counting;
 
 thread_local! {
-    /// What this thread took and did not give back: all here happens on the test's own thread.
+    /// The bytes that this thread allocated and did not free. Each test here uses one thread.
     static HELD: Cell<isize> = const { Cell::new(0) };
 }
 
@@ -24,7 +24,7 @@ fn count(bytes: isize) {
     let _ = HELD.try_with(|held| held.set(held.get() + bytes));
 }
 
-// SAFETY: all is handed on to the system's allocator, which is told the same sizes.
+// SAFETY: all calls are passed on to the system's allocator, with the same sizes.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);
@@ -65,7 +65,7 @@ fn park(stream: &mut AgentEventStream) {
     {}
 }
 
-/// The bytes that each of `count` sleeping subscriptions takes.
+/// The bytes that each of `count` parked subscriptions takes.
 fn each(
     count: usize,
     subscribe: impl Fn(&InMemoryAgentEventBus, usize) -> AgentEventStream,
@@ -88,7 +88,7 @@ fn an_idle_subscription_to_a_run_takes_less_than_two_kib() {
             .unwrap()
     });
     let all = each(100, |bus, _| bus.subscribe_all(None).unwrap());
-    println!("asleep, 64 shards: {run} bytes a subscription to a run, {all} to all");
+    println!("parked, 64 shards: {run} bytes a subscription to a run, {all} to all");
     assert!(run < 2_048, "{run}");
 }
 
@@ -97,31 +97,31 @@ fn nothing_is_left_of_subscriptions_that_came_and_went() {
     let rounds: usize = std::env::var("FRAMEBUS_CHURN").map_or(50_000, |n| n.parse().unwrap());
     let bus = bus();
     (0..200).for_each(|n| bus.publish(delta(&format!("run-{n}"))).unwrap());
-    let round = |n: usize, asleep: bool| {
+    let round = |n: usize, parked: bool| {
         let mut stream = match n % 50 {
             0 => bus.subscribe_all(None),
             _ => bus.subscribe_run(RunId::new(format!("run-{}", n % 997)), None),
         }
         .unwrap();
-        if asleep {
+        if parked {
             park(&mut stream);
         }
     };
-    for asleep in [false, true] {
-        // Every seat that is needed was taken once.
-        (0..50_000).for_each(|n| round(n, asleep));
+    for parked in [false, true] {
+        // Every row that is needed was taken once.
+        (0..50_000).for_each(|n| round(n, parked));
         let before = held();
         let begin = std::time::Instant::now();
-        (0..rounds).for_each(|n| round(n, asleep));
-        // Before anything is said, which takes memory too.
+        (0..rounds).for_each(|n| round(n, parked));
+        // Before anything is printed, which takes memory too.
         let (left, took) = (held() - before, begin.elapsed() / rounds as u32);
-        println!("{rounds} came and went, asleep: {asleep}: {left} bytes more, {took:?} each");
+        println!("{rounds} came and went, parked: {parked}: {left} bytes more, {took:?} each");
         assert_eq!(left, 0);
         assert_eq!(bus.stats().parked, 0);
     }
 }
 
-/// What a bus with one sleeping subscription of a kind holds, after a peak of so many of them.
+/// The bytes that a bus with one parked subscription of a kind holds, after a peak of so many.
 fn held_with_one(
     peak: usize,
     survivor: usize,
@@ -140,7 +140,7 @@ fn held_with_one(
     let last = streams.swap_remove(survivor);
     drop(streams);
     let held = held() - before;
-    // What the peak itself took goes.
+    // What the peak took is freed.
     assert!(peak == 1 || held < rings - before);
     drop((last, bus));
     held
@@ -148,7 +148,7 @@ fn held_with_one(
 
 #[test]
 fn after_a_peak_a_bus_with_one_reader_holds_what_a_fresh_one_does() {
-    // The rings themselves: neither reader nor sleeper is part of them.
+    // The rings alone, without readers.
     let rings = {
         let before = held();
         let bus = bus();
@@ -170,7 +170,7 @@ fn after_a_peak_a_bus_with_one_reader_holds_what_a_fresh_one_does() {
         for survivor in [0, peak / 2, peak - 1] {
             let later = held_with_one(peak, survivor, subscribe) - rings;
             println!("kind {kind}, {survivor} of {peak}: {later} bytes, fresh {fresh}");
-            // Each block of rows that a shard once had may be kept, one a shard.
+            // Each shard may keep one block of rows.
             let blocks = if kind == 1 { 64 * 1_500 } else { 0 };
             assert!(later <= 2 * fresh + blocks, "{later}, fresh {fresh}");
         }

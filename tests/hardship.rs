@@ -1,4 +1,4 @@
-//! Hard times: subscribers that come, go, stall and break, publishers that panic, threads that
+//! Hard times: subscribers that come, go, stall and panic, publishers that panic, threads that
 //! wait.
 
 mod common;
@@ -22,7 +22,7 @@ fn bus(shards: usize, ring: usize) -> InMemoryAgentEventBus {
     builder.build().unwrap()
 }
 
-/// Frames as themselves and frames told of as lost.
+/// How many frames a stream gave or reported as lost.
 fn accounted(stream: &mut AgentEventStream) -> u64 {
     let mut sum = 0;
     let mut last = 0;
@@ -109,7 +109,7 @@ fn a_publisher_that_panics_elsewhere_disturbs_nobody() {
 #[test]
 fn a_subscriber_asleep_in_its_batch_holds_up_nobody() {
     let bus = bus(1, 256);
-    let mut sleeper = bus.subscribe_all(None).unwrap();
+    let mut stalled = bus.subscribe_all(None).unwrap();
     let mut other = bus
         .subscribe_all_with_options(None, options(100_000, 1, DROP))
         .unwrap();
@@ -119,21 +119,21 @@ fn a_subscriber_asleep_in_its_batch_holds_up_nobody() {
     std::thread::scope(|scope| {
         let sleeping = scope.spawn(move || {
             let mut held = 0;
-            sleeper.read_batch(|item| {
+            stalled.read_batch(|item| {
                 let BatchItem::Frame(frame) = item else {
                     panic!("{item:?}")
                 };
                 asleep.send(()).unwrap();
                 woken.recv().unwrap();
-                // The rings were lapped meanwhile; the borrowed frame is what it was.
+                // The rings were lapped meanwhile. The borrowed frame is unchanged.
                 held = frame.envelope().event_seq;
                 assert_eq!(frame.envelope().run_id.as_str(), "r");
                 ControlFlow::Break(())
             });
-            (held, sleeper)
+            (held, stalled)
         });
         is_asleep.recv().unwrap();
-        // Three times around the ring, twenty publishers' worth: it returns, so nobody waited.
+        // Several laps of the ring. It returns, so no publisher waited.
         let mut seen = 0;
         for _ in 0..20 {
             (0..60).for_each(|_| bus.publish(delta("r")).unwrap());
@@ -141,9 +141,9 @@ fn a_subscriber_asleep_in_its_batch_holds_up_nobody() {
         }
         assert_eq!(seen, 1_210);
         wake.send(()).unwrap();
-        let (held, mut sleeper) = sleeping.join().unwrap();
+        let (held, mut stalled) = sleeping.join().unwrap();
         assert_eq!(held, 1);
-        assert_eq!(accounted(&mut sleeper), 1_209);
+        assert_eq!(accounted(&mut stalled), 1_209);
     });
 }
 
@@ -268,7 +268,7 @@ fn many_publishers_tiny_rings_every_scope() {
                     assert!(frame.cursor.event_seq > last, "order");
                     last = frame.cursor.event_seq;
                     ends += u64::from(frame.event.envelope.event_kind.is_terminal());
-                    let told = frame
+                    let lost = frame
                         .overflow
                         .as_ref()
                         .map_or(0, |notice| notice.dropped_count);
@@ -277,7 +277,7 @@ fn many_publishers_tiny_rings_every_scope() {
                         .as_ref()
                         .is_some_and(|it| !it.terminal_preserved);
                     let summary = frame.event.redacted_summary().is_some();
-                    sum += told + u64::from(!summary);
+                    sum += lost + u64::from(!summary);
                 }
                 let rest = stream.pending_overflow();
                 ends_lost |= rest.is_some_and(|notice| !notice.terminal_preserved);
@@ -295,7 +295,7 @@ fn many_publishers_tiny_rings_every_scope() {
                     for n in 0..each {
                         let run = format!("run-{}", (thread + n) % 5);
                         let frame = if n % 50 == 0 { end(&run) } else { delta(&run) };
-                        // A tiny ring may be held as a whole by readers in their batches.
+                        // Readers in their batches may hold all of a tiny ring.
                         while bus.publish(frame.clone()).is_err() {
                             std::thread::yield_now();
                         }
@@ -314,7 +314,7 @@ fn many_publishers_tiny_rings_every_scope() {
             assert_eq!(sum, last, "conservation");
             assert!(
                 ends == threads * each / 50 || ends_lost,
-                "terminal frames are delivered or told"
+                "terminal frames are given or reported"
             );
         }
     });

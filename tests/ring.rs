@@ -1,4 +1,4 @@
-//! The ring alone, through its public interface, with plain frames.
+//! The ring alone, through its public interface, with frames that are numbers.
 
 use framebus::ring::{
     Delivery, Gap, Geometry, Polled, PublishError, Ring, RingConfig, Route, Select, Start,
@@ -79,7 +79,7 @@ fn gives_all_shards_in_one_order() {
 }
 
 #[test]
-fn a_lapped_reader_is_told_exactly_and_keeps_the_terminals() {
+fn a_lapped_reader_gets_exact_gaps_and_keeps_the_terminals() {
     let ring = small(1);
     let mut all = ring.subscribe(Select::All, None, Start::Oldest).unwrap();
     for value in 0..1_000 {
@@ -104,7 +104,7 @@ fn a_lapped_reader_is_told_exactly_and_keeps_the_terminals() {
             assert_eq!(
                 gap.last + 1,
                 *number,
-                "a gap is told just before the frame behind it"
+                "a gap comes right before the frame after it"
             );
             assert_eq!(gap.lost, gap.last - gap.first + 1);
             assert!(!gap.terminals_lost && !gap.expired);
@@ -113,7 +113,7 @@ fn a_lapped_reader_is_told_exactly_and_keeps_the_terminals() {
 }
 
 #[test]
-fn a_lapped_terminal_lane_is_told() {
+fn a_lapped_terminal_lane_is_reported() {
     let ring = small(1);
     let mut all = ring.subscribe(Select::All, None, Start::Oldest).unwrap();
     for value in 0..100 {
@@ -163,7 +163,7 @@ fn starts_where_it_was_asked_to() {
 }
 
 #[test]
-fn what_expired_before_is_told_as_expired() {
+fn what_expired_before_is_reported_as_expired() {
     let ring = small(1);
     for value in 0..500 {
         ring.publish(to(0), value).unwrap();
@@ -235,7 +235,7 @@ fn terminals_alone() {
 }
 
 #[test]
-fn a_batch_is_numbered_without_a_break_or_not_published() {
+fn a_batch_has_consecutive_numbers_or_is_not_published() {
     let ring = small(2);
     let mut all = ring.subscribe(Select::All, None, Start::Oldest).unwrap();
     assert_eq!(
@@ -308,13 +308,13 @@ fn the_sequence_ends_with_an_error() {
 #[test]
 fn a_reader_asleep_in_its_batch_holds_up_nobody() {
     let ring = small(1);
-    let mut sleeper = ring.subscribe(Select::All, None, Start::Oldest).unwrap();
+    let mut asleep = ring.subscribe(Select::All, None, Start::Oldest).unwrap();
     let mut other = ring.subscribe(Select::All, None, Start::Oldest).unwrap();
     for value in 0..4 {
         ring.publish(to(0), value).unwrap();
     }
     let mut seen = 0;
-    sleeper.batch(|delivery| {
+    asleep.batch(|delivery| {
         let Delivery::Frame(1, value) = delivery else {
             panic!("{delivery:?}")
         };
@@ -326,7 +326,7 @@ fn a_reader_asleep_in_its_batch_holds_up_nobody() {
         ControlFlow::Break(())
     });
     assert_eq!(seen, 1_000);
-    let got = drain(&mut sleeper);
+    let got = drain(&mut asleep);
     assert_eq!(numbers(&got).len() as u64 + lost(&got), 999);
 }
 
@@ -352,15 +352,15 @@ fn a_frame_held_back_by_a_slower_publisher_is_not_taken_for_caught_up() {
 
 #[test]
 fn the_window_is_held_at_every_moment() {
-    for (places, chunk, slack) in [(2, 1, 0), (4, 1, 1), (8, 2, 2), (64, 8, 8), (256, 16, 32)] {
-        let lane = Geometry::exact(places, chunk, slack, 1);
+    for (slots, chunk, slack) in [(2, 1, 0), (4, 1, 1), (8, 2, 2), (64, 8, 8), (256, 16, 32)] {
+        let lane = Geometry::exact(slots, chunk, slack, 1);
         let ring = Ring::new(&RingConfig {
             shards: 1,
             frames: lane,
             terminals: lane,
             after: 0,
         });
-        for n in 1..=3 * places {
+        for n in 1..=3 * slots {
             ring.publish(to(0), n).unwrap();
             let mut held = ring.subscribe(Select::All, None, Start::Oldest).unwrap();
             let first = numbers(&drain(&mut held))[0];
@@ -408,7 +408,7 @@ fn a_panic_in_a_visitor_or_a_maker_leaves_the_ring_usable() {
 }
 
 #[test]
-fn a_panic_in_a_batch_loses_what_is_not_readable_yet_and_tells_it() {
+fn a_panic_in_a_batch_loses_what_is_not_readable_yet_and_reports_it() {
     use std::cell::Cell;
     use std::sync::Arc;
     let token = Arc::new(());
@@ -422,10 +422,10 @@ fn a_panic_in_a_batch_loses_what_is_not_readable_yet_and_tells_it() {
         });
         let mut all = ring.subscribe(Select::All, None, Start::Oldest).unwrap();
         let batch = |bad_frame: u64, bad_route: usize| {
-            let gone_through = Cell::new(0);
+            let seen = Cell::new(0);
             let routes = (0..100).map(|_| {
-                gone_through.set(gone_through.get() + 1);
-                assert!(gone_through.get() != bad_route, "route");
+                seen.set(seen.get() + 1);
+                assert!(seen.get() != bad_route, "route");
                 to(0)
             });
             let make = |number| {
@@ -449,7 +449,7 @@ fn a_panic_in_a_batch_loses_what_is_not_readable_yet_and_tells_it() {
                 }
                 ControlFlow::Continue(())
             });
-            // The last batch is whole, and something of the others.
+            // The last batch is given whole, and some frames of the others.
             assert_eq!(given + lost, 300, "{shards} {lap}");
             assert!(given > 100 && lost >= 62, "{given} {lost}");
         }
@@ -478,12 +478,12 @@ fn frames_are_dropped_once() {
     assert_eq!(Arc::strong_count(&token), 1);
 }
 
-/// A batch that finds too few places has opened what it looked at, up to a lap ahead.
+/// A batch that finds too few slots has opened the chunks that it looked at, up to a lap ahead.
 #[test]
 fn numbers_are_known_after_a_batch_that_found_no_room() {
-    for places in [2, 4, 8] {
-        for published in 1..3 * places {
-            let lane = Geometry::exact(places, 1, 0, 1);
+    for slots in [2, 4, 8] {
+        for published in 1..3 * slots {
+            let lane = Geometry::exact(slots, 1, 0, 1);
             let ring = Ring::new(&RingConfig {
                 shards: 1,
                 frames: lane,
@@ -492,13 +492,13 @@ fn numbers_are_known_after_a_batch_that_found_no_room() {
             });
             let mut asleep = ring.subscribe(Select::All, None, Start::Oldest).unwrap();
             ring.publish(Route::default(), 0).unwrap();
-            // Its place is void from now on, lap after lap.
+            // Its slot is void from now on, lap after lap.
             asleep.batch(|_| {
                 let publish = |n| ring.publish(Route::default(), n).unwrap();
                 let last = (1..published).fold(1, |_, n| publish(n));
-                let all = repeat_n(Route::default(), places as usize);
+                let all = repeat_n(Route::default(), slots as usize);
                 assert_eq!(ring.publish_all_with(all, |n| n), Err(PublishError::Stuck));
-                assert_eq!(ring.next_sequence(), last + 1, "{places} {published}");
+                assert_eq!(ring.next_sequence(), last + 1, "{slots} {published}");
                 ControlFlow::Continue(())
             });
         }

@@ -1,6 +1,5 @@
 //! What a publish drops: at most as many frames as it publishes, each after its own are readable.
-//! So what a publish may take beyond its own steps is the time that the destructors of so many
-//! frames take.
+//! So beyond its own steps a publish takes at most the time of as many destructors.
 
 mod common;
 
@@ -10,10 +9,10 @@ use framebus::*;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, Weak};
 
-/// The drops so far: at each, the highest number that was readable.
+/// The drops so far: for each, the highest number that was readable then.
 type Drops = Arc<Mutex<Vec<u64>>>;
 
-/// A frame that notes its drop.
+/// A frame that records its drop.
 struct Noting {
     ring: Weak<Ring<Noting>>,
     drops: Drops,
@@ -51,7 +50,7 @@ fn ring(shards: usize) -> Arc<Ring<Noting>> {
     }))
 }
 
-/// Each fifth is terminal; neighbours are in several shards.
+/// Every fifth frame is terminal, and neighbours go to several shards.
 fn route(n: u64) -> Route {
     let route = Route {
         shard: n as usize / 3,
@@ -87,7 +86,7 @@ fn a_publish_drops_at_most_one_frame_and_only_after_its_own_is_readable() {
 }
 
 #[test]
-fn a_publish_that_passes_over_held_places_drops_at_most_one_frame() {
+fn a_publish_that_passes_over_held_slots_drops_at_most_one_frame() {
     let (ring, drops) = (ring(1), Drops::default());
     for n in 0..100 {
         ring.publish(route(n), noting(&ring, &drops)).unwrap();
@@ -114,7 +113,7 @@ fn a_publish_that_passes_over_held_places_drops_at_most_one_frame() {
         }
         ControlFlow::Break(())
     });
-    assert!(voids() > 0, "the held places were passed over");
+    assert!(voids() > 0, "the held slots were passed over");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The ends of lanes and of the sequence, at sizes where they are reached: what is refused takes no
-//! number, no place and no frame away, and readers are told of no loss that was none.
+//! The ends of lanes and of the sequence, at sizes where they are reached: a refused publish takes
+//! no number and no slot and overwrites no frame, and readers get no gap without a loss.
 
 use framebus::ring::{
     Delivery, Gap, Geometry, MAX_SEQUENCE, Polled, PublishError, Ring, RingConfig, Route, Select,
@@ -7,7 +7,7 @@ use framebus::ring::{
 };
 use std::ops::ControlFlow;
 
-/// Draws numbers that look random.
+/// Draws pseudo-random numbers.
 struct Dice(u64);
 
 impl Dice {
@@ -19,13 +19,13 @@ impl Dice {
     }
 }
 
-/// A reader, and what it was given and told.
+/// A reader, and what it got.
 struct Reader {
     subscription: Subscription<u64>,
     /// Whether it reads everything, and so counts exactly.
     everything: bool,
     wants: fn(Route, usize) -> bool,
-    /// The number that it started behind.
+    /// The number after which it started.
     from: u64,
     given: Vec<u64>,
     gaps: Vec<Gap>,
@@ -37,7 +37,7 @@ impl Reader {
         self.subscription.poll(|delivery| {
             match delivery {
                 Delivery::Frame(number, &value) => {
-                    assert_eq!(number, value, "a frame under another's number");
+                    assert_eq!(number, value, "a frame under the number of another");
                     given.push(number);
                 }
                 Delivery::Gap(gap) => gaps.push(gap),
@@ -46,9 +46,9 @@ impl Reader {
         })
     }
 
-    /// Checks what it got against all that was accepted, by number and route.
+    /// Checks what it got against all accepted frames, each by its number and route.
     fn check(&mut self, accepted: &[(u64, Route)], shards: usize, case: &str) {
-        // What is noticed in a poll, and no frame follows, is told in the next.
+        // A loss that is noticed in a poll, and that no frame follows, is reported in the next.
         for _ in 0..2 {
             assert_eq!(self.poll(), Polled::CaughtUp, "{case}");
         }
@@ -58,13 +58,13 @@ impl Reader {
             .filter(|(number, route)| *number > self.from && (self.wants)(*route, shards))
             .map(|(number, _)| *number)
             .collect();
-        let told = |number: u64| {
-            let in_gap = |gap: &Gap| (gap.first..=gap.last).contains(&number);
-            self.gaps.iter().any(in_gap)
+        let is_in_a_gap = |number: u64| {
+            let is_in = |gap: &Gap| (gap.first..=gap.last).contains(&number);
+            self.gaps.iter().any(is_in)
         };
         for &number in &wanted {
             let given = self.given.binary_search(&number).is_ok();
-            assert!(given || told(number), "{case}: {number} is missing");
+            assert!(given || is_in_a_gap(number), "{case}: {number} is missing");
         }
         assert!(
             self.given.iter().all(|number| wanted.contains(number)),
@@ -72,20 +72,17 @@ impl Reader {
         );
         let lost: u64 = self.gaps.iter().map(|gap| gap.lost).sum();
         let (given, wanted) = (self.given.len(), wanted.len());
-        match self.everything {
-            true => assert_eq!(
-                given as u64 + lost,
-                wanted as u64,
-                "{case}: {:?}",
-                self.gaps
-            ),
-            false => assert!(given as u64 + lost >= wanted as u64, "{case}"),
+        let accounted = given as u64 + lost;
+        if self.everything {
+            assert_eq!(accounted, wanted as u64, "{case}: {:?}", self.gaps);
+        } else {
+            assert!(accounted >= wanted as u64, "{case}");
         }
         for gap in &self.gaps {
             let last = accepted.last().map_or(0, |(number, _)| *number);
             assert!(
                 gap.last <= last,
-                "{case}: told of what was never published: {gap:?}"
+                "{case}: a gap of numbers that were never given: {gap:?}"
             );
         }
     }
@@ -97,7 +94,7 @@ const FILTER: TagFilter = TagFilter {
     classes: 1 << 1,
 };
 
-/// What a reader selects, and whether it is to get a frame of this route from so many shards.
+/// What a reader selects, and whether it gets a frame of this route, of so many shards.
 type Kind = (Select, Option<TagFilter>, fn(Route, usize) -> bool);
 
 fn readers(ring: &Ring<u64>, start: Start) -> Vec<Reader> {
@@ -124,7 +121,7 @@ fn readers(ring: &Ring<u64>, start: Start) -> Vec<Reader> {
     kinds.into_iter().map(reader).collect()
 }
 
-/// What a new reader of everything finds.
+/// The numbers of the frames that a new reader of everything gets.
 fn held(ring: &Ring<u64>) -> Vec<u64> {
     let mut all = ring.subscribe(Select::All, None, Start::Oldest).unwrap();
     let mut held = Vec::new();
@@ -146,8 +143,8 @@ fn route(dice: &mut Dice) -> Route {
     }
 }
 
-/// Publishes beside readers until all was refused for long, and looks at everything after each
-/// step.
+/// Publishes beside readers until 30 publishes were refused, and checks all figures after each
+/// step. Returns the accepted frames.
 fn to_the_end(ring: &Ring<u64>, dice: &mut Dice, case: &str) -> Vec<(u64, Route)> {
     let first = ring.next_sequence();
     let shards = ring.shards();
@@ -163,7 +160,7 @@ fn to_the_end(ring: &Ring<u64>, dice: &mut Dice, case: &str) -> Vec<(u64, Route)
                 published.map(|numbers| numbers.zip(routes).collect())
             }
             1 => {
-                // A reader sleeps in its batch meanwhile, so that places are void.
+                // A reader sleeps in its batch meanwhile, so that slots are void.
                 let at = dice.below(4) as usize;
                 let routes: Vec<_> = (0..dice.below(12)).map(|_| route(dice)).collect();
                 let mut inner = Vec::new();
@@ -241,7 +238,7 @@ fn rings(frames: Geometry, terminals: Geometry, after: u64) -> Vec<(String, Ring
     vec![
         ("one shard".into(), Ring::new(&config(1))),
         (
-            "one shard that counts apart".into(),
+            "one shard with a counter".into(),
             Ring::with_counter(&config(1)),
         ),
         ("two shards".into(), Ring::new(&config(2))),
@@ -249,7 +246,7 @@ fn rings(frames: Geometry, terminals: Geometry, after: u64) -> Vec<(String, Ring
 }
 
 #[test]
-fn lanes_end_without_a_loss_that_nobody_is_told() {
+fn lanes_end_without_an_unreported_loss() {
     let mut dice = Dice(88);
     for (window, end) in [(4, 8), (4, 30), (16, 40), (16, 64), (60, 333)] {
         for round in 0..2 {
@@ -257,7 +254,7 @@ fn lanes_end_without_a_loss_that_nobody_is_told() {
             let ends = lane.ending_at(end);
             for (frames, terminals) in [(ends, ends), (ends, lane), (lane, ends)] {
                 if frames == lane && round > 0 {
-                    // Only terminal frames end there: others are accepted for ever.
+                    // Only terminal frames come to an end: others are accepted for ever.
                     continue;
                 }
                 for (name, ring) in rings(frames, terminals, 0) {
@@ -278,7 +275,8 @@ fn lanes_end_without_a_loss_that_nobody_is_told() {
     }
 }
 
-/// The lanes of terminal frames end: ordinary ones go on, and nothing of a refused one is seen.
+/// The lanes of terminal frames come to their end: ordinary frames are accepted, and nothing of a
+/// refused frame is seen.
 fn terminals_end(ring: &Ring<u64>, case: &str) {
     let terminal = Route::default().terminal();
     let mut all = readers(ring, Start::Oldest);
@@ -308,12 +306,12 @@ fn terminals_end(ring: &Ring<u64>, case: &str) {
 }
 
 #[test]
-fn single_frames_fill_a_lane_to_its_last_place() {
+fn single_frames_fill_a_lane_to_its_last_slot() {
     for window in [1, 4, 16, 60] {
         let lane = Geometry::for_window(window);
-        let places = lane.slots() as u64;
-        let chunk = (places / 8).clamp(1, 16);
-        for end in (chunk..3 * places).step_by(chunk as usize) {
+        let slots = lane.slots() as u64;
+        let chunk = (slots / 8).clamp(1, 16);
+        for end in (chunk..3 * slots).step_by(chunk as usize) {
             // Rounded down to a chunk.
             let ends = lane.ending_at(end + chunk - 1);
             for (name, ring) in rings(ends, ends, 0) {
@@ -335,7 +333,7 @@ fn numbers_end_and_what_is_refused_takes_none() {
             for (name, ring) in rings(lane, lane, MAX_SEQUENCE - left) {
                 let case = format!("{left} numbers left, window {window}, {name}");
                 let accepted = to_the_end(&ring, &mut dice, &case);
-                // Singles are among what is tried in the end: all numbers are given.
+                // Single frames are among those refused at the end: all numbers were taken.
                 assert_eq!(accepted.len() as u64, left, "{case}");
             }
         }
@@ -351,9 +349,9 @@ fn a_batch_that_crosses_the_end_takes_no_number() {
                 for (name, ring) in rings(lane, lane, MAX_SEQUENCE - left) {
                     let case = format!("{left} left, {count} frames, {terminal}, {name}");
                     let mut reader = readers(&ring, Start::Oldest).swap_remove(0);
-                    let routes = (0..count).map(|n| match n % 2 == 1 && terminal {
-                        true => Route::default().terminal(),
-                        false => Route::default(),
+                    let routes = (0..count).map(|n| Route {
+                        terminal: n % 2 == 1 && terminal,
+                        ..Route::default()
                     });
                     let mut accepted = 0;
                     for _ in 0..3 {
@@ -390,7 +388,7 @@ fn a_batch_that_crosses_the_end_takes_no_number() {
 }
 
 #[test]
-fn who_starts_before_the_rings_first_number_is_told_at_the_first_poll() {
+fn a_start_before_the_rings_first_number_is_reported_at_the_first_poll() {
     for published in [0, 3, 300] {
         let lane = Geometry::for_window(16);
         for (name, ring) in rings(lane, lane, 100) {
@@ -403,14 +401,14 @@ fn who_starts_before_the_rings_first_number_is_told_at_the_first_poll() {
                 ring.publish_with(route, |number| number).unwrap();
             }
             let readers = readers(&ring, Start::After(5));
-            // All but those of terminal frames alone were to get all.
+            // All but the reader of terminal frames select all frames.
             for (at, mut reader) in readers.into_iter().enumerate() {
                 let case = format!("{published} published, {name}, reader {at}");
                 assert_eq!(reader.poll(), Polled::CaughtUp, "{case}");
                 let first = reader
                     .gaps
                     .first()
-                    .unwrap_or_else(|| panic!("{case}: not told"));
+                    .unwrap_or_else(|| panic!("{case}: no gap"));
                 assert_eq!((first.first, first.expired), (6, true), "{case}");
                 assert!(first.terminals_lost && first.lost >= 95, "{case}");
                 if published < 16 {
@@ -429,9 +427,9 @@ fn who_starts_before_the_rings_first_number_is_told_at_the_first_poll() {
                 }
                 reader.gaps.clear();
                 assert_eq!(reader.poll(), Polled::CaughtUp);
-                assert_eq!(reader.gaps, [], "{case}: told once");
+                assert_eq!(reader.gaps, [], "{case}: reported once");
             }
-            // From the last number before the first one on, nothing is missing.
+            // After the number before the first one, nothing is missing.
             if published < 16 {
                 for mut reader in self::readers(&ring, Start::After(100)) {
                     reader.poll();
@@ -443,7 +441,7 @@ fn who_starts_before_the_rings_first_number_is_told_at_the_first_poll() {
 }
 
 #[test]
-fn a_filter_says_of_any_tag_what_the_ring_does() {
+fn a_filter_matches_any_tag_as_the_ring_does() {
     let tags = [
         0,
         5,

@@ -1,5 +1,5 @@
-//! What is left of a publish whose code panics: nothing is dropped twice or that was never made,
-//! readers go on, and each number is given or told.
+//! What is left of a publish whose code panics: no frame is dropped twice, none is dropped that was
+//! never made, readers go on, and each number is given or reported as lost.
 
 use framebus::ring::{
     Delivery, Geometry, Polled, Ring, RingConfig, Route, Select, Start, Subscription,
@@ -17,9 +17,9 @@ struct Noticing {
 }
 
 thread_local! {
-    /// How many were made and not dropped since.
+    /// How many frames were made and not dropped since.
     static ALIVE: Cell<i64> = const { Cell::new(0) };
-    /// How many were dropped that were not there.
+    /// How many frames were dropped that did not exist.
     static STRANGE: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -35,15 +35,16 @@ impl Noticing {
 
 impl Drop for Noticing {
     fn drop(&mut self) {
-        match self.state == MADE {
-            true => ALIVE.set(ALIVE.get() - 1),
-            false => STRANGE.set(STRANGE.get() + 1),
+        if self.state == MADE {
+            ALIVE.set(ALIVE.get() - 1);
+        } else {
+            STRANGE.set(STRANGE.get() + 1);
         }
         self.state = 0;
     }
 }
 
-/// Runs `with` on a ring of so many shards that is dropped at once; then each frame is dropped
+/// Runs `with` on a ring of so many shards, drops the ring, and checks that each frame was dropped
 /// once.
 fn each_is_dropped_once(shards: usize, lane: Geometry, with: impl FnOnce(&Ring<Noticing>)) {
     let ring = Ring::new(&RingConfig {
@@ -61,7 +62,7 @@ fn everything(ring: &Ring<Noticing>) -> Subscription<Noticing> {
     ring.subscribe(Select::All, None, Start::Oldest).unwrap()
 }
 
-/// Reads all that is there; how many were given, and how many told as lost.
+/// Reads all that is there. Returns how many frames were given, and how many were lost.
 fn drain(subscription: &mut Subscription<Noticing>) -> (u64, u64) {
     let (mut given, mut lost) = (0, 0);
     let polled = subscription.poll(|delivery| {
@@ -81,13 +82,13 @@ fn drain(subscription: &mut Subscription<Noticing>) -> (u64, u64) {
 /// Which part of a batch panics.
 #[derive(Clone, Copy, Debug)]
 enum Bad {
-    /// The frame of this place in the batch.
+    /// The frame at this position of the batch.
     Frame(usize),
-    /// The route of this place, when it is gone through the second time.
+    /// The route at this position, when the routes are gone through the second time.
     Route(usize),
 }
 
-/// Publishes a batch of which a part panics; whether all of it was refused.
+/// Publishes a batch of which a part panics. Returns whether the batch was refused instead.
 fn publish(ring: &Ring<Noticing>, routes: &[Route], bad: Bad) -> bool {
     let (frames, seen) = (Cell::new(0), Cell::new(0));
     let next = |count: &Cell<usize>| count.replace(count.get() + 1);
@@ -107,18 +108,19 @@ fn publish(ring: &Ring<Noticing>, routes: &[Route], bad: Bad) -> bool {
     let publish = || ring.publish_all_with(routes_gone_through.copied(), make);
     match catch_unwind(AssertUnwindSafe(publish)) {
         Ok(published) => {
-            assert!(published.is_err(), "{bad:?} was not come to");
+            assert!(published.is_err(), "{bad:?} was not reached");
             true
         }
         Err(_) => false,
     }
 }
 
-/// Batches of this length: of one lane, by turns of two, and by turns of stretches.
+/// Batches of this length: for one lane, for two lanes by turns, and for two lanes by turns of
+/// five.
 fn batches(length: usize) -> [Vec<Route>; 3] {
-    let route = |terminal| match terminal {
-        true => Route::default().terminal(),
-        false => Route::default(),
+    let route = |terminal| Route {
+        terminal,
+        ..Route::default()
     };
     let by = |terminal: fn(usize) -> bool| (0..length).map(|at| route(terminal(at))).collect();
     [
@@ -128,9 +130,9 @@ fn batches(length: usize) -> [Vec<Route>; 3] {
     ]
 }
 
-/// In the first lap there is no older frame in the places behind the one that was not made.
+/// In the first lap, the slots after the frame that was not made hold no older frame.
 #[test]
-fn a_batch_that_panics_in_the_first_lap_leaves_no_place_for_a_frame() {
+fn a_batch_that_panics_in_the_first_lap_takes_no_empty_slot_for_a_frame() {
     const LENGTH: usize = 40;
     for shards in [1, 2] {
         for routes in batches(LENGTH) {
@@ -152,7 +154,7 @@ fn readers_go_on_after_a_batch_that_panics_in_any_lap() {
                 let mut all = everything(ring);
                 for bad in (0..LENGTH).map(Bad::Frame) {
                     assert!(!publish(ring, &routes, bad));
-                    // A look between the two hides nothing of the batch.
+                    // A poll between the two hides no number of the batch.
                     let (given, lost) = drain(&mut all);
                     ring.publish_with(Route::default(), Noticing::new).unwrap();
                     let (more, more_lost) = drain(&mut all);
@@ -164,9 +166,9 @@ fn readers_go_on_after_a_batch_that_panics_in_any_lap() {
     }
 }
 
-/// A place that is void splits the batch's claims: they are taken one by one.
+/// A void slot splits the batch's claims: they are made one by one.
 #[test]
-fn readers_go_on_after_a_batch_that_panics_beside_a_void_place() {
+fn readers_go_on_after_a_batch_that_panics_beside_a_void_slot() {
     const LENGTH: usize = 6;
     for shards in [1, 2] {
         for routes in batches(LENGTH) {
@@ -180,7 +182,7 @@ fn readers_go_on_after_a_batch_that_panics_beside_a_void_place() {
                     };
                     (0..3).for_each(|_| publish_one());
                     asleep.batch(|_| {
-                        // A lap and some more, so that the batch comes to the place that is held.
+                        // More than a lap, so that the batch comes to the slot that is held.
                         (0..13).for_each(|_| publish_one());
                         let before = ring.next_sequence() - 1;
                         let (given, lost) = drain(&mut all);

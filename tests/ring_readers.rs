@@ -1,5 +1,5 @@
-//! What a reader of the ring sees and is told, one kind of reader after the other: of each shard,
-//! of each lane, of some tags.
+//! What a reader of the ring is given, frames and gaps, for each kind of reader: of each shard, of
+//! each lane, of some tags.
 
 use framebus::ring::{
     Delivery, Gap, Geometry, Polled, Ring, RingConfig, Route, Select, Start, Subscription,
@@ -57,12 +57,12 @@ fn publish(ring: &Ring<u64>, route: Route) {
     ring.publish(route, 0).unwrap();
 }
 
-/// Publishes one after the other.
+/// Publishes a single frame.
 fn alone(ring: &Ring<u64>, route: Route) {
     let _ = ring.publish(route, u64::MAX);
 }
 
-/// Publishes in batches.
+/// Publishes a batch.
 fn in_batches(ring: &Ring<u64>, route: Route) {
     let _ = ring.publish_all_with([route; 3], |_| u64::MAX);
 }
@@ -81,7 +81,7 @@ fn a_reader_asleep_in_its_batch_keeps_its_frame_in_each_shard_and_lane() {
                         let mut asleep = ring.subscribe(select, None, Start::Oldest).unwrap();
                         ring.publish(route, 7).unwrap();
                         let given = asleep.batch(|delivery| {
-                            // Round the lane several times.
+                            // Several laps.
                             (0..200).for_each(|_| publish(&ring, route));
                             let stats = ring.stats().shards[shard];
                             let lane = if route.terminal {
@@ -104,8 +104,8 @@ fn a_reader_asleep_in_its_batch_keeps_its_frame_in_each_shard_and_lane() {
     }
 }
 
-/// In each lane that it reads, not only in the first: what is unfinished there may hold back what a
-/// sleeper waits for.
+/// In each lane that it reads, and not only in the first: an unfinished frame may hold back the one
+/// that a reader waits for.
 #[test]
 fn a_reader_is_behind_while_a_publish_is_unfinished_in_any_of_its_lanes() {
     for shards in [1, 2] {
@@ -127,7 +127,7 @@ fn a_reader_is_behind_while_a_publish_is_unfinished_in_any_of_its_lanes() {
                     assert!(look(&mut reader, Polled::CaughtUp).is_empty());
                     ring.publish_with(route, |first| {
                         look(&mut reader, Polled::Unfinished);
-                        // A finished one behind it changes nothing.
+                        // A finished one after it changes nothing.
                         ring.publish(route, 2).unwrap();
                         assert!(look(&mut reader, Polled::Unfinished).is_empty());
                         first
@@ -180,22 +180,22 @@ fn a_filter_gives_the_wanted_of_each_row_of_tags() {
 }
 
 #[test]
-fn what_is_lost_behind_an_expired_gap_is_not_told_as_expired() {
+fn what_is_lost_after_an_expired_gap_is_not_reported_as_expired() {
     for shards in [1, 2] {
         let ring = ring(shards, Geometry::for_window(16));
         let flood = || (0..200).for_each(|_| publish(&ring, to(0)));
         flood();
         let mut reader = ring.subscribe(Select::All, None, Start::After(10)).unwrap();
         let mut next_gap = || {
-            let mut told = None;
+            let mut found = None;
             reader.poll(|delivery| {
                 let Delivery::Gap(gap) = delivery else {
                     panic!("{delivery:?}")
                 };
-                told = Some(gap);
+                found = Some(gap);
                 ControlFlow::Break(())
             });
-            told.unwrap()
+            found.unwrap()
         };
         let expired = next_gap();
         assert_eq!((expired.first, expired.expired), (11, true));
@@ -205,9 +205,9 @@ fn what_is_lost_behind_an_expired_gap_is_not_told_as_expired() {
     }
 }
 
-/// Two shards of which one has lost all of an early time, and the other nothing of it.
+/// Of two shards, one has lost all early frames, and the other none of them.
 #[test]
-fn what_expired_in_the_younger_of_two_shards_is_told_as_expired() {
+fn what_expired_in_the_younger_of_two_shards_is_reported_as_expired() {
     for (older, younger) in [(0, 1), (1, 0)] {
         let ring = ring(2, Geometry::for_window(16));
         let flood = |shard, count| (0..count).for_each(|_| publish(&ring, to(shard)));
@@ -221,10 +221,10 @@ fn what_expired_in_the_younger_of_two_shards_is_told_as_expired() {
     }
 }
 
-/// Of what was before the ring nobody knows whether it was terminal; of what the ring lost it is
-/// known.
+/// Whether terminal frames were lost is not known of those before the ring. It is known of those
+/// that the ring lost.
 #[test]
-fn what_was_before_the_ring_is_a_gap_apart_from_what_it_lost() {
+fn what_was_before_the_ring_is_a_gap_of_its_own() {
     let lane = Geometry::for_window(16);
     let ring = Ring::<u64>::new(&RingConfig {
         shards: 1,
@@ -248,8 +248,8 @@ fn what_was_before_the_ring_is_a_gap_apart_from_what_it_lost() {
     }
 }
 
-/// Frames that were scanned, and held back for one that may come before them in the order, are
-/// lapped: they count as lost. In a lane whose indices are no numbers.
+/// Frames that were scanned, and are held back since one with a smaller number may come, count as
+/// lost if they are lapped. In a lane that is not index-numbered.
 #[test]
 fn frames_that_were_held_back_count_as_lost_when_they_are_lapped() {
     let ring = ring(2, Geometry::exact(4, 1, 0, 1));
@@ -261,7 +261,7 @@ fn frames_that_were_held_back_count_as_lost_when_they_are_lapped() {
         let (finish, may_finish) = mpsc::channel::<()>();
         let mut neighbour = Some((claimed, may_finish));
         // The batch claims in both shards before its first frame is made. So the neighbour claims
-        // behind the batch's frames of shard 1, whose order bound then lies behind the neighbour.
+        // after the batch's frames of shard 1, whose order bound is then above the neighbour.
         let make = |number| {
             if let Some((claimed, may_finish)) = neighbour.take() {
                 scope.spawn(|| {
@@ -281,7 +281,7 @@ fn frames_that_were_held_back_count_as_lost_when_they_are_lapped() {
         assert_eq!(ring.publish_all_with(routes, make), Ok(1..4));
         let (got, polled) = poll(&mut reader);
         assert_eq!((got.numbers, polled), (vec![], Polled::Unfinished));
-        // Three more: the last two take the places of the batch's frames.
+        // Three more: the last two overwrite the batch's frames.
         (0..3).for_each(|_| publish(&ring, to(1)));
         let (mut got, _) = poll(&mut reader);
         finish.send(()).unwrap();
@@ -296,10 +296,10 @@ fn frames_that_were_held_back_count_as_lost_when_they_are_lapped() {
     });
 }
 
-/// Also where the indices of one lane stand for frames of another, and are passed over under many
-/// pins.
+/// Also if the indices of one lane are the numbers of another lane's frames, and many pins pass
+/// over them.
 #[test]
-fn a_batch_that_gives_nothing_says_that_there_is_nothing() {
+fn a_batch_gives_nothing_only_if_nothing_is_there() {
     for shards in [1, 2] {
         for route in [to(0), to(0).terminal()] {
             for select in [Select::All, Select::Shard(0), Select::Terminals] {
@@ -336,7 +336,7 @@ fn a_batch_ends_with_its_pin_and_a_poll_goes_on() {
     let mut given = 0;
     while given <= 1_000 {
         let count = reader.batch(|_| ControlFlow::Continue(()));
-        assert!((1..=256).contains(&count), "{count} behind {given}");
+        assert!((1..=256).contains(&count), "{count} after {given}");
         given += count;
     }
     let mut rest = 0;
@@ -366,7 +366,7 @@ fn a_subscription_knows_whether_it_reads_everything() {
 }
 
 #[test]
-fn a_reader_of_one_shard_is_told_each_loss_once() {
+fn a_reader_of_one_shard_gets_each_loss_once() {
     let ring = ring(2, Geometry::for_window(16));
     let mut reader = ring
         .subscribe(Select::Shard(0), None, Start::Oldest)
@@ -375,7 +375,7 @@ fn a_reader_of_one_shard_is_told_each_loss_once() {
     let first = poll(&mut reader).0;
     let given = first.numbers.len() as u64;
     assert_eq!(first.lost(), 1_000 - given);
-    // Numbers of the other shard's frames leave room for a count that is too high.
+    // The numbers of the other shard's frames make room for a count that is too high.
     (0..2_000).for_each(|_| publish(&ring, to(1)));
     (0..200).for_each(|_| publish(&ring, to(0)));
     let second = poll(&mut reader).0;
@@ -387,7 +387,7 @@ fn a_reader_of_one_shard_is_told_each_loss_once() {
 fn what_was_gone_before_its_start_is_no_loss_of_a_narrow_reader() {
     let ring = ring(2, Geometry::for_window(16));
     (0..1_002).for_each(|_| publish(&ring, to(0)));
-    // In the middle of a chunk: one frame more overwrites nothing.
+    // In the middle of a chunk: one more frame overwrites nothing.
     let mut held = ring.subscribe(Select::All, None, Start::Oldest).unwrap();
     let oldest = poll(&mut held).0.numbers[0];
     let of_one = TagFilter {
@@ -407,7 +407,7 @@ fn what_was_gone_before_its_start_is_no_loss_of_a_narrow_reader() {
             )
         })
         .collect();
-    // A break in the numbers of its shard, where a loss could be told.
+    // A hole in the numbers of its shard, where a loss could be reported.
     (0..5).for_each(|_| publish(&ring, to(1)));
     publish(&ring, Route { tag: 1, ..to(0) });
     for (last, filter, reader) in &mut readers {
@@ -418,7 +418,7 @@ fn what_was_gone_before_its_start_is_no_loss_of_a_narrow_reader() {
 }
 
 #[test]
-fn a_loss_that_no_frame_followed_is_told_once() {
+fn a_loss_that_no_frame_followed_is_reported_once() {
     let ring = ring(2, Geometry::for_window(16));
     let of_one = TagFilter {
         mask: 0,
@@ -429,9 +429,9 @@ fn a_loss_that_no_frame_followed_is_told_once() {
         .subscribe(Select::Shard(0), Some(of_one), Start::Oldest)
         .unwrap();
     (0..1_002).for_each(|_| publish(&ring, to(0)));
-    let told: u64 = (0..3).map(|_| poll(&mut reader).0.lost()).sum();
-    assert!(0 < told && told <= 1_002, "{told}");
-    // A break in the numbers, where a loss could be told; nothing is overwritten.
+    let lost: u64 = (0..3).map(|_| poll(&mut reader).0.lost()).sum();
+    assert!(0 < lost && lost <= 1_002, "{lost}");
+    // A hole in the numbers, where a loss could be reported; nothing is overwritten.
     (0..5).for_each(|_| publish(&ring, to(1)));
     publish(&ring, Route { tag: 1, ..to(0) });
     let got = poll(&mut reader).0;

@@ -1,7 +1,7 @@
-//! Real threads on tiny rings: three publishers lap three readers, over and over. Order and
-//! conservation are exact in every round.
+//! Real threads on tiny rings: three publishers lap three readers, over and over. The order and the
+//! counts are exact in every round.
 //!
-//! `FRAMEBUS_STRESS_ROUNDS` says how many rounds; 24 by default, a few seconds.
+//! `FRAMEBUS_STRESS_ROUNDS` sets the number of rounds. The default is 24, which take a few seconds.
 
 use framebus::ring::{
     Delivery, Geometry, Polled, Ring, RingConfig, Route, Select, Start, Subscription,
@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 
 const FRAMES: u64 = if cfg!(miri) { 100 } else { 4_000 };
-/// In the upper bits of each frame: what is read is a frame, whole.
+/// In the upper bits of each frame, to recognise one.
 const MARK: u64 = 0xabcd << 40;
 
-/// Places, chunk, slack, batch.
+/// Slots, chunk, slack, batch.
 const SIZES: [(u64, u64, u64, u64); 6] = [
     (4, 2, 0, 1),
     (4, 1, 0, 1),
@@ -47,7 +47,7 @@ impl Tally {
                 self.lost += gap.lost;
             }
         }
-        // One reader in its stride leaves its batch early now and then.
+        // Now and then a visitor ends its batch early.
         match self.given % 97 {
             0 => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
@@ -55,7 +55,7 @@ impl Tally {
     }
 }
 
-/// Reads until publishing is over and nothing is left.
+/// Reads until all publishers are done and nothing is left.
 fn read(mut subscription: Subscription<Box<u64>>, by_batches: bool, over: &AtomicBool) -> Tally {
     let mut tally = Tally::default();
     loop {
@@ -69,7 +69,7 @@ fn read(mut subscription: Subscription<Box<u64>>, by_batches: bool, over: &Atomi
     }
 }
 
-/// Publishes; returns how many frames the ring took. A tiny one may be held as a whole.
+/// Publishes, and returns how many frames the ring accepted: readers may hold all of a tiny ring.
 fn publish(ring: &Ring<Box<u64>>, thread: u64) -> u64 {
     let mut taken = 0;
     for n in 0..FRAMES {
@@ -84,7 +84,7 @@ fn publish(ring: &Ring<Box<u64>>, thread: u64) -> u64 {
                 terminal: !route.terminal,
                 ..route
             };
-            // A batch of three may find a void place in its midst.
+            // A batch of three may find a void slot in its midst.
             let routes = [route, other, route];
             let some = &routes[..2 + (n % 2) as usize];
             let numbers = ring.publish_all_with(some.iter().copied(), |_| Box::new(MARK | n));
@@ -97,14 +97,14 @@ fn publish(ring: &Ring<Box<u64>>, thread: u64) -> u64 {
 }
 
 #[test]
-fn tiny_rings_are_lapped_and_everything_is_given_or_told() {
+fn tiny_rings_are_lapped_and_everything_is_given_or_reported() {
     let rounds = std::env::var("FRAMEBUS_STRESS_ROUNDS").ok();
     let rounds = rounds.map_or(24, |rounds| rounds.parse().expect("a number of rounds"));
     let (mut given, mut lost) = (0, 0);
     for round in 0..rounds {
-        let (places, chunk, slack, batch) = SIZES[round % SIZES.len()];
-        let lane = Geometry::exact(places, chunk, slack, batch);
-        // In a ring of one, indices are numbers; in others there is a counter.
+        let (slots, chunk, slack, batch) = SIZES[round % SIZES.len()];
+        let lane = Geometry::exact(slots, chunk, slack, batch);
+        // A ring of one shard is index-numbered; others have a counter.
         let shards = [1, 2, 1, 4][round % 4];
         let ring = Ring::new(&RingConfig {
             shards,
@@ -143,12 +143,13 @@ fn tiny_rings_are_lapped_and_everything_is_given_or_told() {
             }
         });
     }
-    println!("{given} frames given, {lost} told as lost, in {rounds} rounds");
+    println!("{given} frames given, {lost} reported as lost, in {rounds} rounds");
     assert!(given > 0 && lost > 0, "the readers were lapped, and read");
 }
 
-/// Subscriptions that come, sleep, are copied and go, beside publishers that wake them: rows and
-/// seats are taken, given back and freed all the time, under those who walk over them.
+/// Subscriptions that are made, parked, cloned and dropped, beside publishers that wake them: rows
+/// of pins and of waiters are taken, given back and freed all the time, while publishers walk over
+/// them.
 #[test]
 fn readers_come_and_go_beside_publishers() {
     const COMINGS: u64 = if cfg!(miri) { 20 } else { 3_000 };

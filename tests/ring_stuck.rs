@@ -1,4 +1,5 @@
-//! Batches over a lane that readers hold whole: refused, and taken once the readers have gone on.
+//! Batches over a lane of which readers hold all slots: refused, and accepted when the readers have
+//! gone on.
 
 use framebus::ring::{Geometry, PublishError, Ring, RingConfig, Route, Select, Start};
 use std::ops::ControlFlow;
@@ -9,8 +10,8 @@ fn batch(ring: &Ring<u64>, count: usize) -> Result<std::ops::Range<u64>, Publish
     })
 }
 
-/// Puts readers to sleep in their batches, each behind what the last one left free, until a batch
-/// is refused.
+/// Puts readers to sleep in their batches, one after the other, each holding what was published
+/// since the last one, until a batch is refused. Returns whether one was.
 fn refused(ring: &Ring<u64>, count: usize, most: usize) -> bool {
     let mut reader = ring.subscribe(Select::All, None, Start::Latest).unwrap();
     if batch(ring, count).is_err() {
@@ -25,7 +26,7 @@ fn refused(ring: &Ring<u64>, count: usize, most: usize) -> bool {
 }
 
 #[test]
-fn a_batch_is_taken_again_once_the_readers_that_held_all_places_are_gone() {
+fn a_batch_is_accepted_again_once_the_readers_that_held_all_slots_are_gone() {
     for shards in [1, 2] {
         for window in [1, 2, 8] {
             let lane = Geometry::for_window(window);
@@ -39,7 +40,7 @@ fn a_batch_is_taken_again_once_the_readers_that_held_all_places_are_gone() {
             assert!(refused(&ring, count, 64), "{shards} shards, {window}");
             let next = ring.next_sequence();
             for round in 0..20 {
-                let numbers = batch(&ring, count).expect("nobody holds a place");
+                let numbers = batch(&ring, count).expect("nobody holds a slot");
                 assert_eq!(
                     numbers.start,
                     next + round * count as u64,

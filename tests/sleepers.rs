@@ -1,5 +1,5 @@
-//! Who is woken, and who does not sleep any more: each way to wait, and each way in which a wait
-//! ends.
+//! Which waiters are woken, and which are not parked any more: each way to wait, and each way in
+//! which a wait ends.
 
 mod common;
 
@@ -36,7 +36,8 @@ fn bus(shards: usize) -> InMemoryAgentEventBus {
     builder.ring_capacity(size(1_024)).build().unwrap()
 }
 
-/// While a stream waits, `meanwhile` runs; whether the stream was woken, and then gave a frame.
+/// Runs `meanwhile` while a stream waits. Returns whether the stream was woken, and then gave a
+/// frame.
 fn is_woken(stream: &mut AgentEventStream, meanwhile: impl FnOnce()) -> bool {
     let bell = Arc::new(Bell::default());
     let waker = Waker::from(bell.clone());
@@ -59,7 +60,7 @@ fn of_kinds(kinds: &[EventKind], run: Option<&str>) -> CompiledEventFilter {
 }
 
 #[test]
-fn a_sleeper_that_filters_on_a_kind_is_woken_by_each_kind() {
+fn a_waiter_that_filters_on_a_kind_is_woken_by_each_kind() {
     let bus = bus(2);
     for (at, &kind) in EventKind::ALL.iter().enumerate() {
         let other = EventKind::ALL[(at + 1) % EventKind::ALL.len()];
@@ -77,7 +78,7 @@ fn a_sleeper_that_filters_on_a_kind_is_woken_by_each_kind() {
 }
 
 #[test]
-fn a_sleeper_that_filters_on_all_kinds_but_one_is_woken_by_the_others() {
+fn a_waiter_that_filters_on_all_kinds_but_one_is_woken_by_the_others() {
     let bus = bus(1);
     for (at, &but) in EventKind::ALL.iter().enumerate() {
         let kinds: Vec<_> = EventKind::ALL
@@ -96,7 +97,7 @@ fn a_sleeper_that_filters_on_all_kinds_but_one_is_woken_by_the_others() {
     }
 }
 
-/// Streams of each scope, which sleep in different places.
+/// A stream of each scope. They wait in different buckets.
 fn of_each_scope(bus: &InMemoryAgentEventBus) -> [AgentEventStream; 5] {
     [
         bus.subscribe_all(None),
@@ -109,7 +110,7 @@ fn of_each_scope(bus: &InMemoryAgentEventBus) -> [AgentEventStream; 5] {
 }
 
 #[test]
-fn a_wait_that_is_over_does_not_sleep() {
+fn a_wait_that_is_over_is_not_parked() {
     for shards in [1, 4] {
         let bus = bus(shards);
         for mut stream in of_each_scope(&bus) {
@@ -130,17 +131,17 @@ fn a_wait_that_is_over_does_not_sleep() {
             // It was woken, and gave a frame.
             assert!(is_woken(&mut stream, || bus.publish(end("r")).unwrap()));
             assert_eq!(bus.stats().parked, 0);
-            // The clone of one that slept never did.
+            // The clone of one that was parked never was.
             drop(stream.clone());
             assert_eq!(bus.stats().parked, 0);
         }
-        // Each frame was published for one stream, which was the only one to sleep.
+        // Each frame was published for one stream, the only one that was parked.
         assert_eq!(bus.stats().woken, 5);
     }
 }
 
 #[test]
-fn a_stream_that_went_with_its_wait_does_not_sleep() {
+fn a_stream_dropped_with_its_wait_is_not_parked() {
     for shards in [1, 4] {
         let bus = bus(shards);
         for mut stream in of_each_scope(&bus) {
@@ -156,7 +157,7 @@ fn a_stream_that_went_with_its_wait_does_not_sleep() {
             let context = &mut Context::from_waker(Waker::noop());
             assert!(Pin::new(&mut stream).poll_next(context).is_pending());
             assert_eq!(bus.stats().parked, 1);
-            // It sleeps on without a future of its own, until it goes.
+            // It stays parked without a future of its own, until it is dropped.
             drop(stream);
             assert_eq!(bus.stats().parked, 0);
         }
@@ -165,9 +166,9 @@ fn a_stream_that_went_with_its_wait_does_not_sleep() {
     }
 }
 
-/// With a waker that it keeps, as a ring's own user may.
+/// With a waker of its own, as a user of the ring may have.
 #[test]
-fn a_subscription_that_is_gone_does_not_sleep() {
+fn a_dropped_subscription_is_not_parked() {
     let ring = Ring::<u64>::new(&RingConfig {
         shards: 4,
         ..RingConfig::default()
@@ -187,11 +188,11 @@ fn a_subscription_that_is_gone_does_not_sleep() {
                 assert_eq!(ring.stats().parked, 1);
                 drop(gone);
                 assert_eq!(ring.stats().parked, 0, "{select:?} {key:?}");
-                // Nor is its waker kept.
+                // Its waker is dropped too.
                 assert_eq!(Arc::strong_count(&bell), 2, "{select:?} {key:?}");
-                let mut risen = ring.subscribe(select, filter, Start::Oldest).unwrap();
-                risen.register_waker(key, &waker).unwrap();
-                assert!(!risen.deregister_waker());
+                let mut left = ring.subscribe(select, filter, Start::Oldest).unwrap();
+                left.register_waker(key, &waker).unwrap();
+                assert!(!left.deregister_waker());
                 assert_eq!(ring.stats().parked, 0);
                 ring.wake(Default::default(), [7, 7]);
                 ring.wake_all();
@@ -202,15 +203,15 @@ fn a_subscription_that_is_gone_does_not_sleep() {
 }
 
 #[test]
-fn a_sleeper_that_lies_down_again_for_something_else_is_counted_once() {
+fn a_waiter_that_registers_again_for_something_else_is_counted_once() {
     let ring = Ring::<u64>::new(&RingConfig {
         shards: 2,
         ..RingConfig::default()
     });
     for select in [Select::All, Select::Shard(1)] {
-        let mut sleeper = ring.subscribe(select, None, Start::Oldest).unwrap();
+        let mut waiter = ring.subscribe(select, None, Start::Oldest).unwrap();
         for key in [Some(1), Some(2), None, Some(ANY_KEY), Some(1), Some(1)] {
-            sleeper.register_waker(key, Waker::noop()).unwrap();
+            waiter.register_waker(key, Waker::noop()).unwrap();
             assert_eq!(ring.stats().parked, 1, "{select:?} {key:?}");
         }
         let before = ring.stats().woken;
@@ -222,11 +223,11 @@ fn a_sleeper_that_lies_down_again_for_something_else_is_counted_once() {
         assert_eq!((ring.stats().parked, ring.stats().woken), (1, before));
         ring.wake(route, [1, 1]);
         assert_eq!((ring.stats().parked, ring.stats().woken), (0, before + 1));
-        assert!(sleeper.deregister_waker());
+        assert!(waiter.deregister_waker());
     }
 }
 
-/// It sleeps for any frame then, since any may be what holds its own back.
+/// It waits for any frame then, since any may hold its own back.
 #[test]
 fn a_stream_behind_an_unfinished_publish_is_woken_by_its_end() {
     let bus = bus(1);
@@ -242,8 +243,9 @@ fn a_stream_behind_an_unfinished_publish_is_woken_by_its_end() {
     assert!(matches!(wait.poll(context), Poll::Ready(Ok(_))));
 }
 
-/// A terminal frame that finds every place of the lane that numbers it held has claimed its own
-/// place before. What others published behind that waits for it, until it gives its place up.
+/// A terminal frame claims its slot before it reserves a number. If all slots of the index-numbered
+/// lane are held, it gets none. Frames that others published after its claim wait for it, until it
+/// abandons its slot.
 #[test]
 fn a_publish_that_fails_wakes_those_it_may_have_held_back() {
     fn alone(bus: &InMemoryAgentEventBus) -> Result<(), AgentError> {
@@ -255,8 +257,8 @@ fn a_publish_that_fails_wakes_those_it_may_have_held_back() {
     fn in_a_batch(bus: &InMemoryAgentEventBus) -> Result<(), AgentError> {
         bus.publish_all([end("r"), end("r")])
     }
-    /// Readers that sleep in their batches, each of which holds the newest frame's slot, until all
-    /// are held.
+    /// Puts readers to sleep in their batches, each holding the slot of the newest frame, until all
+    /// slots are held. Then runs `then`.
     fn while_stuck(bus: &InMemoryAgentEventBus, depth: usize, then: &mut dyn FnMut()) {
         let latest = SubscriptionOptions {
             start: StreamStart::Latest,
@@ -306,9 +308,9 @@ fn a_publish_that_fails_wakes_those_it_may_have_held_back() {
     }
 }
 
-/// A wait that is over before it began says whether more may come.
+/// A wait that is over before it begins says if more may come.
 #[test]
-fn a_stream_that_has_ended_says_so_also_to_a_reader_without_time() {
+fn a_stream_that_has_ended_says_so_even_without_time_to_wait() {
     let bus = InMemoryAgentEventBus::default();
     let mut stream = bus.subscribe_all(None).unwrap();
     let none = std::time::Duration::ZERO;

@@ -1,5 +1,5 @@
-//! Destructors of thread-local values, which run while their thread ends: what uses the bus there
-//! works as elsewhere, though the bus's own thread-local values may be gone by then.
+//! Destructors of thread-local values, which run while their thread ends: the bus works there as
+//! elsewhere, though its own thread-local values may be destroyed by then.
 
 mod common;
 
@@ -24,9 +24,9 @@ thread_local! {
     static AT_END: RefCell<Option<AtEnd>> = const { RefCell::new(None) };
 }
 
-/// What `run` gives in the destructor of a thread-local value, after the thread has waited for
-/// `first` (so that the bus's own thread-local values were made later than that one, and are
-/// destroyed before it).
+/// Returns what `run` returns in the destructor of a thread-local value. The thread has waited for
+/// `first` before: so the bus's own thread-local values were made after that value, and are
+/// destroyed before it.
 fn at_thread_end<R: Send + 'static>(
     mut first: AgentEventStream,
     run: impl FnOnce() -> R + Send + 'static,
@@ -50,10 +50,10 @@ fn a_stream_can_be_waited_for_in_a_thread_local_value_s_destructor() {
     let bus = InMemoryAgentEventBus::default();
     let quiet = bus.subscribe_all(None).unwrap();
     let mut stream = quiet.clone();
-    let (asleep, to_wake) = (bus.clone(), bus.clone());
-    // Publishes once the destructor sleeps.
+    let (parked, to_wake) = (bus.clone(), bus.clone());
+    // Publishes once the destructor waits.
     let waker = thread::spawn(move || {
-        while asleep.stats().parked == 0 || asleep.last_sequence() == 0 {
+        while parked.stats().parked == 0 || parked.last_sequence() == 0 {
             thread::yield_now();
         }
         to_wake.publish(end("r")).unwrap();

@@ -1,14 +1,15 @@
-//! Models of the lock-free core, for the loom model checker: see `tests/`.
+//! What the models of the lock-free core share. The models are in `tests/`, for the loom model
+//! checker.
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test -p loom-tests --release` runs them; without the flag they are
-//! empty. `LOOM_MAX_PREEMPTIONS` sets how deep they look.
+//! empty. `LOOM_MAX_PREEMPTIONS` sets the preemption bound of all.
 //!
-//! Frames are boxed, so that a frame read while it is overwritten or dropped, dropped twice or
-//! leaked is an error by itself, beside what loom's cell tracks.
+//! Frames are boxed. So a frame that is read while it is overwritten or dropped, or is dropped
+//! twice or leaked, is an error by itself, beside the accesses that loom's cell reports.
 //!
-//! The reader is a thread of its own and starts last: loom looks for schedules from the last
-//! access to each object, and finds a reader's loads beside a publisher's stores better than the
-//! other way round.
+//! The reader is a thread of its own and starts last. loom looks for other schedules from the last
+//! access to each object on, and so finds a reader's loads beside a publisher's stores better than
+//! the other way round.
 #![cfg(loom)]
 
 use framebus::ring::{
@@ -24,7 +25,7 @@ use std::time::Instant;
 pub type Boxes = Ring<Box<u64>>;
 
 /// Runs a model over all schedules with at most `preemptions` preemptions, or as many as the
-/// variable `LOOM_MAX_PREEMPTIONS` says, and prints how many executions that were.
+/// variable `LOOM_MAX_PREEMPTIONS` says, and prints the number of executions.
 pub fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound.get_or_insert(preemptions);
@@ -41,29 +42,29 @@ pub fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     println!("{name}: {executions} executions in {:?}", began.elapsed());
 }
 
-/// Whether `FRAMEBUS_DEEP_MODELS` is set: the models that take minutes then do all that finds the
-/// last mutations. The mutation runner sets it.
+/// Whether `FRAMEBUS_DEEP_MODELS` is set: the models that take minutes then look as deep as it
+/// takes to find the last mutations. The mutation runner sets it.
 pub fn deep() -> bool {
     std::env::var_os("FRAMEBUS_DEEP_MODELS").is_some()
 }
 
-/// A ring of one shard with lanes of the given places, chunks of `chunk`, no slack, pins of one.
-/// Numbers come from a counter, as in a ring of several shards.
-pub fn tiny(places: u64, chunk: u64) -> Boxes {
-    apart(Geometry::exact(places, chunk, 0, 1))
+/// A ring of one shard with lanes of `slots` slots in chunks of `chunk`, no slack, pins of one
+/// index. Sequence numbers come from a counter, as in a ring of several shards.
+pub fn tiny(slots: u64, chunk: u64) -> Boxes {
+    sequenced(Geometry::exact(slots, chunk, 0, 1))
 }
 
-/// The same of such lanes.
-pub fn apart(lane: Geometry) -> Boxes {
+/// The same with lanes of this geometry.
+pub fn sequenced(lane: Geometry) -> Boxes {
     Ring::with_counter(&config(1, lane))
 }
 
-/// The same ring as [`tiny`], whose lane of ordinary frames counts: numbers are its indices.
-pub fn counted(places: u64, chunk: u64) -> Boxes {
-    shards(1, Geometry::exact(places, chunk, 0, 1))
+/// The same ring as [`tiny`] with an index-numbered lane, like any ring of one shard.
+pub fn indexed(slots: u64, chunk: u64) -> Boxes {
+    shards(1, Geometry::exact(slots, chunk, 0, 1))
 }
 
-/// A ring of so many shards whose lanes are all alike.
+/// A ring of several shards, whose lanes all have this geometry.
 pub fn shards(shards: usize, lane: Geometry) -> Boxes {
     Ring::new(&config(shards, lane))
 }
@@ -77,7 +78,7 @@ fn config(shards: usize, lane: Geometry) -> RingConfig {
     }
 }
 
-/// A subscription to everything from the start.
+/// A subscription to everything, from the oldest frame on.
 pub fn everything(ring: &Boxes) -> Subscription<Box<u64>> {
     ring.subscribe(Select::All, None, Start::Oldest).unwrap()
 }
@@ -96,7 +97,8 @@ pub const TERMINAL: Route = Route {
     tag: 0,
 };
 
-/// Publishes the values, and says how many the ring took: a tiny one may be held as a whole.
+/// Publishes the values and returns how many the ring accepted: readers may hold all of a tiny
+/// ring.
 pub fn publish(ring: &Boxes, route: Route, values: impl IntoIterator<Item = u64>) -> u64 {
     values
         .into_iter()
@@ -110,19 +112,19 @@ pub fn publisher(ring: &Boxes, route: Route, values: std::ops::Range<u64>) -> Jo
     thread::spawn(move || publish(&ring, route, values))
 }
 
-/// Publishes so many frames that hold their own number, and says which numbers those were.
-pub fn number(ring: &Boxes, route: Route, count: usize) -> Vec<u64> {
+/// Publishes `count` frames that hold their own sequence numbers, and returns these numbers.
+pub fn publish_numbered(ring: &Boxes, route: Route, count: usize) -> Vec<u64> {
     let numbers = (0..count).map(|_| ring.publish_with(route, Box::new));
     numbers.filter_map(Result::ok).collect()
 }
 
-/// A thread that does so.
-pub fn numberer(ring: &Boxes, route: Route, count: usize) -> JoinHandle<Vec<u64>> {
+/// A thread that does that.
+pub fn numbered_publisher(ring: &Boxes, route: Route, count: usize) -> JoinHandle<Vec<u64>> {
     let ring = ring.clone();
-    thread::spawn(move || number(&ring, route, count))
+    thread::spawn(move || publish_numbered(&ring, route, count))
 }
 
-/// Checks that the numbers have no hole and are there once, and how many there are.
+/// Checks that the numbers are 1 to their count, each once, and returns the count.
 pub fn dense(mut numbers: Vec<u64>) -> u64 {
     numbers.sort_unstable();
     assert!(
@@ -146,25 +148,26 @@ pub fn reader(
     })
 }
 
-/// Everything that the reader got, after a last poll when all is still.
+/// Everything that the reader got, after a last poll. Checks that it is complete. Called when all
+/// threads are done.
 pub fn rest((mut subscription, mut got): (Subscription<Box<u64>>, Got), published: u64) -> Got {
     got.poll(&mut subscription);
     got.complete(published);
     got
 }
 
-/// What a reader got: the frames' numbers and values, and the number of frames it was told it lost.
+/// What a reader got: frames and gaps.
 #[derive(Default, Debug)]
 pub struct Got {
-    /// Numbers and values, in order of arrival.
+    /// Numbers and values, in the order in which they were given.
     pub frames: Vec<(u64, u64)>,
     /// The first and last number of each gap.
-    pub told: Vec<(u64, u64)>,
+    pub gaps: Vec<(u64, u64)>,
     /// The sum of the gaps.
     pub lost: u64,
-    /// Whether a gap said that terminal frames may be among the lost.
+    /// Whether terminal frames may be among the lost, by one gap at least.
     pub terminals_lost: bool,
-    /// The sum of the gaps that said that none is.
+    /// The sum of the gaps in which no terminal frame is.
     pub lost_no_terminals: u64,
 }
 
@@ -179,7 +182,7 @@ impl Got {
         match delivery {
             Delivery::Frame(number, value) => self.frames.push((number, **value)),
             Delivery::Gap(gap) => {
-                self.told.push((gap.first, gap.last));
+                self.gaps.push((gap.first, gap.last));
                 self.lost += gap.lost;
                 self.terminals_lost |= gap.terminals_lost;
                 self.lost_no_terminals += if gap.terminals_lost { 0 } else { gap.lost };
@@ -188,7 +191,7 @@ impl Got {
         ControlFlow::Continue(())
     }
 
-    /// Checks that numbers rose and that nothing is missing or there twice of `published` frames.
+    /// Checks that numbers rise, and that of `published` frames each was given once or lost.
     pub fn complete(&self, published: u64) {
         assert!(
             self.frames.is_sorted_by(|a, b| a.0 < b.0),
@@ -201,34 +204,34 @@ impl Got {
         );
     }
 
-    /// Checks that numbers rose, and that each of `published` frames arrived or lies in a gap: what
-    /// holds for a reader that can't count by missing numbers.
-    pub fn complete_or_told(&self, published: u64) {
+    /// Checks that numbers rise, and that each of `published` frames was given or lies in a gap.
+    /// That holds for a reader that can't count missing numbers.
+    pub fn complete_or_reported(&self, published: u64) {
         assert!(
             self.frames.is_sorted_by(|a, b| a.0 < b.0),
             "order: {self:?}"
         );
         for number in 1..=published {
-            let told = |&(first, last): &(u64, u64)| (first..=last).contains(&number);
+            let is_in = |&(first, last): &(u64, u64)| (first..=last).contains(&number);
             let given = self.frames.iter().any(|frame| frame.0 == number);
-            assert!(given || self.told.iter().any(told), "{number}: {self:?}");
+            assert!(given || self.gaps.iter().any(is_in), "{number}: {self:?}");
         }
         let accounted = self.frames.len() as u64 + self.lost;
         assert!(accounted >= published, "conservation: {self:?}");
     }
 
-    /// Checks that each frame came under the number that it holds.
+    /// Checks that each frame was given under the number that it holds.
     pub fn hold_their_numbers(&self) {
         let same = |&(number, value)| number == value;
         assert!(self.frames.iter().all(same), "numbers: {self:?}");
     }
 
-    /// Whether the value arrived.
+    /// Whether the value was given.
     pub fn has(&self, value: u64) -> bool {
         self.frames.iter().any(|frame| frame.1 == value)
     }
 
-    /// The values, in order of arrival.
+    /// The values, in the order in which they were given.
     pub fn values(&self) -> Vec<u64> {
         self.frames.iter().map(|frame| frame.1).collect()
     }

@@ -1,4 +1,4 @@
-//! Models of the whole bus: streams that sleep. No wake-up is lost; a lost one is a deadlock, which
+//! Models of the whole bus: streams that wait. No wake-up is lost: a lost one is a deadlock, which
 //! loom reports.
 #![cfg(loom)]
 
@@ -30,7 +30,7 @@ fn publish_run(bus: &InMemoryAgentEventBus, run: &str) {
         .unwrap();
 }
 
-/// Waits for the stream's frames until it ends; how many there were.
+/// Waits for frames until the stream ends. Returns how many there were, and how it ended.
 fn drain(mut stream: AgentEventStream) -> (usize, Option<StreamEnd>) {
     let mut frames = 0;
     block_on(poll_fn(|context| {
@@ -46,8 +46,8 @@ fn drain(mut stream: AgentEventStream) -> (usize, Option<StreamEnd>) {
     (frames, end)
 }
 
-/// Proves: a stream that waits while the last handles go gives all that was published, and ends.
-/// Guards against: an end that overtakes a frame, a sleeper that nobody tells of the end.
+/// Proves: a stream that waits while the last handles are dropped gives all that was published, and
+/// ends. Guards against: an end that overtakes a frame, a waiter that nobody wakes at the end.
 #[test]
 fn the_last_handle_ends_a_stream() {
     check(1, || {
@@ -63,7 +63,7 @@ fn the_last_handle_ends_a_stream() {
 }
 
 /// Proves: a reader of one run whose frame is held back by a slower publisher of another run is
-/// woken when that one is done. Guards against: sleeping for its own key only.
+/// woken when that publisher is done. Guards against: a waiter for its own key only.
 #[test]
 fn a_frame_held_back_by_another_run() {
     check(1, || {
@@ -86,13 +86,13 @@ fn a_frame_held_back_by_another_run() {
     });
 }
 
-/// Proves: a reader whose frame is held back by a publish that then fails, for the numbers are used
-/// up, is woken when it has failed. Guards against: nobody woken, for nothing was published.
+/// Proves: a reader whose frame is held back by a publish that then fails, since the numbers are
+/// used up, is woken when it has failed. Guards against: no wake-up, since nothing was published.
 #[test]
 fn a_frame_held_back_by_a_publish_that_fails() {
     check(usize::from(deep()), || {
         let one = NonZeroUsize::MIN;
-        // One more number.
+        // One number is left.
         let builder = InMemoryAgentEventBus::builder()
             .shards(one)
             .ring_capacity(one)

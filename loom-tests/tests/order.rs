@@ -1,15 +1,16 @@
-//! Models of the order: claims, numbers, fences and the merge.
+//! Models of the order: claims, sequence numbers, order bounds and the merge.
 #![cfg(loom)]
 
 use framebus::ring::{CLASS_BITS, Geometry, Route, Select, Start, TagFilter};
 use loom::thread;
 use loom_tests::{
-    Boxes, FRAME, Got, TERMINAL, check, counted, deep, everything, publish, publisher, reader,
+    Boxes, FRAME, Got, TERMINAL, check, deep, everything, indexed, publish, publisher, reader,
     rest, shards, tiny,
 };
 
-/// Proves: two publishers in one shard are read in order, once each, also when they get index and
-/// number the other way round. Guards against: claim A, claim B, number B, number A.
+/// Proves: the frames of two publishers in one shard are read in order, once each, also if the
+/// order of their indices is not that of their numbers. Guards against: claim A, claim B, number B,
+/// number A.
 fn two_publishers(ring: fn(u64, u64) -> Boxes, preemptions: usize) {
     check(preemptions, move || {
         let ring = ring(4, 1);
@@ -28,12 +29,13 @@ fn two_publishers_and_a_reader() {
 }
 
 #[test]
-fn two_publishers_and_a_reader_counted() {
-    two_publishers(counted, 1);
+fn two_publishers_and_a_reader_indexed() {
+    two_publishers(indexed, 1);
 }
 
-/// Proves: what one thread published first has the lower number and comes first, and who was told
-/// of a publish by another thread publishes behind it. Guards against: numbers out of step.
+/// Proves: the frame that a thread published first has the lower number and comes first, and a
+/// thread that learned of another's publish publishes after it. Guards against: numbers out of
+/// order.
 fn one_after_another(ring: fn(u64, u64) -> Boxes, first: u64, preemptions: usize) {
     check(preemptions, move || {
         let ring = ring(4, 1);
@@ -55,19 +57,19 @@ fn one_after_another_in_two_lanes() {
     one_after_another(tiny, 2, 2);
 }
 
-/// The terminal frame gets its number from the other lane.
+/// The terminal frame gets its number from the index-numbered lane.
 #[test]
-fn one_after_another_in_two_lanes_counted() {
-    one_after_another(counted, 1, usize::from(deep()));
+fn one_after_another_in_two_lanes_indexed() {
+    one_after_another(indexed, 1, usize::from(deep()));
 }
 
-/// Proves: two terminal frames that take their numbers from the lane that counts are read in order,
-/// also when they have places and numbers the other way round. Guards against: a fence that misses
-/// the other one.
+/// Proves: two terminal frames, which take their numbers from the index-numbered lane, are read in
+/// order, also if the order of their indices is not that of their numbers. Guards against: an order
+/// bound that misses the other frame.
 #[test]
-fn two_terminal_frames_counted() {
+fn two_terminal_frames_indexed() {
     check(usize::from(deep()), || {
-        let ring = counted(4, 1);
+        let ring = indexed(4, 1);
         let subscription = everything(&ring);
         let second = publisher(&ring, TERMINAL, 1..2);
         let reader = reader(subscription, 1);
@@ -77,8 +79,8 @@ fn two_terminal_frames_counted() {
     });
 }
 
-/// Proves: a reader of two shards gives one order. Guards against: a shard taken for empty by a
-/// tail that was loaded before the number.
+/// Proves: a reader of two shards gives one order. Guards against: a shard that is taken for empty,
+/// by a tail that was loaded before the next number.
 #[test]
 fn two_shards_merged() {
     check(3, || {
@@ -92,8 +94,7 @@ fn two_shards_merged() {
     });
 }
 
-/// Proves: the same for a reader that takes pinned batches and looks at what is known only when it
-/// must.
+/// Proves: the same for a reader of batches, which loads the next number only when it must.
 #[test]
 fn two_shards_in_batches() {
     check(3, || {
@@ -113,8 +114,8 @@ fn two_shards_in_batches() {
     });
 }
 
-/// Proves: a batch's numbers have no break, beside another publisher in the same lane, and are read
-/// in order. Guards against: a fence that does not cover the batch.
+/// Proves: a batch's numbers are consecutive, beside another publisher in the same lane, and its
+/// frames are read in order. Guards against: an order bound that does not cover the batch.
 fn a_batch_and_a_publisher(ring: fn(u64, u64) -> Boxes, count: u64, preemptions: usize) {
     check(preemptions, move || {
         let ring = ring(4, 1);
@@ -145,14 +146,14 @@ fn a_batch_beside_a_publisher() {
     a_batch_and_a_publisher(tiny, 3, 1);
 }
 
-/// The batch claims only what nobody else claimed meanwhile.
+/// The batch claims only if no other publisher claimed meanwhile.
 #[test]
-fn a_batch_beside_a_publisher_counted() {
-    a_batch_and_a_publisher(counted, 2, usize::from(deep()));
+fn a_batch_beside_a_publisher_indexed() {
+    a_batch_and_a_publisher(indexed, 2, usize::from(deep()));
 }
 
-/// Proves: each of a batch's neighbours bears its fence, as long as others' claims lie behind them.
-/// Guards against: a fence that only the first or the last of them bears.
+/// Proves: each frame of a batch has its order bound, if another's claim comes after them. Guards
+/// against: a bound that only the first or the last frame has.
 #[test]
 fn neighbours_of_a_batch_beside_a_publisher() {
     check(1, || {
@@ -166,8 +167,8 @@ fn neighbours_of_a_batch_beside_a_publisher() {
     });
 }
 
-/// Proves: the same for a reader who wants some of the batch only. Guards against: a fence that
-/// only the batch's first frame bears, which the reader passes over.
+/// Proves: the same for a reader that wants only some of the batch. Guards against: a bound that
+/// only the first frame has, which the reader passes over.
 #[test]
 fn a_batch_read_through_a_filter() {
     check(1, || {
@@ -193,7 +194,7 @@ fn a_batch_read_through_a_filter() {
         second.join().unwrap();
         let (mut subscription, mut got) = reader.join().unwrap();
         got.poll(&mut subscription);
-        // A tag that is not there yet proves nothing: the other one may be given too.
+        // A slot without a stamp shows no tag, so the unwanted frame may be given too.
         got.frames.retain(|frame| frame.1 != 1);
         got.complete(2);
         assert!(got.frames.contains(&(numbers.start + 1, 2)), "{got:?}");

@@ -1,4 +1,4 @@
-//! Models of overwriting: gates, pins, horizon and limit, void indices.
+//! Models of overwriting: gates, pins, the window, void indices.
 #![cfg(loom)]
 
 use framebus::ring::{Delivery, Geometry, MAX_SEQUENCE, Ring, RingConfig, Route, Select, Start};
@@ -10,12 +10,13 @@ use loom::{
     thread,
 };
 use loom_tests::{
-    Boxes, FRAME, Got, TERMINAL, apart, check, counted, deep, everything, publish, publisher,
-    reader, rest, shards, tiny,
+    Boxes, FRAME, Got, TERMINAL, check, deep, everything, indexed, publish, publisher, reader,
+    rest, sequenced, shards, tiny,
 };
 
-/// Proves: one publisher laps a reader twice without overwriting what it reads, and what it lost is
-/// counted. Guards against: an extender that misses a pin, a reader that misses the horizon.
+/// Proves: one publisher laps a reader twice without overwriting what it reads, and the frames that
+/// the reader lost are counted. Guards against: an extender that misses a pin, a reader that misses
+/// the horizon.
 fn laps_a_reader_twice(ring: fn(u64, u64) -> Boxes, route: Route) {
     check(2, move || {
         let ring = ring(2, 1);
@@ -32,8 +33,8 @@ fn one_publisher_laps_a_reader_twice() {
 }
 
 #[test]
-fn one_publisher_laps_a_reader_twice_counted() {
-    laps_a_reader_twice(counted, FRAME);
+fn one_publisher_laps_a_reader_twice_indexed() {
+    laps_a_reader_twice(indexed, FRAME);
 }
 
 /// Each shard has pins of its own.
@@ -52,7 +53,7 @@ fn one_publisher_laps_a_reader_of_another_shard_twice() {
         let (mut subscription, mut got) = reader.join().unwrap();
         got.poll(&mut subscription);
         got.poll(&mut subscription);
-        got.complete_or_told(published);
+        got.complete_or_reported(published);
     });
 }
 
@@ -69,33 +70,33 @@ fn two_publishers_lap_a_reader_of_both_shards() {
     });
 }
 
-/// Checks that no slot stayed with an owner that is gone: the lane holds all that it promises.
-fn all_places_come_back(ring: &Boxes, places: u64, chunk: u64) {
-    assert_eq!(publish(ring, FRAME, 0..2 * places), 2 * places);
+/// Checks that no slot stays with an owner that is done: the lane holds all that it promises.
+fn all_slots_come_back(ring: &Boxes, slots: u64, chunk: u64) {
+    assert_eq!(publish(ring, FRAME, 0..2 * slots), 2 * slots);
     let mut late = Got::default();
     late.poll(&mut everything(ring));
-    let window = places - chunk + 1;
-    let expected: Vec<_> = (2 * places - window..2 * places).collect();
+    let window = slots - chunk + 1;
+    let expected: Vec<_> = (2 * slots - window..2 * slots).collect();
     assert!(late.values().ends_with(&expected), "{late:?}");
 }
 
 /// Proves: publishers that lap a reader neither wait for it nor overwrite what it reads. Guards
-/// against: two owners of a slot, a slot of a suspended owner granted again, a loss untold.
-fn two_publishers_lap_a_reader(ring: fn(u64, u64) -> Boxes, places: u64, chunk: u64) {
+/// against: two owners of a slot, the slot of a suspended owner granted again, an unreported loss.
+fn two_publishers_lap_a_reader(ring: fn(u64, u64) -> Boxes, slots: u64, chunk: u64) {
     let own = 3;
     check(usize::from(deep()), move || {
-        let ring = ring(places, chunk);
+        let ring = ring(slots, chunk);
         let subscription = everything(&ring);
         let second = publisher(&ring, FRAME, own..own + own - 1);
         let reader = reader(subscription, 1);
         let published = publish(&ring, FRAME, 0..own) + second.join().unwrap();
         rest(reader.join().unwrap(), published);
-        all_places_come_back(&ring, places, chunk);
+        all_slots_come_back(&ring, slots, chunk);
     });
 }
 
 #[test]
-fn two_publishers_lap_a_reader_in_four_places() {
+fn two_publishers_lap_a_reader_in_four_slots() {
     two_publishers_lap_a_reader(tiny, 4, 1);
 }
 
@@ -105,12 +106,12 @@ fn two_publishers_lap_a_reader_in_chunks_of_two() {
 }
 
 #[test]
-fn two_publishers_lap_a_reader_in_chunks_of_two_counted() {
-    two_publishers_lap_a_reader(counted, 4, 2);
+fn two_publishers_lap_a_reader_in_chunks_of_two_indexed() {
+    two_publishers_lap_a_reader(indexed, 4, 2);
 }
 
-/// Proves: a reader of one shard that lost a frame which is numbered above what it still reads is
-/// told where that one lies. Guards against: a gap that ends below its loss.
+/// Proves: a reader of one shard that lost a frame with a higher number than one that it still
+/// reads gets a gap with the lost frame in it. Guards against: a gap that ends below its loss.
 fn lapped_between_two_publishers(frames: u64) {
     check(2, move || {
         let ring = shards(2, Geometry::exact(2, 1, 0, 1));
@@ -119,28 +120,28 @@ fn lapped_between_two_publishers(frames: u64) {
         let second = publisher(&ring, FRAME, 10..11);
         let published = publish(&ring, FRAME, 0..frames) + second.join().unwrap();
         let mut got = Got::default();
-        // What is noticed in a poll, and no frame follows, is told in the next.
+        // A loss that is noticed in a poll, and that no frame follows, is reported in the next.
         got.poll(&mut subscription);
         got.poll(&mut subscription);
-        got.complete_or_told(published);
+        got.complete_or_reported(published);
     });
 }
 
-/// Their indices and numbers are the other way round.
+/// The order of their indices is not that of their numbers.
 #[test]
 fn lapped_between_neighbours() {
     lapped_between_two_publishers(2);
 }
 
-/// One takes its number more than a lap after its index.
+/// One reserves its number more than a lap after it claimed its index.
 #[test]
-fn lapped_behind_a_late_publisher() {
+fn lapped_after_a_late_publisher() {
     lapped_between_two_publishers(3);
 }
 
-/// Proves: a frame that a reader scanned, and held back for a neighbour with a smaller number that
-/// may come, is counted as lost if it is lapped before that is known. Guards against: offering what
-/// was overwritten.
+/// Proves: a frame that a reader scanned, and holds back since a neighbour may have a smaller
+/// number, counts as lost if it is lapped before that is known. Guards against: a frame offered
+/// after it was overwritten.
 #[test]
 fn lapped_while_held_back() {
     check(1, || {
@@ -169,10 +170,11 @@ fn lapped_while_held_back() {
     });
 }
 
-/// Proves: three publishers in two places, none ever waiting: slots of suspended owners are void
-/// for the others, lap after lap, and come back. Guards against: two owners of one slot.
+/// Proves: of three publishers in two slots none ever waits. The slot of a suspended owner is void
+/// for the others, lap after lap, and is granted again when the owner is done. Guards against: two
+/// owners of one slot.
 #[test]
-fn three_publishers_in_two_places() {
+fn three_publishers_in_two_slots() {
     check(1, || {
         let ring = tiny(2, 1);
         let subscription = everything(&ring);
@@ -183,22 +185,22 @@ fn three_publishers_in_two_places() {
     });
 }
 
-/// Proves: a publisher that was suspended between its claim and its look at the gate, for a lap,
-/// finds out whether the index had been granted to it. Guards against: a slot with two owners, and
-/// one that nobody gives up.
+/// Proves: a publisher that was suspended for a lap between its claim and its look at the gate
+/// finds out whether its index was granted. Guards against: a slot with two owners, and one that
+/// nobody finishes.
 fn a_claimer_that_comes_late(
     ring: fn(u64, u64) -> Boxes,
-    places: u64,
+    slots: u64,
     chunk: u64,
     preemptions: usize,
 ) {
     check(preemptions, move || {
-        let ring = ring(places, chunk);
+        let ring = ring(slots, chunk);
         let subscription = everything(&ring);
         let late = publisher(&ring, FRAME, 10..11);
-        let published = publish(&ring, FRAME, 0..places + 1) + late.join().unwrap();
+        let published = publish(&ring, FRAME, 0..slots + 1) + late.join().unwrap();
         rest((subscription, Got::default()), published);
-        all_places_come_back(&ring, places, chunk);
+        all_slots_come_back(&ring, slots, chunk);
     });
 }
 
@@ -207,10 +209,10 @@ fn a_claimer_that_comes_late_alone() {
     a_claimer_that_comes_late(tiny, 2, 1, if deep() { 2 } else { 1 });
 }
 
-/// It finds the number that its index had.
+/// It finds the sequence number of its index.
 #[test]
-fn a_claimer_that_comes_late_alone_counted() {
-    a_claimer_that_comes_late(counted, 2, 1, usize::from(deep()));
+fn a_claimer_that_comes_late_alone_indexed() {
+    a_claimer_that_comes_late(indexed, 2, 1, usize::from(deep()));
 }
 
 #[test]
@@ -218,12 +220,12 @@ fn a_claimer_that_comes_late_to_a_chunk() {
     a_claimer_that_comes_late(tiny, 4, 2, if deep() { 2 } else { 1 });
 }
 
-/// Proves: two publishers that extend at once make one decision, beside the limit's slack. Guards
-/// against: two decisions on a chunk, a limit raised over a chunk that was not looked at.
+/// Proves: two publishers that extend the window at once make one decision, with slack. Guards
+/// against: two decisions on a chunk, a limit raised over a chunk whose pins were not scanned.
 #[test]
 fn two_extenders_at_once() {
     check(usize::from(deep()), || {
-        let ring = apart(Geometry::exact(4, 1, 1, 1));
+        let ring = sequenced(Geometry::exact(4, 1, 1, 1));
         let subscription = everything(&ring);
         assert_eq!(publish(&ring, FRAME, 0..3), 3);
         let second = publisher(&ring, FRAME, 3..5);
@@ -233,16 +235,17 @@ fn two_extenders_at_once() {
     });
 }
 
-/// Proves: who finds the limit raised by another, who looked at the pins, may overwrite what a
-/// reader was done with by then. Guards against: a limit that does not carry on what its extender
-/// saw.
+/// Proves: a publisher that finds the limit raised by another, which scanned the pins, may
+/// overwrite what a reader had read by then. Guards against: a limit that does not carry on what
+/// its extender saw.
 fn opened_by_another(ring: fn() -> Boxes, route: Route, batches: u64, preemptions: usize) {
     check(preemptions, move || {
         let ring = ring();
         // One lane has all that matters here, and fewer steps.
-        let select = match route.terminal {
-            true => Select::Terminals,
-            false => Select::All,
+        let select = if route.terminal {
+            Select::Terminals
+        } else {
+            Select::All
         };
         let mut subscription = ring.subscribe(select, None, Start::Oldest).unwrap();
         assert_eq!(publish(&ring, route, 0..2), 2);
@@ -269,27 +272,27 @@ fn opened_by_another(ring: fn() -> Boxes, route: Route, batches: u64, preemption
     });
 }
 
-/// The other raised it to where this one goes on from with a look of its own.
+/// The other raised it to where this one goes on, with a scan of its own.
 #[test]
 fn a_limit_raised_by_another_to_extend() {
-    opened_by_another(|| apart(Geometry::exact(2, 1, 0, 1)), TERMINAL, 1, 2);
+    opened_by_another(|| sequenced(Geometry::exact(2, 1, 0, 1)), TERMINAL, 1, 2);
 }
 
-/// The other raised it far enough: this one does not look at the pins at all.
+/// The other raised it far enough: this one does not scan the pins at all.
 #[test]
 fn a_limit_raised_by_another_far_enough() {
-    opened_by_another(|| apart(Geometry::exact(2, 1, 1, 1)), TERMINAL, 2, 2);
+    opened_by_another(|| sequenced(Geometry::exact(2, 1, 1, 1)), TERMINAL, 2, 2);
 }
 
-/// The other made the clear stretch longer.
+/// The other extended the clear run.
 #[test]
-fn a_clear_stretch_made_longer_by_another() {
-    opened_by_another(|| counted(2, 2), FRAME, 2, 1);
+fn a_clear_run_extended_by_another() {
+    opened_by_another(|| indexed(2, 2), FRAME, 2, 1);
 }
 
 /// Proves: while a reader sleeps in its batch, two publishers lap the ring without waiting for it,
-/// extend at once, and leave the frame that it holds alone. Guards against: pinned places not made
-/// void, or void only to one of the extenders.
+/// extend the window at once, and leave the frame that it holds alone. Guards against: pinned slots
+/// not made void, or void only to one of the extenders.
 #[test]
 fn a_reader_asleep_in_its_batch() {
     check(usize::from(deep()), || {
@@ -300,7 +303,7 @@ fn a_reader_asleep_in_its_batch() {
         subscription.batch(|delivery| {
             let others = [10..13, 20..23].map(|values| publisher(&ring, FRAME, values));
             published += others.into_iter().map(|it| it.join().unwrap()).sum::<u64>();
-            // Each saw the other's frames or took its slots for unfinished ones; now all are seen.
+            // Each saw the other's frames, or took its slots for unfinished. Now all are finished.
             assert_eq!(publish(&ring, FRAME, 30..34), 4);
             assert!(matches!(delivery, Delivery::Frame(1, value) if **value == 7));
             got.take(delivery)
@@ -327,12 +330,12 @@ fn a_reader_asleep_in_its_batch_of_another_shard() {
         });
         got.poll(&mut subscription);
         got.poll(&mut subscription);
-        got.complete_or_told(published);
+        got.complete_or_reported(published);
     });
 }
 
-/// Proves: batches over the place that a sleeping reader holds leave it alone, beside another
-/// publisher. Guards against: a batch that takes its range without a look at what is void in it.
+/// Proves: batches over the slot that a sleeping reader holds leave it alone, beside another
+/// publisher. Guards against: a batch that takes its range without a look for void indices.
 fn batches_over_a_reader(ring: fn(u64, u64) -> Boxes) {
     check(1, move || {
         let ring = ring(4, 1);
@@ -358,15 +361,16 @@ fn batches_over_a_sleeping_reader() {
     batches_over_a_reader(tiny);
 }
 
-/// Its numbers have no break where the void place is.
+/// Its numbers have no hole where the void index is.
 #[test]
-fn batches_over_a_sleeping_reader_counted() {
-    batches_over_a_reader(counted);
+fn batches_over_a_sleeping_reader_indexed() {
+    batches_over_a_reader(indexed);
 }
 
 /// Proves: while a publisher sleeps between its number and its stamp, another laps the ring and
-/// does not wait for it; the slot is its own until it is done, and comes back after that. Guards
-/// against: a slot of a suspended owner granted again, a void place that stays void for ever.
+/// does not wait for it. The slot is the sleeper's until it is done, and is granted again after
+/// that. Guards against: the slot of a suspended owner granted again, a void slot that stays void
+/// for ever.
 fn a_publisher_asleep(ring: fn(u64, u64) -> Boxes) {
     check(1, move || {
         let ring = ring(2, 1);
@@ -383,7 +387,7 @@ fn a_publisher_asleep(ring: fn(u64, u64) -> Boxes) {
         .unwrap();
         let got = rest((subscription, Got::default()), published);
         assert!(got.values().contains(&0) || got.lost > 0);
-        all_places_come_back(&ring, 2, 1);
+        all_slots_come_back(&ring, 2, 1);
     });
 }
 
@@ -392,14 +396,14 @@ fn a_publisher_asleep_on_its_slot() {
     a_publisher_asleep(tiny);
 }
 
-/// Its place is void meanwhile, and numbers go on without a hole.
+/// Its slot is void meanwhile, and the numbers have no hole.
 #[test]
-fn a_publisher_asleep_on_its_slot_counted() {
-    a_publisher_asleep(counted);
+fn a_publisher_asleep_on_its_slot_indexed() {
+    a_publisher_asleep(indexed);
 }
 
-/// Proves: an index that its claimer gives up is passed over. Guards against: reading what was
-/// never written there.
+/// Proves: an index that its claimer abandons is passed over. Guards against: a read of a frame
+/// that was never written.
 fn a_number_too_high(ring: fn(&RingConfig) -> Boxes, preemptions: usize) {
     check(preemptions, move || {
         let lane = Geometry::exact(4, 1, 0, 1);
@@ -418,28 +422,28 @@ fn a_number_too_high(ring: fn(&RingConfig) -> Boxes, preemptions: usize) {
         let (mut subscription, mut got) = reader.join().unwrap();
         got.poll(&mut subscription);
         assert_eq!((got.frames.len(), got.frames[0].0), (1, MAX_SEQUENCE));
-        // The one that was refused took no number.
+        // The refused one took no number.
         assert_eq!((got.lost, ring.next_sequence()), (0, MAX_SEQUENCE + 1));
     });
 }
 
 #[test]
-fn an_index_that_is_given_up() {
+fn an_index_that_is_abandoned() {
     a_number_too_high(Ring::new, 2);
 }
 
-/// Both take a number from the counter, and one of them is refused.
+/// Both take a number from the counter, and one is refused.
 #[test]
-fn an_index_that_is_given_up_apart() {
+fn an_index_that_is_abandoned_sequenced() {
     a_number_too_high(Ring::with_counter, 1);
 }
 
-/// Proves: a batch whose code panics leaves its places to others, beside a publisher and a reader.
-/// Guards against: a place that nobody finishes, a frame that was never made.
+/// Proves: a batch whose code panics abandons its slots, beside a publisher and a reader. Guards
+/// against: a slot that nobody finishes, a read of a frame that was never made.
 #[test]
 fn a_batch_that_panics_beside_a_publisher() {
     check(1, || {
-        let ring = counted(4, 2);
+        let ring = indexed(4, 2);
         let subscription = everything(&ring);
         let second = publisher(&ring, FRAME, 10..11);
         let reader = reader(subscription, 1);
@@ -451,9 +455,9 @@ fn a_batch_that_panics_beside_a_publisher() {
         };
         let published = std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics));
         assert!(published.is_err());
-        // Each of its numbers is given, or told as lost before the next frame.
+        // Each of its numbers is given, or lies in a gap before the next frame.
         let published = 3 + second.join().unwrap() + publish(&ring, FRAME, [20]);
         rest(reader.join().unwrap(), published);
-        all_places_come_back(&ring, 4, 2);
+        all_slots_come_back(&ring, 4, 2);
     });
 }

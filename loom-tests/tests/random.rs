@@ -1,7 +1,6 @@
-//! Schedules drawn at random, on sizes that loom can't reach: shuttle runs the ring's threads one
-//! at a time and switches where its probabilistic scheduler says (PCT: Burckhardt and others,
-//! 2010), as if all accesses were sequentially consistent. It says nothing of weak orderings; loom
-//! does.
+//! Random schedules, on sizes that loom can't reach. shuttle runs the ring's threads one at a time
+//! and switches where its probabilistic scheduler says (PCT: Burckhardt and others, 2010), as if
+//! all accesses were sequentially consistent. It shows nothing about weak orderings; loom does.
 //!
 //! `RUSTFLAGS="--cfg shuttle" cargo test -p loom-tests --release --test random`;
 //! `SHUTTLE_SCHEDULES` says how many schedules each test draws, 300 by default. A failure prints
@@ -23,8 +22,8 @@ fn schedules() -> usize {
     chosen.map_or(300, |it| it.parse().expect("a number of schedules"))
 }
 
-fn ring(shards: usize, places: u64, chunk: u64, slack: u64, batch: u64) -> Ring<Box<u64>> {
-    let lane = Geometry::exact(places, chunk, slack, batch);
+fn ring(shards: usize, slots: u64, chunk: u64, slack: u64, batch: u64) -> Ring<Box<u64>> {
+    let lane = Geometry::exact(slots, chunk, slack, batch);
     Ring::new(&RingConfig {
         shards,
         frames: lane,
@@ -33,8 +32,8 @@ fn ring(shards: usize, places: u64, chunk: u64, slack: u64, batch: u64) -> Ring<
     })
 }
 
-/// Publishes a thread's frames, in batches now and then; how many the ring took, and how many of
-/// them are of tag 1.
+/// Publishes a thread's frames, now and then in batches. Returns how many the ring accepted, and
+/// how many of those have tag 1.
 fn publish(ring: &Ring<Box<u64>>, thread: u64) -> (u64, u64) {
     let (mut taken, mut tagged) = (0, 0);
     for n in 0..FRAMES {
@@ -87,14 +86,15 @@ impl Tally {
         ControlFlow::Continue(())
     }
 
-    /// All up to here was given, told, or is none of the reader's: what comes next lies above.
+    /// All numbers up to the position were given, reported as lost, or are none of the reader's.
+    /// The next one is above it.
     fn stand_at(&mut self, position: u64) {
-        assert!(position >= self.last, "{position} behind {self:?}");
+        assert!(position >= self.last, "{position} below {self:?}");
         self.last = position;
     }
 }
 
-/// Polls `times` times by turns in both ways; then the rest is for when all is still.
+/// A thread that polls and reads batches by turns, `times` times in all.
 fn read(
     mut subscription: Subscription<Box<u64>>,
     times: usize,
@@ -114,6 +114,7 @@ fn read(
     })
 }
 
+/// Reads what is left when all threads are done.
 fn rest((mut subscription, mut tally): (Subscription<Box<u64>>, Tally)) -> Tally {
     while subscription.poll(|delivery| tally.take(delivery)) != Polled::CaughtUp {
         tally.stand_at(subscription.position());
@@ -121,9 +122,10 @@ fn rest((mut subscription, mut tally): (Subscription<Box<u64>>, Tally)) -> Tally
     tally
 }
 
-/// Four publishers, a reader of everything and one through a filter: order, and counts that add up.
-fn run(shards: usize, places: u64, chunk: u64, slack: u64, batch: u64) {
-    let ring = ring(shards, places, chunk, slack, batch);
+/// Four publishers, a reader of everything and one with a filter: the order holds and the counts
+/// add up.
+fn run(shards: usize, slots: u64, chunk: u64, slack: u64, batch: u64) {
+    let ring = ring(shards, slots, chunk, slack, batch);
     let all = ring.subscribe(Select::All, None, Start::Oldest).unwrap();
     let filter = TagFilter {
         mask: 1 << CLASS_BITS,

@@ -1,14 +1,14 @@
-//! Models of subscriptions that come, go and are copied while frames are published.
+//! Models of subscriptions that are made, dropped and cloned while frames are published.
 #![cfg(loom)]
 
 use framebus::ring::{Geometry, Select, Start, Subscription};
 use loom::thread;
 use loom_tests::{
-    Boxes, FRAME, Got, TERMINAL, check, counted, deep, everything, publish, publisher, rest,
+    Boxes, FRAME, Got, TERMINAL, check, deep, everything, indexed, publish, publisher, rest,
     shards, tiny,
 };
 
-/// A thread that subscribes and polls once; also says where the subscription started.
+/// A thread that subscribes and polls once. Also returns where the subscription started.
 fn subscriber(
     ring: &Boxes,
     start: Start,
@@ -23,7 +23,7 @@ fn subscriber(
     })
 }
 
-/// Proves: a subscription made at a cursor while frames are published starts exactly behind it.
+/// Proves: a subscription made at a cursor while frames are published starts exactly after it.
 /// Guards against: a frame skipped or given twice around the start.
 #[test]
 fn at_a_cursor_beside_a_publisher() {
@@ -40,8 +40,9 @@ fn at_a_cursor_beside_a_publisher() {
     });
 }
 
-/// Proves: the same when the ring is lapped meanwhile: what had expired and what is lost later add
-/// up to what was published behind the cursor. Guards against: an expiry counted twice or not.
+/// Proves: the same if the ring is lapped meanwhile. The frames that had expired, those that are
+/// lost later and those given add up to what was published after the cursor. Guards against: an
+/// expiry that is counted twice or not at all.
 fn at_an_expiring_cursor(ring: fn(u64, u64) -> Boxes, preemptions: usize) {
     check(preemptions, move || {
         let ring = ring(2, 1);
@@ -65,12 +66,12 @@ fn at_a_cursor_that_expires() {
 }
 
 #[test]
-fn at_a_cursor_that_expires_counted() {
-    at_an_expiring_cursor(counted, usize::from(deep()));
+fn at_a_cursor_that_expires_indexed() {
+    at_an_expiring_cursor(indexed, usize::from(deep()));
 }
 
-/// Proves: a reader of one shard, who can't count by missing numbers, is told of all that had
-/// expired and of what it lost while it looked for its start.
+/// Proves: a reader of one shard, which can't count missing numbers, gets gaps for all that had
+/// expired, and for what it lost while it sought its start.
 #[test]
 fn at_a_cursor_in_one_shard_that_expires() {
     check(usize::from(deep()), || {
@@ -89,12 +90,12 @@ fn at_a_cursor_in_one_shard_that_expires() {
         let published = second.join().unwrap();
         let (mut subscription, mut got) = third.join().unwrap();
         got.poll(&mut subscription);
-        got.complete_or_told(published);
+        got.complete_or_reported(published);
     });
 }
 
-/// Proves: a subscription that starts at the latest frame misses nothing behind the number that it
-/// names as its position, in either lane. Guards against: a start between claim and number.
+/// Proves: a subscription that starts at the latest frame misses no frame after its position, in
+/// either lane. Guards against: a start between claim and number.
 #[test]
 fn at_the_latest_beside_publishers() {
     check(1, || {
@@ -107,8 +108,8 @@ fn at_the_latest_beside_publishers() {
     });
 }
 
-/// Proves: a copy of a subscription is at the same place and independent from there on. Guards
-/// against: a copy that shares a pin with the original, or forgets a loss that was not told yet.
+/// Proves: a clone of a subscription has the same position and is independent from there on. Guards
+/// against: a clone that shares a pin with the original, or forgets an unreported loss.
 #[test]
 fn a_clone_beside_a_publisher() {
     check(1, || {
@@ -131,8 +132,8 @@ fn a_clone_beside_a_publisher() {
     });
 }
 
-/// Proves: a copy of a reader that holds a frame back, for one with a smaller number that may come,
-/// gives both in order as well. Guards against: a copy that forgets what was scanned.
+/// Proves: a clone of a reader that holds a frame back, since one with a smaller number may come,
+/// gives both in order as well. Guards against: a clone that forgets the scanned frames.
 #[test]
 fn a_clone_of_a_reader_that_holds_a_frame_back() {
     check(2, || {
@@ -153,8 +154,8 @@ fn a_clone_of_a_reader_that_holds_a_frame_back() {
     });
 }
 
-/// Proves: a subscription that goes while publishers look at its pins, and another that gets its
-/// row, disturb nothing. Guards against: a row given back with its pin set, or read by two.
+/// Proves: a subscription that is dropped while publishers scan its pins, and another that gets its
+/// row, disturb nothing. Guards against: a row given back with its pin set, or used by two.
 #[test]
 fn a_drop_beside_a_publisher() {
     check(usize::from(deep()), || {
@@ -179,9 +180,9 @@ fn a_drop_beside_a_publisher() {
     });
 }
 
-/// Proves: a subscription that goes leaves no read behind that a publisher does not come after, and
+/// Proves: the reads of a subscription that was dropped happen before a publisher overwrites, and
 /// its neighbours' pins are seen all along. Guards against: a row given back or a block unlinked
-/// without release, a scan that ends at it.
+/// without release, a scan that ends there.
 fn a_row_goes(others: usize) {
     check(2, move || {
         let ring = tiny(2, 1);

@@ -1,4 +1,4 @@
-//! Models of the terminal rule: a terminal frame is delivered, or its loss is told as such.
+//! Models of the terminal rule: a terminal frame is given, or its loss is reported as such.
 #![cfg(loom)]
 
 use framebus::ring::{Geometry, Select, Start};
@@ -7,9 +7,9 @@ use loom_tests::{
     FRAME, Got, TERMINAL, check, deep, everything, publish, publisher, reader, rest, shards, tiny,
 };
 
-/// Proves: when terminal frames themselves lap the reader, each gap says so: also one that is told
-/// late, for a publisher that was suspended for the lap. Guards against: a terminal frame neither
-/// delivered nor told.
+/// Proves: if terminal frames themselves lap the reader, each gap says so, also one that is
+/// reported late, since a publisher was suspended for the lap. Guards against: a terminal frame
+/// neither given nor reported.
 #[test]
 fn terminal_frames_lap_a_reader() {
     check(usize::from(deep()), || {
@@ -23,8 +23,8 @@ fn terminal_frames_lap_a_reader() {
     });
 }
 
-/// Proves: while ordinary frames lap the reader, the terminal frame arrives, in its place in the
-/// order. Guards against: a terminal overwritten by the flood, or overtaken, or given twice.
+/// Proves: while ordinary frames lap the reader, the terminal frame is given, in order. Guards
+/// against: a terminal frame that is overwritten by the flood, overtaken, or given twice.
 #[test]
 fn a_lap_with_terminal_recovery() {
     check(2, || {
@@ -56,9 +56,9 @@ fn a_lap_while_a_terminal_frame_is_published() {
     });
 }
 
-/// Proves: the same for a terminal frame whose publisher was suspended between its claim and its
-/// number for a whole lap, and that is numbered when its loss was noticed long ago: to a reader of
-/// everything and to one of a shard. Guards against: a loss forgotten before it has a number.
+/// Proves: the same for a terminal frame whose publisher was suspended for a whole lap between its
+/// claim and its number, which it gets long after its loss was noticed: for a reader of everything
+/// and for one of a shard. Guards against: a loss that is forgotten before it has a number.
 fn a_terminal_frame_numbered_late(select: Select, slack: u64) {
     check(1, move || {
         let ring = shards(2, Geometry::exact(2, 1, slack, 1));
@@ -79,7 +79,7 @@ fn a_terminal_frame_numbered_late(select: Select, slack: u64) {
         let (mut subscription, mut got, published) = other.join().unwrap();
         got.poll(&mut subscription);
         got.poll(&mut subscription);
-        got.complete_or_told(first + published + late);
+        got.complete_or_reported(first + published + late);
         assert_eq!(got.lost_no_terminals, 0, "{got:?}");
     });
 }
@@ -94,7 +94,7 @@ fn a_terminal_frame_numbered_late_for_a_shard() {
     a_terminal_frame_numbered_late(Select::Shard(0), 0);
 }
 
-/// Nobody had granted its index yet when the horizon, ahead by the slack, went over it.
+/// Its index was not granted yet when the horizon, ahead by the slack, passed it.
 #[test]
 fn a_terminal_frame_granted_late() {
     a_terminal_frame_numbered_late(Select::Shard(0), 1);

@@ -1,19 +1,19 @@
-//! Models of waiting: a publish against a park. The reader looks once after it lay down; when that
-//! look finds nothing, it must have been woken by the time all is still.
+//! Models of waiting: a publish against a park. The reader looks once after it registered. If that
+//! look finds nothing, it must have been woken by the end.
 #![cfg(loom)]
 
 use framebus::ring::{
     ANY_KEY, Geometry, Ring, RingConfig, Route, Select, Start, Subscription, TagFilter,
 };
 use loom::thread::{self, JoinHandle};
-use loom_tests::{FRAME, Got, TERMINAL, check, counted, everything, tiny};
+use loom_tests::{FRAME, Got, TERMINAL, check, everything, indexed, tiny};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Wake, Waker};
 
 type Boxes = Ring<Box<u64>>;
 
-/// Counts how often it was woken. Not a part of the model: looked at when all is still.
+/// Counts how often it was woken. No part of the model: its count is read at the end.
 #[derive(Default)]
 struct Bell(AtomicUsize);
 
@@ -34,11 +34,11 @@ fn shard(ring: &Boxes, filter: Option<TagFilter>) -> Subscription<Box<u64>> {
         .unwrap()
 }
 
-/// What a reader thread hands back: it must live until all is still, for its seat.
+/// What a reader thread returns. The subscription must live until the end, for its waiter.
 type Read = (Subscription<Box<u64>>, Got);
 
-/// A thread that lies down and looks once.
-fn sleeper(
+/// A thread that registers and looks once.
+fn waiter(
     mut subscription: Subscription<Box<u64>>,
     key: Option<u64>,
     bell: &Arc<Bell>,
@@ -62,26 +62,26 @@ fn publish(ring: &Boxes, route: Route, key: u64) {
     ring.wake(route, [key, key]);
 }
 
-/// Proves: a frame is seen, or its reader is woken, once. Guards against: no fence on either side,
-/// a flag raised before it is counted.
+/// Proves: a frame is seen, or its reader is woken, once. Guards against: a fence missing on either
+/// side, a parked flag raised before it is counted.
 #[test]
 fn a_park_against_a_publish() {
     for key in [Some(7), Some(ANY_KEY), None] {
         check(3, move || {
             let (ring, bell) = (tiny(2, 1), Arc::new(Bell::default()));
-            let reader = sleeper(shard(&ring, None), key, &bell);
+            let reader = waiter(shard(&ring, None), key, &bell);
             publish(&ring, FRAME, 7);
             let (_subscription, got) = reader.join().unwrap();
-            assert!(got.has(7) || bell.rung() == 1, "asleep for ever: {got:?}");
+            assert!(got.has(7) || bell.rung() == 1, "parked for ever: {got:?}");
             assert!(bell.rung() <= 1);
         });
     }
 }
 
 /// Proves: the same for a reader of two shards, whose first park is beside the publish. Guards
-/// against: a wide seat that a shard's watch does not show.
+/// against: a waiter for all shards that a shard's count does not show.
 #[test]
-fn a_wide_park_against_a_publish() {
+fn a_park_for_all_shards_against_a_publish() {
     for key in [Some(7), Some(ANY_KEY), None] {
         check(3, move || {
             let lane = Geometry::exact(2, 1, 0, 1);
@@ -92,38 +92,38 @@ fn a_wide_park_against_a_publish() {
                 after: 0,
             });
             let bell = Arc::new(Bell::default());
-            let reader = sleeper(everything(&ring), key, &bell);
+            let reader = waiter(everything(&ring), key, &bell);
             publish(&ring, Route { shard: 1, ..FRAME }, 7);
             let (_subscription, got) = reader.join().unwrap();
-            assert!(got.has(7) || bell.rung() == 1, "asleep for ever: {got:?}");
+            assert!(got.has(7) || bell.rung() == 1, "parked for ever: {got:?}");
             assert!(bell.rung() <= 1);
         });
     }
 }
 
-/// Proves: two publishers wake a sleeper once for one park. Guards against: a flag that both take
-/// down.
+/// Proves: two publishers wake a waiter once for one park. Guards against: a flag that both lower.
 #[test]
 fn two_publishers_wake_once() {
     check(2, || {
         let (ring, bell) = (tiny(4, 1), Arc::new(Bell::default()));
-        let reader = sleeper(shard(&ring, None), Some(7), &bell);
+        let reader = waiter(shard(&ring, None), Some(7), &bell);
         let second = publisher(&ring, FRAME, 7);
         publish(&ring, FRAME, 7);
         second.join().unwrap();
         let (_subscription, got) = reader.join().unwrap();
         assert!(
             got.frames.len() == 2 || bell.rung() == 1,
-            "asleep for ever: {got:?}"
+            "parked for ever: {got:?}"
         );
         assert!(bell.rung() <= 1);
     });
 }
 
-/// Proves: who takes a seat that another just left, with another key, is woken for its own.
-/// Guards against: a walker that takes the new holder's wishes for the old one's and passes on.
+/// Proves: a waiter that takes the row of one that just left, with another key, is woken for its
+/// own. Guards against: a walker that takes the new waiter's interest for the old one's and passes
+/// it over.
 #[test]
-fn a_seat_changes_hands_beside_a_publish() {
+fn a_row_changes_hands_beside_a_publish() {
     check(2, || {
         let (ring, bell) = (tiny(2, 1), Arc::new(Bell::default()));
         let (mut first, mut second) = (shard(&ring, None), shard(&ring, None));
@@ -138,14 +138,14 @@ fn a_seat_changes_hands_beside_a_publish() {
         });
         publish(&ring, FRAME, 7);
         let (_subscription, got) = reader.join().unwrap();
-        assert!(got.has(7) || bell.rung() == 1, "asleep for ever: {got:?}");
+        assert!(got.has(7) || bell.rung() == 1, "parked for ever: {got:?}");
     });
 }
 
-/// Proves: a seat that leaves a room is freed when no publisher can stand at it, and its neighbours
-/// are found: one that slept all along is woken. Guards against: a seat freed under a walker, a
-/// list that ends early.
-fn seats_that_leave(leave: [bool; 3]) {
+/// Proves: the row of a waiter that leaves a bucket is freed when no publisher can stand at it, and
+/// its neighbours are found: a waiter that is parked all along is woken. Guards against: a row
+/// freed under a walker, a list that ends early.
+fn waiters_that_leave(leave: [bool; 3]) {
     check(2, move || {
         let ring = tiny(2, 1);
         let bells = [(); 3].map(|()| Arc::new(Bell::default()));
@@ -169,17 +169,17 @@ fn seats_that_leave(leave: [bool; 3]) {
 }
 
 #[test]
-fn a_seat_leaves_beside_a_publish() {
-    seats_that_leave([false, true, false]);
+fn a_waiter_leaves_beside_a_publish() {
+    waiters_that_leave([false, true, false]);
 }
 
-/// The first is unlinked and waits for the publisher, the other one comes after.
+/// The first row is unlinked and waits for the publisher to leave; the other one comes after it.
 #[test]
-fn two_seats_leave_beside_a_publish() {
-    seats_that_leave([true, false, true]);
+fn two_waiters_leave_beside_a_publish() {
+    waiters_that_leave([true, false, true]);
 }
 
-/// Does something once when it is woken.
+/// Runs a function once, when it is woken.
 struct Then(Mutex<Option<Box<dyn FnOnce() + Send>>>);
 
 impl Wake for Then {
@@ -191,11 +191,11 @@ impl Wake for Then {
     }
 }
 
-/// Proves: a waker may drop other sleepers in the middle of the walk, and who walks beside that,
-/// counted in the other counter, stands at nothing that is freed. Guards against: a seat freed with
-/// those that left before it.
+/// Proves: a waker may drop other waiters in the middle of the walk, and a walker beside that,
+/// which is in the other counter, stands at no row that is freed. Guards against: a row freed with
+/// those that were unlinked before it.
 #[test]
-fn two_seats_leave_beside_two_publishers() {
+fn two_waiters_leave_beside_two_publishers() {
     check(2, || {
         let ring = tiny(2, 1);
         let mut others = [(); 2].map(|()| shard(&ring, None));
@@ -203,7 +203,7 @@ fn two_seats_leave_beside_two_publishers() {
             other.register_waker(Some(8), Waker::noop()).unwrap();
         }
         let [first, second] = others;
-        let mut sleeper = shard(&ring, None);
+        let mut parked = shard(&ring, None);
         let walker = Arc::new(Mutex::new(None));
         let then = {
             let (ring, walker) = (ring.clone(), walker.clone());
@@ -214,36 +214,36 @@ fn two_seats_leave_beside_two_publishers() {
             }
         };
         let waker = Waker::from(Arc::new(Then(Mutex::new(Some(Box::new(then))))));
-        sleeper.register_waker(Some(7), &waker).unwrap();
+        parked.register_waker(Some(7), &waker).unwrap();
         ring.wake(FRAME, [7, 7]);
         drop(second);
         let walk = walker.lock().unwrap().take();
         walk.unwrap().join().unwrap();
-        drop(sleeper);
+        drop(parked);
     });
 }
 
-/// Proves: two who park in one room for the first time are both found. Guards against: a seat lost
-/// when two are put into a list at once.
+/// Proves: two waiters that are the first in their bucket are both found. Guards against: a row
+/// lost when two are linked at once.
 #[test]
-fn two_first_parks_in_one_room() {
+fn two_first_parks_in_one_bucket() {
     check(2, || {
         let ring = tiny(2, 1);
         let bells = [(); 2].map(|()| Arc::new(Bell::default()));
-        let readers = [0, 1].map(|at| sleeper(shard(&ring, None), Some(7), &bells[at]));
+        let readers = [0, 1].map(|at| waiter(shard(&ring, None), Some(7), &bells[at]));
         publish(&ring, FRAME, 7);
         for (reader, bell) in readers.into_iter().zip(bells) {
             let (_subscription, got) = reader.join().unwrap();
-            assert!(got.has(7) || bell.rung() == 1, "asleep for ever: {got:?}");
+            assert!(got.has(7) || bell.rung() == 1, "parked for ever: {got:?}");
         }
     });
 }
 
-/// Proves: a sleeper that turns from its own frames to any is woken by any, unless the publish was
-/// over before: then nothing is unfinished any more when it looks. Guards against: a wish that
-/// changes while the flag is up.
+/// Proves: a waiter that turns from its own frames to any is woken by any, unless the publish ended
+/// before: then nothing is unfinished when it looks. Guards against: an interest that changes while
+/// the flag is up.
 #[test]
-fn a_wish_widens_beside_a_publish() {
+fn an_interest_widens_beside_a_publish() {
     check(3, || {
         let (ring, bell) = (tiny(2, 1), Arc::new(Bell::default()));
         let filter = TagFilter {
@@ -261,28 +261,28 @@ fn a_wish_widens_beside_a_publish() {
             got.poll(&mut all);
             (narrow, got)
         });
-        // Of class 0, which the filter does not let through: to be woken for, not to be read.
+        // Of class 0, which the filter does not let through: the frame wakes, and is not read.
         publish(&ring, FRAME, 7);
         let (mut narrow, got) = reader.join().unwrap();
-        assert!(got.has(7) || bell.rung() > 0, "asleep for ever");
+        assert!(got.has(7) || bell.rung() > 0, "parked for ever");
         assert!(
             narrow.deregister_waker() || bell.rung() == 0,
-            "woken, and still asleep"
+            "woken, and still parked"
         );
     });
 }
 
-/// Proves: a frame that an unfinished one of another key holds back is not slept through. Guards
-/// against: a sleeper for its own frames only, while what is in front of them is unfinished.
+/// Proves: a waiter is woken for a frame that an unfinished one of another key holds back. Guards
+/// against: a waiter for its own frames only, while a frame before them is unfinished.
 #[test]
 fn a_frame_held_back_by_another_key() {
     a_frame_is_held_back(tiny, FRAME, 2);
 }
 
-/// The lane that counts has nothing unfinished then: a terminal frame leaves its index there.
+/// The index-numbered lane has nothing unfinished then: a terminal frame abandons its index there.
 #[test]
 fn a_terminal_frame_held_back_by_another_key() {
-    a_frame_is_held_back(counted, TERMINAL, 1);
+    a_frame_is_held_back(indexed, TERMINAL, 1);
 }
 
 fn a_frame_is_held_back(ring: fn(u64, u64) -> Boxes, route: Route, preemptions: usize) {
@@ -304,13 +304,13 @@ fn a_frame_is_held_back(ring: fn(u64, u64) -> Boxes, route: Route, preemptions: 
         publish(&ring, route, 7);
         other.join().unwrap();
         let (_subscription, got) = reader.join().unwrap();
-        assert!(got.has(7) || bell.rung() > 0, "asleep for ever: {got:?}");
+        assert!(got.has(7) || bell.rung() > 0, "parked for ever: {got:?}");
     });
 }
 
 /// Proves: nobody is woken for another key, or for a tag that its filter keeps out.
 #[test]
-fn others_sleep_on() {
+fn others_stay_parked() {
     check(3, || {
         let (ring, bell) = (tiny(4, 1), Arc::new(Bell::default()));
         let filter = TagFilter {
@@ -318,10 +318,10 @@ fn others_sleep_on() {
             value: 0,
             classes: 1 << 1,
         };
-        let other_key = sleeper(shard(&ring, None), Some(8), &bell);
-        let other_class = sleeper(shard(&ring, Some(filter)), Some(7), &bell);
+        let other_key = waiter(shard(&ring, None), Some(8), &bell);
+        let other_class = waiter(shard(&ring, Some(filter)), Some(7), &bell);
         publish(&ring, FRAME, 7);
-        let _seats = [other_key, other_class].map(|it| it.join().unwrap());
+        let _waiters = [other_key, other_class].map(|it| it.join().unwrap());
         assert_eq!(bell.rung(), 0);
     });
 }

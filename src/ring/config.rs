@@ -1,26 +1,28 @@
-//! What a host configures and asks for: sizes, routes, where a subscription reads and starts, and
-//! the errors that say why not.
+//! What a user of the ring passes in: sizes, routes, what a subscription reads and where it starts;
+//! and the errors that say why not.
 
 use super::slot::Geometry;
 
 /// The most shards of a ring.
 pub const MAX_SHARDS: usize = 1 << 12;
 
-/// The sizes of a [`Ring`].
+/// The sizes of a [`Ring`](super::Ring).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RingConfig {
-    /// How many shards: rounded up to a power of two, 1 to [`MAX_SHARDS`].
+    /// How many shards: 1 to [`MAX_SHARDS`], rounded up to a power of two.
     pub shards: usize,
-    /// Each shard's lane of ordinary frames.
+    /// The size of each shard's lane of ordinary frames.
     pub frames: Geometry,
-    /// Each shard's lane of terminal frames; it holds at least as many as `frames` does.
+    /// The size of each shard's lane of terminal frames. If it is smaller than `frames`, it is as
+    /// large as `frames`.
     pub terminals: Geometry,
-    /// The first frame gets the number after this one, at most [`MAX_SEQUENCE`](super::MAX_SEQUENCE).
+    /// The first frame gets the sequence number after this one. At most
+    /// [`MAX_SEQUENCE`](super::MAX_SEQUENCE); at that, nothing can be published.
     pub after: u64,
 }
 
 impl Default for RingConfig {
-    /// One shard that holds more than 57,000 frames of each class, numbered from 1.
+    /// One shard that holds at least 57,000 frames of each class. Sequence numbers start at 1.
     fn default() -> Self {
         let lane = Geometry::for_window(57_000);
         RingConfig {
@@ -32,14 +34,21 @@ impl Default for RingConfig {
     }
 }
 
-/// Where a frame goes.
+/// Where a frame goes, and what filters see of it.
+///
+/// ```
+/// # use framebus::ring::Route;
+/// let route = Route { shard: 3, tag: 0x12_3405, ..Route::default() };
+/// assert!(!route.terminal && route.terminal().terminal);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Route {
-    /// The shard; taken modulo the number of shards.
+    /// The shard, modulo the number of shards.
     pub shard: usize,
-    /// Whether it goes into the lane that ordinary frames don't overwrite.
+    /// Whether the frame is terminal: it goes into the lane that ordinary frames do not overwrite.
     pub terminal: bool,
-    /// What a [`TagFilter`](super::TagFilter) sees of it: the lowest [`TAG_BITS`](super::TAG_BITS) bits.
+    /// What a [`TagFilter`](super::TagFilter) sees of the frame: the lowest
+    /// [`TAG_BITS`](super::TAG_BITS) bits.
     pub tag: u32,
 }
 
@@ -57,9 +66,9 @@ impl Route {
 /// Which lanes a subscription reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Select {
-    /// Everything.
+    /// Both lanes of all shards.
     All,
-    /// One shard, taken modulo the number of shards.
+    /// Both lanes of one shard, modulo the number of shards.
     Shard(usize),
     /// The terminal frames of all shards.
     Terminals,
@@ -70,49 +79,51 @@ pub enum Select {
 pub enum Start {
     /// At the oldest frame that is still held.
     Oldest,
-    /// After everything published so far.
+    /// After all frames published so far.
     Latest,
-    /// After this number. What has expired in between is told as a [`Gap`](super::Gap).
+    /// After this sequence number. Frames after it that are no longer held are reported as a
+    /// [`Gap`](super::Gap).
     After(u64),
 }
 
-/// Why a frame was not published. It was not lost silently: nothing of it is in the ring.
+/// Why a frame or a batch was not published. No frame of it is in the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
-    /// Every slot of the lane is held by a reader inside a batch or by a suspended publisher.
+    /// Every slot of the lane is held, by readers in their visitors or by suspended publishers. A
+    /// later try may succeed.
     #[error(
         "every slot of the lane is held by a reader or writer that does not move; use a larger ring"
     )]
     Stuck,
-    /// The sequence, or a lane's indices, are used up.
+    /// The sequence numbers, or the indices of the lane, are used up. No later try succeeds.
     #[error("the sequence space is used up; start a new ring")]
     Exhausted,
-    /// A batch has more frames for one lane than the lane holds.
+    /// A batch has more frames for one lane than the lane's window.
     #[error(
         "the batch has {count} frames for a lane that holds {most}; split it or use a larger ring"
     )]
     BatchTooLarge {
-        /// The frames for that lane.
+        /// How many frames the batch has for that lane.
         count: u64,
-        /// The most that it takes at once.
+        /// How many the lane takes at once: its [window](super::Geometry::window).
         most: u64,
     },
 }
 
-/// Why a subscription could not be made.
+/// Why a subscription could not be made, or could not register a waker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubscribeError {
-    /// [`Start::After`] names a number that was not given yet.
+    /// [`Start::After`] names a sequence number that no frame has yet.
     #[error("cannot start after {after}: the last number given is {last}")]
     Ahead {
-        /// The number asked for.
+        /// The sequence number asked for.
         after: u64,
-        /// The last number given.
+        /// The sequence number of the last frame.
         last: u64,
     },
-    /// As many subscriptions as a shard has rows for are alive.
+    /// 2^30 subscriptions of one shard are alive, or that many wait.
     #[error("too many subscriptions are alive; drop some")]
     TooMany,
 }

@@ -1,4 +1,4 @@
-//! The handle of a ring.
+//! The handle of a ring: what its user calls.
 
 use super::config::{PublishError, RingConfig, Route, Select, Start, SubscribeError};
 use super::core::Core;
@@ -7,21 +7,26 @@ use super::slot::TagFilter;
 use super::stats::RingStats;
 use crate::sync::Arc;
 
-/// See the module. Clones are handles to the same ring.
+/// A broadcast ring: any number of threads publish frames, any number of [`Subscription`]s read
+/// them, each at its own pace. A clone is another handle of the same ring.
+///
+/// The [module](super) has an example, and says what holds for the order, for losses and for
+/// progress.
 pub struct Ring<T> {
     core: Arc<Core<T>>,
 }
 
 impl<T> Ring<T> {
-    /// A new ring. Its memory is asked for at once and costs nothing until it is used.
+    /// A new ring. Its memory is reserved at once; a page of it costs nothing until it is used.
+    /// Aborts, as any allocation does, if the system refuses the memory.
     pub fn new(config: &RingConfig) -> Self {
         Ring {
             core: Arc::new(Core::new(config, false)),
         }
     }
 
-    /// A ring whose numbers come from a counter also if it has one shard: for models of rings of
-    /// several, where every lane counts.
+    /// A ring whose sequence numbers come from a counter even if it has one shard. For models of
+    /// rings of several shards, where each further shard costs.
     #[doc(hidden)]
     pub fn with_counter(config: &RingConfig) -> Self {
         Ring {
@@ -29,8 +34,8 @@ impl<T> Ring<T> {
         }
     }
 
-    /// The voids below a chunk of the lane that counts, as a reader that was lapped asks for them:
-    /// for a model of that question alone.
+    /// The number of voids below a chunk of the index-numbered lane, which a lapped reader asks
+    /// for. For a model of that question alone.
     #[cfg(loom)]
     #[doc(hidden)]
     pub fn voids_below_chunk(&self, start: u64) -> Option<u64> {
@@ -39,46 +44,50 @@ impl<T> Ring<T> {
             .voids_below_chunk(start)
     }
 
-    /// What the handles share.
+    /// The state that the handles share.
     #[cfg(all(test, not(any(loom, shuttle))))]
     pub(super) fn core_for_tests(&self) -> &Core<T> {
         &self.core
     }
 
-    /// How many shards there are: a power of two.
+    /// Returns the number of shards, a power of two.
     pub fn shards(&self) -> usize {
         self.core.shards()
     }
 
-    /// The number that the next frame will bear.
+    /// Returns the sequence number that the next frame gets. Every publish that has returned got a
+    /// smaller one.
+    ///
+    /// Lock-free: it looks again only if publishers went round a whole lane meanwhile.
     pub fn next_sequence(&self) -> u64 {
         self.core.next_sequence()
     }
 
-    /// Publishes a frame; returns its number.
+    /// Publishes a frame and returns its sequence number. Wakes nobody: see [`wake`](Self::wake).
     ///
-    /// Its steps are bounded but for one destructor: once the new frame is readable, it drops the
-    /// frame that it replaces, if any, and never more than that one. A batch drops at most as many
-    /// as it publishes, once all of its own are readable. Frames that are costly to drop are best
-    /// shared with a holder that may be delayed: the last holder drops them.
+    /// Never waits and allocates nothing. Takes a bounded number of steps, and runs at most one
+    /// destructor: when the new frame is readable, it drops the frame that was replaced, if any. A
+    /// panic of that destructor goes no further. Frames that are costly to drop are best shared
+    /// with a thread that may be delayed: the last holder drops them.
     ///
     /// # Errors
-    /// [`PublishError::Stuck`], [`PublishError::Exhausted`]. The frame is dropped.
+    /// [`PublishError::Stuck`] if every slot of the lane is held, [`PublishError::Exhausted`] if
+    /// the sequence numbers are used up. The frame is dropped.
     #[inline]
     pub fn publish(&self, route: Route, frame: T) -> Result<u64, PublishError> {
         self.core.publish(route, |_| frame)
     }
 
-    /// Publishes the frame that `make` makes from its number.
-    ///
-    /// The frame that it replaces is dropped here. If that panics, nobody is told: it is another
-    /// publisher's frame.
+    /// Publishes the frame that `make` returns for its sequence number, and returns the number.
     ///
     /// `make` runs while readers of the lane wait for this frame: it should do no more than store
-    /// the number. If it panics, the number stays unused, and readers of everything are told of it.
+    /// the number.
     ///
     /// # Errors
-    /// As for [`publish`](Self::publish); `make` was not called then.
+    /// Those of [`publish`](Self::publish). `make` was not called then.
+    ///
+    /// # Panics
+    /// If `make` does. No frame gets the number, and readers of everything are given a gap for it.
     #[inline]
     pub fn publish_with(
         &self,
@@ -88,28 +97,35 @@ impl<T> Ring<T> {
         self.core.publish(route, make)
     }
 
-    /// Publishes a frame for each of `routes` under consecutive numbers, so that no other
-    /// publisher's frame falls between them: all, or none. One claim for each lane and one step of
-    /// the sequence in all. `make` is as for [`publish_with`](Self::publish_with), called once for
-    /// each route, in their order. The routes are gone through twice, the second time like `make`
-    /// while readers wait. If one of them panics, what is not readable yet is dropped, and readers
-    /// of everything are told of it. Returns the range of numbers.
+    /// Publishes a batch, all frames or none, and returns the range of their sequence numbers: one
+    /// frame for each of `routes`, in their order, under consecutive numbers. No other publisher's
+    /// frame comes between them.
+    ///
+    /// Costs one claim for each lane and one reservation of numbers in all. `make` is as for
+    /// [`publish_with`](Self::publish_with), called once for each route. The routes are gone
+    /// through twice, the second time while readers wait, like `make`. Allocates scratch for the
+    /// batch. When all of its frames are readable, the frames that they replaced are dropped, at
+    /// most as many.
     ///
     /// ```
     /// use framebus::ring::{Ring, RingConfig, Route};
     /// let ring = Ring::new(&RingConfig::default());
     /// let mut words = ["a", "batch", "of", "words"].into_iter();
     /// let routes = std::iter::repeat_n(Route::default(), words.len());
-    /// let numbers = ring.publish_all_with(routes, |_| words.next().unwrap())?;
-    /// assert_eq!(numbers, 1..5);
+    /// let sequences = ring.publish_all_with(routes, |_| words.next().unwrap())?;
+    /// assert_eq!(sequences, 1..5);
     /// # Ok::<(), framebus::ring::PublishError>(())
     /// ```
     ///
     /// # Errors
-    /// As for [`publish`](Self::publish), and [`PublishError::BatchTooLarge`]; `make` was not
-    /// called then. A batch that was refused as [`PublishError::Stuck`] is taken once its readers
-    /// have gone on; but if they held more than the lane's slack and less than all of it, only
-    /// after single frames have gone round.
+    /// Those of [`publish`](Self::publish), and [`PublishError::BatchTooLarge`] if a lane can't
+    /// take so many frames at once. `make` was not called then. A batch that was refused as
+    /// [`PublishError::Stuck`] is accepted when the readers have gone on; but if they held more
+    /// than the lane's slack and less than all of it, only after single frames have gone round.
+    ///
+    /// # Panics
+    /// If `make` or the iterator does. The frames that are not readable yet are dropped, and
+    /// readers of everything are given gaps for their numbers.
     #[inline]
     pub fn publish_all_with(
         &self,
@@ -119,10 +135,13 @@ impl<T> Ring<T> {
         self.core.publish_all(routes.into_iter(), make)
     }
 
-    /// Wakes the subscriptions that [wait](Subscription::register_waker) for a frame with this route and
-    /// one of these keys (a frame that has a single one names it twice); to be called after such a
-    /// frame was published, or failed to be. With nobody waiting this is a fence and a load. No
-    /// lock, in any case.
+    /// Wakes the subscriptions that [wait](Subscription::register_waker) for a frame with this
+    /// route and one of these keys; a frame with a single key names it twice. Call it after such a
+    /// frame was published, and also after a publish failed: a reader may wait for what the failed
+    /// one held back.
+    ///
+    /// Takes a fence and a load if nobody waits, else a walk over those that wait under these keys.
+    /// Never locks. The wakers run on this thread.
     #[inline]
     pub fn wake(&self, route: Route, keys: [u64; 2]) {
         self.core
@@ -130,8 +149,8 @@ impl<T> Ring<T> {
             .wake(self.core.shard_of(route), keys, route.tag);
     }
 
-    /// Says that [`wake`](Self::wake) will be called with these, after a publish: what it will look
-    /// at is fetched meanwhile. A load if nobody waits.
+    /// Begins to fetch what [`wake`](Self::wake) will look at. Call it before the publish, with the
+    /// same arguments. Takes one load if nobody waits.
     #[inline]
     pub fn prefetch_wake(&self, route: Route, keys: [u64; 2]) {
         self.core
@@ -139,21 +158,25 @@ impl<T> Ring<T> {
             .prefetch(self.core.shard_of(route), keys);
     }
 
-    /// Wakes every subscription that waits.
+    /// Wakes all subscriptions that wait.
     pub fn wake_all(&self) {
         self.core.waiters().wake_all();
     }
 
-    /// What the ring holds and who waits, now. Takes O(shards) steps and slows no publisher.
+    /// Returns the figures of the ring. Takes O(shards) steps and slows no publisher.
     pub fn stats(&self) -> RingStats {
         RingStats::of(&self.core)
     }
 
-    /// A new subscription. Takes O(frames held in the selected lanes) steps for
-    /// [`Start::Latest`] and [`Start::After`].
+    /// Makes a new subscription: to the lanes that `select` names, to the frames whose tag the
+    /// filter lets through, from `start` on.
+    ///
+    /// Takes O(frames held in these lanes) steps for [`Start::Latest`] and [`Start::After`], and
+    /// locks a mutex that neither publishing nor polling locks.
     ///
     /// # Errors
-    /// [`SubscribeError::Ahead`], [`SubscribeError::TooMany`].
+    /// [`SubscribeError::Ahead`] if `start` is after the last frame, [`SubscribeError::TooMany`] if
+    /// a shard has no room for one more.
     pub fn subscribe(
         &self,
         select: Select,

@@ -1,5 +1,5 @@
-//! What a ring is doing, read off what it has anyway: nothing is counted for this on the way of a
-//! frame. The figures are of one moment each, not all of the same one.
+//! The figures of a ring, read off the words that it works with: publishing counts nothing for
+//! them. Each figure is of one moment, but not all of the same one.
 
 use super::config::{Select, Start};
 use super::core::Core;
@@ -7,28 +7,29 @@ use super::lane::{LANES, Lane};
 use super::read::Subscription;
 use crate::sync::Arc;
 
-/// What a [`Ring`](super::Ring) is doing.
+/// The figures of a [`Ring`](super::Ring), from [`Ring::stats`](super::Ring::stats).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct RingStats {
-    /// How many frames were published since the ring was made.
+    /// How many sequence numbers were given since the ring was made: one for each frame published,
+    /// and one for each frame that a panic kept from being published.
     pub published: u64,
-    /// The number of the last frame; the number before the first one if there is none.
+    /// The sequence number of the last frame; one below that of the first frame if there is none
+    /// yet.
     pub last_sequence: u64,
-    /// The number of the oldest frame that is held, in any lane; `None` if none is. Terminal frames
-    /// are held longer than others. Not found either while as many subscriptions as possible are
-    /// alive.
+    /// The sequence number of the oldest frame that is held, in any lane; terminal frames are held
+    /// longer than others. `None` if no frame is held, or while no more subscriptions can be had.
     pub oldest_sequence: Option<u64>,
-    /// The shards.
+    /// The figures of each shard.
     pub shards: Vec<ShardStats>,
-    /// How many subscriptions sleep now.
+    /// How many subscriptions are parked now: registered to be woken, and not woken yet.
     pub parked: u64,
-    /// How often a publisher woke one so far.
+    /// How many times a publisher woke one so far.
     pub woken: u64,
 }
 
-/// The lanes of a shard.
+/// The figures of the lanes of a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -39,18 +40,20 @@ pub struct ShardStats {
     pub terminals: LaneStats,
 }
 
-/// One lane.
+/// The figures of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct LaneStats {
-    /// How many indices were claimed: frames published here, and void indices.
+    /// How many indices were claimed: for frames, void ones, and those that were abandoned.
     pub tail: u64,
-    /// How many of the last indices it holds for sure.
+    /// How many of the last indices it holds for sure: see
+    /// [`Geometry::window`](super::Geometry::window).
     pub window: u64,
-    /// How often it went round.
+    /// How many times publishers went round all of its slots.
     pub wraps: u64,
-    /// How many indices were void: passed over because a reader or a writer held their place.
+    /// How many indices were void: publishers passed over them, since a reader or another publisher
+    /// held their slot.
     pub voids: u64,
 }
 
@@ -65,7 +68,7 @@ impl LaneStats {
         }
     }
 
-    /// How much of the lane is in use, 0 to 1: at 1, each new frame replaces one.
+    /// Returns how much of the lane is in use, from 0 to 1. At 1, each new frame replaces one.
     pub fn fill(&self) -> f64 {
         self.tail.min(self.window) as f64 / self.window.max(1) as f64
     }
@@ -73,7 +76,7 @@ impl LaneStats {
 
 impl RingStats {
     pub(super) fn of<T>(core: &Arc<Core<T>>) -> Self {
-        // Found as a subscription finds it.
+        // The oldest frame is where a new subscription would start.
         let reader = Subscription::open(core, Select::All, None, Start::Oldest).ok();
         let last_sequence = core.next_sequence() - 1;
         let shards = core.lanes().chunks(LANES).map(|lanes| ShardStats {

@@ -132,7 +132,7 @@ mod tests {
         for from in 0..40 {
             for (lowest, count) in [(0, 1), (5, 2), (7, 4), (13, 8)] {
                 let hinders = |index: &u64| {
-                    (lowest..lowest + count).any(|it| *index > it && (index - it) % 8 == 0)
+                    (lowest..lowest + count).any(|it| *index > it && (index - it).is_multiple_of(8))
                 };
                 let expected = (from.max(lowest + 8)..).find(hinders).unwrap();
                 assert_eq!(

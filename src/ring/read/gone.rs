@@ -1,4 +1,4 @@
-//! Tests: subscriptions that are gone cost those who publish nothing, in steps and not in time.
+//! Tests: subscriptions that were dropped cost publishers nothing. The tests count steps, not time.
 
 use crate::ring::hw::processors;
 use crate::ring::lane::LaneId;
@@ -16,16 +16,16 @@ fn ring(shards: usize) -> Ring<u64> {
     })
 }
 
-/// Subscribes to what the shard 0 has, or to all, and sleeps for one key.
-fn asleep(ring: &Ring<u64>, select: Select) -> Subscription<u64> {
+/// A subscription that is parked for one key.
+fn parked(ring: &Ring<u64>, select: Select) -> Subscription<u64> {
     let mut subscription = ring.subscribe(select, None, Start::Latest).unwrap();
     subscription.register_waker(Some(7), Waker::noop()).unwrap();
     subscription
 }
 
-/// The rows that are walked over when all sleepers are woken, when they are asleep, and when they
-/// lie down again.
-fn waking(ring: &Ring<u64>, sleeper: &mut Subscription<u64>) -> [usize; 3] {
+/// How many rows are walked over by a publish that wakes all waiters, by one that finds none
+/// parked, and when the waiter registers again.
+fn waking(ring: &Ring<u64>, waiter: &mut Subscription<u64>) -> [usize; 3] {
     let keys = [7, 8];
     let publish = || {
         ring.publish(Route::default(), 1).unwrap();
@@ -34,15 +34,15 @@ fn waking(ring: &Ring<u64>, sleeper: &mut Subscription<u64>) -> [usize; 3] {
     [
         steps::of(publish),
         steps::of(publish),
-        steps::of(|| sleeper.register_waker(Some(7), Waker::noop()).unwrap()),
+        steps::of(|| waiter.register_waker(Some(7), Waker::noop()).unwrap()),
     ]
 }
 
-/// The rows that are walked over while publishers go round the lanes.
+/// How many rows are walked over while publishers go round the lanes three times.
 fn going_round(ring: &Ring<u64>) -> usize {
-    let places = ring.core_for_tests().lane(LaneId::FIRST).geometry().slots();
+    let slots = ring.core_for_tests().lane(LaneId::FIRST).geometry().slots();
     steps::of(|| {
-        for n in 0..3 * places as u64 {
+        for n in 0..3 * slots as u64 {
             ring.publish(Route::default(), n).unwrap();
         }
     })
@@ -54,13 +54,13 @@ fn a_peak_of_subscriptions_that_are_gone_is_not_walked_over() {
         for select in [Select::Shard(0), Select::All] {
             let fresh = {
                 let ring = ring(shards);
-                let mut reader = asleep(&ring, select);
+                let mut reader = parked(&ring, select);
                 (waking(&ring, &mut reader), going_round(&ring))
             };
             for peak in [2, 9, 1_000] {
                 for survivor in [0, peak / 2, peak - 1] {
                     let ring = ring(shards);
-                    let mut readers: Vec<_> = (0..peak).map(|_| asleep(&ring, select)).collect();
+                    let mut readers: Vec<_> = (0..peak).map(|_| parked(&ring, select)).collect();
                     assert_eq!(ring.stats().parked, peak as u64);
                     let crowded = readers[0].is_crowded();
                     assert_eq!(crowded, peak > processors());
@@ -82,7 +82,7 @@ fn subscriptions_that_come_and_go_leave_no_rows() {
     let fresh = going_round(&ring);
     for n in 0..1_000 {
         let select = [Select::All, Select::Shard(n), Select::Terminals][n % 3];
-        let first = asleep(&ring, select);
+        let first = parked(&ring, select);
         let second = first.try_clone().unwrap();
         drop(first);
         drop(second);

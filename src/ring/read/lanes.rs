@@ -232,7 +232,7 @@ impl<T> Lanes<T> {
             (Some(first), Some(last)) if shard(first) == shard(last) => {
                 WaitTarget::Shard(shard(first))
             }
-            _ => WaitTarget::Wide,
+            _ => WaitTarget::AllShards,
         }
     }
 }

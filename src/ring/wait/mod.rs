@@ -1,5 +1,10 @@
-//! Waiting for frames.
+//! Waiting for frames: readers that found nothing park, publishers wake them.
 
+#[forbid(unsafe_code)]
+mod interest;
+#[forbid(unsafe_code)]
+mod parked;
+#[forbid(unsafe_code)]
 mod waiters;
 
 pub use waiters::ANY_KEY;

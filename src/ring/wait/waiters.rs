@@ -1,353 +1,307 @@
-//! Waiting: how a reader that found nothing sleeps until there may be something.
+//! Waiters: how a reader that found nothing parks until there may be something.
 //!
-//! Who reads one shard sleeps there, in the **room** of its key; who reads several sleeps in the
-//! wide room. A publisher must not pay for sleepers that are not there: after its stamp it runs a
-//! fence and loads one word of its shard, the **watch**, which is 0 when nobody sleeps there and
-//! nobody ever slept wide. Else it walks the rooms of its two keys, that of any key and the wide
-//! one, without a lock, and wakes those whose key and filter match, each at most once for each time
-//! that it slept.
+//! A reader of one shard waits there, in the **bucket** of its key. A reader of several shards
+//! waits in the one bucket for all shards. A publisher must not pay for waiters that are not there:
+//! after its stamp it runs a fence and loads one word of its shard, which is 0 when no waiter is
+//! parked there and none for all shards is registered (`parked.rs`). Else it walks the buckets of
+//! its two keys, that of any key, and the one for all shards, without a lock. It wakes the waiters
+//! whose [interest](super::interest) matches, each at most once for each time that it parked.
 //!
 //! # No lost wake-up
 //! ```text
-//! sleeper                               publisher
-//!   asleep := true, watch += 1            stamp := done
-//!   fence(SeqCst)                         fence(SeqCst)
-//!   look again; sleep if nothing          load the watch; walk if it is not 0
+//! waiter (register)                     publisher (wake)
+//!   count += 1                            stamp := done
+//!   parked := true        E11: release    fence(SeqCst)         E12
+//!   fence(SeqCst)         E12             load the count; walk if it is not 0
+//!   look again; park if nothing           load parked           E11: acquire
 //! ```
-//! If the sleeper's fence comes first, the publisher sees the watch, the seat in its room and the
-//! flag. If the publisher's comes first, the sleeper's second look sees the frame.
+//! If the waiter's fence comes first, the publisher sees the count, the waiter in its bucket and
+//! the flag. If the publisher's comes first, the waiter's second look sees the frame.
 //!
-//! A frame that was seen may still be held back by an unfinished one in front of it, of any key and
-//! tag. Who sleeps for its own frames only therefore has nothing unfinished in front of it: it
-//! asks `Subscription::is_behind` after it lay down, and else sleeps for any. That needs no more
-//! than the fences: if a publisher did not see the flag, the sleeper's look at the tails sees its
-//! claim, and with it every claim in front.
+//! A frame that was seen may still be held back by an unfinished one before it, of any key and tag.
+//! So a waiter that is interested in its own frames only must have nothing unfinished before them:
+//! after it registered it asks `Subscription::is_behind`, and if so registers for any. E12 is
+//! enough for that, too: if a publisher did not see the flag, the waiter's look at the tails sees
+//! its claim, and with it every claim before.
 //!
-//! # Rooms
-//! A room is a list of the [registry](super::registry), a seat one of its rows: it is there as long
-//! as somebody has it. A publisher that finds a room whose list is empty walks nothing. A seat that
-//! was just left may be taken again while a walker stands at it, which then may wake its new holder
-//! for nothing; that one looks again and sleeps.
+//! # Buckets
+//! A bucket is a list of the [registry](super::super::registry), and a waiter has one of its rows
+//! for as long as it likes. A publisher does not walk a bucket whose list is empty. When a waiter
+//! leaves, another may take its row while a walker stands at it. The walker may then wake the new
+//! waiter for nothing; that one looks again and parks.
 //!
 //! # Foreign code
-//! A waker runs on the publisher's thread, in the middle of its walk, and may do anything: its
-//! panics end in its guard (`foreign.rs`), and a walk goes on whatever is taken or given back
+//! A waker runs on the publisher's thread, in the middle of its walk, and may do anything. Its
+//! panics end in its guard (`foreign.rs`), and a walk goes on whatever is registered or left
 //! meanwhile, also by the waker.
 
-use crate::ring::registry::{MAX_ROWS, Registry, Row, Walk};
+use super::interest::Interest;
+use super::parked::{ParkedCounts, ShardCount};
+use crate::ring::registry::{Registry, Row, Walk};
 use crate::ring::slot::TagFilter;
-use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, AtomicWaker, Ordering, fence};
+use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicWaker, Ordering, fence};
 use crossbeam_utils::CachePadded;
 use std::task::Waker;
 
-/// A key that matches every other one.
+/// The key that matches every key.
 pub const ANY_KEY: u64 = u64::MAX;
 
-/// The most rooms of a shard; a lane of 16 times as many places has them all.
-const MOST_ROOMS: usize = 4_096;
+/// The most buckets of a shard; a lane of 16 times as many slots has them all.
+const MOST_BUCKETS: usize = 4_096;
 
-/// The watch counts sleepers from its lowest bit, and wide seats in units of this.
-const WIDE: u64 = 1 << 32;
-
-/// Where a sleeper waits.
+/// Whose frames a waiter waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WaitTarget {
-    /// For frames of this shard.
+    /// Those of this shard.
     Shard(usize),
-    /// For frames of any.
-    Wide,
+    /// Those of any shard.
+    AllShards,
 }
 
-/// A place to sleep, taken until it is left.
+/// A registered waiter, parked or not, until it [leaves](Waiters::leave).
 pub(crate) struct Waiter {
-    place: WaitTarget,
-    /// Whose room it is in.
-    key: u64,
+    target: WaitTarget,
+    /// The key of the bucket that it is in.
+    bucket_key: u64,
     row: Row<WaiterState, 1>,
-    /// The key that is waited for, and whether tags are looked at.
-    wish: (u64, bool),
+    /// Its interest when it last parked: the key, and whether tags are looked at.
+    interest: (u64, bool),
 }
 
-/// What is known of a seat and who has it. What walkers look at stands first.
+/// What publishers see of a waiter. What they look at first stands first.
 #[repr(C)]
 pub(crate) struct WaiterState {
-    asleep: AtomicBool,
-    key: AtomicU64,
-    /// What tags it waits for: mask and value, and the classes' two halves.
-    tags: AtomicU64,
-    classes: [AtomicU64; 2],
+    /// Whether it is to be woken. Raised by its waiter only; lowered by the waiter or by the
+    /// publisher that wakes it, whichever comes first, and that one counts it out.
+    parked: AtomicBool,
+    interest: Interest,
+    /// Stored by its waiter; taken by the publisher that wakes it.
     waker: AtomicWaker,
 }
-
-// The watch counts so many.
-const _: () = assert!((MAX_ROWS as u64) < WIDE);
 
 impl Default for WaiterState {
     fn default() -> Self {
         WaiterState {
-            asleep: AtomicBool::new(false),
-            key: AtomicU64::new(ANY_KEY),
-            tags: AtomicU64::new(0),
-            classes: [const { u64::MAX }; 2].map(AtomicU64::new),
+            parked: AtomicBool::new(false),
+            interest: Interest::default(),
             waker: AtomicWaker::new(),
         }
     }
 }
 
 impl WaiterState {
-    /// Says what is waited for. Relaxed: before the flag goes up, by its only thread.
-    fn want(&self, key: u64, filter: Option<&TagFilter>) {
-        let (tags, classes) = filter.map_or((0, u128::MAX), |filter| {
-            let tags = u64::from(filter.mask) << 32 | u64::from(filter.value);
-            (tags, filter.classes)
-        });
-        self.key.store(key, Ordering::Relaxed);
-        self.tags.store(tags, Ordering::Relaxed);
-        self.classes[0].store(classes as u64, Ordering::Relaxed);
-        self.classes[1].store((classes >> 64) as u64, Ordering::Relaxed);
-    }
-
-    /// Whether it waits for such a frame. Relaxed: the flag that was seen up carries it.
-    fn wants(&self, keys: [u64; 2], tag: u32) -> bool {
-        let own = self.key.load(Ordering::Relaxed);
-        let tags = self.tags.load(Ordering::Relaxed);
-        let [low, high] = [0, 1].map(|half| self.classes[half].load(Ordering::Relaxed));
-        let filter = TagFilter {
-            mask: (tags >> 32) as u32,
-            value: tags as u32,
-            classes: u128::from(high) << 64 | u128::from(low),
-        };
-        (own == ANY_KEY || keys.contains(&own)) && filter.matches(tag)
+    /// Lowers the parked flag. Returns true if it was up: then the caller counts the waiter out.
+    fn lower(&self) -> bool {
+        // E11: acquire. Of the waiter and the publishers, exactly one finds the flag up.
+        self.parked.swap(false, Ordering::AcqRel)
     }
 }
 
-/// Those who wait for frames.
+/// The waiters of a ring.
 pub(crate) struct Waiters {
-    /// How many sleep in each shard; in units of [`WIDE`], how many wide seats are taken.
-    watches: Box<[CachePadded<AtomicU64>]>,
-    /// How many rooms a shard has for single keys; one more is for any.
-    rooms: usize,
-    /// The seats of each shard, in its rooms.
-    narrow: Arc<Registry<WaiterState, 1>>,
-    /// How many sleep wide.
-    wide_asleep: CachePadded<AtomicUsize>,
-    /// The wide seats: one room.
-    wide: Arc<Registry<WaiterState, 1>>,
+    parked: ParkedCounts,
+    /// How many buckets a shard has for keys; one more is for [`ANY_KEY`]. Never changes.
+    buckets: usize,
+    /// The waiters for one shard: a group for each shard, a list for each bucket.
+    of_shards: Arc<Registry<WaiterState, 1>>,
+    /// The waiters for all shards: one group of one list.
+    for_all: Arc<Registry<WaiterState, 1>>,
+    /// How many were woken so far: a figure.
     woken: CachePadded<AtomicU64>,
 }
 
 impl Waiters {
-    /// For so many shards, whose lanes have so many places.
-    pub(crate) fn new(shards: usize, places: u64) -> Self {
-        let rooms = (places as usize / 16).clamp(1, MOST_ROOMS);
+    /// No waiters, for a ring of `shards` shards whose lanes have `slots` slots.
+    pub(crate) fn new(shards: usize, slots: u64) -> Self {
+        let buckets = (slots as usize / 16).clamp(1, MOST_BUCKETS);
         Waiters {
-            watches: (0..shards).map(|_| CachePadded::default()).collect(),
-            rooms,
-            narrow: Arc::new(Registry::new(shards, rooms + 1)),
-            wide_asleep: CachePadded::new(AtomicUsize::new(0)),
-            wide: Arc::new(Registry::new(1, 1)),
+            parked: ParkedCounts::new(shards),
+            buckets,
+            of_shards: Arc::new(Registry::new(shards, buckets + 1)),
+            for_all: Arc::new(Registry::new(1, 1)),
             woken: CachePadded::new(AtomicU64::new(0)),
         }
     }
 
-    /// How many sleep now, and how often one was woken so far.
+    /// How many waiters are parked now, and how many were woken so far.
     pub(crate) fn counts(&self) -> (u64, u64) {
-        // Relaxed: figures.
-        let narrow = |watch: &CachePadded<AtomicU64>| watch.load(Ordering::Relaxed) & (WIDE - 1);
-        let wide = self.wide_asleep.load(Ordering::Relaxed) as u64;
-        let parked = self.watches.iter().map(narrow).sum::<u64>() + wide;
-        (parked, self.woken.load(Ordering::Relaxed))
+        let parked = self.parked.each().map(ShardCount::parked).sum::<u64>();
+        // Relaxed: a figure.
+        let woken = self.woken.load(Ordering::Relaxed);
+        (parked + self.parked.for_all(), woken)
     }
 
-    /// The room of a key, in any shard.
-    fn room(&self, key: u64) -> usize {
+    /// The bucket of a key, in any shard.
+    fn bucket(&self, key: u64) -> usize {
         match key {
-            ANY_KEY => self.rooms,
-            key => key as usize % self.rooms,
+            ANY_KEY => self.buckets,
+            key => key as usize % self.buckets,
         }
     }
 
-    /// A seat in the room of this key; `None` when there are too many.
-    fn join(&self, place: WaitTarget, key: u64) -> Option<Waiter> {
-        let row = match place {
-            WaitTarget::Shard(shard) => Registry::take(&self.narrow, shard, self.room(key)),
-            WaitTarget::Wide => Registry::take(&self.wide, 0, 0),
+    /// A new waiter in the bucket of this key; `None` if there are too many.
+    fn join(&self, target: WaitTarget, key: u64) -> Option<Waiter> {
+        let row = match target {
+            WaitTarget::Shard(shard) => Registry::take(&self.of_shards, shard, self.bucket(key)),
+            WaitTarget::AllShards => Registry::take(&self.for_all, 0, 0),
         }?;
-        if place == WaitTarget::Wide {
-            // Relaxed: ordered by the fence in `register_waker`.
-            for watch in &self.watches {
-                watch.fetch_add(WIDE, Ordering::Relaxed);
-            }
+        if target == WaitTarget::AllShards {
+            self.parked.add_for_all();
         }
         Some(Waiter {
-            place,
-            key,
+            target,
+            bucket_key: key,
             row,
-            wish: (key, false),
+            interest: (key, false),
         })
     }
 
-    /// Gives a seat up.
-    pub(crate) fn leave(&self, seat: Waiter) {
-        self.deregister(&seat);
-        drop(seat.row.waker.take());
-        if seat.place == WaitTarget::Wide {
-            for watch in &self.watches {
-                watch.fetch_sub(WIDE, Ordering::Relaxed);
-            }
+    /// Takes a waiter out of its bucket, parked or not.
+    pub(crate) fn leave(&self, waiter: Waiter) {
+        self.deregister(&waiter);
+        drop(waiter.row.waker.take());
+        if waiter.target == WaitTarget::AllShards {
+            self.parked.remove_for_all();
         }
     }
 
-    /// Lies down, in the seat given if it is one for this place and key: `waker` will be woken once
-    /// by a publish with this key and a tag that the filter lets through, which the caller may not
-    /// see when it looks again right after this. If that look finds something, the caller rises.
-    /// `None` when there are too many sleepers.
+    /// Parks a waiter: `waker` is woken once, by a publish with this key and a tag that the filter
+    /// lets through, if the caller does not see its frame when it looks again right after this. If
+    /// that look finds something, the caller [deregisters](Self::deregister).
     ///
-    /// The filter is there or not; it is the same one always.
+    /// Uses `waiter` if that is one for this target and key, else a new one. Returns `None` if
+    /// there are too many waiters.
+    ///
+    /// A caller passes the same filter each time, or none.
     pub(crate) fn register(
         &self,
-        seat: Option<Waiter>,
-        place: WaitTarget,
+        waiter: Option<Waiter>,
+        target: WaitTarget,
         key: u64,
         filter: Option<&TagFilter>,
         waker: &Waker,
     ) -> Option<Waiter> {
-        let wish = (key, filter.is_some());
-        // There is one wide room.
-        let room = if place == WaitTarget::Wide {
+        let interest = (key, filter.is_some());
+        // There is one bucket for all shards.
+        let bucket_key = if target == WaitTarget::AllShards {
             ANY_KEY
         } else {
             key
         };
-        let mut seat = match seat {
-            Some(seat) if (seat.place, seat.key) == (place, room) => {
-                if seat.wish != wish {
-                    self.deregister(&seat);
+        let mut waiter = match waiter {
+            Some(waiter) if (waiter.target, waiter.bucket_key) == (target, bucket_key) => {
+                if waiter.interest != interest {
+                    self.deregister(&waiter);
                 }
-                seat
+                waiter
             }
-            Some(seat) => {
-                self.leave(seat);
-                self.join(place, room)?
+            Some(waiter) => {
+                self.leave(waiter);
+                self.join(target, bucket_key)?
             }
-            None => self.join(place, room)?,
+            None => self.join(target, bucket_key)?,
         };
-        seat.wish = wish;
-        let sleeper = &*seat.row;
-        sleeper.waker.register(waker);
-        // Relaxed: only this thread raises the flag. A publisher that takes an older one down right
+        waiter.interest = interest;
+        let state = &*waiter.row;
+        state.waker.register(waker);
+        // Relaxed: only this thread raises the flag. A publisher that lowers an earlier one right
         // now wakes the waker just registered, or its frame is seen by the caller's next look.
-        if !sleeper.asleep.load(Ordering::Relaxed) {
-            sleeper.want(key, filter);
-            // Counted before the flag can be taken down.
-            self.count(place, 1);
-            // Release: who sees the flag finds what is wanted and the count. PAIR: `walk`. A swap,
-            // as all changes of the flag: a publisher's that read an older one can't come after it.
-            sleeper.asleep.swap(true, Ordering::Release);
+        if !state.parked.load(Ordering::Relaxed) {
+            state.interest.set(key, filter);
+            // Before the flag can be lowered.
+            self.parked.park(target);
+            // E11: release. A publisher that sees the flag finds the interest and the count. A
+            // swap, like all changes of the flag: it comes after a publisher's swap that lowered an
+            // earlier one, and never before.
+            state.parked.swap(true, Ordering::Release);
         }
-        // SeqCst: PAIR: the fence in `wake`. See the module.
+        // E12: SeqCst fence, between the count and the caller's next look.
         fence(Ordering::SeqCst);
-        Some(seat)
+        Some(waiter)
     }
 
-    /// Gets up, woken or not; whether it had been woken.
-    pub(crate) fn deregister(&self, seat: &Waiter) -> bool {
-        let sleeper = &*seat.row;
-        // Relaxed: only this thread raises the flag. AcqRel: one of sleeper and publishers takes it
-        // down and with it the count.
-        let asleep =
-            sleeper.asleep.load(Ordering::Relaxed) && sleeper.asleep.swap(false, Ordering::AcqRel);
-        if asleep {
-            self.count(seat.place, -1);
+    /// Ends the wait, woken or not. Returns true if the waiter had been woken.
+    pub(crate) fn deregister(&self, waiter: &Waiter) -> bool {
+        let state = &*waiter.row;
+        // Relaxed: only this thread raises the flag.
+        let was_parked = state.parked.load(Ordering::Relaxed) && state.lower();
+        if was_parked {
+            self.parked.unpark(waiter.target);
         }
-        !asleep
+        !was_parked
     }
 
-    /// Counts a sleeper in or out. Relaxed: ordered by the fences.
-    fn count(&self, place: WaitTarget, by: i64) {
-        match place {
-            WaitTarget::Wide => self.wide_asleep.fetch_add(by as usize, Ordering::Relaxed) as u64,
-            // A sleeper is counted out only after it was counted in: nothing carries into WIDE.
-            WaitTarget::Shard(shard) => self.watches[shard].fetch_add(by as u64, Ordering::Relaxed),
-        };
-    }
-
-    /// Begins to fetch what `wake` will look at, if anybody sleeps: rooms are many, and cold.
+    /// Begins to fetch what `wake` looks at, if any waiter is parked: buckets are many, and cold.
     #[inline]
     pub(crate) fn prefetch(&self, shard: usize, keys: [u64; 2]) {
-        // Relaxed: a hint.
-        if self.watches[shard].load(Ordering::Relaxed) & (WIDE - 1) != 0 {
+        if self.parked.of(shard).parked() != 0 {
             for key in keys {
-                self.narrow.prefetch(shard, self.room(key));
+                self.of_shards.prefetch(shard, self.bucket(key));
             }
         }
     }
 
-    /// Wakes who waits for a frame of this shard with one of these keys and this tag that was
-    /// published before.
+    /// Wakes the waiters for a frame of this shard with one of these keys and this tag. The caller
+    /// has published the frame.
     #[inline]
     pub(crate) fn wake(&self, shard: usize, keys: [u64; 2], tag: u32) {
-        // SeqCst: PAIR: the fence in `register_waker`. The frame is visible before it.
+        // E12: SeqCst fence, between the stamp and the count.
         fence(Ordering::SeqCst);
-        // Relaxed: ordered by the fences.
-        let watch = self.watches[shard].load(Ordering::Relaxed);
-        if watch != 0 {
-            self.wake_matching(shard, keys, tag, watch);
+        let count = self.parked.of(shard);
+        if !count.is_zero() {
+            self.wake_matching(shard, keys, tag, count);
         }
     }
 
     #[cold]
-    fn wake_matching(&self, shard: usize, keys: [u64; 2], tag: u32, watch: u64) {
-        let matching = |sleeper: &WaiterState| sleeper.wants(keys, tag);
-        // A room that is walked twice wakes nobody twice.
-        let rooms = [keys[0], keys[1], ANY_KEY].map(|key| self.room(key));
-        let is_taken = |&room: &usize| !self.narrow.is_vacant(shard, room);
-        if watch & (WIDE - 1) != 0 && rooms.iter().any(is_taken) {
-            let walk = self.narrow.enter(shard, || ());
-            for room in rooms {
-                self.walk(WaitTarget::Shard(shard), &walk, room, matching);
+    fn wake_matching(&self, shard: usize, keys: [u64; 2], tag: u32, count: ShardCount) {
+        let matches = |state: &WaiterState| state.interest.matches(keys, tag);
+        // A bucket that is walked twice wakes nobody twice.
+        let buckets = [keys[0], keys[1], ANY_KEY].map(|key| self.bucket(key));
+        let is_taken = |&bucket: &usize| !self.of_shards.is_vacant(shard, bucket);
+        if count.parked() != 0 && buckets.iter().any(is_taken) {
+            let walk = self.of_shards.enter(shard, || ());
+            for bucket in buckets {
+                self.walk(WaitTarget::Shard(shard), &walk, bucket, matches);
             }
         }
-        // Relaxed: as for the watch.
-        if self.wide_asleep.load(Ordering::Relaxed) > 0 {
-            self.walk(WaitTarget::Wide, &self.wide.enter(0, || ()), 0, matching);
+        if self.parked.for_all() > 0 {
+            let walk = self.for_all.enter(0, || ());
+            self.walk(WaitTarget::AllShards, &walk, 0, matches);
         }
     }
 
-    /// Wakes everybody.
+    /// Wakes all waiters.
     pub(crate) fn wake_all(&self) {
-        // SeqCst: as in `wake`.
+        // E12: SeqCst fence, between what the caller did and the counts.
         fence(Ordering::SeqCst);
-        for (shard, watch) in self.watches.iter().enumerate() {
-            // Relaxed: as in `wake`.
-            if watch.load(Ordering::Relaxed) & (WIDE - 1) != 0 {
-                let walk = self.narrow.enter(shard, || ());
-                for room in 0..=self.rooms {
-                    self.walk(WaitTarget::Shard(shard), &walk, room, |_| true);
+        for (shard, count) in self.parked.each().enumerate() {
+            if count.parked() != 0 {
+                let walk = self.of_shards.enter(shard, || ());
+                for bucket in 0..=self.buckets {
+                    self.walk(WaitTarget::Shard(shard), &walk, bucket, |_| true);
                 }
             }
         }
-        self.walk(WaitTarget::Wide, &self.wide.enter(0, || ()), 0, |_| true);
+        let walk = self.for_all.enter(0, || ());
+        self.walk(WaitTarget::AllShards, &walk, 0, |_| true);
     }
 
+    /// Wakes the parked waiters of a bucket that `matches` accepts.
     fn walk(
         &self,
-        place: WaitTarget,
+        target: WaitTarget,
         walk: &Walk<'_, WaiterState, 1>,
-        room: usize,
-        matching: impl Fn(&WaiterState) -> bool,
+        bucket: usize,
+        matches: impl Fn(&WaiterState) -> bool,
     ) {
-        for sleeper in walk.rows(room) {
-            // Acquire: PAIR: the store in `register_waker`. The fence makes a flag seen that must be.
-            // AcqRel: as in `rise`.
-            if sleeper.asleep.load(Ordering::Acquire)
-                && matching(sleeper)
-                && sleeper.asleep.swap(false, Ordering::AcqRel)
-            {
-                self.count(place, -1);
+        for state in walk.rows(bucket) {
+            // E11: acquire. E12 makes a flag visible that must be seen.
+            if state.parked.load(Ordering::Acquire) && matches(state) && state.lower() {
+                self.parked.unpark(target);
                 // Relaxed: a figure.
                 self.woken.fetch_add(1, Ordering::Relaxed);
-                sleeper.waker.wake();
+                state.waker.wake();
             }
         }
     }
@@ -358,20 +312,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seat_that_was_left_is_watched_by_nobody() {
+    fn a_waiter_that_left_is_counted_in_no_shard() {
         let waiters = Waiters::new(2, 64);
-        let watched = || {
-            let watch = |watch: &CachePadded<AtomicU64>| watch.load(Ordering::Relaxed);
-            waiters.watches.iter().map(watch).collect::<Vec<_>>()
-        };
-        for (place, taken) in [
-            (WaitTarget::Wide, [WIDE, WIDE]),
-            (WaitTarget::Shard(1), [0, 1]),
+        let zero = || waiters.parked.each().map(ShardCount::is_zero);
+        for (target, zero_in) in [
+            (WaitTarget::AllShards, [false, false]),
+            (WaitTarget::Shard(1), [true, false]),
         ] {
-            let seat = waiters.register(None, place, 7, None, Waker::noop());
-            assert_eq!(watched(), taken);
-            waiters.leave(seat.unwrap());
-            assert_eq!(watched(), [0, 0]);
+            let waiter = waiters.register(None, target, 7, None, Waker::noop());
+            assert!(zero().eq(zero_in));
+            assert_eq!(waiters.counts(), (1, 0));
+            waiters.leave(waiter.unwrap());
+            assert!(zero().all(|is_zero| is_zero));
+            assert_eq!(waiters.counts(), (0, 0));
         }
     }
 }

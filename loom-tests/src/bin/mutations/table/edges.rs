@@ -1,4 +1,4 @@
-//! Weakenings that show on one thread: what a reader is given and told, who sleeps, what panics.
+//! Weakenings that show on one thread: what a reader is given, which waiters are parked, panics.
 
 use super::Mutation;
 
@@ -14,6 +14,8 @@ const LANES: &str = "src/ring/read/lanes.rs";
 const CLAIMING: &str = "src/ring/lane/claiming.rs";
 const PUBLISH: &str = "src/ring/write/publish.rs";
 const WAIT: &str = "src/ring/wait/waiters.rs";
+const INTEREST: &str = "src/ring/wait/interest.rs";
+const PARKED: &str = "src/ring/wait/parked.rs";
 const BUS: &str = "src/bus/memory.rs";
 const SCOPE: &str = "src/bus/scope.rs";
 const STREAM: &str = "src/bus/stream.rs";
@@ -32,51 +34,51 @@ mutations! {
     // What one thread shows. Pins and panics.
     "wrong-shard-pins": "a publisher looks at the pins of the first shard, whichever it publishes to", "tests::ring_readers::a_reader_asleep_in_its_batch_keeps_its_frame_in_each_shard_and_lane",
         (PUBLISH, "let (claim, _) = lane.claim(|| [[self.pins(id.shard()) =>> self.pins(0)]])?;");
-    "wrong-shard-pins-in-a-batch": "so does a batch", "tests::ring_readers::a_reader_asleep_in_its_batch_keeps_its_frame_in_each_shard_and_lane",
+    "wrong-shard-pins-in-a-batch": "a batch looks at the pins of the first shard, whichever it publishes to", "tests::ring_readers::a_reader_asleep_in_its_batch_keeps_its_frame_in_each_shard_and_lane",
         (BATCH, ".claim_batch(part.count, [[self.pins(id.shard()) =>> self.pins(0)]])?;");
-    "written-one-more": "a batch that panics takes the place of the frame that was not made for one that holds it", "tests::ring_panics::a_batch_that_panics_in_the_first_lap_leaves_no_place_for_a_frame",
+    "written-one-more": "a batch that panics says that the slot of the frame that was not made holds one", "tests::ring_panics::a_batch_that_panics_in_the_first_lap_takes_no_empty_slot_for_a_frame",
         (SLOTS, "abandon(stamp, self.generation, [[at < self.frames =>> at <= self.frames]]);");
-    "written-none": "a batch that panics forgets the frames that it had put in their places", "tests::ring_panics::a_batch_that_panics_in_the_first_lap_leaves_no_place_for_a_frame",
+    "written-none": "a batch that panics forgets the frames that it had put into their slots", "tests::ring_panics::a_batch_that_panics_in_the_first_lap_takes_no_empty_slot_for_a_frame",
         (SLOTS, "abandon(stamp, self.generation, [[at < self.frames =>> false]]);");
-    "block-drop-range": "a batch that panics forgets the neighbours that it had claimed", "tests::ring_panics::readers_go_on_after_a_batch_that_panics_in_any_lap",
+    "block-drop-range": "a batch that panics does not abandon the neighbours that it had claimed", "tests::ring_panics::readers_go_on_after_a_batch_that_panics_in_any_lap",
         (CLAIM, "for index in [[self.run.clone() =>> (0..0)]] {");
-    "block-drop-others": "a batch that panics forgets what it had claimed one by one", "tests::ring_panics::readers_go_on_after_a_batch_that_panics_beside_a_void_place",
+    "block-drop-others": "a batch that panics does not abandon what it had claimed one by one", "tests::ring_panics::readers_go_on_after_a_batch_that_panics_beside_a_void_slot",
         (CLAIM, "(&mut self.others).for_each([[drop =>> |claim| if $on { std::mem::forget(claim) }]]);");
 
-    // What a reader is given and told.
-    "behind-first-only": "a reader that asks whether it is behind looks at its first lane only", "tests::ring_readers::a_reader_is_behind_while_a_publish_is_unfinished_in_any_of_its_lanes",
+    // What a reader is given.
+    "behind-first-only": "a reader that asks if it is behind looks at its first lane only", "tests::ring_readers::a_reader_is_behind_while_a_publish_is_unfinished_in_any_of_its_lanes",
         (LANES, "[[self.cursors.iter().any(is_behind) =>> self.cursors.iter().take(1).any(is_behind)]]");
-    "run-ignores-filter": "frames of a lane that counts are lent one after another whatever their tags", "tests::ring_readers::a_filter_gives_the_wanted_of_each_row_of_tags",
+    "run-ignores-filter": "frames of the index-numbered lane are lent one after another whatever their tags are", "tests::ring_readers::a_filter_gives_the_wanted_of_each_row_of_tags",
         (CURSOR, "if [[by_index && filter.is_none() =>> by_index]] {");
-    "run-ignores-filter-apart": "so are those of other lanes", "tests::ring_readers::a_filter_gives_the_wanted_of_each_row_of_tags",
+    "run-ignores-filter-sequenced": "frames of other lanes are lent one after another whatever their tags are", "tests::ring_readers::a_filter_gives_the_wanted_of_each_row_of_tags",
         (CURSOR, "order.sequence == index.wrapping_add(offset) && [[is_wanted(index) =>> true]] {");
-    "waited-loss-uncounted": "a frame that was held back when it was lapped is not counted", "tests::ring_readers::frames_that_were_held_back_count_as_lost_when_they_are_lapped",
+    "held-back-loss-uncounted": "a frame that was held back when it was lapped is not counted", "tests::ring_readers::frames_that_were_held_back_count_as_lost_when_they_are_lapped",
         (CURSOR, "let lost = [[(held - self.held_back.len()) as u64 =>> 0]] + oldest");
-    "expired-flag-beyond": "what is lost right behind what had expired is told as expired", "tests::ring_readers::what_is_lost_behind_an_expired_gap_is_not_told_as_expired",
+    "expired-flag-beyond": "what is lost right after what had expired is reported as expired", "tests::ring_readers::what_is_lost_after_an_expired_gap_is_not_reported_as_expired",
         (LOSSES, "expired: [[last + 1 < self.expired_below =>> last < self.expired_below]],");
-    "expired-flag-of-one-lane": "what had expired in one lane is told as expired, and not what had in the others", "tests::ring_readers::what_expired_in_the_younger_of_two_shards_is_told_as_expired",
+    "expired-flag-of-one-lane": "what had expired in one lane is reported as expired, and what had in the others is not", "tests::ring_readers::what_expired_in_the_younger_of_two_shards_is_reported_as_expired",
         (LOSSES, "self.expired_below = [[self.expired_below.max(below) =>> below]];");
-    "run-tag-trusted": "a stream of a run gives what has the run's tag", "src::bus::scope::tests::two_runs_of_one_tag_are_told_apart",
+    "run-tag-trusted": "a stream of a run gives all frames with the run's tag", "src::bus::scope::tests::two_runs_of_one_tag_are_told_apart",
         (SCOPE, "[[envelope.run_id == *run_id =>> true]],");
     "epoch-unchecked-filtered": "a cursor of another bus resumes a filter", "tests::cursors::a_cursor_resumes_its_own_scope_of_its_own_bus_and_no_other",
         (BUS, "if [[cursor.bus_epoch != epoch =>> cursor.bus_epoch != epoch && matches!(scope, Scope::Plain(_))]] {");
-    "forgotten-untold": "what a bus that was opened again had forgotten is told by nobody", "tests::cursors::what_a_reopened_bus_had_forgotten_is_told_once_by_each_way_of_reading",
+    "forgotten-unreported": "what a reopened bus had forgotten is not reported", "tests::cursors::what_a_reopened_bus_had_forgotten_is_told_once_by_each_way_of_reading",
         (MERGE, "[[self.last + 1 < self.lanes.core().first() =>> false]]");
-    "forgotten-kept-terminals": "it is told that no terminal frame is among it", "tests::cursors::what_a_reopened_bus_had_forgotten_is_told_once_by_each_way_of_reading",
+    "forgotten-kept-terminals": "the gap of what a reopened bus had forgotten says that no terminal frame is lost", "tests::cursors::what_a_reopened_bus_had_forgotten_is_told_once_by_each_way_of_reading",
         (MERGE, "|| [[before_the_ring =>> false]] || self.lanes.may_have_lost_terminal_above");
-    "forgotten-too-far": "it is told to reach as far as the first frame that is given", "tests::ring_readers::what_was_before_the_ring_is_a_gap_apart_from_what_it_lost",
+    "forgotten-too-far": "the gap of what a reopened bus had forgotten reaches to the first frame given", "tests::ring_readers::what_was_before_the_ring_is_a_gap_of_its_own",
         (MERGE, "[[sequence.min(self.lanes.core().first()) =>> sequence]] } else {");
 
-    // Who sleeps, one thread.
-    "classes-high-half": "the upper half of the kinds that a sleeper waits for is lost", "tests::sleepers::a_sleeper_that_filters_on_a_kind_is_woken_by_each_kind",
-        (WAIT, "self.classes[1].store([[(classes >> 64) as u64 =>> 0]], Ordering::Relaxed);");
-    "classes-low-half": "so is the lower one", "tests::sleepers::a_sleeper_that_filters_on_a_kind_is_woken_by_each_kind",
-        (WAIT, "self.classes[0].store([[classes as u64 =>> 0]], Ordering::Relaxed);");
-    "drop-keeps-seat": "a subscription that is dropped goes on sleeping", "tests::sleepers::a_subscription_that_is_gone_does_not_sleep",
+    // Which waiters are parked.
+    "classes-high-half": "the upper half of the classes that a waiter waits for is lost", "tests::sleepers::a_waiter_that_filters_on_a_kind_is_woken_by_each_kind",
+        (INTEREST, "self.classes[1].store([[(classes >> 64) as u64 =>> 0]], Ordering::Relaxed);");
+    "classes-low-half": "the lower half of the classes that a waiter waits for is lost", "tests::sleepers::a_waiter_that_filters_on_a_kind_is_woken_by_each_kind",
+        (INTEREST, "self.classes[0].store([[classes as u64 =>> 0]], Ordering::Relaxed);");
+    "drop-keeps-waiter": "a subscription that is dropped stays parked", "tests::sleepers::a_dropped_subscription_is_not_parked",
         (ASLEEP, "if let Some(waiter) = [[self.waiter.take() =>> None]] {");
-    "timeout-stays-down": "a stream whose wait timed out goes on sleeping", "tests::sleepers::a_wait_that_is_over_does_not_sleep",
+    "timeout-stays-parked": "a stream whose wait timed out stays parked", "tests::sleepers::a_wait_that_is_over_is_not_parked",
         (STREAM, "let waited = park::park(deadline); [[self.deregister_waker(); =>> ]]");
-    "future-stays-down": "so does one whose wait was dropped", "tests::sleepers::a_wait_that_is_over_does_not_sleep",
+    "future-stays-parked": "a stream whose wait was dropped stays parked", "tests::sleepers::a_wait_that_is_over_is_not_parked",
         (TASK, "impl Drop for Waiting<'_> { fn drop(&mut self) { [[self.0.deregister_waker(); =>> ]] } }");
 
     // The fields of notices.
@@ -148,16 +150,16 @@ mutations! {
         (STATS, "published: [[last_sequence + 1 - core.first() =>> last_sequence + 2 - core.first()]],");
     "oldest-miscounted": "the oldest frame that a ring holds is the one before it", "tests::fields::each_figure_of_a_bus_counts_each_frame",
         (STATS, ".map(|reader| [[reader.position() + 1 =>> reader.position()]])");
-    "woken-uncounted": "who was woken is not counted", "tests::sleepers::a_wait_that_is_over_does_not_sleep",
+    "woken-uncounted": "a waiter that was woken is not counted", "tests::sleepers::a_wait_that_is_over_is_not_parked",
         (WAIT, "[[self.woken.fetch_add(1, Ordering::Relaxed); =>> ]]");
-    "numbers-without-frames-passed": "a reader of everything passes numbers that no frame bears, and does not tell them", "tests::ring_panics::readers_go_on_after_a_batch_that_panics_in_any_lap",
+    "numbers-without-frames-passed": "a reader of everything passes numbers without a frame and does not report them", "tests::ring_panics::readers_go_on_after_a_batch_that_panics_in_any_lap",
         (SUBSCRIPTION, "if [[!self.merge.reads_everything() =>> true]] && !self.merge.has_unreported_gap() {");
-    "leave-keeps-wide-watch": "publishers look for sleepers of all shards for ever after one was there", "src::ring::wait::tests::a_seat_that_was_left_is_watched_by_nobody",
-        (WAIT, "watch.fetch_sub([[WIDE =>> 0]], Ordering::Relaxed);");
-    "refused-batch-stays": "a batch that is refused leaves the tail before the voids that it found", "tests::ring_stuck::a_batch_is_taken_again_once_the_readers_that_held_all_places_are_gone",
+    "leave-keeps-count": "publishers look for waiters for all shards for ever after one was there", "src::ring::wait::waiters::tests::a_waiter_that_left_is_counted_in_no_shard",
+        (PARKED, "word.fetch_sub([[FOR_ALL =>> 0]], Ordering::Relaxed);");
+    "refused-batch-stays": "a batch that is refused leaves the tail before the voids that it found", "tests::ring_stuck::a_batch_is_accepted_again_once_the_readers_that_held_all_slots_are_gone",
         (CLAIMING, "let end = found.unwrap_or_else(|_| [[first_after(first, &void) =>> first]]);");
     "paid-place-off": "what a journal owed comes out with the place of another frame", "tests::archive_owed::a_refused_frame_comes_out_later_at_its_own_place",
         (COMMIT, "let places = [[(position..) =>> (position + 1..)]].map(");
-    "batch-gives-up": "a batch of which one pin holds nothing for its reader gives nothing", "tests::ring_readers::a_batch_that_gives_nothing_says_that_there_is_nothing",
+    "batch-gives-up": "a batch gives nothing if its first pin holds nothing for its reader", "tests::ring_readers::a_batch_gives_nothing_only_if_nothing_is_there",
         (SUBSCRIPTION, "if [[self.merge.deliveries() > before || is_poll || polled != Polled::Unfinished =>> true]] {");
 }

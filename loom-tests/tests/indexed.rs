@@ -1,4 +1,4 @@
-//! Models of a lane that counts: numbers are its indices but for the void ones.
+//! Models of the index-numbered lane: sequence numbers follow from its indices, voids left out.
 #![cfg(loom)]
 
 use framebus::ring::{Delivery, Geometry, Route, Select, Start};
@@ -10,25 +10,26 @@ use loom::{
     thread,
 };
 use loom_tests::{
-    Boxes, FRAME, Got, TERMINAL, check, counted, dense, everything, number, numberer, rest, shards,
+    Boxes, FRAME, Got, TERMINAL, check, dense, everything, indexed, numbered_publisher,
+    publish_numbered, rest, shards,
 };
 use std::ops::ControlFlow;
 
-/// Proves: while a reader sleeps in its batch, a publisher that comes to its index after others
-/// went round the lane writes there only if the index was granted, and finds the number that it had
-/// then; the reader counts the voids that it passes. Guards against: an index of a lap ago taken
-/// for granted, a void taken for a number.
-fn over_a_sleeping_reader(places: u64, chunk: u64, before: usize, others: usize) {
+/// Proves: while a reader sleeps in its batch, a publisher that looks at its index after others
+/// went round the lane writes there only if the index was granted, and finds its sequence number.
+/// The reader counts the voids that it passes. Guards against: a void index of the lap before taken
+/// for granted, a void index that gets a number.
+fn over_a_sleeping_reader(slots: u64, chunk: u64, before: usize, others: usize) {
     check(1, move || {
-        let ring = counted(places, chunk);
+        let ring = indexed(slots, chunk);
         let mut subscription = everything(&ring);
-        let mut numbers = number(&ring, FRAME, before);
+        let mut numbers = publish_numbered(&ring, FRAME, before);
         let mut got = Got::default();
         subscription.batch(|delivery| {
-            let late = numberer(&ring, FRAME, 1);
-            // It begins, and that costs no preemption.
+            let late = numbered_publisher(&ring, FRAME, 1);
+            // Let it begin, without a preemption.
             thread::yield_now();
-            numbers.extend(number(&ring, FRAME, others));
+            numbers.extend(publish_numbered(&ring, FRAME, others));
             numbers.extend(late.join().unwrap());
             assert!(matches!(delivery, Delivery::Frame(1, value) if **value == 1));
             got.take(delivery)
@@ -52,22 +53,26 @@ fn late_over_a_sleeping_reader_in_chunks() {
     over_a_sleeping_reader(4, 2, 1, 4);
 }
 
-/// Proves: the next number, where a subscription to the latest starts, is not above that of a frame
-/// published after. Guards against: numbers of indices that may become void taken for given.
+/// Proves: the next sequence number, where a subscription to the latest starts, is not above that
+/// of a frame published later. Guards against: an index that may become void counted as a number.
 #[test]
 fn the_next_number_beside_a_claim() {
     check(1, || {
-        let ring = counted(2, 2);
+        let ring = indexed(2, 2);
         let mut subscription = everything(&ring);
-        assert_eq!(number(&ring, FRAME, 2), [1, 2]);
+        assert_eq!(publish_numbered(&ring, FRAME, 2), [1, 2]);
         let mut got = Got::default();
         subscription.batch(|delivery| {
-            let other = numberer(&ring, FRAME, 1);
+            let other = numbered_publisher(&ring, FRAME, 1);
             let second = {
                 let ring = ring.clone();
                 thread::spawn(move || {
                     let next = ring.next_sequence();
-                    assert!(number(&ring, FRAME, 1).iter().all(|&own| own >= next));
+                    assert!(
+                        publish_numbered(&ring, FRAME, 1)
+                            .iter()
+                            .all(|&own| own >= next)
+                    );
                 })
             };
             other.join().unwrap();
@@ -77,7 +82,7 @@ fn the_next_number_beside_a_claim() {
     });
 }
 
-/// Publishes one frame, or a batch of one.
+/// Publishes one frame, alone or in a batch of one.
 type Publish = fn(&Boxes, Route, &mut dyn FnMut(u64) -> Box<u64>) -> bool;
 
 fn alone(ring: &Boxes, route: Route, make: &mut dyn FnMut(u64) -> Box<u64>) -> bool {
@@ -88,13 +93,13 @@ fn batch(ring: &Boxes, route: Route, make: &mut dyn FnMut(u64) -> Box<u64>) -> b
     ring.publish_all_with([route], make).is_ok()
 }
 
-/// Proves: a reader that sees numbers given for terminal frames sees their places claimed too, and
-/// waits for them. Guards against: a terminal frame passed over.
+/// Proves: a reader that sees the numbers of terminal frames taken sees their slots claimed too,
+/// and waits for them. Guards against: a terminal frame passed over.
 fn a_terminal_frame_is_waited_for(publish: Publish) {
     check(1, move || {
-        let ring = counted(2, 2);
+        let ring = indexed(2, 2);
         let subscription = everything(&ring);
-        let before = number(&ring, FRAME, 1).len() as u64;
+        let before = publish_numbered(&ring, FRAME, 1).len() as u64;
         let terminal = {
             let ring = ring.clone();
             thread::spawn(move || publish(&ring, TERMINAL, &mut |_| Box::new(100)))
@@ -103,7 +108,7 @@ fn a_terminal_frame_is_waited_for(publish: Publish) {
             let ring = ring.clone();
             thread::spawn(move || {
                 let (mut subscription, mut got) = (subscription, Got::default());
-                let published = before + number(&ring, FRAME, 1).len() as u64;
+                let published = before + publish_numbered(&ring, FRAME, 1).len() as u64;
                 got.poll(&mut subscription);
                 (subscription, got, published)
             })
@@ -125,13 +130,13 @@ fn a_terminal_batch_beside_a_lap() {
     a_terminal_frame_is_waited_for(batch);
 }
 
-/// Proves: a terminal frame bears a fence above all that took smaller numbers. Guards against: a
-/// frame overtaken by one with a higher number.
-fn a_terminal_frame_bears_its_fence(publish: Publish) {
+/// Proves: the order bound of a terminal frame is above the indices of all frames with smaller
+/// numbers. Guards against: a frame overtaken by one with a higher number.
+fn a_terminal_frame_has_its_order_bound(publish: Publish) {
     check(1, move || {
-        let ring = counted(4, 4);
+        let ring = indexed(4, 4);
         let mut subscription = everything(&ring);
-        number(&ring, FRAME, 1);
+        publish_numbered(&ring, FRAME, 1);
         let first = {
             let ring = ring.clone();
             thread::spawn(move || publish(&ring, TERMINAL, &mut Box::new))
@@ -157,34 +162,34 @@ fn a_terminal_frame_bears_its_fence(publish: Publish) {
 
 #[test]
 fn a_terminal_frame_overtaken() {
-    a_terminal_frame_bears_its_fence(alone);
+    a_terminal_frame_has_its_order_bound(alone);
 }
 
 #[test]
 fn a_terminal_batch_overtaken() {
-    a_terminal_frame_bears_its_fence(batch);
+    a_terminal_frame_has_its_order_bound(batch);
 }
 
-/// Proves: who claims in a clear stretch, while a batch that looks ahead finds a void and begins
-/// another stretch above it, finds its own number. Guards against: a stretch's voids counted for an
-/// index below it.
+/// Proves: a publisher that claims in a clear run, while a batch that looks ahead finds a void and
+/// begins another run above it, finds its own number. Guards against: the voids of a run counted
+/// for an index below it.
 ///
-/// The batch opens before it claims. So loom sees its stores to the stretch and its claim in
-/// conflict with the other's loads and claim; between a claim and the loads that follow it, it
+/// The batch opens chunks before it claims. So loom sees its stores to the run and its claim in
+/// conflict with the other's loads and claim. Between a claim and the loads that follow it, loom
 /// would not switch.
 #[test]
-fn a_claim_below_a_new_clear_stretch() {
+fn a_claim_below_a_new_clear_run() {
     check(1, || {
-        let ring = counted(8, 2);
-        let mut numbers = number(&ring, FRAME, 1);
-        // While this one sleeps, its place is void in the next lap.
+        let ring = indexed(8, 2);
+        let mut numbers = publish_numbered(&ring, FRAME, 1);
+        // While this one sleeps, its slot is void in the next lap.
         let own = ring.publish_with(FRAME, |own| {
-            numbers.extend(number(&ring, FRAME, 5));
+            numbers.extend(publish_numbered(&ring, FRAME, 5));
             let batch = {
                 let ring = ring.clone();
                 thread::spawn(move || ring.publish_all_with([FRAME; 3], Box::new))
             };
-            let late = numberer(&ring, FRAME, 1);
+            let late = numbered_publisher(&ring, FRAME, 1);
             numbers.extend(batch.join().unwrap().into_iter().flatten());
             numbers.extend(late.join().unwrap());
             Box::new(own)
@@ -194,21 +199,21 @@ fn a_claim_below_a_new_clear_stretch() {
     });
 }
 
-/// Proves: who asks for the next number while publishers go round the lane several times learns one
-/// that was the next meanwhile. Guards against: another lap's voids.
+/// Proves: a thread that asks for the next sequence number while publishers go round the lane
+/// several times learns one that was the next meanwhile. Guards against: the voids of another lap.
 #[test]
 fn the_next_number_laps_ago() {
     check(1, || {
-        let ring = counted(2, 2);
+        let ring = indexed(2, 2);
         let mut subscription = everything(&ring);
-        number(&ring, FRAME, 2);
+        publish_numbered(&ring, FRAME, 2);
         subscription.batch(|_| {
-            number(&ring, FRAME, 1);
+            publish_numbered(&ring, FRAME, 1);
             let next = {
                 let ring = ring.clone();
                 thread::spawn(move || ring.next_sequence())
             };
-            let other = numberer(&ring, FRAME, 4);
+            let other = numbered_publisher(&ring, FRAME, 4);
             let next = next.join().unwrap();
             assert!((4..=8).contains(&next), "{next}");
             assert_eq!(other.join().unwrap(), [4, 5, 6, 7]);
@@ -217,22 +222,22 @@ fn the_next_number_laps_ago() {
     });
 }
 
-/// Proves: voids that are noted for a later lap, by a publisher that goes by another's limit and so
-/// runs no fence of its own, are not taken for those of an earlier one. Guards against: a note that
+/// Proves: voids that are noted for a later lap, by a publisher that uses another's limit and so
+/// runs no fence of its own, are not taken for those of an earlier lap. Guards against: a note that
 /// does not carry the gate that its writer saw.
 #[test]
 fn the_voids_below_a_chunk_beside_a_note_of_a_later_lap() {
     check(0, || {
-        // Of four places one is held, so that it is void lap after lap. A publisher that comes to
-        // the last place raises the limit over the first one, and opens nothing beyond the last.
+        // Of four slots one is held, so that it is void lap after lap. A publisher that comes to
+        // the last slot raises the limit over the first one, and opens nothing after the last.
         let ring = shards(1, Geometry::exact(4, 1, 2, 1));
-        assert_eq!(number(&ring, FRAME, 2), [1, 2]);
+        assert_eq!(publish_numbered(&ring, FRAME, 2), [1, 2]);
         let start = Start::After(1);
         let mut asleep = ring.subscribe(Select::All, None, start).unwrap();
         asleep.batch(|_| {
             // Indices 2 to 8; 5 is void.
-            number(&ring, FRAME, 6);
-            // Without preemptions, these run when the first one is waited for, in this order.
+            publish_numbered(&ring, FRAME, 6);
+            // Without preemptions, these run when the first one is joined, in this order.
             let go = Arc::new(AtomicBool::new(false));
             let last = {
                 let (ring, go) = (ring.clone(), go.clone());
@@ -240,31 +245,31 @@ fn the_voids_below_a_chunk_beside_a_note_of_a_later_lap() {
                     while !go.load(Ordering::Acquire) {
                         thread::yield_now();
                     }
-                    number(&ring, FRAME, 1);
+                    publish_numbered(&ring, FRAME, 1);
                 })
             };
             let voids = {
                 let ring = ring.clone();
                 thread::spawn(move || ring.voids_below_chunk(8))
             };
-            // Up to index 23; 9, 13, 17 and 21 are void. The other one comes to index 24.
-            number(&ring, FRAME, 11);
+            // Up to index 23; 9, 13, 17 and 21 are void. The other one claims index 24.
+            publish_numbered(&ring, FRAME, 11);
             go.store(true, Ordering::Release);
             last.join().unwrap();
-            // The one that was asked for, or none: it was too long ago.
+            // The one void below index 8; or none is known, since that was too long ago.
             assert!(matches!(voids.join().unwrap(), Some(1) | None));
             ControlFlow::Continue(())
         });
     });
 }
 
-/// Proves: who learns the next number, and then how far the lanes are claimed, sees the claims of
-/// all terminal frames with smaller numbers. Guards against: a terminal frame passed over.
+/// Proves: a thread that loads the next sequence number and then the tails sees the claims of all
+/// terminal frames with smaller numbers. Guards against: a terminal frame passed over.
 #[test]
 fn a_terminal_frame_claimed() {
     check(1, || {
-        let ring = counted(2, 2);
-        number(&ring, FRAME, 1);
+        let ring = indexed(2, 2);
+        publish_numbered(&ring, FRAME, 1);
         let terminals = ring
             .subscribe(Select::Terminals, None, Start::Oldest)
             .unwrap();
@@ -278,16 +283,16 @@ fn a_terminal_frame_claimed() {
     });
 }
 
-/// Proves: who finds a chunk opened by another, who looked at the pins, may overwrite what a reader
-/// was done with by then, also where a place beside it is void. Guards against: a decision that
-/// does not carry on what its opener saw.
+/// Proves: a publisher that finds a chunk opened by another, which scanned the pins, may overwrite
+/// what a reader had read by then, also if a slot of the chunk is void. Guards against: a decision
+/// that does not carry on what its opener saw.
 #[test]
 fn a_gate_opened_by_another() {
     check(1, || {
-        let ring = counted(4, 4);
+        let ring = indexed(4, 4);
         let mut asleep = everything(&ring);
-        number(&ring, FRAME, 4);
-        // Its place is void, so that there is no clear stretch to go by.
+        publish_numbered(&ring, FRAME, 4);
+        // Its slot is void, so that there is no clear run.
         asleep.batch(|_| {
             let mut subscription = ring.subscribe(Select::All, None, Start::After(2)).unwrap();
             // Relaxed: the reader is done by then, but only its pin says so to publishers.
@@ -304,8 +309,8 @@ fn a_gate_opened_by_another() {
             while !done.load(Ordering::Relaxed) {
                 thread::yield_now();
             }
-            let second = numberer(&ring, FRAME, 1);
-            number(&ring, FRAME, 1);
+            let second = numbered_publisher(&ring, FRAME, 1);
+            publish_numbered(&ring, FRAME, 1);
             second.join().unwrap();
             assert_eq!(reader.join().unwrap().frames, [(3, 3)]);
             ControlFlow::Continue(())
