@@ -10,9 +10,13 @@ use std::ops::ControlFlow;
 
 /// Two shards of so many places, each a chunk.
 fn ring(places: u64) -> Ring<u64> {
+    ring_of(2, places)
+}
+
+fn ring_of(shards: usize, places: u64) -> Ring<u64> {
     let lane = Geometry::exact(places, 1, 0, 1);
     Ring::new(&RingConfig {
-        shards: 2,
+        shards,
         frames: lane,
         terminals: lane,
         after: 0,
@@ -234,6 +238,7 @@ fn of_frames_that_were_held_back_those_that_are_lapped_count_as_lost() {
             (numbers, gaps, polled),
             (vec![], vec![], Polled::Unfinished)
         );
+        assert_eq!(reader.batch(|_| ControlFlow::Continue(())), 0);
         // The second takes the place of the first that was held back.
         flood(&ring, 2, 0, lane);
         let number = late.take_number();
@@ -269,4 +274,64 @@ fn what_was_lapped_before_a_start_and_numbered_after_it_is_told() {
         let (_, gaps, _) = poll(&mut reader);
         assert_eq!(told(&gaps), [], "{select:?}");
     }
+}
+
+#[test]
+fn a_frame_that_was_held_back_is_given_once_nothing_can_come_before_it() {
+    // The last one reads a single lane.
+    let alone = (1, TERMINALS, Select::Terminals);
+    let cases = LANES.map(|(lane, select)| (2, lane, select));
+    for (shards, lane, select) in cases.into_iter().chain([alone]) {
+        let ring = ring_of(shards, 4);
+        let mut reader = ring.subscribe(select, None, Start::Oldest).unwrap();
+        publish(&ring, 1, FRAMES);
+        let first = claim(&ring, lane);
+        let late = claim(&ring, lane);
+        let before = publish(&ring, 1, FRAMES);
+        let number = first.take_number();
+        first.finish(number);
+        poll(&mut reader);
+        // The neighbour's place is left: there is nothing to read behind the frame.
+        drop(late);
+        let (numbers, gaps, polled) = poll(&mut reader);
+        assert_eq!(
+            (numbers, gaps, polled),
+            (vec![number], vec![], Polled::CaughtUp)
+        );
+        assert_eq!((before, reader.position()), (2, number), "{select:?}");
+    }
+}
+
+#[test]
+fn a_publish_without_a_number_holds_back_no_frame_that_is_the_next_one() {
+    for lane in [FRAMES, TERMINALS] {
+        let ring = ring(4);
+        let mut reader = ring.subscribe(Select::All, None, Start::Oldest).unwrap();
+        let late = claim(&ring, lane);
+        assert_eq!(poll(&mut reader), (vec![], vec![], Polled::CaughtUp));
+        for number in 1..=3 {
+            publish(&ring, 1, FRAMES);
+            assert_eq!(poll(&mut reader).0, [number], "lane {lane}");
+        }
+        let number = late.take_number();
+        late.finish(number);
+        assert_eq!(poll(&mut reader), (vec![4], vec![], Polled::CaughtUp));
+    }
+}
+
+#[test]
+fn a_batch_gives_no_more_than_its_pins_hold() {
+    let ring = ring(8);
+    let mut reader = ring.subscribe(Select::All, None, Start::Oldest).unwrap();
+    // A frame of each lane at most, and the second shard's comes last.
+    for (shard, lane) in [(0, FRAMES), (0, FRAMES), (1, FRAMES), (0, FRAMES)] {
+        publish(&ring, shard, lane);
+    }
+    let mut given = 0;
+    while given < 4 {
+        let count = reader.batch(|_| ControlFlow::Continue(()));
+        assert!((1..=2).contains(&count), "{count} after {given}");
+        given += count;
+    }
+    assert_eq!(reader.batch(|_| ControlFlow::Continue(())), 0);
 }
