@@ -1,6 +1,6 @@
 //! What has no peer beside it: making events, matching filters, subscribing.
 //!
-//! `cargo bench --bench parts`. What is measured beside peers is in the workspace's crate `bench`.
+//! `cargo bench --bench parts`. What is measured beside peers is in `benches/peers`.
 
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 

@@ -1,7 +1,7 @@
 //! What many waiting subscribers cost: each waits for a run of its own, asleep.
 //!
 //! `cargo bench --bench scale`. What a publish costs that wakes nobody is measured in rounds, by
-//! the case `sleepers` of the workspace's crate `bench`; memory and growth by the test `footprint`.
+//! the case `sleepers` of `benches/peers`; memory and growth by the test `footprint`.
 
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 

@@ -134,7 +134,7 @@ fn read_or_new(path: &Path) -> Result<Results> {
 
 /// Where the project's files are.
 fn project() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 fn samples() -> PathBuf {

@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn perf_md_has_a_place_for_each_block() {
-        let perf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../PERF.md");
+        let perf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../PERF.md");
         let text = fs::read_to_string(perf).unwrap();
         fill(&text, &blocks(&Results::default())).unwrap();
     }

@@ -122,7 +122,7 @@ mod tests {
     /// The cases check what arrives; this one, that each gives figures.
     #[test]
     fn every_case_runs() {
-        let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/data");
+        let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/data");
         for mut case in all(&samples) {
             let record = crate::round::run(&mut case, 1, Scale::LEAST, &ProgressBar::hidden());
             for series in &record.series {

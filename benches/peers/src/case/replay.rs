@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use trace::Body;
 
 #[allow(dead_code, unused_imports, reason = "the example uses the rest")]
-#[path = "../../../examples/replay/trace/mod.rs"]
+#[path = "../../../../examples/replay/trace/mod.rs"]
 mod trace;
 
 /// A recorded step, ready to be published any number of times.
