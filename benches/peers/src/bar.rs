@@ -1,6 +1,9 @@
 //! The bars: what framebus has to show beside which peer, and whether it did.
 
-use crate::case::{FETCH_ADD, LINE, MILLIONS, NS, P50, PUBLISH_NS, REPLACED};
+use crate::case::{MILLIONS, NS, PUBLISH_NS};
+use crate::cases::user::{BATCH, EMPTY, MADE, MAIN, NEXT, RECV_ASYNC};
+use crate::cases::{FETCH_ADD, LINE, P50, WORD};
+use crate::peers::replaced;
 use crate::record::{Results, median, ratios};
 
 /// Whether the ratio may be at most or must be at least the limit.
@@ -60,17 +63,35 @@ const BATCHES: &str = "framebus, batches of 64";
 const TOKIO: &str = "tokio broadcast";
 const DEQUE: &str = "RwLock<VecDeque>";
 const MANY: &str = "disruptor, many producers";
+const ONE_SHARD: &str = "framebus, 1 shard";
+const SHARDS_16: &str = "framebus, 16 shards";
+const SHARDS_64: &str = "framebus, 64 shards";
+const TOKIO_AS_16: &str = "tokio broadcast, as 16 shards";
+const TOKIO_AS_64: &str = "tokio broadcast, as 64 shards";
+const USER_1_TO_1: &str = "user/stream/1-to-1";
 
 /// All bars.
 pub const BARS: &[Bar] = &[
+    bar(MAIN, US, TOKIO, MADE, AtMost(0.9)),
+    bar(MAIN, SHARDS_16, TOKIO_AS_16, MADE, AtMost(1.0)),
+    bar(MAIN, SHARDS_64, TOKIO_AS_64, MADE, AtMost(1.0)),
+    bar(MAIN, US, TOKIO, NEXT, AtMost(0.8)),
+    bar(MAIN, SHARDS_16, TOKIO_AS_16, NEXT, AtMost(0.9)),
+    bar(MAIN, SHARDS_64, TOKIO_AS_64, NEXT, AtMost(1.0)),
+    Bar {
+        figures: [BATCH, NEXT],
+        ..bar(MAIN, US, TOKIO, NEXT, AtMost(0.6))
+    },
+    bar(MAIN, US, TOKIO, RECV_ASYNC, AtMost(0.8)),
+    bar(MAIN, US, TOKIO, EMPTY, AtMost(0.5)),
+    bar(MAIN, SHARDS_16, TOKIO, EMPTY, AtMost(0.5)),
+    bar(MAIN, SHARDS_64, TOKIO, EMPTY, AtMost(0.5)),
+    bar(MAIN, SHARDS_64, ONE_SHARD, EMPTY, AtMost(1.5)),
+    bar(USER_1_TO_1, US, TOKIO, MILLIONS, AtLeast(4.0)),
+    bar(USER_1_TO_1, US, ONE_SHARD, MILLIONS, AtLeast(0.8)),
+    bar("user/stream/1-to-4", US, TOKIO, MILLIONS, AtLeast(2.0)),
     bar("publish/u64", US, TOKIO, NS, AtMost(0.45)),
-    bar(
-        "publish/u64",
-        "framebus, 16 shards",
-        TOKIO,
-        NS,
-        AtMost(0.45),
-    ),
+    bar("publish/u64", SHARDS_16, TOKIO, NS, AtMost(0.45)),
     bar("round-trip/u64", US, TOKIO, NS, AtMost(0.30)),
     bar("round-trip/u64", US, MANY, NS, AtMost(1.0)),
     bar("round-trip/u64", US, DEQUE, NS, AtMost(0.9)),
@@ -126,11 +147,12 @@ pub const BARS: &[Bar] = &[
         NS,
         AtMost(1.2),
     ),
-    bar("backlog", REPLACED, US, NS, AtLeast(50.0)),
+    bar("backlog", replaced::NAME, US, NS, AtLeast(50.0)),
     Bar {
         figures: [P50, LINE],
         ..bar("latency/polling/u64", US, US, P50, AtMost(2.0))
     },
+    bar("latency/polling/u64", US, WORD, P50, AtMost(1.5)),
 ];
 
 /// What came of a bar.
@@ -219,7 +241,7 @@ mod tests {
 
     #[test]
     fn bars_are_about_what_is_measured() {
-        let cases = crate::case::all(std::path::Path::new("."));
+        let cases = crate::cases::all(std::path::Path::new("."));
         for bar in BARS {
             let case = cases.iter().find(|case| case.name == bar.case);
             let named = |name| case.unwrap().contenders.iter().any(|it| it.name == name);

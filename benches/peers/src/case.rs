@@ -1,23 +1,12 @@
-//! The cases: what is measured, and who takes part.
+//! What a case is: contenders, each of which gives figures.
 //!
-//! A case is a list of contenders; one run of a contender opens everything anew, warms it up,
-//! checks what arrived and gives its figures. `round.rs` runs the contenders in turn.
-
-mod backlog;
-mod latency;
-mod parts;
-mod replay;
-mod single;
-mod sleepers;
-mod stream;
-
-pub use backlog::REPLACED;
-pub use latency::{LINE, P50};
-pub use parts::FETCH_ADD;
+//! One run of a contender opens everything anew, warms it up, checks what arrived and returns its
+//! figures. `round.rs` runs the contenders in turn.
 
 use crate::payload::Payload;
 use crate::peer::Peer;
-use std::path::Path;
+use crate::record::median;
+use std::time::Duration;
 
 /// A figure and its name, the name with its unit.
 pub type Figure = (&'static str, f64);
@@ -85,7 +74,8 @@ impl Contender {
         }
     }
 
-    fn named(mut self, suffix: &str) -> Self {
+    /// The same, with this after its name.
+    pub fn named(mut self, suffix: &str) -> Self {
         self.name += suffix;
         self
     }
@@ -101,35 +91,8 @@ pub struct Case {
     pub contenders: Vec<Contender>,
 }
 
-/// All cases, in the order in which they are run; recorded runs are read from this folder.
-pub fn all(recordings: &Path) -> Vec<Case> {
-    let mut cases = Vec::new();
-    cases.extend(single::cases());
-    cases.extend(stream::cases());
-    cases.extend(latency::cases());
-    cases.extend(parts::cases());
-    cases.extend(sleepers::cases());
-    cases.extend(backlog::cases());
-    cases.extend(replay::cases(recordings));
-    cases
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use indicatif::ProgressBar;
-
-    /// The cases check what arrives; this one, that each gives figures.
-    #[test]
-    fn every_case_runs() {
-        let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/data");
-        for mut case in all(&samples) {
-            let record = crate::round::run(&mut case, 1, Scale::LEAST, &ProgressBar::hidden());
-            for series in &record.series {
-                let figure = series.main()[0];
-                let sensible = figure.is_finite() && figure > 0.0;
-                assert!(sensible, "{}, {}: {figure}", record.case, series.name);
-            }
-        }
-    }
+/// The median of some times, each of so many frames.
+pub fn ns_per_frame(times: impl Iterator<Item = Duration>, frames: usize) -> Vec<Figure> {
+    let nanos = times.map(|time| time.as_nanos() as f64 / frames as f64);
+    vec![(NS, median(&nanos.collect::<Vec<_>>()))]
 }

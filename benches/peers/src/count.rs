@@ -1,6 +1,7 @@
 //! Instructions of each peer's round trip, counted by callgrind.
 
-use crate::peer::{self, CAPACITY, Contract, Peer, Publish, Read, Visit};
+use crate::peer::{CAPACITY, Contract, Peer, Publish, Read, Size};
+use crate::peers::{self, Visit};
 use crate::record::{Record, Series};
 use anyhow::{Result, ensure};
 use std::hint::black_box;
@@ -15,7 +16,7 @@ pub const COUNTS: &str = "instructions/round-trip/u64";
 pub fn peers() -> Result<Record> {
     const FIGURE: &str = "instructions/frame";
     let mut names = OfPeer::default();
-    peer::each::<u64>(&mut names);
+    peers::each::<u64>(&mut names);
     let count = |(name, contract): (&'static str, Contract)| {
         let count = framebus_counts::count(&["count", name], FRAMES)?;
         Ok(Series {
@@ -39,7 +40,7 @@ pub fn run(name: &str) -> Result<()> {
         name: Some(name),
         ..OfPeer::default()
     };
-    peer::each::<u64>(&mut wanted);
+    peers::each::<u64>(&mut wanted);
     ensure!(wanted.ran, "no peer of this name: {name}");
     Ok(())
 }
@@ -60,7 +61,7 @@ impl Visit<u64> for OfPeer<'_> {
             return;
         }
         self.ran = true;
-        let (mut publishers, mut subscribers) = P::open(1, 1);
+        let (mut publishers, mut subscribers) = P::open(Size::new(1, 1));
         let (publisher, subscriber) = (&mut publishers[0], &mut subscribers[0]);
         let mut round_trips = |frames: usize| {
             for _ in 0..frames as u64 / BURST {

@@ -4,17 +4,19 @@
 //! what PERF.md shows: its tables, the plots, the results as JSON lines, all tables. With names of
 //! cases instead it measures those and prints their tables. `-- --help` has the rest.
 //!
-//! `case.rs` and its modules say what is measured, `peer.rs` and its modules beside whom,
-//! `round.rs` how the runs are interleaved, `record.rs` what is kept of them, `report.rs`,
-//! `bar.rs`, `summary.rs` and `plot.rs` what is told about it. `count.rs` counts the peers'
-//! instructions.
+//! Imports go one way: `payload` <- `peer` <- `peers` (what carries the payloads) <- `case` <-
+//! `cases` (what is measured) <- `round` (how runs are interleaved). `record` is what is kept of
+//! them; `bar`, `report`, `plot` and `summary` say what it shows. `count` counts the instructions
+//! of the peers.
 #![forbid(unsafe_code)]
 
 mod bar;
 mod case;
+mod cases;
 mod count;
 mod payload;
 mod peer;
+mod peers;
 mod plot;
 mod record;
 mod report;
@@ -100,7 +102,7 @@ fn main() -> ExitCode {
 fn act(cli: Cli) -> Result<()> {
     match cli.command {
         Some(Command::List) => {
-            for case in case::all(&samples()) {
+            for case in cases::all(&samples()) {
                 println!("{:28} {}", case.name, case.about);
             }
         }
@@ -142,7 +144,7 @@ fn samples() -> PathBuf {
 }
 
 fn measure(measure: &Measure) -> Result<()> {
-    let mut cases = case::all(&measure.recordings.clone().unwrap_or_else(samples));
+    let mut cases = cases::all(&measure.recordings.clone().unwrap_or_else(samples));
     let wanted = |name: &str| {
         let mut wanted = measure.cases.iter();
         wanted.any(|wanted| wanted == "all" || name.starts_with(wanted.as_str()))

@@ -3,7 +3,6 @@
 //! Each holds one word that the reader gets back, so that a case can check what arrived and no
 //! read is optimised away.
 
-use crate::peer::{EventBus, Peer, Shards};
 use framebus::{AgentEvent, AgentId, EventEnvelope, EventFrame, EventKind, RunId, Timestamp};
 use std::sync::Arc;
 
@@ -11,8 +10,6 @@ use std::sync::Arc;
 pub trait Payload: Clone + Send + Sync + 'static {
     /// Whether making one costs nothing worth excluding.
     const CHEAP: bool;
-    /// How framebus carries it.
-    type Framebus: Peer<Self>;
 
     /// Makes payloads, as one publisher of a runtime would: those of one run.
     fn maker(publisher: usize) -> impl FnMut(u64) -> Self + Send;
@@ -23,7 +20,6 @@ pub trait Payload: Clone + Send + Sync + 'static {
 
 impl Payload for u64 {
     const CHEAP: bool = true;
-    type Framebus = Shards<1>;
 
     fn maker(_: usize) -> impl FnMut(u64) -> Self + Send {
         |word| word
@@ -42,7 +38,6 @@ pub struct Event300 {
 
 impl Payload for Arc<Event300> {
     const CHEAP: bool = false;
-    type Framebus = Shards<1>;
 
     fn maker(_: usize) -> impl FnMut(u64) -> Self + Send {
         |word| {
@@ -56,9 +51,22 @@ impl Payload for Arc<Event300> {
     }
 }
 
+/// An event frame as a channel carries it, whose receivers share it.
+impl Payload for Arc<EventFrame> {
+    const CHEAP: bool = false;
+
+    fn maker(publisher: usize) -> impl FnMut(u64) -> Self + Send {
+        let mut make = EventFrame::maker(publisher);
+        move |word| Arc::new(make(word))
+    }
+
+    fn word(&self) -> u64 {
+        EventFrame::word(self)
+    }
+}
+
 impl Payload for EventFrame {
     const CHEAP: bool = false;
-    type Framebus = EventBus;
 
     fn maker(publisher: usize) -> impl FnMut(u64) -> Self + Send {
         let run = RunId::new(format!("run-{publisher}"));

@@ -4,8 +4,8 @@
 //! A block of PERF.md lies between `<!-- bench: name -->` and `<!-- end -->`; what stands between
 //! is replaced, the rest is left alone.
 
-use crate::case::REPLACED;
 use crate::count::COUNTS;
+use crate::peers::replaced;
 use crate::plot;
 use crate::record::{BATCHES, Results, Series, median};
 use crate::report::{self, digits, markdown};
@@ -113,7 +113,7 @@ fn matrix(results: &Results, columns: Columns) -> String {
         }
     }
     // Singly first, then in batches; the bus that only keeps is last.
-    rows.sort_by_key(|row| (row.name.contains(BATCHES), row.name == REPLACED));
+    rows.sort_by_key(|row| (row.name.contains(BATCHES), row.name == replaced::NAME));
     let mut header = vec!["who", "contract"];
     header.extend(columns.iter().map(|(_, title)| title));
     let mut table = Table::new();
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn columns_are_cases() {
-        let cases = crate::case::all(Path::new("."));
+        let cases = crate::cases::all(Path::new("."));
         for (case, _) in ONE_CORE.iter().chain(STREAMS) {
             assert!(cases.iter().any(|it| it.name == *case), "{case}");
         }

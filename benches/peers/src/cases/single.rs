@@ -1,9 +1,10 @@
 //! What a frame costs on one thread: to publish, to drain, and both in turn.
 
-use super::{Case, Contender, Figure, NS, Scale, backlog};
+use crate::case::{Case, Contender, Figure, Scale, ns_per_frame};
 use crate::payload::{Event300, Payload};
-use crate::peer::{self, CAPACITY, Contract, Peer, Publish, Read, Shards, Visit};
-use crate::record::{BATCHES, median};
+use crate::peer::{CAPACITY, Contract, Peer, Publish, Read, Size};
+use crate::peers::{self, Carried, Shards, Visit, replaced};
+use crate::record::BATCHES;
 use framebus::EventFrame;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -43,7 +44,7 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
-fn cases_with<T: Payload>(payload: &str) -> [Case; 3] {
+fn cases_with<T: Carried>(payload: &str) -> [Case; 3] {
     struct All {
         publish: Vec<Contender>,
         drain: Vec<Contender>,
@@ -67,7 +68,7 @@ fn cases_with<T: Payload>(payload: &str) -> [Case; 3] {
         drain: Vec::new(),
         round_trip: Vec::new(),
     };
-    peer::each::<T>(&mut all);
+    peers::each::<T>(&mut all);
     [
         Case {
             name: format!("publish/{payload}"),
@@ -120,15 +121,9 @@ fn timed<T: Payload>(scale: Scale, holds: usize, mut act: impl FnMut(&mut Vec<T>
     ns_per_frame((0..scale.of(STRETCHES)).map(|_| stretch()), CAPACITY)
 }
 
-/// The median of some times, each of so many frames.
-pub fn ns_per_frame(times: impl Iterator<Item = Duration>, frames: usize) -> Vec<Figure> {
-    let nanos = times.map(|time| time.as_nanos() as f64 / frames as f64);
-    vec![(NS, median(&nanos.collect::<Vec<_>>()))]
-}
-
 fn publish<T: Payload, P: Peer<T>>() -> Contender {
     Contender::peer::<T, P>(|scale| {
-        let (mut publishers, idle) = P::open(1, 1);
+        let (mut publishers, idle) = P::open(Size::new(1, 1));
         let publisher = &mut publishers[0];
         let act = |items: &mut Vec<T>| items.drain(..).for_each(|item| publisher.publish(item));
         let figures = timed(scale, P::HOLDS, act);
@@ -139,10 +134,10 @@ fn publish<T: Payload, P: Peer<T>>() -> Contender {
 
 /// It holds all that it ever got, so that each stretch begins with a new one.
 fn publish_to_replaced() -> Contender {
-    Contender::new(backlog::REPLACED, |scale| {
+    Contender::new(replaced::NAME, |scale| {
         let stretch = |_| {
-            let bus = backlog::Replaced::default();
-            let events: Vec<_> = (0..CAPACITY).map(backlog::event_as_replaced).collect();
+            let bus = replaced::Bus::default();
+            let events: Vec<_> = (0..CAPACITY).map(replaced::token).collect();
             let begin = Instant::now();
             events
                 .into_iter()
@@ -155,7 +150,7 @@ fn publish_to_replaced() -> Contender {
 
 fn drain<T: Payload, P: Peer<T>>() -> Contender {
     Contender::peer::<T, P>(|scale| {
-        let (mut publishers, mut subscribers) = P::open(1, 1);
+        let (mut publishers, mut subscribers) = P::open(Size::new(1, 1));
         let (publisher, subscriber) = (&mut publishers[0], &mut subscribers[0]);
         let mut make = T::maker(0);
         let mut drain = || {
@@ -198,7 +193,7 @@ fn round_trips<T: Payload, P: Peer<T>>(
     scale: Scale,
     mut publish: impl FnMut(&mut P::Publisher, &mut Vec<T>),
 ) -> Vec<Figure> {
-    let (mut publishers, mut subscribers) = P::open(1, 1);
+    let (mut publishers, mut subscribers) = P::open(Size::new(1, 1));
     let (publisher, subscriber) = (&mut publishers[0], &mut subscribers[0]);
     timed(scale, P::HOLDS, |items| {
         publish(publisher, items);

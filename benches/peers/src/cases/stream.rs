@@ -5,10 +5,11 @@
 //! that has nothing to do spins a little, then yields. Every subscriber's count and sum are
 //! checked.
 
-use super::{Case, Contender, Figure, MILLIONS, PUBLISH_NS, Scale};
-use crate::case::single::BATCH;
+use super::single::BATCH;
+use crate::case::{Case, Contender, Figure, MILLIONS, PUBLISH_NS, Scale};
 use crate::payload::{Event300, Payload};
-use crate::peer::{self, CAPACITY, Peer, Publish, Read, Shards, Visit};
+use crate::peer::{CAPACITY, Peer, Publish, Read, Size};
+use crate::peers::{self, Carried, Shards, Visit};
 use crate::record::BATCHES;
 use crossbeam_utils::{Backoff, CachePadded};
 use framebus::EventFrame;
@@ -45,8 +46,11 @@ pub fn cases() -> Vec<Case> {
 
 fn publish_to(subscribers: usize) -> Contender {
     let run = move |scale| {
-        let mut figures =
-            stream::<u64, <u64 as Payload>::Framebus, _>(scale, [1, subscribers], 1, u64::maker);
+        let mut figures = stream::<u64, <u64 as Carried>::Framebus, _>(
+            scale,
+            Stream::new(1, subscribers, 1),
+            u64::maker,
+        );
         // What the case is about comes first.
         figures.reverse();
         figures
@@ -56,11 +60,11 @@ fn publish_to(subscribers: usize) -> Contender {
 
 fn of<T: Payload, P: Peer<T>>(publishers: usize, subscribers: usize, batch: usize) -> Contender {
     Contender::peer::<T, P>(move |scale| {
-        stream::<T, P, _>(scale, [publishers, subscribers], batch, T::maker)
+        stream::<T, P, _>(scale, Stream::new(publishers, subscribers, batch), T::maker)
     })
 }
 
-fn case<T: Payload>(payload: &str, publishers: usize, subscribers: usize) -> Case {
+fn case<T: Carried>(payload: &str, publishers: usize, subscribers: usize) -> Case {
     struct All {
         publishers: usize,
         subscribers: usize,
@@ -84,7 +88,7 @@ fn case<T: Payload>(payload: &str, publishers: usize, subscribers: usize) -> Cas
         subscribers,
         contenders: Vec::new(),
     };
-    peer::each::<T>(&mut all);
+    peers::each::<T>(&mut all);
     Case {
         name: format!("stream/{publishers}-to-{subscribers}/{payload}"),
         about: "frames delivered in a second, to all subscribers together; nothing lost",
@@ -123,20 +127,42 @@ impl Course {
     }
 }
 
-/// Streams what each publisher's maker makes from so many publishers to so many subscribers.
+/// How a stream is set up.
+#[derive(Clone, Copy)]
+pub struct Stream {
+    /// Publishers, subscribers, and what the peer holds.
+    pub size: Size,
+    /// Payloads published at once.
+    pub batch: usize,
+    /// How long the publishers publish.
+    pub time: Duration,
+}
+
+impl Stream {
+    /// For 150 ms, with a peer of the usual capacity.
+    pub fn new(publishers: usize, subscribers: usize, batch: usize) -> Self {
+        Stream {
+            size: Size::new(publishers, subscribers),
+            batch,
+            time: Duration::from_millis(150),
+        }
+    }
+}
+
+/// Streams what each publisher's maker makes from all publishers to all subscribers.
 pub fn stream<T: Payload, P: Peer<T>, M: FnMut(u64) -> T + Send>(
     scale: Scale,
-    [publishers, subscribers]: [usize; 2],
-    batch: usize,
+    setup: Stream,
     maker: impl Fn(usize) -> M,
 ) -> Vec<Figure> {
-    let (senders, receivers) = P::open(publishers, subscribers);
+    let Stream { size, batch, time } = setup;
+    let (senders, receivers) = P::open(size);
     let counters = |n| (0..n).map(|_| CachePadded::default()).collect();
     let course = &Course {
-        begin: Barrier::new(publishers + subscribers),
-        time: Duration::from_millis(scale.of(150)),
-        sent: counters(publishers),
-        read: counters(subscribers),
+        begin: Barrier::new(size.publishers + size.subscribers),
+        time: Duration::from_micros(scale.of(time.as_micros() as u64)),
+        sent: counters(size.publishers),
+        read: counters(size.subscribers),
         over: AtomicBool::new(false),
     };
     thread::scope(|scope| {
@@ -179,7 +205,7 @@ pub fn stream<T: Payload, P: Peer<T>, M: FnMut(u64) -> T + Send>(
         let took = end
             .zip(begin)
             .map_or(0.0, |(end, begin)| (end - begin).as_secs_f64());
-        let delivered = (course.sent() * subscribers as u64) as f64;
+        let delivered = (course.sent() * size.subscribers as u64) as f64;
         vec![
             (MILLIONS, delivered / took / 1e6),
             (

@@ -1,7 +1,7 @@
 //! Buses of a lock and a list.
 
-use super::{CAPACITY, Contract, Ends, Peer, Publish, READ, Read};
 use crate::payload::Payload;
+use crate::peer::{Contract, Ends, Peer, Publish, READ, Read, Size};
 use parking_lot::RwLock;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -10,10 +10,14 @@ use std::sync::{Arc, Mutex};
 /// without the lock.
 pub struct DequeInRwLock;
 
-/// What the lock protects: the payloads from number `first` on.
+/// What the lock protects.
 pub struct Held<L> {
+    /// How many payloads were displaced: the index of the first one that is held.
     first: u64,
+    /// The payloads from there on.
     items: L,
+    /// How many of them it holds for sure.
+    capacity: usize,
 }
 
 type Deque<T> = Arc<RwLock<Held<VecDeque<T>>>>;
@@ -32,17 +36,19 @@ impl<T: Payload> Peer<T> for DequeInRwLock {
     type Publisher = Pushing<T>;
     type Subscriber = Copying<T, Deque<T>>;
 
-    fn open(publishers: usize, subscribers: usize) -> Ends<Pushing<T>, Copying<T, Deque<T>>> {
+    fn open(size: Size) -> Ends<Pushing<T>, Copying<T, Deque<T>>> {
         let deque = Arc::new(RwLock::new(Held {
             first: 0,
-            items: VecDeque::with_capacity(CAPACITY),
+            items: VecDeque::with_capacity(size.capacity),
+            capacity: size.capacity,
         }));
-        let subscribers = (0..subscribers).map(|_| Copying::new(&deque)).collect();
+        let subscribers = (0..size.subscribers).map(|_| Copying::new(&deque));
+        let subscribers = subscribers.collect();
         let publisher = Pushing {
             deque,
             displaced: Vec::new(),
         };
-        (vec![publisher; publishers], subscribers)
+        (vec![publisher; size.publishers], subscribers)
     }
 }
 
@@ -50,7 +56,7 @@ impl<T: Payload> Held<VecDeque<T>> {
     /// Adds one; returns the one that it displaced.
     fn push(&mut self, item: T) -> Option<T> {
         let mut displaced = None;
-        if self.items.len() == CAPACITY {
+        if self.items.len() == self.capacity {
             displaced = self.items.pop_front();
             self.first += 1;
         }
@@ -90,21 +96,22 @@ impl<T: Payload> Peer<T> for VecInMutex {
     type Publisher = Log<T>;
     type Subscriber = Copying<T, Log<T>>;
 
-    fn open(publishers: usize, subscribers: usize) -> Ends<Log<T>, Copying<T, Log<T>>> {
+    fn open(size: Size) -> Ends<Log<T>, Copying<T, Log<T>>> {
         let log = Arc::new(Mutex::new(Held {
             first: 0,
-            items: Vec::with_capacity(2 * CAPACITY),
+            items: Vec::with_capacity(2 * size.capacity),
+            capacity: size.capacity,
         }));
-        let subscribers = (0..subscribers).map(|_| Copying::new(&log)).collect();
-        (vec![log; publishers], subscribers)
+        let subscribers = (0..size.subscribers).map(|_| Copying::new(&log)).collect();
+        (vec![log; size.publishers], subscribers)
     }
 }
 
 impl<T> Held<Vec<T>> {
     fn push(&mut self, item: T) {
-        if self.items.len() == 2 * CAPACITY {
-            self.items.drain(..CAPACITY);
-            self.first += CAPACITY as u64;
+        if self.items.len() == 2 * self.capacity {
+            self.items.drain(..self.capacity);
+            self.first += self.capacity as u64;
         }
         self.items.push(item);
     }
@@ -125,8 +132,8 @@ impl<T: Payload> Publish<T> for Log<T> {
 
 /// A list from which batches are copied out under its lock.
 pub trait CopyOut<T>: Clone + Send {
-    /// Appends the payloads from number `from` on, at most [`READ`]; returns the number of the
-    /// first.
+    /// Appends the payloads from index `from` on, or from the oldest that is held, at most
+    /// [`READ`]. Returns the index of the first.
     fn copy_out(&self, from: u64, out: &mut Vec<T>) -> u64;
 }
 

@@ -1,7 +1,7 @@
 //! Channels that broadcast: each receiver gets all.
 
-use super::{Await, CAPACITY, Contract, Ends, Peer, Publish, READ, Read, Wait};
 use crate::payload::Payload;
+use crate::peer::{Await, Contract, Ends, Peer, Publish, READ, Read, Size, Wait};
 use async_broadcast as a;
 use multiqueue2 as m;
 use tokio::sync::broadcast as t;
@@ -15,14 +15,14 @@ impl<T: Payload> Peer<T> for Tokio {
     type Publisher = t::Sender<T>;
     type Subscriber = Lagging<t::Receiver<T>>;
 
-    fn open(publishers: usize, subscribers: usize) -> Ends<t::Sender<T>, Self::Subscriber> {
-        let sender = t::Sender::new(CAPACITY);
+    fn open(size: Size) -> Ends<t::Sender<T>, Self::Subscriber> {
+        let sender = t::Sender::new(size.capacity);
         let subscribe = |_| Lagging {
             receiver: sender.subscribe(),
             lost: 0,
         };
-        let subscribers = (0..subscribers).map(subscribe).collect();
-        (vec![sender; publishers], subscribers)
+        let subscribers = (0..size.subscribers).map(subscribe).collect();
+        (vec![sender; size.publishers], subscribers)
     }
 }
 
@@ -81,12 +81,12 @@ impl<T: Payload> Peer<T> for AsyncBroadcast {
     type Publisher = a::Sender<T>;
     type Subscriber = Lagging<a::Receiver<T>>;
 
-    fn open(publishers: usize, subscribers: usize) -> Ends<a::Sender<T>, Self::Subscriber> {
-        let (mut sender, receiver) = a::broadcast(CAPACITY);
+    fn open(size: Size) -> Ends<a::Sender<T>, Self::Subscriber> {
+        let (mut sender, receiver) = a::broadcast(size.capacity);
         sender.set_overflow(true);
-        let receivers = vec![receiver; subscribers].into_iter();
+        let receivers = vec![receiver; size.subscribers].into_iter();
         let subscribers = receivers.map(|receiver| Lagging { receiver, lost: 0 });
-        (vec![sender; publishers], subscribers.collect())
+        (vec![sender; size.publishers], subscribers.collect())
     }
 }
 
@@ -139,17 +139,17 @@ impl<T: Payload> Peer<T> for Multiqueue {
     type Publisher = m::BroadcastSender<T>;
     type Subscriber = m::BroadcastUniReceiver<T>;
 
-    fn open(publishers: usize, subscribers: usize) -> Ends<Self::Publisher, Self::Subscriber> {
-        let (sender, receiver) = m::broadcast_queue(CAPACITY as u64);
+    fn open(size: Size) -> Ends<Self::Publisher, Self::Subscriber> {
+        let (sender, receiver) = m::broadcast_queue(size.capacity as u64);
         let single = |receiver: m::BroadcastReceiver<T>| match receiver.into_single() {
             Ok(single) => single,
             Err(_) => unreachable!("a stream of its own"),
         };
-        let mut ends: Vec<_> = (1..subscribers)
+        let mut ends: Vec<_> = (1..size.subscribers)
             .map(|_| single(receiver.add_stream()))
             .collect();
         ends.push(single(receiver));
-        (vec![sender; publishers], ends)
+        (vec![sender; size.publishers], ends)
     }
 }
 
@@ -189,9 +189,9 @@ impl<T: Payload> Peer<T> for Bus {
     type Publisher = bus::Bus<T>;
     type Subscriber = bus::BusReader<T>;
 
-    fn open(_: usize, subscribers: usize) -> Ends<bus::Bus<T>, bus::BusReader<T>> {
-        let mut bus = bus::Bus::new(CAPACITY);
-        let subscribers = (0..subscribers).map(|_| bus.add_rx()).collect();
+    fn open(size: Size) -> Ends<bus::Bus<T>, bus::BusReader<T>> {
+        let mut bus = bus::Bus::new(size.capacity);
+        let subscribers = (0..size.subscribers).map(|_| bus.add_rx()).collect();
         (vec![bus], subscribers)
     }
 }

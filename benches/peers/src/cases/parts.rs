@@ -1,9 +1,9 @@
 //! Parts of the work, each beside a measure of its own: passing over other runs' frames, bounding
 //! at several capacities, polling when nothing is there, and slow subscribers under each policy.
 
-use super::{Case, Contender, Figure};
-use crate::case::single::ns_per_frame;
-use crate::peer::{self, Contract, Peer, Read, Shards, Tokio, Visit, event_bus, ring};
+use crate::case::{Case, Contender, Figure, ns_per_frame};
+use crate::peer::{self, Contract, Peer, Read, Size};
+use crate::peers::{self, Shards, Tokio, Visit, event_bus, ring};
 use framebus::ring::{CLASS_BITS, Delivery, Route, Select, Start, TAG_BITS, TagFilter};
 use framebus::*;
 use std::cell::OnceCell;
@@ -44,7 +44,7 @@ fn skip() -> Case {
         ns_per_frame((0..scale.of(TIMES)).map(time), BACKLOG)
     });
     let tags = Contender::new("framebus", |scale| {
-        let ring = ring::open::<u64>(1);
+        let ring = ring::open::<u64>(1, peer::CAPACITY);
         for word in 0..BACKLOG {
             let tag = ((word % RUNS) as u32) << CLASS_BITS;
             let route = Route {
@@ -74,7 +74,7 @@ fn skip() -> Case {
         ns_per_frame((0..scale.of(TIMES)).map(time), BACKLOG)
     });
     let bus = Contender::new("framebus, the bus: subscribe_run", |scale| {
-        let bus = event_bus::open(1);
+        let bus = event_bus::open(peer::CAPACITY);
         let frames = (0..BACKLOG).map(|word| delta(&format!("run-{}", word % RUNS)));
         frames.for_each(|frame| bus.publish(frame).unwrap());
         let run = RunId::new(format!("run-{WANTED}"));
@@ -97,7 +97,7 @@ fn skip() -> Case {
     fn reading_all<P: Peer<u64>>() -> Contender {
         use crate::peer::Publish;
         Contender::peer::<u64, P>(|scale| {
-            let (mut publishers, mut subscribers) = P::open(1, 1);
+            let (mut publishers, mut subscribers) = P::open(Size::new(1, 1));
             let mut time = || {
                 (0..BACKLOG as u64).for_each(|word| publishers[0].publish(word));
                 let mut count = 0;
@@ -121,7 +121,7 @@ fn skip() -> Case {
             tags,
             bus,
             reading_all::<Tokio>(),
-            reading_all::<peer::DequeInRwLock>(),
+            reading_all::<peers::DequeInRwLock>(),
             fetch_add,
         ],
     }
@@ -178,7 +178,7 @@ fn poll_empty() -> Case {
         }
     }
     let mut all = All(Vec::new());
-    peer::each::<u64>(&mut all);
+    peers::each::<u64>(&mut all);
     all.0.insert(1, poll_empty_by::<Shards<16>>());
     all.0.insert(2, poll_empty_by::<Shards<64>>());
     Case {
@@ -190,7 +190,7 @@ fn poll_empty() -> Case {
 
 fn poll_empty_by<P: Peer<u64>>() -> Contender {
     Contender::peer::<u64, P>(|scale| {
-        let (_publishers, mut subscribers) = P::open(1, 1);
+        let (_publishers, mut subscribers) = P::open(Size::new(1, 1));
         const POLLS: usize = 10_000;
         let time = |_| {
             let begin = Instant::now();
@@ -217,7 +217,7 @@ fn slow() -> Case {
     ];
     let policy = |(name, policy)| {
         Contender::new(format!("framebus, {name}"), move |_| {
-            let bus = event_bus::open(1);
+            let bus = event_bus::open(peer::CAPACITY);
             let mut options = SubscriptionOptions::default();
             options.queue.overflow = policy;
             let mut stream = bus.subscribe_all_with_options(None, options).unwrap();

@@ -1,12 +1,12 @@
-//! framebus, the generic ring alone: one word or one pointer a slot.
+//! framebus, the generic ring alone: one word or one pointer in a slot.
 
-use super::{CAPACITY, Contract, Ends, Peer, Publish, Read};
 use crate::payload::Payload;
+use crate::peer::{CAPACITY, Contract, Ends, Peer, Publish, Read, Size};
 use framebus::ring::{Delivery, Geometry, Ring, RingConfig, Route, Select, Start, Subscription};
 use std::ops::ControlFlow;
 
-/// A ring of so many shards, each of which holds [`CAPACITY`]; a publisher goes to the next shard
-/// after so many payloads, as if they were of one run.
+/// A ring of `N` shards. A publisher goes to the next shard after `RUN` payloads, as if they were
+/// of one run.
 pub struct Shards<const N: usize, const RUN: usize = 1>;
 
 impl<const N: usize, const RUN: usize, T: Payload> Peer<T> for Shards<N, RUN> {
@@ -23,26 +23,26 @@ impl<const N: usize, const RUN: usize, T: Payload> Peer<T> for Shards<N, RUN> {
     type Publisher = Publisher<T, RUN>;
     type Subscriber = Subscriber<T>;
 
-    fn open(publishers: usize, subscribers: usize) -> Ends<Publisher<T, RUN>, Subscriber<T>> {
-        let ring = open(N);
+    fn open(size: Size) -> Ends<Publisher<T, RUN>, Subscriber<T>> {
+        let ring = open(N, size.capacity);
         let subscribe = |_| Subscriber {
             subscription: ring.subscribe(Select::All, None, Start::Oldest).unwrap(),
             lost: 0,
         };
-        let subscribers = (0..subscribers).map(subscribe).collect();
+        let subscribers = (0..size.subscribers).map(subscribe).collect();
         let publisher = |_| Publisher {
             ring: ring.clone(),
             sent: 0,
         };
-        ((0..publishers).map(publisher).collect(), subscribers)
+        ((0..size.publishers).map(publisher).collect(), subscribers)
     }
 }
 
-/// A ring with as many places a lane as the peers have.
-pub fn open<T>(shards: usize) -> Ring<T> {
-    // The window that a lane of so many places promises.
-    let lane = Geometry::for_window(CAPACITY * 7 / 8 - 16);
-    assert_eq!(lane.places(), CAPACITY);
+/// A ring of so many shards, each with so many slots.
+pub fn open<T>(shards: usize, slots: usize) -> Ring<T> {
+    // The window that a lane of so many slots promises.
+    let lane = Geometry::for_window(slots * 7 / 8 - 16);
+    assert_eq!(lane.places(), slots);
     Ring::new(&RingConfig {
         shards,
         frames: lane,

@@ -10,11 +10,12 @@
 //! `bus` is missing among those that block: at this pace its publisher and its reader came to a
 //! state in which both spin and nothing moves.
 
-use super::{Case, Contender, Figure, Scale};
+use crate::case::{Case, Contender, Figure, Scale};
 use crate::payload::Payload;
-use crate::peer::{
-    self, AsyncBroadcast, Await, Contract, Crossbeam, Crossfire, CrossfireAsync, Ends, EventBus,
-    Flume, Kanal, Multiqueue, Peer, Publish, Read, Tokio, Visit, Wait,
+use crate::peer::{Await, Contract, Ends, Peer, Publish, Read, Size, Wait};
+use crate::peers::{
+    self, AsyncBroadcast, Carried, Crossbeam, Crossfire, CrossfireAsync, EventBus, Flume, Kanal,
+    Multiqueue, Tokio, Visit,
 };
 use crate::record::median;
 use crossbeam_utils::CachePadded;
@@ -100,7 +101,7 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
-fn polling<T: Payload>(name: &str, pace: Pace) -> Case {
+fn polling<T: Carried>(name: &str, pace: Pace) -> Case {
     struct All {
         pace: Pace,
         contenders: Vec<Contender>,
@@ -117,7 +118,7 @@ fn polling<T: Payload>(name: &str, pace: Pace) -> Case {
         pace,
         contenders: Vec::new(),
     };
-    peer::each::<T>(&mut all);
+    peers::each::<T>(&mut all);
     Case {
         name: name.into(),
         about: "age at reading, 100,000 frames/s, a subscriber that polls",
@@ -129,19 +130,23 @@ fn polling<T: Payload>(name: &str, pace: Pace) -> Case {
 /// way between two threads takes at least, with the clock, and nobody can be below.
 struct Word;
 
+/// The contender that is no bus.
+pub const WORD: &str = "a word, stored and seen";
+
 /// The last stamp, and how many there were.
 type Line = Arc<CachePadded<[AtomicU64; 2]>>;
 
 impl Peer<u64> for Word {
-    const NAME: &'static str = "a word, stored and seen";
+    const NAME: &'static str = WORD;
     const CONTRACT: Contract = Contract::Overwrites;
     type Publisher = Line;
     type Subscriber = Seen;
 
-    fn open(publishers: usize, subscribers: usize) -> Ends<Line, Seen> {
+    fn open(size: Size) -> Ends<Line, Seen> {
         let line = Line::default();
-        let subscribers = (0..subscribers).map(|_| Seen(line.clone(), 0)).collect();
-        (vec![line; publishers], subscribers)
+        let subscribers = (0..size.subscribers).map(|_| Seen(line.clone(), 0));
+        let subscribers = subscribers.collect();
+        (vec![line; size.publishers], subscribers)
     }
 }
 
@@ -237,7 +242,7 @@ fn measure<T: Payload, P: Peer<T>>(
 ) -> Vec<Figure> {
     let frames = scale.of(pace.frames);
     let line = line_transfer(scale);
-    let (mut publishers, mut subscribers) = P::open(1, 1);
+    let (mut publishers, mut subscribers) = P::open(Size::new(1, 1));
     let (publisher, subscriber) = (&mut publishers[0], &mut subscribers[0]);
     let mut ages = Ages {
         begin: Instant::now(),

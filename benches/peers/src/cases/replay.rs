@@ -1,8 +1,10 @@
 //! Recorded agent runs, end to end: each recorded step becomes a new event, is published, and is
 //! read on another thread. Sizes and kinds are those of real runs; the rest is as in `stream.rs`.
 
-use super::{Case, Contender};
-use crate::peer::{self, Peer, Visit};
+use super::stream::{Stream, stream};
+use crate::case::{Case, Contender};
+use crate::peer::Peer;
+use crate::peers::{self, Visit};
 use framebus::{
     AgentEvent, AgentId, EventEnvelope, EventFrame, EventKind, PrivacyClass, RunId, Timestamp,
 };
@@ -94,7 +96,7 @@ fn case(recorded: &Arc<Recorded>, subscribers: usize) -> Case {
             self.contenders
                 .push(Contender::peer::<EventFrame, P>(move |scale| {
                     let steps = recorded.steps.get_or_init(|| read(&recorded.folder));
-                    super::stream::stream::<EventFrame, P, _>(scale, [1, subscribers], 1, |_| {
+                    stream::<EventFrame, P, _>(scale, Stream::new(1, subscribers, 1), |_| {
                         let mut steps = steps.iter().cycle();
                         move |word| match steps.next() {
                             Some(step) => step.event(word),
@@ -109,7 +111,7 @@ fn case(recorded: &Arc<Recorded>, subscribers: usize) -> Case {
         subscribers,
         contenders: Vec::new(),
     };
-    peer::each::<EventFrame>(&mut all);
+    peers::each::<EventFrame>(&mut all);
     Case {
         name: format!("replay/1-to-{subscribers}"),
         about: "recorded runs, each step a new event: frames delivered in a second, nothing lost",

@@ -1,8 +1,7 @@
 //! Publishing beside those who sleep: each waits for a run of its own, and none is woken. Flat is
 //! the word: what a publish costs must not depend on how many sleep.
 
-use super::{Case, Contender};
-use crate::case::single::ns_per_frame;
+use crate::case::{Case, Contender, ns_per_frame};
 use framebus::{
     AgentEvent, AgentEventBus, AgentEventStream, AgentId, EventEnvelope, EventFrame, EventKind,
     InMemoryAgentEventBus, RunId,

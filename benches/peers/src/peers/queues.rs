@@ -1,7 +1,7 @@
 //! Queues from hand to hand, one a subscriber: a publisher puts a clone into each.
 
-use super::{Await, CAPACITY, Contract, Ends, Peer, Publish, READ, Read, Wait};
 use crate::payload::Payload;
+use crate::peer::{Await, Contract, Ends, Peer, Publish, READ, Read, Size, Wait};
 
 /// The sending ends of one publisher: one for each subscriber.
 #[derive(Clone)]
@@ -20,14 +20,11 @@ impl<S> Fan<S> {
     }
 }
 
-/// So many publishers and subscribers around channels made by `channel`.
-fn fan<S: Clone, R>(
-    publishers: usize,
-    subscribers: usize,
-    channel: impl Fn() -> (S, R),
-) -> Ends<Fan<S>, R> {
-    let (senders, receivers) = (0..subscribers).map(|_| channel()).unzip();
-    (vec![Fan(senders); publishers], receivers)
+/// The ends of channels of this size, each made by `channel` for a capacity.
+fn fan<S: Clone, R>(size: Size, channel: impl Fn(usize) -> (S, R)) -> Ends<Fan<S>, R> {
+    let channels = (0..size.subscribers).map(|_| channel(size.capacity));
+    let (senders, receivers) = channels.unzip();
+    (vec![Fan(senders); size.publishers], receivers)
 }
 
 /// A channel whose ends are `Clone + Send` and have `try_send`.
@@ -42,8 +39,8 @@ macro_rules! channel {
             type Publisher = Fan<$sender>;
             type Subscriber = $receiver;
 
-            fn open(publishers: usize, subscribers: usize) -> Ends<Fan<$sender>, $receiver> {
-                fan(publishers, subscribers, || $open(CAPACITY))
+            fn open(size: Size) -> Ends<Fan<$sender>, $receiver> {
+                fan(size, $open)
             }
         }
     };
@@ -172,10 +169,10 @@ impl<T: Payload> Peer<T> for Kanal {
     type Publisher = Fan<kanal::Sender<T>>;
     type Subscriber = Drained<T>;
 
-    fn open(publishers: usize, subscribers: usize) -> Ends<Self::Publisher, Drained<T>> {
-        fan(publishers, subscribers, || {
-            let (sender, receiver) = kanal::bounded(CAPACITY);
-            let batch = Vec::with_capacity(CAPACITY);
+    fn open(size: Size) -> Ends<Self::Publisher, Drained<T>> {
+        fan(size, |capacity| {
+            let (sender, receiver) = kanal::bounded(capacity);
+            let batch = Vec::with_capacity(capacity);
             (sender, Drained { receiver, batch })
         })
     }
@@ -220,8 +217,8 @@ impl<T: Payload> Peer<T> for Rtrb {
     type Publisher = Fan<rtrb::Producer<T>>;
     type Subscriber = rtrb::Consumer<T>;
 
-    fn open(_: usize, subscribers: usize) -> Ends<Self::Publisher, rtrb::Consumer<T>> {
-        let rings = (0..subscribers).map(|_| rtrb::RingBuffer::new(CAPACITY));
+    fn open(size: Size) -> Ends<Self::Publisher, rtrb::Consumer<T>> {
+        let rings = (0..size.subscribers).map(|_| rtrb::RingBuffer::new(size.capacity));
         let (senders, receivers) = rings.unzip();
         (vec![Fan(senders)], receivers)
     }

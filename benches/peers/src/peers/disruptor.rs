@@ -1,7 +1,7 @@
 //! disruptor: a ring that its slowest reader gates, for one publisher or many.
 
-use super::{CAPACITY, Contract, Ends, Peer, Publish, Read};
 use crate::payload::Payload;
+use crate::peer::{Contract, Ends, Peer, Publish, Read, Size};
 use disruptor::{
     BusySpin, EventPoller, MultiConsumerBarrier, MultiProducer, MultiProducerBarrier, Producer,
     SingleConsumerBarrier, SingleProducer, SingleProducerBarrier, build_multi_producer,
@@ -59,11 +59,11 @@ impl<T: Payload> Peer<T> for DisruptorOne {
         Gated<SingleProducer<T, SingleConsumerBarrier>, SingleProducer<T, MultiConsumerBarrier>>;
     type Subscriber = EventPoller<T, SingleProducerBarrier>;
 
-    fn open(_: usize, subscribers: usize) -> Ends<Self::Publisher, Self::Subscriber> {
+    fn open(size: Size) -> Ends<Self::Publisher, Self::Subscriber> {
         let mut make = T::maker(0);
         let filler = make(0);
-        let builder = build_single_producer(CAPACITY, move || filler.clone(), BusySpin);
-        let (producer, pollers) = build!(builder, subscribers);
+        let builder = build_single_producer(size.capacity, move || filler.clone(), BusySpin);
+        let (producer, pollers) = build!(builder, size.subscribers);
         (vec![producer], pollers)
     }
 }
@@ -76,12 +76,12 @@ impl<T: Payload> Peer<T> for DisruptorMany {
         Gated<MultiProducer<T, SingleConsumerBarrier>, MultiProducer<T, MultiConsumerBarrier>>;
     type Subscriber = EventPoller<T, MultiProducerBarrier>;
 
-    fn open(publishers: usize, subscribers: usize) -> Ends<Self::Publisher, Self::Subscriber> {
+    fn open(size: Size) -> Ends<Self::Publisher, Self::Subscriber> {
         let mut make = T::maker(0);
         let filler = make(0);
-        let builder = build_multi_producer(CAPACITY, move || filler.clone(), BusySpin);
-        let (producer, pollers) = build!(builder, subscribers);
-        let producers = (0..publishers).map(|_| match &producer {
+        let builder = build_multi_producer(size.capacity, move || filler.clone(), BusySpin);
+        let (producer, pollers) = build!(builder, size.subscribers);
+        let producers = (0..size.publishers).map(|_| match &producer {
             Gated::ByOne(producer) => Gated::ByOne(producer.clone()),
             Gated::ByAll(producer) => Gated::ByAll(producer.clone()),
         });
