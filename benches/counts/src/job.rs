@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 
 /// Frames in a job: each count is divided by it.
 pub const FRAMES: usize = 32 * 1_024;
-/// Places of a ring: each was used before anything is counted.
+/// Slots of a ring: each was used before anything is counted.
 const CAPACITY: usize = 65_536;
 
 /// Something to count: a name and what to run.
@@ -44,7 +44,7 @@ fn size(n: usize) -> NonZeroUsize {
 }
 
 fn ring() -> Ring<u64> {
-    // The window that a lane of so many places promises.
+    // The window that a lane of these slots promises.
     let lane = Geometry::for_window(CAPACITY * 7 / 8 - 16);
     assert_eq!(lane.places(), CAPACITY);
     Ring::new(&RingConfig {
@@ -83,7 +83,7 @@ fn publish() {
             ring.publish(Route::default(), word as u64).unwrap();
         });
     };
-    // Every place was used.
+    // Every slot was used.
     publish(CAPACITY);
     counted(|| publish(FRAMES));
 }
@@ -94,7 +94,7 @@ fn publish_batches() {
     let publish = |count| {
         for _ in 0..count / 64 {
             let routes = (0..64).map(|_| Route::default());
-            ring.publish_all_with(routes, |number| number).unwrap();
+            ring.publish_all_with(routes, |index| index).unwrap();
         }
     };
     publish(CAPACITY);

@@ -14,10 +14,10 @@ use std::hint::black_box;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Instructions may exceed their baseline by so many percent: a change elsewhere can make the
+/// The percentage by which instructions may exceed their baseline: a change elsewhere can make the
 /// compiler inline differently.
 const TOLERANCE: f64 = 2.0;
-/// Allocations may exceed theirs by so much: what growth of a buffer comes to.
+/// By how much allocations may exceed theirs: what growth of a buffer comes to.
 const ALLOCATIONS: f64 = 0.01;
 
 /// What is counted of each job, a frame.
@@ -39,7 +39,7 @@ pub struct Baseline {
     pub jobs: BTreeMap<String, Count>,
 }
 
-/// What a count is beside its baseline.
+/// A count against its baseline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Within the tolerance.
@@ -136,7 +136,8 @@ pub fn counted(act: impl FnOnce()) {
     black_box(act)();
 }
 
-/// Runs this program with these arguments under callgrind, and divides by so many frames.
+/// Runs this program with these arguments under callgrind and returns the count of one frame of
+/// `frames`.
 pub fn count(args: &[&str], frames: usize) -> Result<Count> {
     let out = std::env::temp_dir().join(format!("framebus-count-{}", std::process::id()));
     let status = Command::new("valgrind")

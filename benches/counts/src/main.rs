@@ -19,7 +19,7 @@ struct Cli {
     /// Make what is counted now the baseline.
     #[arg(long)]
     bless: bool,
-    /// The baseline [default: the one beside the sources].
+    /// The baseline [default: the one in this crate].
     #[arg(long)]
     baseline: Option<PathBuf>,
     #[command(subcommand)]
@@ -47,8 +47,8 @@ fn act(cli: &Cli) -> Result<()> {
     if let Some(Command::Run { job }) = &cli.command {
         return job::run(job);
     }
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("baseline.json");
-    let path = cli.baseline.clone().unwrap_or_else(beside);
+    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("baseline.json");
+    let path = cli.baseline.clone().unwrap_or_else(default);
     let mut now = Baseline::new();
     for (at, (name, _)) in job::JOBS.iter().enumerate() {
         eprintln!("{} of {}: {name}", at + 1, job::JOBS.len());

@@ -1,4 +1,4 @@
-//! The bars: what framebus has to show beside which peer, and whether it did.
+//! The bars: what framebus has to show against which peer, and whether it does.
 
 use crate::case::{MILLIONS, NS, PUBLISH_NS};
 use crate::cases::user::{BATCH, EMPTY, MADE, MAIN, NEXT, RECV_ASYNC};
@@ -28,11 +28,11 @@ impl Limit {
 pub struct Bar {
     /// The case.
     pub case: &'static str,
-    /// Whose figure.
+    /// The contender whose figure it is.
     pub ours: &'static str,
-    /// Beside whose.
+    /// The contender that it is divided by.
     pub theirs: &'static str,
-    /// Which of ours, and which of theirs.
+    /// The figure of ours, and the one of theirs.
     pub figures: [&'static str; 2],
     /// What the median of the ratios has to keep.
     pub limit: Limit,
@@ -155,7 +155,7 @@ pub const BARS: &[Bar] = &[
     bar("latency/polling/u64", US, WORD, P50, AtMost(1.5)),
 ];
 
-/// What came of a bar.
+/// How a bar was kept.
 pub struct Verdict {
     /// The ratio of each round.
     pub ratios: Vec<f64>,
@@ -178,7 +178,7 @@ impl Bar {
         }
     }
 
-    /// What came of it; nothing where it was not measured.
+    /// How it was kept; nothing where it was not measured.
     pub fn verdict(&self, results: &Results) -> Option<Verdict> {
         let record = results.case(self.case)?;
         let ours = record.series(self.ours)?.rounds(self.figures[0])?;

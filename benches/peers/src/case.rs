@@ -18,12 +18,12 @@ pub const MILLIONS: &str = "M frames/s";
 /// What publishing one frame costs, in nanoseconds: the median over stretches of 256.
 pub const PUBLISH_NS: &str = "publish ns/frame";
 
-/// How much is measured: all, or one of so many.
+/// How much is measured: all, or a part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scale(u64);
 
 impl Scale {
-    /// What figures are told of.
+    /// What published figures are of.
     pub const FULL: Scale = Scale(1);
     /// For a first look.
     pub const QUICK: Scale = Scale(4);
@@ -31,18 +31,18 @@ impl Scale {
     #[cfg(test)]
     pub const LEAST: Scale = Scale(100);
 
-    /// So many, or a part of it.
+    /// This count, or a part of it.
     pub fn of(self, count: u64) -> u64 {
         (count / self.0).max(1)
     }
 
-    /// How often to run something that touches a part of the places, to touch all.
+    /// How often to run something that uses one of `parts` parts of the slots, to use all.
     pub fn warm_up(self, parts: usize) -> usize {
         if self.0 > Scale::QUICK.0 { 1 } else { parts }
     }
 }
 
-/// Who takes part in a case.
+/// What takes part in a case.
 pub struct Contender {
     /// As it stands in the tables.
     pub name: String,
@@ -91,7 +91,7 @@ pub struct Case {
     pub contenders: Vec<Contender>,
 }
 
-/// The median of some times, each of so many frames.
+/// The median of some times, each of `frames` frames.
 pub fn ns_per_frame(times: impl Iterator<Item = Duration>, frames: usize) -> Vec<Figure> {
     let nanos = times.map(|time| time.as_nanos() as f64 / frames as f64);
     vec![(NS, median(&nanos.collect::<Vec<_>>()))]

@@ -1,4 +1,4 @@
-//! Measures framebus beside its peers.
+//! Measures framebus against its peers.
 //!
 //! `cargo run --release -p framebus-bench -- all` measures every case, with progress, and writes
 //! what PERF.md shows: its tables, the plots, the results as JSON lines, all tables. With names of
@@ -6,14 +6,15 @@
 //!
 //! Imports go one way: `payload` <- `peer` <- `peers` (what carries the payloads) <- `case` <-
 //! `cases` (what is measured) <- `round` (how runs are interleaved). `record` is what is kept of
-//! them; `bar`, `report`, `plot` and `summary` say what it shows. `count` counts the instructions
-//! of the peers.
+//! them; `bar`, `report`, `matrix`, `plot` and `summary` say what it shows. `count` counts the
+//! instructions of the peers.
 #![forbid(unsafe_code)]
 
 mod bar;
 mod case;
 mod cases;
 mod count;
+mod matrix;
 mod payload;
 mod peer;
 mod peers;
@@ -21,6 +22,7 @@ mod plot;
 mod record;
 mod report;
 mod round;
+mod stopwatch;
 mod summary;
 
 use anyhow::{Result, ensure};
@@ -32,7 +34,7 @@ use std::process::ExitCode;
 
 #[derive(Parser)]
 #[command(
-    about = "Measures framebus beside its peers",
+    about = "Measures framebus against its peers",
     args_conflicts_with_subcommands = true
 )]
 struct Cli {
@@ -106,7 +108,7 @@ fn act(cli: Cli) -> Result<()> {
                 println!("{:28} {}", case.name, case.about);
             }
         }
-        Some(Command::Report(file)) => print!("{}", report::report(&Results::read(&file.results)?)),
+        Some(Command::Report(file)) => report(&Results::read(&file.results)?),
         Some(Command::Write(file)) => summary::write(&Results::read(&file.results)?, &project())?,
         Some(Command::Count {
             peer: Some(peer), ..
@@ -121,6 +123,15 @@ fn act(cli: Cli) -> Result<()> {
         None => measure(&cli.measure)?,
     }
     Ok(())
+}
+
+/// Prints the table of each case, and the bars.
+fn report(results: &Results) {
+    println!("{}\n", results.machine.line());
+    for record in &results.records {
+        println!("{}", report::table(record));
+    }
+    println!("{}\n{}", report::bars(results), report::losses(results));
 }
 
 /// The results that are kept there, if there are any yet.

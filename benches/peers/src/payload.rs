@@ -72,7 +72,7 @@ impl Payload for EventFrame {
         let run = RunId::new(format!("run-{publisher}"));
         let agent = AgentId::new(format!("agent-{publisher}"));
         move |word| {
-            // The bus gives it a number of its own; the time goes through untouched.
+            // The bus gives it a sequence; the time goes through untouched.
             let time = Timestamp::from_micros(word as i64);
             let envelope =
                 EventEnvelope::new(&run, &agent, EventKind::ModelStreamDelta).with_timestamp(time);

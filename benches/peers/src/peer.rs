@@ -18,7 +18,7 @@ pub struct Size {
     pub publishers: usize,
     /// Subscribers, each of which gets every payload.
     pub subscribers: usize,
-    /// Payloads that the peer holds; a ring of several shards holds so many in each.
+    /// Payloads that the peer holds; a ring of several shards holds as many in each.
     pub capacity: usize,
 }
 
@@ -71,7 +71,7 @@ pub trait Peer<T: Payload>: 'static {
     const MANY_PUBLISHERS: bool = true;
     /// Whether it has a call that publishes several at once.
     const BATCHES: bool = false;
-    /// How many payloads warm it up: so many use every slot once.
+    /// How many payloads use every slot once, and so warm it up.
     const HOLDS: usize = CAPACITY;
     /// Its publishing end.
     type Publisher: Publish<T>;

@@ -59,6 +59,11 @@ impl Series {
         self.rounds(&self.figure).unwrap_or_default()
     }
 
+    /// The median of a figure's rounds.
+    pub fn median(&self, figure: &str) -> Option<f64> {
+        self.rounds(figure).map(median)
+    }
+
     /// The rounds of a figure.
     pub fn rounds(&self, figure: &str) -> Option<&[f64]> {
         self.rounds.get(figure).map(Vec::as_slice)
@@ -105,7 +110,7 @@ impl Machine {
 
 impl Machine {
     /// In a line.
-    pub fn told(&self) -> String {
+    pub fn line(&self) -> String {
         let Machine {
             processor,
             cores,
@@ -141,7 +146,7 @@ impl Results {
         })
     }
 
-    /// Takes a case in, in place of an earlier run of it.
+    /// Keeps a case's record, in place of an earlier one.
     pub fn put(&mut self, record: Record) {
         match self.records.iter_mut().find(|old| old.case == record.case) {
             Some(old) => *old = record,
@@ -167,7 +172,7 @@ impl Results {
     }
 }
 
-/// How a contender that publishes in batches is called, behind its name.
+/// What follows the name of a contender that publishes in batches.
 pub const BATCHES: &str = ", batches of 64";
 
 /// The ratio of two figures, round by round.

@@ -6,30 +6,16 @@ use crate::record::{Record, Results, median};
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
 
-/// Everything: the machine, the bars, who is ahead, each case.
-pub fn report(results: &Results) -> String {
-    let machine = &results.machine;
-    let mut text = format!(
-        "{}\n\n{}\n{}\n",
-        machine.told(),
-        bars(results),
-        behind(results)
-    );
-    for record in &results.records {
-        text += &format!("\n{}\n", table(record));
-    }
-    text
-}
-
 /// An empty table.
-pub fn markdown<const N: usize>(header: [&str; N]) -> Table {
+pub fn markdown<'a>(header: impl IntoIterator<Item = &'a str>) -> Table {
     let mut table = Table::new();
     table.load_preset(ASCII_MARKDOWN).set_header(header);
     table
 }
 
-fn right(table: &mut Table, columns: std::ops::RangeFrom<usize>) {
-    for column in table.column_iter_mut().skip(columns.start) {
+/// Numbers begin with this column.
+pub fn right(table: &mut Table, first: usize) {
+    for column in table.column_iter_mut().skip(first) {
         column.set_cell_alignment(CellAlignment::Right);
     }
 }
@@ -58,38 +44,33 @@ pub fn table(record: &Record) -> String {
     };
     let main = first.figure.as_str();
     let others: Vec<&String> = first.rounds.keys().filter(|name| *name != main).collect();
-    let mut header = vec!["who", "contract", main, "least to most"];
+    let mut header = vec!["contender", "contract", main, "least to most"];
     header.extend(others.iter().map(|name| name.as_str()));
-    let ratio = format!("{} beside it", first.name);
+    let ratio = format!("ratio of {}", first.name);
     header.push(&ratio);
-    let mut table = Table::new();
-    table.load_preset(ASCII_MARKDOWN).set_header(header);
+    let mut table = markdown(header);
     for series in &record.series {
         let mut row = vec![
             series.name.clone(),
             series.contract.clone(),
-            digits(median(series.main())),
-            extremes(series.main()),
+            series.median(main).map_or("-".into(), digits),
+            series.rounds(main).map_or(String::new(), extremes),
         ];
-        let figure = |name: &&String| {
-            series
-                .rounds(name)
-                .map_or("-".into(), |it| digits(median(it)))
-        };
+        let figure = |name: &&String| series.median(name).map_or("-".into(), digits);
         row.extend(others.iter().map(figure));
         row.push(record.ratio(series).map_or(String::new(), digits));
         table.add_row(row);
     }
-    right(&mut table, 2..);
+    right(&mut table, 2);
     let rounds = first.main().len();
     let quick = if record.quick { ", a quick look" } else { "" };
     let about = format!("{} ({rounds} rounds{quick})", record.about);
     format!("**{}**: {about}\n\n{table}\n", record.case)
 }
 
-/// Every peer that framebus is behind, case by case.
-pub fn behind(results: &Results) -> String {
-    let mut table = markdown(["case", "ahead of framebus, and by what factor"]);
+/// Every peer that is ahead of framebus, case by case.
+pub fn losses(results: &Results) -> String {
+    let mut table = markdown(["case", "ahead of framebus, by a factor of"]);
     for record in &results.records {
         let mut ahead = Vec::new();
         for series in record
@@ -121,8 +102,8 @@ pub fn behind(results: &Results) -> String {
 pub fn bars(results: &Results) -> String {
     let mut table = markdown([
         "case",
-        "who",
-        "beside",
+        "contender",
+        "against",
         "figure",
         "bar",
         "median ratio",

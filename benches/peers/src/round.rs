@@ -6,7 +6,7 @@ use crate::record::{Record, Series};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
 
-/// Runs a case's contenders in turn, so many rounds.
+/// Runs a case's contenders in turn, `rounds` times.
 pub fn run(case: &mut Case, rounds: usize, scale: Scale, progress: &ProgressBar) -> Record {
     let mut series: Vec<Series> = case
         .contenders
@@ -21,13 +21,13 @@ pub fn run(case: &mut Case, rounds: usize, scale: Scale, progress: &ProgressBar)
     let contenders = case.contenders.len();
     for round in 0..rounds {
         for turn in 0..contenders {
-            // Another one begins each round.
+            // Each round begins with another one.
             let at = (turn + round) % contenders;
             let contender = &mut case.contenders[at];
             progress.set_message(format!("{}: {}", case.name, contender.name));
             let series = &mut series[at];
-            for (place, (figure, value)) in (contender.run)(scale).into_iter().enumerate() {
-                if place == 0 {
+            for (index, (figure, value)) in (contender.run)(scale).into_iter().enumerate() {
+                if index == 0 {
                     series.figure = figure.into();
                 }
                 series

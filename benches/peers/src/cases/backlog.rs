@@ -5,14 +5,14 @@
 
 use crate::case::{Case, Contender, Figure, Scale, ns_per_frame};
 use crate::peers::replaced::{self, AgentEventBus as _};
+use crate::stopwatch::Stopwatch;
 use framebus::{
     AgentEvent, AgentEventBus, EventEnvelope, EventFrame, EventKind, InMemoryAgentEventBus,
 };
 use std::cell::OnceCell;
 use std::rc::Rc;
-use std::time::Instant;
 
-/// Frames in the backlog, of so many runs.
+/// Frames in the backlog, and the runs that they are of.
 const BACKLOG: usize = 50_000;
 const RUNS: usize = 50;
 
@@ -92,7 +92,7 @@ pub fn cases() -> Vec<Case> {
 
 fn time(scale: Scale, subscribe: impl Fn() -> Got, check: &impl Fn(Got)) -> Vec<Figure> {
     let times = (0..scale.of(8)).map(|_| {
-        let begin = Instant::now();
+        let begin = Stopwatch::start();
         let got = subscribe();
         let spent = begin.elapsed();
         check(got);

@@ -3,9 +3,9 @@
 //!
 //! The publisher spins until a frame is due, stamps it and publishes it. The stamp is taken right
 //! before the publish, so that what is measured is the way from thread to thread; how often the
-//! publisher was late already, because something held it up, is told beside it. In the same run,
-//! right before, two threads hand a cache line back and forth: the measure of the machine at that
-//! moment. The clock is part of what is measured, and told too.
+//! publisher was late already, because something held it up, is a figure of its own. In the same
+//! run, right before, two threads hand a cache line back and forth: the measure of the machine at that
+//! moment. The clock is part of what is measured, and a figure too.
 //!
 //! `bus` is missing among those that block: at this pace its publisher and its reader came to a
 //! state in which both spin and nothing moves.
@@ -126,8 +126,8 @@ fn polling<T: Carried>(name: &str, pace: Pace) -> Case {
     }
 }
 
-/// No bus at all: a stamp that one thread stores and the other sees, in one cache line. What the
-/// way between two threads takes at least, with the clock, and nobody can be below.
+/// No bus at all: a stamp that one thread stores and the other sees, in one cache line. No way
+/// between two threads takes less, with the clock.
 struct Word;
 
 /// The contender that is no bus.

@@ -1,9 +1,11 @@
-//! Parts of the work, each beside a measure of its own: passing over other runs' frames, bounding
-//! at several capacities, polling when nothing is there, and slow subscribers under each policy.
+//! Parts of the work, each against a measure of its own: skipping the frames of other runs,
+//! bounding at several capacities, polling when nothing is there, slow subscribers under each
+//! policy.
 
 use crate::case::{Case, Contender, Figure, ns_per_frame};
 use crate::peer::{self, Contract, Peer, Read, Size};
 use crate::peers::{self, Shards, Tokio, Visit, event_bus, ring};
+use crate::stopwatch::Stopwatch;
 use framebus::ring::{CLASS_BITS, Delivery, Route, Select, Start, TAG_BITS, TagFilter};
 use framebus::*;
 use std::cell::OnceCell;
@@ -16,7 +18,7 @@ use std::time::{Duration, Instant};
 
 /// Frames in a backlog.
 const BACKLOG: usize = 50_000;
-/// One of so many runs is wanted.
+/// Runs, of which one is wanted.
 const RUNS: usize = 1_000;
 /// The run that is wanted.
 const WANTED: usize = 500;
@@ -28,14 +30,14 @@ pub fn cases() -> Vec<Case> {
     vec![skip(), bound(), poll_empty(), slow()]
 }
 
-/// How the machine's locked instructions go: a measure to scale others by.
+/// A locked instruction of this machine: a measure to scale others by.
 pub const FETCH_ADD: &str = "an uncontended fetch-add";
 
 fn skip() -> Case {
     let fetch_add = Contender::new(FETCH_ADD, |scale| {
         let counter = AtomicU64::new(0);
         let time = |_| {
-            let begin = Instant::now();
+            let begin = Stopwatch::start();
             for _ in 0..BACKLOG {
                 black_box(&counter).fetch_add(1, Ordering::AcqRel);
             }
@@ -62,7 +64,7 @@ fn skip() -> Case {
             let wanted = Select::Shard(0);
             let mut reader = ring.subscribe(wanted, Some(filter), Start::Oldest).unwrap();
             let mut count = 0;
-            let begin = Instant::now();
+            let begin = Stopwatch::start();
             reader.poll(|delivery| {
                 count += usize::from(matches!(delivery, Delivery::Frame(..)));
                 ControlFlow::Continue(())
@@ -81,7 +83,7 @@ fn skip() -> Case {
         let time = |_| {
             let mut stream = bus.subscribe_run(run.clone(), None).unwrap();
             let mut count = 0;
-            let begin = Instant::now();
+            let begin = Stopwatch::start();
             while stream.read_batch(|item| {
                 count += usize::from(matches!(item, BatchItem::Frame(_)));
                 ControlFlow::Continue(())
@@ -101,7 +103,7 @@ fn skip() -> Case {
             let mut time = || {
                 (0..BACKLOG as u64).for_each(|word| publishers[0].publish(word));
                 let mut count = 0;
-                let begin = Instant::now();
+                let begin = Stopwatch::start();
                 while subscribers[0].read(|word| {
                     count += usize::from(black_box(word) % RUNS as u64 == WANTED as u64);
                 }) > 0
@@ -116,7 +118,7 @@ fn skip() -> Case {
     }
     Case {
         name: "skip".into(),
-        about: "pass over the frames of other runs; 1 of 1,000 is wanted, 50,000 are there",
+        about: "skip the frames of other runs; 1 of 1,000 is wanted, 50,000 are there",
         contenders: vec![
             tags,
             bus,
@@ -151,7 +153,7 @@ fn bound() -> Case {
             let options = SubscriptionOptions::capacity(capacity);
             let time = |_| {
                 let mut stream = bus.subscribe_all_with_options(None, options).unwrap();
-                let begin = Instant::now();
+                let begin = Stopwatch::start();
                 let frames = stream.by_ref().count();
                 let spent = begin.elapsed();
                 assert!(frames < FRAMES);
@@ -193,7 +195,7 @@ fn poll_empty_by<P: Peer<u64>>() -> Contender {
         let (_publishers, mut subscribers) = P::open(Size::new(1, 1));
         const POLLS: usize = 10_000;
         let time = |_| {
-            let begin = Instant::now();
+            let begin = Stopwatch::start();
             for _ in 0..POLLS {
                 assert_eq!(black_box(&mut subscribers[0]).read(|_| ()), 0);
             }
@@ -227,10 +229,10 @@ fn slow() -> Case {
                     Some(frame) => {
                         let summary = frame.event.redacted_summary();
                         let stands_for_many = summary.is_some_and(|it| it.contains("dropped"));
-                        let told = frame.overflow.map_or(0, |told| told.dropped_count);
+                        let reported = frame.overflow.map_or(0, |reported| reported.dropped_count);
                         Taken {
                             delivered: u64::from(!stands_for_many),
-                            told,
+                            reported,
                         }
                     }
                     None => Taken::default(),
@@ -239,8 +241,8 @@ fn slow() -> Case {
             if policy != SubscriberOverflowPolicy::FailSubscriber {
                 let pending = stream
                     .pending_overflow()
-                    .map_or(0, |told| told.dropped_count);
-                let accounted = slow.taken.delivered + slow.taken.told + pending;
+                    .map_or(0, |reported| reported.dropped_count);
+                let accounted = slow.taken.delivered + slow.taken.reported + pending;
                 assert_eq!(accounted, slow.published, "{name}");
             }
             slow.figures()
@@ -254,11 +256,12 @@ fn slow() -> Case {
             || match receiver.try_recv() {
                 Ok(_) => Taken {
                     delivered: 1,
-                    told: 0,
+                    reported: 0,
                 },
-                Err(tokio::sync::broadcast::error::TryRecvError::Lagged(told)) => {
-                    Taken { delivered: 0, told }
-                }
+                Err(tokio::sync::broadcast::error::TryRecvError::Lagged(reported)) => Taken {
+                    delivered: 0,
+                    reported,
+                },
                 Err(_) => Taken::default(),
             },
         )
@@ -277,12 +280,12 @@ fn slow() -> Case {
 #[derive(Clone, Copy, Default)]
 struct Taken {
     delivered: u64,
-    told: u64,
+    reported: u64,
 }
 
 impl Taken {
     fn is_nothing(self) -> bool {
-        self.delivered == 0 && self.told == 0
+        self.delivered == 0 && self.reported == 0
     }
 }
 
@@ -330,7 +333,7 @@ impl Slow {
 
     fn took(&mut self, taken: Taken) {
         self.taken.delivered += taken.delivered;
-        self.taken.told += taken.told;
+        self.taken.reported += taken.reported;
     }
 
     fn figures(self) -> Vec<Figure> {
@@ -340,7 +343,7 @@ impl Slow {
             ("publish ns/frame", per(self.publishing, Slow::PUBLISHED)),
             ("take ns/frame", per(self.taking, Slow::TAKEN)),
             ("delivered %", share(self.taken.delivered)),
-            ("told lost %", share(self.taken.told)),
+            ("reported lost %", share(self.taken.reported)),
         ]
     }
 }

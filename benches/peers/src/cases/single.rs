@@ -5,10 +5,11 @@ use crate::payload::{Event300, Payload};
 use crate::peer::{CAPACITY, Contract, Peer, Publish, Read, Size};
 use crate::peers::{self, Carried, Shards, Visit, replaced};
 use crate::record::BATCHES;
+use crate::stopwatch::Stopwatch;
 use framebus::EventFrame;
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Payloads published in a row.
 const BURST: usize = 256;
@@ -88,33 +89,33 @@ fn cases_with<T: Carried>(payload: &str) -> [Case; 3] {
     ]
 }
 
-/// Bursts in a stretch: every place is used once.
+/// Bursts in a stretch: every slot is used once.
 const STRETCH: usize = CAPACITY / BURST;
 
 /// Stretches in a run.
 const STRETCHES: u64 = 20;
 
-/// Times `act` on bursts, and gives the median of the stretches: one in which another program
-/// took the processor does not count. Making payloads is not timed where it costs something.
+/// Times `act` on bursts and returns the median of the stretches. Making payloads is not timed
+/// where it costs something.
 fn timed<T: Payload>(scale: Scale, holds: usize, mut act: impl FnMut(&mut Vec<T>)) -> Vec<Figure> {
     let mut make = T::maker(0);
     let mut items = Vec::with_capacity(BURST);
     let mut stretch = || {
         let mut spent = Duration::ZERO;
-        let begin = Instant::now();
+        let begin = Stopwatch::start();
         for _ in 0..STRETCH {
             items.extend((0..BURST as u64).map(&mut make));
             if T::CHEAP {
                 act(black_box(&mut items));
             } else {
-                let begin = Instant::now();
+                let begin = Stopwatch::start();
                 act(black_box(&mut items));
                 spent += begin.elapsed();
             }
         }
         if T::CHEAP { begin.elapsed() } else { spent }
     };
-    // The first ones touch every place.
+    // The first ones use every slot.
     for _ in 0..scale.warm_up(holds.div_ceil(CAPACITY)) {
         stretch();
     }
@@ -138,7 +139,7 @@ fn publish_to_replaced() -> Contender {
         let stretch = |_| {
             let bus = replaced::Bus::default();
             let events: Vec<_> = (0..CAPACITY).map(replaced::token).collect();
-            let begin = Instant::now();
+            let begin = Stopwatch::start();
             events
                 .into_iter()
                 .for_each(|event| bus.publish(event).unwrap());
@@ -155,13 +156,13 @@ fn drain<T: Payload, P: Peer<T>>() -> Contender {
         let mut make = T::maker(0);
         let mut drain = || {
             (0..BACKLOG as u64).for_each(|word| publisher.publish(make(word)));
-            let begin = Instant::now();
+            let begin = Stopwatch::start();
             let drained = tally(subscriber);
             let spent = begin.elapsed();
             assert_eq!(drained, (BACKLOG, sum_below(BACKLOG)));
             spent
         };
-        // The first ones touch every place.
+        // The first ones use every slot.
         for _ in 0..scale.warm_up(P::HOLDS.div_ceil(BACKLOG)) {
             drain();
         }

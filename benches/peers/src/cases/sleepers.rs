@@ -1,7 +1,8 @@
-//! Publishing beside those who sleep: each waits for a run of its own, and none is woken. Flat is
-//! the word: what a publish costs must not depend on how many sleep.
+//! Publishing while subscribers sleep: each waits for a run of its own, and none is woken. What a
+//! publish costs must not depend on how many sleep.
 
 use crate::case::{Case, Contender, ns_per_frame};
+use crate::stopwatch::Stopwatch;
 use framebus::{
     AgentEvent, AgentEventBus, AgentEventStream, AgentId, EventEnvelope, EventFrame, EventKind,
     InMemoryAgentEventBus, RunId,
@@ -12,11 +13,10 @@ use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Waker};
-use std::time::Instant;
 
-/// How many sleep.
+/// How many subscribers sleep.
 const ASLEEP: [usize; 6] = [0, 1, 10, 100, 1_000, 10_000];
-/// Runs that are published in turn, and nobody waits for.
+/// Runs whose events are published in turn, and for which no subscriber waits.
 const RUNS: usize = 1_000;
 const SHARDS: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 /// Frames in a stretch, made ahead.
@@ -24,7 +24,7 @@ const STRETCH: usize = 256;
 /// Stretches in a run.
 const STRETCHES: u64 = 1_024;
 
-/// One bus for all, so that each finds the same events in the same places.
+/// One bus for all contenders, so that each finds the same events in the same slots.
 pub fn cases() -> Vec<Case> {
     let bus = Rc::new(OnceCell::new());
     let contender = |count: usize| {
@@ -49,15 +49,15 @@ pub fn cases() -> Vec<Case> {
                     .take(STRETCH)
                     .map(|run| frame(run, &agent))
                     .collect();
-                let begin = Instant::now();
+                let begin = Stopwatch::start();
                 for frame in frames {
                     bus.publish(frame).unwrap();
                 }
                 begin.elapsed()
             };
-            // Each place was used before.
-            let places = 2 * 4 * 65_536;
-            (0..scale.warm_up(places / STRETCH)).for_each(|_| {
+            // Every slot was used before.
+            let slots = 2 * 4 * 65_536;
+            (0..scale.warm_up(slots / STRETCH)).for_each(|_| {
                 time();
             });
             let figures = ns_per_frame((0..scale.of(STRETCHES)).map(|_| time()), STRETCH);
@@ -67,7 +67,7 @@ pub fn cases() -> Vec<Case> {
     };
     vec![Case {
         name: "sleepers".into(),
-        about: "publish events of runs that nobody waits for, beside those who sleep for others",
+        about: "publish events of runs that no subscriber waits for, while others sleep",
         contenders: ASLEEP.map(contender).into(),
     }]
 }

@@ -1,7 +1,7 @@
-//! Streams between threads: so many publishers to so many subscribers, nothing lost.
+//! Streams between threads: some publishers to some subscribers, nothing lost.
 //!
 //! Publishers are held back by how far the subscribers have read, all peers in the same way, so
-//! that nobody overwrites or refuses: at most [`IN_FLIGHT`] payloads are on their way. Each thread
+//! that no peer overwrites or refuses: at most [`IN_FLIGHT`] payloads are on their way. Each thread
 //! that has nothing to do spins a little, then yields. Every subscriber's count and sum are
 //! checked.
 
@@ -38,7 +38,7 @@ pub fn cases() -> Vec<Case> {
     }
     cases.push(Case {
         name: "fan-out/u64".into(),
-        about: "what publishing costs beside 1, 2 and 4 subscribers",
+        about: "what publishing costs with 1, 2 and 4 subscribers",
         contenders: [1, 2, 4].into_iter().map(publish_to).collect(),
     });
     cases
@@ -259,7 +259,7 @@ fn publish<T, P: Publish<T>>(
             .record(started.elapsed().as_nanos() as u64)
             .unwrap();
         sent += STRETCH;
-        // Relaxed: see `Course::sent`; whoever needs the last value joins this thread first.
+        // Relaxed: see `Course::sent`; the thread that needs the last value joins this one first.
         course.sent[at].store(sent, Ordering::Relaxed);
     }
     Written {
@@ -271,7 +271,7 @@ fn publish<T, P: Publish<T>>(
 
 /// Reads until all is there.
 fn subscribe(course: &Course, at: usize, mut end: impl Read) -> Got {
-    let (mut read, mut sum, mut told) = (0u64, 0u64, 0);
+    let (mut read, mut sum, mut reported) = (0u64, 0u64, 0);
     let backoff = Backoff::new();
     course.begin.wait();
     loop {
@@ -281,8 +281,8 @@ fn subscribe(course: &Course, at: usize, mut end: impl Read) -> Got {
             backoff.reset();
         }
         // Seldom, so that the publishers' line is not taken away for each read.
-        if count == 0 || read - told >= 4 * STRETCH {
-            told = read;
+        if count == 0 || read - reported >= 4 * STRETCH {
+            reported = read;
             course.read[at].store(read, Ordering::Relaxed);
         }
         if count == 0 {

@@ -1,10 +1,10 @@
 //! What a user gets: the bus as `InMemoryAgentEventBus::default()` opens it, with real events that
 //! are made new for each publish, of many runs, once every ring was lapped.
 //!
-//! A case is a [`Load`]. Its contenders are the bus with the shards that it opens here, and with
-//! those of other machines; beside it channels and lists of `Arc<EventFrame>` that hold as many
-//! frames. One run of a contender warms it up once and then gives a figure for each thing that a
-//! user does with it. Events are made, and freed, within what is timed.
+//! A case is a [`Load`]. Its contenders are the bus with the shards that it opens here, the bus
+//! with those of other machines, and channels and lists of `Arc<EventFrame>` that hold as many
+//! frames. One run of a contender warms it up once and then gives a figure for each way in which
+//! a user reads. Events are made, and freed, within what is timed.
 
 mod load;
 mod one_run;
@@ -21,7 +21,7 @@ use framebus::EventFrame;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::ways::{BATCH, EMPTY, MADE, NEXT, RECV_ASYNC};
+pub use self::ways::{BATCH, EMPTY, MADE, NEXT, RECV_ASYNC, STREAM, WAYS};
 
 /// The case that the others are variations of, and that PERF.md begins with.
 pub const MAIN: &str = "user/64-runs";

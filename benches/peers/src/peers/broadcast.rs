@@ -33,7 +33,7 @@ impl<T: Payload> Publish<T> for t::Sender<T> {
     }
 }
 
-/// A receiver that counts what it was told to have lost.
+/// A receiver that counts the losses that it reports.
 pub struct Lagging<R> {
     receiver: R,
     lost: u64,

@@ -30,7 +30,7 @@ macro_rules! on_either {
     };
 }
 
-/// Builds the producer behind as many pollers as there are subscribers.
+/// Builds the producer that a poller for each subscriber gates.
 macro_rules! build {
     ($builder:expr, $subscribers:expr) => {{
         let (poller, builder) = $builder.new_event_poller();

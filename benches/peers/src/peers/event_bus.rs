@@ -14,7 +14,7 @@ use std::ops::ControlFlow;
 /// The event bus, with one shard, so that it has as many slots as the peers.
 pub struct EventBus;
 
-/// A bus of one shard with so many slots.
+/// A bus of one shard with `slots` slots.
 pub fn open(slots: usize) -> InMemoryAgentEventBus {
     let size = |n| NonZeroUsize::new(n).unwrap();
     InMemoryAgentEventBus::builder()
@@ -153,7 +153,7 @@ impl Subscriber {
         })
     }
 
-    /// The sum of the words of so many frames, read as a `futures` stream.
+    /// The sum of the words of `count` frames, read as a `futures` stream.
     pub async fn by_stream(&mut self, count: usize) -> u64 {
         let mut sum = 0;
         for _ in 0..count {
@@ -164,7 +164,10 @@ impl Subscriber {
     }
 
     fn word(&mut self, frame: &EventFrame) -> u64 {
-        self.lost += frame.overflow.as_ref().map_or(0, |told| told.dropped_count);
+        self.lost += frame
+            .overflow
+            .as_ref()
+            .map_or(0, |notice| notice.dropped_count);
         frame.word()
     }
 }

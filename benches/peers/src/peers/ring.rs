@@ -38,9 +38,9 @@ impl<const N: usize, const RUN: usize, T: Payload> Peer<T> for Shards<N, RUN> {
     }
 }
 
-/// A ring of so many shards, each with so many slots.
+/// A ring of `shards` shards, each with `slots` slots.
 pub fn open<T>(shards: usize, slots: usize) -> Ring<T> {
-    // The window that a lane of so many slots promises.
+    // The window that a lane of these slots promises.
     let lane = Geometry::for_window(slots * 7 / 8 - 16);
     assert_eq!(lane.places(), slots);
     Ring::new(&RingConfig {

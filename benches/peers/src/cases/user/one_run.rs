@@ -5,12 +5,13 @@ use super::load::{Load, TURNS};
 use crate::case::{Case, Contender, NS, Scale, ns_per_frame};
 use crate::peer::{Publish, Size};
 use crate::peers::event_bus;
+use crate::stopwatch::Stopwatch;
 use framebus::{AgentEventBus, RunId, SubscriptionOptions};
 use futures_util::Stream;
 use std::hint::black_box;
 use std::pin::Pin;
 use std::task::{Context, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::broadcast;
 
 /// All runs, and the one that is read.
@@ -39,14 +40,18 @@ pub fn case() -> Case {
         assert!(poll.is_pending());
         let mut stretch = || {
             (0..STRETCH as u64).for_each(|word| Publish::publish(&mut bus, make(word)));
-            let begin = Instant::now();
+            let begin = Stopwatch::start();
             let count = reader.by_ref().map(black_box).count();
             let spent = begin.elapsed();
             assert_eq!(count, STRETCH / LOAD.runs);
             spent
         };
         let figures = time(scale, &mut stretch);
-        assert_eq!(bus.stats().woken, 0, "nobody is woken for another run");
+        assert_eq!(
+            bus.stats().woken,
+            0,
+            "no subscriber is woken for another run"
+        );
         figures
     });
     let tokio = Contender::new("tokio broadcast", |scale: Scale| {
@@ -59,7 +64,7 @@ pub fn case() -> Case {
             let frames = (0..STRETCH as u64).map(|word| Shared::new(make(word)));
             frames.for_each(|frame| Publish::publish(&mut sender, frame));
             let mut count = 0;
-            let begin = Instant::now();
+            let begin = Stopwatch::start();
             while let Ok(frame) = reader.try_recv() {
                 count += usize::from(black_box(frame).run_id() == &run);
             }

@@ -7,9 +7,10 @@ use crate::payload::Payload;
 use crate::peer::{Await, Peer, Publish, Read, Size, Wait};
 use crate::peers::event_bus::{self, AsOpened};
 use crate::peers::{Crossbeam, Tokio};
+use crate::stopwatch::Stopwatch;
 use framebus::EventFrame;
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Make and publish; a subscriber is there and reads nothing.
 pub const MADE: &str = "make, publish: ns";
@@ -23,12 +24,17 @@ const RECV: &str = "and recv: ns";
 /// The same, by the call that a task on tokio awaits.
 pub const RECV_ASYNC: &str = "and recv_async: ns";
 /// The same, as a stream that a task on tokio reads.
-const STREAM: &str = "and into_stream: ns";
+pub const STREAM: &str = "and into_stream: ns";
 /// Make and publish 48, then read them from a default subscription, whose queue takes them all.
 const QUEUE: &str = "48 and next, default queue: ns";
 /// Look for a frame when there is none.
 pub const EMPTY: &str = "empty next: ns";
 
+/// All of these, in the order of the tables.
+pub const WAYS: [&str; 8] = [MADE, NEXT, BATCH, RECV, RECV_ASYNC, STREAM, QUEUE, EMPTY];
+
+/// Looks for a frame in a row.
+const LOOKS: usize = 4_096;
 /// Events published in a row.
 const BURST: usize = 256;
 /// Events in a row that the queue of a default subscription takes.
@@ -92,8 +98,20 @@ impl<T: Payload, P: Peer<T>, M: FnMut(u64) -> T> Bench<T, P, M> {
         }
     }
 
-    /// The time of a frame in bursts of so many: `act` is timed.
+    /// Publishes and reads `frames` frames, so that each replaced frame was read before, where the
+    /// load asks for it.
+    fn settle(&mut self, frames: usize) {
+        if self.load.lapped {
+            for _ in 0..self.scale.warm_up(frames / BURST) {
+                self.publish(BURST);
+                self.catch_up();
+            }
+        }
+    }
+
+    /// The processor time of a frame: `act` is timed, which handles `burst` of them.
     fn time(&mut self, burst: usize, mut act: impl FnMut(&mut Self)) -> f64 {
+        // Of fresh rings no more than what they hold.
         let stretches = self.scale.of(if self.load.lapped { 9 } else { 3 });
         let mut stretch = || {
             let mut spent = Duration::ZERO;
@@ -102,7 +120,7 @@ impl<T: Payload, P: Peer<T>, M: FnMut(u64) -> T> Bench<T, P, M> {
                     let lines = self.others.iter_mut();
                     lines.for_each(|line| line[0] = black_box(line[0] + 1));
                 }
-                let begin = Instant::now();
+                let begin = Stopwatch::start();
                 act(self);
                 spent += begin.elapsed();
             }
@@ -119,7 +137,8 @@ impl<T: Payload, P: Peer<T>, M: FnMut(u64) -> T> Bench<T, P, M> {
         (MADE, self.time(BURST, |bench| bench.publish(BURST)))
     }
 
-    /// Publishes a burst and reads it: `read` returns the sum of so many words.
+    /// Publishes a burst and reads it: `read` takes the count of frames and returns the sum of their
+    /// words.
     fn both(
         &mut self,
         figure: &'static str,
@@ -171,8 +190,8 @@ impl<T: Payload, P: Peer<T>, M: FnMut(u64) -> T> Bench<T, P, M> {
 
     /// Looks, and finds nothing: `look` returns how many frames there were.
     fn empty(&mut self, mut look: impl FnMut(&mut P::Subscriber) -> usize) -> Figure {
-        let ns = self.time(BURST, |bench| {
-            for _ in 0..BURST {
+        let ns = self.time(LOOKS, |bench| {
+            for _ in 0..LOOKS {
                 assert_eq!(look(black_box(&mut bench.subscriber)), 0);
             }
         });
@@ -187,10 +206,13 @@ pub fn of_bus<const N: usize>(load: Load) -> Contender {
         bench.lap(|bus, _| event_bus::is_lapped(bus));
         let mut figures = vec![bench.publish_only()];
         bench.catch_up();
+        figures.push(bench.both(NEXT, BURST, |subscriber, _| {
+            subscriber.by_next().map(black_box).sum()
+        }));
+        if !load.lapped {
+            return figures;
+        }
         figures.extend([
-            bench.both(NEXT, BURST, |subscriber, _| {
-                subscriber.by_next().map(black_box).sum()
-            }),
             bench.both_by_reading(BATCH),
             bench.both_by_waiting(),
             bench.both_by_awaiting(),
@@ -210,7 +232,7 @@ pub fn of_bus<const N: usize>(load: Load) -> Contender {
     })
 }
 
-/// Whether so many frames went twice round a list of this capacity.
+/// Whether the published frames went twice round a list of this capacity.
 fn went_round<P>(capacity: usize) -> impl Fn(&P, usize) -> bool {
     move |_, published| published >= 2 * capacity
 }
@@ -222,12 +244,15 @@ pub fn of_tokio(load: Load, capacity: usize) -> Contender {
         bench.lap(went_round(capacity));
         let mut figures = vec![bench.publish_only()];
         bench.catch_up();
-        figures.extend([
-            bench.both_by_reading(NEXT),
-            bench.both_by_waiting(),
-            bench.both_by_awaiting(),
-            bench.empty(|subscriber| subscriber.read(|_| ())),
-        ]);
+        bench.settle(capacity);
+        figures.push(bench.both_by_reading(NEXT));
+        if load.lapped {
+            figures.extend([
+                bench.both_by_waiting(),
+                bench.both_by_awaiting(),
+                bench.empty(|subscriber| subscriber.read(|_| ())),
+            ]);
+        }
         figures
     })
 }
@@ -239,22 +264,18 @@ pub fn of_list<P: Peer<Shared>>(load: Load, capacity: usize) -> Contender {
         bench.lap(went_round(capacity));
         let mut figures = vec![bench.publish_only()];
         bench.catch_up();
+        bench.settle(capacity);
         figures.push(bench.both_by_reading(NEXT));
         figures.push(bench.empty(|subscriber| subscriber.read(|_| ())));
         figures
     })
 }
 
-/// crossbeam's channel of this capacity. It would refuse what nobody reads, so that it is read
-/// throughout.
+/// crossbeam's channel of this capacity. It refuses when it is full, so that it is read throughout.
 pub fn of_crossbeam(load: Load, capacity: usize) -> Contender {
     Contender::peer::<Shared, Crossbeam>(move |scale| {
         let mut bench = open::<Shared, Crossbeam>(load, capacity, scale);
-        let rounds = if load.lapped { 2 * capacity / BURST } else { 0 };
-        for _ in 0..scale.warm_up(rounds) {
-            bench.publish(BURST);
-            bench.catch_up();
-        }
+        bench.settle(2 * capacity);
         vec![
             bench.both_by_reading(NEXT),
             bench.both_by_waiting(),
