@@ -212,6 +212,7 @@ mod tests {
         let record = Record {
             case: "case".into(),
             about: String::new(),
+            date: String::new(),
             quick: false,
             series: vec![series(US, ours), series(TOKIO, theirs)],
         };

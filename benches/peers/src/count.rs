@@ -2,7 +2,7 @@
 
 use crate::peer::{CAPACITY, Contract, Peer, Publish, Read, Size};
 use crate::peers::{self, Visit};
-use crate::record::{Record, Series};
+use crate::record::{Record, Series, today};
 use anyhow::{Result, ensure};
 use std::hint::black_box;
 
@@ -29,6 +29,7 @@ pub fn peers() -> Result<Record> {
     Ok(Record {
         case: COUNTS.into(),
         about: "publish 256, drain 256, counted by callgrind".into(),
+        date: today(),
         quick: false,
         series: names.all.into_iter().map(count).collect::<Result<_>>()?,
     })

@@ -189,6 +189,7 @@ mod tests {
             records: vec![Record {
                 case: MAIN.into(),
                 about: String::new(),
+                date: String::new(),
                 quick: false,
                 series: vec![
                     series("framebus", 10.0),

@@ -13,6 +13,8 @@ pub struct Record {
     pub case: String,
     /// What it measures.
     pub about: String,
+    /// The day on which it was measured.
+    pub date: String,
     /// Whether it was a first look only.
     pub quick: bool,
     /// Each contender's figures.
@@ -70,6 +72,11 @@ impl Series {
     }
 }
 
+/// The day, as records are dated.
+pub fn today() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%d").to_string()
+}
+
 /// Where it was measured.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Machine {
@@ -103,7 +110,7 @@ impl Machine {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             system: format!("Linux {}", read("/proc/sys/kernel/osrelease").trim()),
             compiler: compiler.unwrap_or_default(),
-            date: jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(),
+            date: today(),
         }
     }
 }
@@ -213,6 +220,7 @@ mod tests {
         let record = Record {
             case: String::new(),
             about: String::new(),
+            date: String::new(),
             quick: false,
             series: vec![
                 series("ours", 8.0),

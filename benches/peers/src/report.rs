@@ -5,6 +5,7 @@ use crate::case::MILLIONS;
 use crate::record::{Record, Results, median};
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
+use std::collections::BTreeMap;
 
 /// An empty table.
 pub fn markdown<'a>(header: impl IntoIterator<Item = &'a str>) -> Table {
@@ -64,20 +65,18 @@ pub fn table(record: &Record) -> String {
     right(&mut table, 2);
     let rounds = first.main().len();
     let quick = if record.quick { ", a quick look" } else { "" };
-    let about = format!("{} ({rounds} rounds{quick})", record.about);
+    let about = format!("{} ({rounds} rounds, {}{quick})", record.about, record.date);
     format!("**{}**: {about}\n\n{table}\n", record.case)
 }
 
-/// Every peer that is ahead of framebus, case by case.
+/// By how much a peer has to be ahead: less is what two runs of the same differ by.
+const AHEAD: f64 = 1.1;
+
+/// Every peer that is ahead of framebus, and in which cases.
 pub fn losses(results: &Results) -> String {
-    let mut table = markdown(["case", "ahead of framebus, by a factor of"]);
+    let mut peers: BTreeMap<&str, Vec<(f64, &str)>> = BTreeMap::new();
     for record in &results.records {
-        let mut ahead = Vec::new();
-        for series in record
-            .series
-            .iter()
-            .filter(|series| !series.contract.is_empty())
-        {
+        for series in &record.series {
             let Some(ratio) = record.ratio(series) else {
                 continue;
             };
@@ -85,15 +84,24 @@ pub fn losses(results: &Results) -> String {
                 MILLIONS => 1.0 / ratio,
                 _ => ratio,
             };
-            if factor > 1.0 && !series.name.starts_with(US) {
-                ahead.push((factor, format!("{} {}", series.name, digits(factor))));
+            // A channel as large as another bus is compared with that one.
+            let is_peer = !series.contract.is_empty()
+                && !series.name.starts_with(US)
+                && !series.name.contains(", as ");
+            if is_peer && factor > AHEAD {
+                let losses = peers.entry(&series.name).or_default();
+                losses.push((factor, &record.case));
             }
         }
-        ahead.sort_by(|a, b| b.0.total_cmp(&a.0));
-        if !ahead.is_empty() {
-            let ahead: Vec<_> = ahead.into_iter().map(|(_, text)| text).collect();
-            table.add_row([record.case.clone(), ahead.join("; ")]);
-        }
+    }
+    let mut table = markdown(["peer", "ahead of framebus, by a factor of"]);
+    for (peer, mut losses) in peers {
+        losses.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let losses: Vec<_> = losses
+            .into_iter()
+            .map(|(factor, case)| format!("{case} {}", digits(factor)))
+            .collect();
+        table.add_row([peer.to_owned(), losses.join("; ")]);
     }
     format!("{table}\n")
 }

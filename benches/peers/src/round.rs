@@ -2,7 +2,7 @@
 //! one it does to all.
 
 use crate::case::{Case, Scale};
-use crate::record::{Record, Series};
+use crate::record::{Record, Series, today};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
 
@@ -42,6 +42,7 @@ pub fn run(case: &mut Case, rounds: usize, scale: Scale, progress: &ProgressBar)
     Record {
         case: case.name.clone(),
         about: case.about.into(),
+        date: today(),
         quick: scale != Scale::FULL,
         series,
     }
