@@ -10,24 +10,20 @@ mod load;
 mod one_run;
 mod ways;
 
-use self::load::{Load, TURNS};
+use self::load::{Load, Shared, TURNS};
 use super::stream::{Stream, stream};
 use crate::case::{Case, Contender};
 use crate::payload::Payload;
 use crate::peer::{Peer, Size};
-use crate::peers::event_bus::{self, AsOpened};
+use crate::peers::event_bus::{AsOpened, capacity_of};
 use crate::peers::{Crossbeam, DequeInRwLock, Tokio, VecInMutex};
 use framebus::EventFrame;
-use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::ways::{BATCH, EMPTY, MADE, NEXT, RECV_ASYNC, STREAM, WAYS};
 
 /// The case that the others are variations of, and that PERF.md begins with.
 pub const MAIN: &str = "user/64-runs";
-
-/// A frame as the peers carry it.
-type Shared = Arc<EventFrame>;
 
 /// All of these.
 pub fn cases() -> Vec<Case> {
@@ -87,15 +83,8 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
-/// How many frames the bus holds that `default()` opens here, as a capacity of the peers.
-fn held_by_default() -> usize {
-    event_bus::held(&event_bus::as_opened(0)).next_power_of_two()
-}
-
 fn main_case() -> Case {
-    let held = held_by_default();
-    // The other machines' shards, each with the history that a shard has here.
-    let held_by = |shards| event_bus::held(&event_bus::as_opened(shards)).next_power_of_two();
+    let held = capacity_of(0);
     Case {
         name: MAIN.into(),
         about: "new events of 64 runs in turn, a text of 20 bytes in each, rings lapped",
@@ -105,8 +94,8 @@ fn main_case() -> Case {
             ways::of_bus::<16>(TURNS),
             ways::of_bus::<64>(TURNS),
             ways::of_tokio(TURNS, held),
-            ways::of_tokio(TURNS, held_by(16)).named(", as 16 shards"),
-            ways::of_tokio(TURNS, held_by(64)).named(", as 64 shards"),
+            ways::of_tokio(TURNS, capacity_of(16)).named(", as 16 shards"),
+            ways::of_tokio(TURNS, capacity_of(64)).named(", as 64 shards"),
             ways::of_list::<DequeInRwLock>(TURNS, held),
             ways::of_list::<VecInMutex>(TURNS, held),
             ways::of_crossbeam(TURNS, held),
@@ -115,7 +104,7 @@ fn main_case() -> Case {
 }
 
 fn variation(name: &str, about: &'static str, load: Load) -> Case {
-    let held = held_by_default();
+    let held = capacity_of(0);
     Case {
         name: name.into(),
         about,
@@ -134,7 +123,7 @@ fn streams(subscribers: usize) -> Case {
     fn of<T: Payload + From<EventFrame>, P: Peer<T>>(subscribers: usize) -> Contender {
         Contender::peer::<T, P>(move |scale| {
             let setup = Stream {
-                size: Size::new(1, subscribers).holding(held_by_default()),
+                size: Size::new(1, subscribers).holding(capacity_of(0)),
                 batch: 1,
                 // So long that the rings are lapped several times.
                 time: Duration::from_millis(600),

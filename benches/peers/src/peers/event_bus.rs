@@ -68,11 +68,12 @@ pub fn as_opened(shards: usize) -> InMemoryAgentEventBus {
     }
 }
 
-/// How many frames a bus holds for sure, in all shards together.
-pub fn held(bus: &InMemoryAgentEventBus) -> usize {
-    let stats = bus.stats();
+/// The capacity with which a peer holds as many frames as the bus of [`as_opened`], in all its
+/// shards together.
+pub fn capacity_of(shards: usize) -> usize {
+    let stats = as_opened(shards).stats();
     let windows = stats.shards.iter().map(|shard| shard.frames.window);
-    windows.sum::<u64>() as usize
+    (windows.sum::<u64>() as usize).next_power_of_two()
 }
 
 /// Whether every ring that anything was published to was lapped twice.

@@ -1,6 +1,10 @@
 //! What is published, and to what kind of bus.
 
 use framebus::{AgentEvent, AgentId, EventEnvelope, EventFrame, EventKind, RunId, Timestamp};
+use std::sync::Arc;
+
+/// A frame as the peers carry it.
+pub type Shared = Arc<EventFrame>;
 
 /// Events, and the state of what they are published to.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,6 @@
 //! A reader of one run among 1,000 that publish: what the others' frames cost it.
 
-use super::Shared;
-use super::load::{Load, TURNS};
+use super::load::{Load, Shared, TURNS};
 use crate::case::{Case, Contender, NS, Scale, ns_per_frame};
 use crate::peer::{Publish, Size};
 use crate::peers::event_bus;
@@ -55,7 +54,7 @@ pub fn case() -> Case {
         figures
     });
     let tokio = Contender::new("tokio broadcast", |scale: Scale| {
-        let size = Size::new(1, 1).holding(super::held_by_default());
+        let size = Size::new(1, 1).holding(event_bus::capacity_of(0));
         let mut sender = broadcast::Sender::new(size.capacity);
         let mut reader = sender.subscribe();
         let mut make = LOAD.maker();

@@ -1,7 +1,6 @@
 //! The ways in which a user reads, each a figure.
 
-use super::Shared;
-use super::load::Load;
+use super::load::{Load, Shared};
 use crate::case::{Contender, Figure, Scale, ns_per_frame};
 use crate::payload::Payload;
 use crate::peer::{Await, Peer, Publish, Read, Size, Wait};
