@@ -8,7 +8,7 @@
 //! holds.
 //!
 //! ```
-//! use framebus::*;
+//! use framebus::prelude::*;
 //!
 //! let bus = InMemoryAgentEventBus::default();
 //! // Every frame that the bus holds; without options, a queue of 64 frames bounds a backlog.
@@ -54,7 +54,9 @@
 //! - `metrics`: `meter`, the bus's figures for the metrics facade.
 //! - `tracing`: subscriptions, losses to the rings and failures for the tracing facade, target
 //!   `framebus`; nothing for a frame.
+//! - `testing`: sizes and numbers of a ring that only tests want; no part of what is stable.
 #![deny(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "archive")]
 pub mod archive;
@@ -70,8 +72,45 @@ pub mod sse;
 #[allow(unsafe_code, reason = "wraps a cell, prefetches")]
 mod sync;
 
-pub use bus::*;
-pub use event::*;
+// What happened: events and what they bear.
+pub use event::{
+    AgentEvent, EventEnvelope, EventFrame, EventHead, EventPayload, EventView, PayloadAccessMode,
+    PayloadContent, SCHEMA_VERSION, SharedEvent,
+};
+pub use event::{
+    Correlation, EndpointKind, EndpointRef, EntityKind, EntityRef, EnvelopeDetails,
+    EventDeliverySemantics, EventFamily, EventKind, KindClass, KindSet, PrivacyClass, Timestamp,
+};
+// Ids.
+pub use event::{
+    AgentId, ArchiveId, EntityId, EventFilterId, EventId, EventTag, JournalCursor, MessageId,
+    RunId, SessionId, SpanId, TraceId, TurnId,
+};
+// What is read, from where, and what is lost by whom.
+pub use event::{
+    ArchiveCursor, BusEpoch, CompiledEventFilter, EventCursor, EventFilter, EventStreamScope,
+    FilterFingerprint, MAX_FILTER_LIST,
+};
+pub use event::{
+    EventOverflowNotice, EventOverflowReason, StreamStart, SubscriberOverflowPolicy,
+    SubscriberQueueConfig, SubscriptionOptions,
+};
+// The bus and its streams.
+pub use bus::{
+    AgentEventBus, AgentEventStream, BatchItem, BusBuilder, DropCounts, FrameRef, FrameStream,
+    InMemoryAgentEventBus, RecvError, StreamEnd, StreamStats, WeakEventBus,
+};
+// Where else frames may come from.
+pub use bus::{EventArchive, FrameSource, InMemoryEventArchive, RepairArchive};
+pub use event::{AgentError, AgentErrorKind};
+
+/// What a program that publishes and subscribes names: `use framebus::prelude::*`.
+pub mod prelude {
+    pub use crate::{
+        AgentError, AgentEvent, AgentEventBus, AgentEventStream, AgentId, EventEnvelope,
+        EventFilter, EventFrame, EventKind, InMemoryAgentEventBus, RunId, SubscriptionOptions,
+    };
+}
 
 /// The README's program is compiled and run with the tests.
 #[cfg(doctest)]

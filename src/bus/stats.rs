@@ -13,7 +13,8 @@ use std::fmt;
 /// # use framebus::*;
 /// let bus = InMemoryAgentEventBus::default();
 /// let mut stream = bus.subscribe_all(None)?;
-/// let frame = |kind| EventFrame::new(AgentEvent::envelope_only(EventEnvelope::new("r", "a", kind)));
+/// let envelope = |kind| EventEnvelope::new("r", "a", kind);
+/// let frame = |kind| EventFrame::new(AgentEvent::envelope_only(envelope(kind)));
 /// (0..100).try_for_each(|_| bus.publish(frame(EventKind::ModelStreamDelta)))?;
 /// assert_eq!(stream.stats().lag, 100);
 /// // The default queue has room for 63 of them.

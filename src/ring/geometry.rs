@@ -77,7 +77,7 @@ impl Geometry {
     /// Sizes for a model checker, where every place counts. `places` and `chunk` are powers of
     /// two, `chunk` divides `places` and `slack`, and `chunk + slack <= places`; out-of-range
     /// values are brought into range.
-    #[doc(hidden)]
+    #[cfg(any(test, feature = "testing"))]
     pub fn exact(places: u64, chunk: u64, slack: u64, batch: u64) -> Self {
         let places = places.max(2).next_power_of_two();
         let chunk = chunk.next_power_of_two().clamp(1, MAX_CHUNK.min(places));
@@ -97,7 +97,7 @@ impl Geometry {
 
     /// The same lane with fewer indices, for tests of its end: `index` is the first that is not
     /// given, rounded down to a chunk's start.
-    #[doc(hidden)]
+    #[cfg(any(test, feature = "testing"))]
     #[must_use]
     pub fn ending_at(self, index: u64) -> Self {
         Geometry {

@@ -217,7 +217,7 @@ impl<T> Ring<T> {
 
     /// A ring whose numbers come from a counter also if it has one shard: for models of rings of
     /// several, where every lane counts.
-    #[doc(hidden)]
+    #[cfg(feature = "testing")]
     pub fn with_counter(config: &RingConfig) -> Self {
         Ring {
             core: Arc::new(Core::new(config, true)),
@@ -227,7 +227,6 @@ impl<T> Ring<T> {
     /// The voids below a chunk of the lane that counts, as a reader that was lapped asks for them:
     /// for a model of that question alone.
     #[cfg(loom)]
-    #[doc(hidden)]
     pub fn voids_below_chunk(&self, start: u64) -> Option<u64> {
         self.core.lanes[FRAMES].voids_below_chunk(start)
     }
