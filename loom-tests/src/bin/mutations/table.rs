@@ -129,6 +129,7 @@ const WAIT: &str = "src/ring/wait.rs";
 const REGISTRY: &str = "src/ring/registry.rs";
 const WALK: &str = "src/ring/registry/walk.rs";
 const BUS: &str = "src/bus/memory.rs";
+const SHARED: &str = "src/bus/shared.rs";
 
 macro_rules! mutations {
     ($(#[$doc:meta])* $table:ident $($name:literal: $what:literal, $by:literal, $(($file:ident, $edit:literal)),+;)*) => {
@@ -384,11 +385,11 @@ mutations! {
     "uncounted": "a sleeper is not counted", "wait::a_park_against_a_publish",
         (WAIT, "[[self.count(place, 1); =>> ]]");
     "end-unannounced": "nobody is woken when the last handle goes", "bus::the_last_handle_ends_a_stream",
-        (BUS, "[[self.0.ring.wake_all(); =>> ]]");
+        (SHARED, "[[self.ring.wake_all(); =>> ]]");
     "closed-store-relaxed": "the end is stored without release", "bus::the_last_handle_ends_a_stream",
-        (BUS, "self.0.closed.store(true, [[Ordering::Release =>> Ordering::Relaxed]])");
+        (SHARED, "self.closed.store(true, [[Ordering::Release =>> Ordering::Relaxed]])");
     "closed-load-relaxed": "the end is read without acquire", "bus::the_last_handle_ends_a_stream",
-        (BUS, "self.closed.load([[Ordering::Acquire =>> Ordering::Relaxed]])");
+        (SHARED, "self.closed.load([[Ordering::Acquire =>> Ordering::Relaxed]])");
 
     // What failed, and batches.
     "failed-publish-wakes-nobody": "a publish that failed wakes nobody", "tests::sleepers::a_publish_that_fails_wakes_those_it_may_have_held_back",

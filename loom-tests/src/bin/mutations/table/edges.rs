@@ -16,12 +16,14 @@ const COUNT: &str = "src/ring/lane/count.rs";
 const BUS: &str = "src/bus/memory.rs";
 const SCOPE: &str = "src/bus/scope.rs";
 const STREAM: &str = "src/bus/stream.rs";
-const TASK: &str = "src/bus/stream/task.rs";
+const TASK: &str = "src/bus/task.rs";
 const LIVE: &str = "src/bus/stream/live.rs";
 const COMMIT: &str = "src/archive/journal/commit.rs";
 const NOTICE: &str = "src/bound/notice.rs";
 const POLICY: &str = "src/bound/policy.rs";
-const REPAIR: &str = "src/bus/stream/repair.rs";
+const AHEAD: &str = "src/bus/stream/read_ahead.rs";
+const PROGRESS: &str = "src/bus/stream/progress.rs";
+const REPAIR: &str = "src/bus/repair.rs";
 const FIGURES: &str = "src/bus/stats.rs";
 const STATS: &str = "src/ring/stats.rs";
 
@@ -74,9 +76,9 @@ mutations! {
     "drop-keeps-seat": "a subscription that is dropped goes on sleeping", "tests::sleepers::a_subscription_that_is_gone_does_not_sleep",
         (SUBSCRIPTION, "if let Some(seat) = [[self.seat.take() =>> None]] {");
     "timeout-stays-down": "a stream whose wait timed out goes on sleeping", "tests::sleepers::a_wait_that_is_over_does_not_sleep",
-        (STREAM, "let waited = park::park(deadline); [[self.rise(); =>> ]]");
+        (STREAM, "let in_time = park::park(deadline); [[self.deregister_waker(); =>> ]]");
     "future-stays-down": "so does one whose wait was dropped", "tests::sleepers::a_wait_that_is_over_does_not_sleep",
-        (TASK, "impl Drop for Waiting<'_> { fn drop(&mut self) { [[self.0.rise(); =>> ]] } }");
+        (TASK, "impl Drop for Waiting<'_> { fn drop(&mut self) { [[self.0.deregister_waker(); =>> ]] } }");
 
     // The fields of notices.
     "notice-policy": "a notice names the default policy", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
@@ -84,17 +86,17 @@ mutations! {
     "notice-exact-always": "a loss in the rings is told as exact to every scope", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
         (NOTICE, "exact: [[loss.exact =>> true]],");
     "notice-exact-never": "it is told as exact to none", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
-        (LIVE, "exact: [[gap.lost == 0 || matches!(scope, Scope::Plain(EventStreamScope::All)) =>> false]],");
+        (SCOPE, "exact: [[gap.lost == 0 || matches!(self, Scope::Plain(EventStreamScope::All)) =>> false]],");
     "notice-start-late": "a loss in the rings begins one number late", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
-        (LIVE, "first_seq: [[gap.first =>> gap.first + 1]],");
+        (SCOPE, "first_seq: [[gap.first =>> gap.first + 1]],");
     "notice-end-late": "it ends one number late", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
-        (LIVE, "last_seq: [[gap.last =>> gap.last + 1]],");
+        (SCOPE, "last_seq: [[gap.last =>> gap.last + 1]],");
     "notice-count": "it counts one too few", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
-        (LIVE, "count: [[gap.lost =>> gap.lost.saturating_sub(1)]],");
+        (SCOPE, "count: [[gap.lost =>> gap.lost.saturating_sub(1)]],");
     "notice-reason": "it is told as a lag where the frames had expired", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
-        (LIVE, "reason: match [[gap.expired =>> false]] {");
+        (SCOPE, "reason: if [[gap.expired =>> false]] {");
     "notice-terminals": "it is told that no terminal frame is among it", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
-        (LIVE, "terminal_preserved: [[!gap.terminals_lost =>> true]],");
+        (SCOPE, "terminal_preserved: [[!gap.terminals_lost =>> true]],");
     "drop-row-count": "the next dropped frame of a row is not counted", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
         (NOTICE, "notice.dropped_count = [[notice.dropped_count.saturating_add(1) =>> notice.dropped_count]];");
     "drop-row-end": "a gap does not end at the last dropped frame of a row", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
@@ -112,31 +114,31 @@ mutations! {
     "pending-forgotten": "what is lost behind the last frame is told by none", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
         (POLICY, "[[append(&mut last.notice, self.pending.take()); =>> drop(self.pending.take());]]");
     "evicted-forgotten": "a frame that is dropped from the queue is told by none", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
-        (POLICY, "Some(behind) => [[prepend(&mut behind.notice, notice) =>> ()]],");
+        (POLICY, "Some(after) => [[prepend(&mut after.notice, notice) =>> ()]],");
     "repair-point-forgotten": "a repaired gap does not say from where it was repaired", "tests::fields::each_field_of_a_repaired_gap_is_right",
-        (REPAIR, "notice.repair_from = [[mending.repair_from =>> None]];");
+        (REPAIR, "|notice| notice.repair_from = [[self.repair_from =>> None]]);");
     "repair-notice-kept": "a repaired gap is told on each frame behind it", "tests::fields::each_field_of_a_repaired_gap_is_right",
-        (REPAIR, "next.overflow = [[self.repair.as_mut()?.notice.take() =>> self.repair.as_mut()?.notice.clone()]];");
+        (AHEAD, "next.overflow = [[self.notice.take() =>> self.notice.clone()]];");
     "hole-count": "what an archive lacks is counted one too few", "tests::fields::each_field_of_a_repaired_gap_is_right",
-        (REPAIR, "lost: [[(numbers.end - numbers.start).min(gap.lost) =>> (numbers.end - numbers.start - 1).min(gap.lost)]],");
+        (REPAIR, "count: [[(numbers.end - numbers.start).min(self.lost.count) =>> (numbers.end - numbers.start - 1).min(self.lost.count)]],");
 
     // Cursors and figures of streams.
     "journal-not-moved": "a cursor keeps the first place in the journal", "tests::fields::position_cursor_and_figures_move_with_each_frame",
-        (LIVE, "[[position.journal_cursor.clone_from(&envelope.journal_cursor); =>> ]]");
+        (PROGRESS, "[[journal.clone_from(&envelope.journal_cursor); =>> ]]");
     "queued-miscounted": "a stream says that one frame more is queued", "tests::fields::position_cursor_and_figures_move_with_each_frame",
         (LIVE, "queued: [[(self.queue.len() + ahead) as u64 =>> (self.queue.len() + ahead + 1) as u64]],");
     "lag-miscounted": "a stream lags by one frame more", "tests::fields::position_cursor_and_figures_move_with_each_frame",
         (LIVE, "lag: [[last.saturating_sub(position) =>> (last + 1).saturating_sub(position)]],");
     "summary-delivered": "a summary counts as a frame that was given", "tests::fields::position_cursor_and_figures_move_with_each_frame",
-        (LIVE, "if [[!queued.summary =>> true]] {");
+        (LIVE, "if [[queued.summary =>> false]] {");
     "batch-undelivered": "frames of a batch do not count as given", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
-        (LIVE, "[[counts.deliver(event.envelope()); =>> ]] visit");
+        (LIVE, "[[progress.deliver(event.envelope()); =>> progress.pass(event.envelope());]] visit");
     "batch-notices-uncounted": "notices of a batch are not counted", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
-        (LIVE, "[[counts.notices += 1; =>> ]] visit");
+        (LIVE, "[[progress.counts.notices += 1; =>> ]] visit");
     "batch-stands-still": "a batch does not move the cursor's place in the journal", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
-        (LIVE, "[[move_past(position, event.envelope()); =>> ]] counts");
+        (LIVE, "[[progress.deliver(event.envelope()); =>> progress.counts.deliver(event.envelope());]] visit");
     "clone-counts-anew": "a clone begins to count at none", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
-        (LIVE, "counts: [[self.counts =>> Counts::default()]], }");
+        (LIVE, "progress: [[self.progress.clone() =>> { let mut anew = self.progress.clone(); anew.counts = Default::default(); anew }]], ahead");
     "terminals-uncounted": "terminal frames that were given are not counted", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
         (FIGURES, "[[self.terminals += u64::from(envelope.event_kind.is_terminal()); =>> ]]");
     "laps-uncounted": "laps are not counted", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",

@@ -1,0 +1,36 @@
+//! When a task that reads a backlog yields to its runtime.
+//!
+//! A stream with a backlog is ready at each poll. On a runtime whose tasks yield by themselves, as
+//! most do, a task that reads one would keep its thread: no timer fires there and no other task
+//! runs. So a stream that was ready [`MOST_IN_A_ROW`] times returns `Pending` once, and wakes its
+//! task at once: the runtime gets a turn. That costs a wake-up for so many frames, 12 instructions a
+//! frame on tokio.
+
+use std::task::Waker;
+
+/// How many frames a stream gives a task in a row before it yields.
+const MOST_IN_A_ROW: u32 = 32;
+
+/// Decides when a stream's task yields.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::bus) struct Fairness {
+    /// How many frames the stream gave to a task since the task last waited or yielded.
+    in_a_row: u32,
+}
+
+impl Fairness {
+    /// Returns whether the task yields now. If so, its waker was woken.
+    pub(in crate::bus) fn yields(&mut self, waker: &Waker) -> bool {
+        let yields = self.in_a_row >= MOST_IN_A_ROW;
+        if yields {
+            self.in_a_row = 0;
+            waker.wake_by_ref();
+        }
+        yields
+    }
+
+    /// Counts a poll of the stream, which gave a frame or did not.
+    pub(in crate::bus) fn polled(&mut self, gave_frame: bool) {
+        self.in_a_row = if gave_frame { self.in_a_row + 1 } else { 0 };
+    }
+}
