@@ -49,7 +49,7 @@ impl GuardedWaker {
         }
     }
 
-    /// Whether this wakes the same task as `foreign`. Runs no foreign code.
+    /// Returns whether this wakes the same task as `foreign`. Runs no foreign code.
     pub(crate) fn will_wake(&self, foreign: &Waker) -> bool {
         let own = self.guarded.0.as_ref();
         own.is_some_and(|own| own.will_wake(foreign))

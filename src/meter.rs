@@ -106,7 +106,7 @@ impl BusMeter {
         }
     }
 
-    /// How many different labels subscriptions can have: 100 by default.
+    /// Returns how many different labels subscriptions can have: 100 by default.
     pub fn max_subscriptions(mut self, labels: usize) -> Self {
         self.max_subscriptions = labels;
         self

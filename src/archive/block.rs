@@ -69,7 +69,7 @@ pub(super) struct Block {
 }
 
 impl Block {
-    /// Its bytes.
+    /// Returns its bytes.
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>, AgentError> {
         let header = Header {
             runs: self.runs.iter().map(|run| run.id.as_str()).collect(),
@@ -256,14 +256,14 @@ impl BlockWriter {
         self.agents.clear();
     }
 
-    /// The blocks; the writer is empty then.
+    /// Returns the blocks; the writer is empty then.
     pub(super) fn finish(&mut self) -> Vec<Block> {
         self.close();
         std::mem::take(&mut self.done)
     }
 }
 
-/// The number of an id in its block: the next one if it is new there.
+/// Returns the number of an id in its block: the next one if it is new there.
 fn index<T: Eq + std::hash::Hash>(known: &HashMap<T, u32>, id: &T) -> u32 {
     known.get(id).copied().unwrap_or(known.len() as u32)
 }
@@ -310,22 +310,22 @@ impl BlockReader {
         })
     }
 
-    /// The runs that it has frames of.
+    /// Returns the runs that it has frames of.
     pub(super) fn runs(&self) -> &[RunId] {
         &self.runs
     }
 
-    /// The agents that it has frames of.
+    /// Returns the agents that it has frames of.
     pub(super) fn agents(&self) -> &[AgentId] {
         &self.agents
     }
 
-    /// The position of its last frame, where that of its first is `first`.
+    /// Returns the position of its last frame, where that of its first is `first`.
     pub(super) fn last(&self, first: u64) -> u64 {
         first + u64::from(self.head.count) - 1
     }
 
-    /// The next frame from the place `from` on whose envelope is wanted; `None` at the end.
+    /// Returns the next frame from the place `from` on whose envelope is wanted; `None` at the end.
     pub(super) fn next(
         &mut self,
         from: u32,

@@ -9,7 +9,7 @@ pub(super) type Stored<T> = Result<T, AgentError>;
 
 /// What was being done, for messages.
 pub(super) trait Doing<T> {
-    /// The error says that it came while `doing` this.
+    /// Returns the error says that it came while `doing` this.
     fn doing(self, doing: &str) -> Stored<T>;
 }
 
@@ -64,7 +64,7 @@ fn advice(code: Option<ErrorCode>) -> (AgentErrorKind, &'static str) {
     }
 }
 
-/// The archive can't be what it says.
+/// Returns the archive can't be what it says.
 pub(super) fn damaged(message: impl Into<std::borrow::Cow<'static, str>>) -> AgentError {
     AgentError::new(AgentErrorKind::ArchiveDamaged, message)
 }

@@ -41,7 +41,7 @@ impl FolderLock {
         file.sync_data()
     }
 
-    /// The highest number that was noted as shown.
+    /// Returns the highest number that was noted as shown.
     pub(super) fn shown(&mut self) -> u64 {
         let mut text = String::new();
         let file = &mut self.0;

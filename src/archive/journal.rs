@@ -214,12 +214,12 @@ impl JournaledBus {
         })
     }
 
-    /// The journal.
+    /// Returns the journal.
     pub fn archive(&self) -> &Archive {
         &self.committer.archive
     }
 
-    /// What the live bus holds and who waits, now; see
+    /// Returns what the live bus holds and who waits, now; see
     /// [`InMemoryAgentEventBus::stats`](crate::InMemoryAgentEventBus::stats).
     pub fn stats(&self) -> RingStats {
         self.bus.stats()

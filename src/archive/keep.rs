@@ -163,7 +163,7 @@ impl Archive {
     }
 }
 
-/// The frames and bytes that are held.
+/// Returns the frames and bytes that are held.
 fn held(db: &Connection) -> Stored<(u64, u64)> {
     let sum: i64 = db
         .prepare_cached("SELECT coalesce(sum(size), 0) FROM blocks")
@@ -173,7 +173,7 @@ fn held(db: &Connection) -> Stored<(u64, u64)> {
     Ok((last - before, sum.cast_unsigned()))
 }
 
-/// The blocks that begin at `from` or later, lowest first.
+/// Returns the blocks that begin at `from` or later, lowest first.
 fn places(db: &Connection, from: u64, most: usize) -> Stored<Vec<Place>> {
     let sql = format!(
         "SELECT {} FROM blocks WHERE first >= ? ORDER BY first LIMIT ?",
@@ -188,7 +188,7 @@ fn places(db: &Connection, from: u64, most: usize) -> Stored<Vec<Place>> {
         .doing("listing blocks")
 }
 
-/// The first neighbours that fit into one block.
+/// Returns the first neighbours that fit into one block.
 fn first_group(places: &[Place]) -> Option<&[Place]> {
     let mut start = 0;
     let (mut count, mut size) = (0, 0);
@@ -230,7 +230,7 @@ fn events(db: &Connection, place: &Place) -> Stored<Vec<Stocked>> {
     Ok(events)
 }
 
-/// The frames of these blocks in new ones; nothing if one of them can't be read.
+/// Returns the frames of these blocks in new ones; nothing if one of them can't be read.
 fn join(db: &Connection, group: &[Place]) -> Stored<Option<Vec<Block>>> {
     // What was stored may be: secrets never were.
     let mut blocks = BlockWriter::new(PrivacyClass::Sensitive);

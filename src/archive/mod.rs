@@ -198,17 +198,17 @@ impl Archive {
         })
     }
 
-    /// Its name, which its cursors bear.
+    /// Returns its name, which its cursors bear.
     pub fn id(&self) -> &ArchiveId {
         &self.shared.id
     }
 
-    /// The epoch of the bus that has it as its journal, in every process.
+    /// Returns the epoch of the bus that has it as its journal, in every process.
     pub fn journal_epoch(&self) -> BusEpoch {
         self.shared.journal_epoch
     }
 
-    /// The position before the first frame that is still held.
+    /// Returns the position before the first frame that is still held.
     ///
     /// # Errors
     /// If the archive can't be read.
@@ -216,7 +216,7 @@ impl Archive {
         Ok(self.shared.at(self.shared.store.read(extent)?.0))
     }
 
-    /// The position after the last frame.
+    /// Returns the position after the last frame.
     ///
     /// # Errors
     /// If the archive can't be read.
@@ -224,7 +224,7 @@ impl Archive {
         Ok(self.shared.at(self.shared.store.read(extent)?.1))
     }
 
-    /// How many frames are held.
+    /// Returns how many frames are held.
     ///
     /// # Errors
     /// If the archive can't be read.
@@ -233,7 +233,7 @@ impl Archive {
         Ok(last - before)
     }
 
-    /// Whether no frame is held.
+    /// Returns whether no frame is held.
     ///
     /// # Errors
     /// If the archive can't be read.
@@ -241,7 +241,7 @@ impl Archive {
         Ok(self.len()? == 0)
     }
 
-    /// The number of the last frame that it has of a bus, 0 for none. Removed frames count.
+    /// Returns the number of the last frame that it has of a bus, 0 for none. Removed frames count.
     ///
     /// # Errors
     /// If the archive can't be read.
@@ -266,8 +266,8 @@ impl Archive {
         self.shared.append(blocks, &[])
     }
 
-    /// The position before the first frame, in the order of positions, that happened at this time
-    /// or later. Takes O(blocks) steps.
+    /// Returns the position before the first frame, in the order of positions, that happened at
+    /// this time or later. Takes O(blocks) steps.
     ///
     /// # Errors
     /// If the archive can't be read.
@@ -296,7 +296,7 @@ impl Archive {
         }
     }
 
-    /// The gaps that followers recorded, oldest first.
+    /// Returns the gaps that followers recorded, oldest first.
     ///
     /// # Errors
     /// If the archive can't be read.
@@ -319,8 +319,8 @@ impl Archive {
         })
     }
 
-    /// The position that a frame's place in the journal stands for, where this archive is the
-    /// journal.
+    /// Returns the position that a frame's place in the journal stands for, where this archive is
+    /// the journal.
     ///
     /// # Errors
     /// [`AgentErrorKind::ArchiveCursor`] for a place in another journal, or what is none.
@@ -346,7 +346,7 @@ impl Archive {
     }
 }
 
-/// The place of a frame in the journal that the archive is.
+/// Returns the place of a frame in the journal that the archive is.
 fn journal_cursor(at: &ArchiveCursor) -> JournalCursor {
     JournalCursor::new(format!("{}@{}", at.archive_id, at.position))
 }
@@ -373,9 +373,10 @@ impl Shared {
 }
 
 impl EventArchive for Archive {
-    /// The frames up to the end that the archive has now. Frames that retention removed behind the
-    /// cursor are told of by a notice, with an upper bound of how many they are. Content is what
-    /// was stored; filters for delivery semantics match what a frame had when it was archived.
+    /// Returns the frames up to the end that the archive has now. Frames that retention removed
+    /// behind the cursor are told of by a notice, with an upper bound of how many they are. Content
+    /// is what was stored; filters for delivery semantics match what a frame had when it was
+    /// archived.
     ///
     /// # Errors
     /// [`AgentErrorKind::ArchiveCursor`] for a cursor of another archive, or beyond the end; what

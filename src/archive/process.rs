@@ -12,7 +12,7 @@ use crate::event::AgentError;
 use std::process::id;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The error of all that is called in a child.
+/// Returns the error of all that is called in a child.
 pub(super) fn forked() -> AgentError {
     AgentError::contract_violation(
         "the process was forked since this was opened, and only the parent can use it; open \
@@ -36,13 +36,13 @@ impl<T> Local<T> {
         }
     }
 
-    /// The value. Fails in a child.
+    /// Returns the value. Fails in a child.
     pub(super) fn get(&self) -> Stored<&T> {
         let value = self.value.as_ref().filter(|_| self.process == id());
         value.ok_or_else(forked)
     }
 
-    /// The value. Fails in a child, where the value is leaked.
+    /// Returns the value. Fails in a child, where the value is leaked.
     pub(super) fn into_inner(mut self) -> Stored<T> {
         match self.process == id() {
             true => self.value.take().ok_or_else(forked),

@@ -117,7 +117,7 @@ impl Progress {
     }
 }
 
-/// The blocks of a bus that hold this number or higher ones, lowest first.
+/// Returns the blocks of a bus that hold this number or higher ones, lowest first.
 fn block_from(db: &Connection, epoch: BusEpoch, number: u64) -> Stored<Option<Place>> {
     let sql = format!(
         "SELECT {} FROM blocks WHERE epoch = ?1 AND first_seq >= coalesce(
@@ -179,7 +179,7 @@ impl RepairArchive for Archive {
         self.shared.next_hole(epoch, numbers)
     }
 
-    /// What a journal has is settled before it is published; a bus that an
+    /// Returns what a journal has is settled before it is published; a bus that an
     /// [`Archiver`](super::Archiver) of this process follows is settled as far as that has come.
     fn is_settled(&self, epoch: BusEpoch, number: u64, waker: Option<&Arc<Waker>>) -> bool {
         self.shared.progress.is_settled(epoch, number, waker)

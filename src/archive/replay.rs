@@ -178,7 +178,7 @@ impl FrameSource for Replay {
     }
 }
 
-/// The first block with a frame behind `after` that the indexes don't rule out.
+/// Returns the first block with a frame behind `after` that the indexes don't rule out.
 fn next_place(db: &Connection, filter: &CompiledEventFilter, after: u64) -> Stored<Option<Place>> {
     let criteria = filter.criteria();
     let runs: Vec<_> = criteria.run_ids.iter().map(RunId::as_str).collect();
@@ -209,7 +209,7 @@ fn next_place(db: &Connection, filter: &CompiledEventFilter, after: u64) -> Stor
     }
 }
 
-/// Where the first block with a frame behind `after` begins.
+/// Returns where the first block with a frame behind `after` begins.
 fn block_of(db: &Connection, after: u64) -> Stored<Option<u64>> {
     let sql = "SELECT first FROM blocks WHERE first >= coalesce(
                    (SELECT max(first) FROM blocks WHERE first <= ?1), 0)
@@ -225,7 +225,7 @@ fn block_of(db: &Connection, after: u64) -> Stored<Option<u64>> {
     Ok(first.map(i64::cast_unsigned))
 }
 
-/// The first block from `from` on that has a frame of any of these runs, or agents.
+/// Returns the first block from `from` on that has a frame of any of these runs, or agents.
 fn next_with(db: &Connection, next_of: &str, names: &[&str], from: u64) -> Stored<Option<u64>> {
     let mut select = db.prepare_cached(next_of).doing("reading an index")?;
     let mut lowest: Option<i64> = None;
@@ -238,7 +238,7 @@ fn next_with(db: &Connection, next_of: &str, names: &[&str], from: u64) -> Store
     Ok(lowest.map(i64::cast_unsigned))
 }
 
-/// The first block from `from` on that has a frame of any of these kinds.
+/// Returns the first block from `from` on that has a frame of any of these kinds.
 fn next_of_kinds(db: &Connection, kinds: KindSet, from: u64) -> Stored<Option<Place>> {
     let sql = format!(
         "SELECT {} FROM blocks WHERE first >= ? AND ((kinds_lo & ?) | (kinds_hi & ?)) != 0
@@ -256,7 +256,7 @@ fn next_of_kinds(db: &Connection, kinds: KindSet, from: u64) -> Stored<Option<Pl
 }
 
 impl Shared {
-    /// The position after a frame.
+    /// Returns the position after a frame.
     pub(super) fn at(&self, position: u64) -> ArchiveCursor {
         ArchiveCursor {
             archive_id: self.id.clone(),

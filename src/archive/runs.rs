@@ -24,10 +24,10 @@ pub struct ArchivedRun {
 }
 
 impl Archive {
-    /// The runs with frames in blocks that end behind a position, at most so many, by the position
-    /// of the last of these blocks. To list all, begin at 0, and go on behind the last one's
-    /// [`last_position`](ArchivedRun::last_position); runs that share it come together, even if
-    /// they are more than `most`. Takes O(runs) steps.
+    /// Returns the runs with frames in blocks that end behind a position, at most so many, by the
+    /// position of the last of these blocks. To list all, begin at 0, and go on behind the last
+    /// one's [`last_position`](ArchivedRun::last_position); runs that share it come together, even
+    /// if they are more than `most`. Takes O(runs) steps.
     ///
     /// # Errors
     /// If the archive can't be read.

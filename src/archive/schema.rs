@@ -47,7 +47,7 @@ const MIGRATIONS: [&str; 2] = [
 /// The version that this program writes.
 pub(super) const VERSION: usize = MIGRATIONS.len();
 
-/// The version of the file's schema; 0 for an empty file.
+/// Returns the version of the file's schema; 0 for an empty file.
 ///
 /// A later version than this program knows is an error, and so is another program's file.
 pub(super) fn version(db: &Connection, doing: &str) -> Stored<usize> {

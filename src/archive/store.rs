@@ -49,7 +49,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The position of its last frame.
+    /// Returns the position of its last frame.
     pub(super) fn last(&self) -> u64 {
         self.first + u64::from(self.head.count) - 1
     }
@@ -86,7 +86,7 @@ impl Place {
         }
     }
 
-    /// Its bytes, which are those that were written.
+    /// Returns its bytes, which are those that were written.
     pub(super) fn bytes(&self, db: &Connection) -> Stored<Vec<u8>> {
         let mut select = db
             .prepare_cached("SELECT bytes FROM data WHERE first = ?")
@@ -212,7 +212,8 @@ fn check_order(transaction: &Transaction<'_>, block: &Block) -> Stored<()> {
     ))
 }
 
-/// The number of an epoch's last archived frame, 0 for none. Frames that were removed count.
+/// Returns the number of an epoch's last archived frame, 0 for none. Frames that were removed
+/// count.
 pub(super) fn last_sequence(db: &Connection, epoch: BusEpoch) -> Stored<u64> {
     let last: Option<i64> = db
         .prepare_cached("SELECT last_seq FROM epochs WHERE epoch = ?")
@@ -407,7 +408,7 @@ impl Store {
     }
 }
 
-/// Whether a file could not be opened or made.
+/// Returns whether a file could not be opened or made.
 fn is_denied(error: &AgentError) -> bool {
     matches!(
         error.kind(),
@@ -427,7 +428,7 @@ fn refuse_stump(folder: &Path, doing: &str) -> Stored<()> {
     Ok(())
 }
 
-/// What a poisoned lock guards is whole: a transaction that did not finish is rolled back.
+/// Returns what a poisoned lock guards is whole: a transaction that did not finish is rolled back.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -461,7 +462,7 @@ pub(super) fn identity(db: &Connection) -> Stored<(ArchiveId, BusEpoch)> {
     ))
 }
 
-/// The positions that are held: before the first one, and the last one ever given.
+/// Returns the positions that are held: before the first one, and the last one ever given.
 pub(super) fn extent(db: &Connection) -> Stored<(u64, u64)> {
     let (first, last): (Option<i64>, i64) = db
         .prepare_cached("SELECT (SELECT min(first) FROM blocks), last_position FROM state")

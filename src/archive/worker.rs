@@ -16,12 +16,12 @@ thread_local! {
     static WORKS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether the calling thread may wait for one of these threads.
+/// Returns whether the calling thread may wait for one of these threads.
 pub(super) fn may_wait() -> bool {
     !WORKS.get()
 }
 
-/// The error of a call that would have to wait for one of these threads on one of them.
+/// Returns the error of a call that would have to wait for one of these threads on one of them.
 pub(super) fn must_not_wait() -> AgentError {
     AgentError::contract_violation(
         "a thread of the archive cannot wait for one, as this call in a waker does; submit without \

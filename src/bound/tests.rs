@@ -44,7 +44,7 @@ pub(super) fn queue(policy: Policy, capacity: usize, reserve: usize) -> BoundedQ
     BoundedQueue::new(config, start())
 }
 
-/// The position that the subscriptions start at.
+/// Returns the position that the subscriptions start at.
 pub(super) fn start() -> EventCursor {
     EventCursor {
         scope: EventStreamScope::Run(RunId::new("r")),

@@ -53,7 +53,8 @@ impl Connection {
         }
     }
 
-    /// The cursor as a position: for what the client asked for, and without the host's journal.
+    /// Returns the cursor as a position: for what the client asked for, and without the host's
+    /// journal.
     fn id(&self, cursor: &EventCursor) -> String {
         let position = EventCursor {
             scope: self.scope.clone(),

@@ -21,8 +21,8 @@ impl FeedGrant {
         FeedGrant::default()
     }
 
-    /// The envelopes of the events that the filter lets through; the default filter is for all of
-    /// them. The filter's own payload access and queue are not used.
+    /// Returns the envelopes of the events that the filter lets through; the default filter is for
+    /// all of them. The filter's own payload access and queue are not used.
     pub fn to(filter: EventFilter) -> Self {
         FeedGrant {
             filter: Some(EventFilter {
@@ -40,7 +40,7 @@ impl FeedGrant {
         self
     }
 
-    /// What of the grant was asked for.
+    /// Returns what of the grant was asked for.
     pub(super) fn narrow(self, wish: &Wish) -> Result<EventFilter, Refusal> {
         let mut filter = self.filter.ok_or(Refusal::NothingGranted)?;
         let kinds = filter.clone().compile()?.kinds();

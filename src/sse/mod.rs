@@ -156,25 +156,25 @@ impl EventFeed {
         self
     }
 
-    /// How long a connection is silent before it gets a comment: 15 s by default.
+    /// Returns how long a connection is silent before it gets a comment: 15 s by default.
     pub fn heartbeat(mut self, heartbeat: Duration) -> Self {
         self.heartbeat = heartbeat;
         self
     }
 
-    /// How long browsers wait before they reconnect: 1 s by default.
+    /// Returns how long browsers wait before they reconnect: 1 s by default.
     pub fn retry(mut self, retry: Duration) -> Self {
         self.retry = retry;
         self
     }
 
-    /// How many clients are served at once: 1,000 by default. More are answered 503.
+    /// Returns how many clients are served at once: 1,000 by default. More are answered 503.
     pub fn max_clients(mut self, clients: usize) -> Self {
         self.max_clients = clients;
         self
     }
 
-    /// The route `/events`, to nest or merge into a host's router.
+    /// Returns the route `/events`, to nest or merge into a host's router.
     pub fn into_router(self) -> Router {
         let places = Arc::new(Semaphore::new(self.max_clients.min(Semaphore::MAX_PERMITS)));
         let feed = Arc::new(Feed {

@@ -46,7 +46,7 @@ impl Wish {
         Ok(wish)
     }
 
-    /// Where to resume, if that is a position of this filter.
+    /// Returns where to resume, if that is a position of this filter.
     pub(super) fn cursor(
         self,
         filter: &CompiledEventFilter,

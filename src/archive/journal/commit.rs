@@ -117,7 +117,7 @@ impl Journal {
         }
     }
 
-    /// The frames of all jobs in blocks, or the first job that can't be stored.
+    /// Returns the frames of all jobs in blocks, or the first job that can't be stored.
     fn encode(&self, jobs: &[Job]) -> Result<BlockWriter, (usize, AgentError)> {
         let mut blocks = self.journaling.0.shared.block_writer();
         let mut sequences = self.bus.last_sequence() + 1..;

@@ -142,8 +142,8 @@ impl Live {
                 }
             }
             Found::Lost(loss) => {
-                trace::lost(queue.scope(), &loss);
-                queue.lose(&loss);
+                trace::lost(queue.scope(), loss);
+                queue.lose(loss);
                 ControlFlow::Continue(())
             }
         });
@@ -395,9 +395,9 @@ impl Live {
         } = self;
         let mut deliver = |found: Found<'_>| match found {
             Found::Lost(loss) => {
-                trace::lost(queue.scope(), &loss);
+                trace::lost(queue.scope(), loss);
                 progress.counts.notices += 1;
-                visit(BatchItem::Gap(queue.report(&loss)))
+                visit(BatchItem::Gap(queue.report(loss)))
             }
             Found::Frame(event) => {
                 progress.deliver(event.envelope());

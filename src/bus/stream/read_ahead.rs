@@ -189,7 +189,7 @@ impl ReadAhead {
         let (events, filler) = (&mut self.events, &mut self.filler);
         reader.poll(|found| match found {
             Found::Lost(loss) => {
-                filler.open(loss);
+                filler.open(*loss);
                 ControlFlow::Break(())
             }
             Found::Frame(event) => {

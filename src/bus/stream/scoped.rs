@@ -27,20 +27,7 @@ pub(super) enum Found<'a> {
     /// A frame of the scope.
     Frame(&'a Event),
     /// Frames that the rings lost before the next one.
-    Lost(Loss),
-}
-
-impl<'a> Found<'a> {
-    /// Returns what a delivery is to the scope; `None` for a frame of another scope.
-    #[inline]
-    fn of(delivery: Delivery<'a, Event>, scope: &Scope, epoch: BusEpoch) -> Option<Self> {
-        match delivery {
-            Delivery::Frame(_, event) => scope
-                .matches(event.envelope())
-                .then_some(Found::Frame(event)),
-            Delivery::Gap(gap) => Some(Found::Lost(scope.loss(gap, epoch))),
-        }
-    }
+    Lost(&'a Loss),
 }
 
 impl ScopedReader {
@@ -60,12 +47,9 @@ impl ScopedReader {
 
     /// Gives `visit` all that was published when the call began, until it breaks.
     #[inline]
-    pub(super) fn poll(&mut self, mut visit: impl FnMut(Found<'_>) -> ControlFlow<()>) {
-        let (scope, epoch) = (&self.scope, self.shared.epoch);
-        let polled = self.subscription.poll(|delivery| {
-            Found::of(delivery, scope, epoch).map_or(ControlFlow::Continue(()), &mut visit)
-        });
-        self.unfinished = polled == Polled::Unfinished;
+    pub(super) fn poll(&mut self, visit: impl FnMut(Found<'_>) -> ControlFlow<()>) {
+        let sift = sift(&self.scope, self.shared.epoch, visit);
+        self.unfinished = self.subscription.poll(sift) == Polled::Unfinished;
     }
 
     /// Gives `visit` what one pin of the rings holds, until it breaks: the cheapest way to keep up.
@@ -74,11 +58,9 @@ impl ScopedReader {
     /// nothing was found, a [poll](Self::poll) knows whether something is there: other frames may
     /// stand before those of the scope.
     #[inline]
-    pub(super) fn batch(&mut self, mut visit: impl FnMut(Found<'_>) -> ControlFlow<()>) -> bool {
-        let (scope, epoch) = (&self.scope, self.shared.epoch);
-        let deliveries = self.subscription.batch(|delivery| {
-            Found::of(delivery, scope, epoch).map_or(ControlFlow::Continue(()), &mut visit)
-        });
+    pub(super) fn batch(&mut self, visit: impl FnMut(Found<'_>) -> ControlFlow<()>) -> bool {
+        let sift = sift(&self.scope, self.shared.epoch, visit);
+        let deliveries = self.subscription.batch(sift);
         deliveries == 0 && self.subscription.reads_everything()
     }
 
@@ -108,5 +90,28 @@ impl ScopedReader {
             scope: self.scope.clone(),
             unfinished: self.unfinished,
         })
+    }
+}
+
+/// Returns a visitor of the rings that gives `visit` what is of the scope.
+///
+/// `visit` is called at one place, so that it is inlined into the rings' loop.
+#[inline]
+fn sift(
+    scope: &Scope,
+    epoch: BusEpoch,
+    mut visit: impl FnMut(Found<'_>) -> ControlFlow<()>,
+) -> impl FnMut(Delivery<'_, Event>) -> ControlFlow<()> {
+    move |delivery| {
+        let loss;
+        let found = match delivery {
+            Delivery::Frame(_, event) if scope.matches(event.envelope()) => Found::Frame(event),
+            Delivery::Frame(..) => return ControlFlow::Continue(()),
+            Delivery::Gap(gap) => {
+                loss = scope.loss(gap, epoch);
+                Found::Lost(&loss)
+            }
+        };
+        visit(found)
     }
 }
