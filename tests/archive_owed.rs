@@ -75,7 +75,7 @@ fn while_stuck<T>(
     let all = published + group;
     let answer = bus.publish_all((published + 1..=all).map(delta));
     if let Some(kind) = stuck(&answer) {
-        assert_eq!(kind, AgentErrorKind::NotYetShown, "{answer:?}");
+        assert_eq!(kind, AgentErrorKind::NotYetPublished, "{answer:?}");
         return then(all);
     }
     // A lapped one may have to look twice.

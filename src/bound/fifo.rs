@@ -121,7 +121,8 @@ impl Fifo {
         self.take_oldest(class).map(|(entry, _)| entry)
     }
 
-    /// Takes the oldest frame of a class out. Returns it, and lends the frame that arrived after it.
+    /// Takes the oldest frame of a class out. Returns it, and lends the frame that arrived after
+    /// it.
     pub(super) fn take_oldest(&mut self, class: KindClass) -> Option<(Entry, Option<&mut Entry>)> {
         let at = self.classes[class as usize].pop_front()?;
         let (previous, next) = (self.nodes[at].previous, self.nodes[at].next);

@@ -99,7 +99,8 @@ impl BoundedQueue {
         &self.notices.scope
     }
 
-    /// Begins a refill of an empty queue. The frame that the last refill stopped before comes first.
+    /// Begins a refill of an empty queue. The frame that the last refill stopped before comes
+    /// first.
     pub(crate) fn begin_refill(&mut self) {
         debug_assert!(self.len() == 0);
         if let Some(event) = self.deferred_terminal.take() {
@@ -110,8 +111,8 @@ impl BoundedQueue {
     /// Offers the next frame of the scope to the policy. The event is shared only if it is kept.
     ///
     /// Breaks where the queue is full of terminal frames and `event` is another one: the refill
-    /// stops before it. The event is kept for the next refill, and nothing else may be offered until
-    /// that [begins](Self::begin_refill).
+    /// stops before it. The event is kept for the next refill, and nothing else may be offered
+    /// until that [begins](Self::begin_refill).
     #[inline]
     pub(crate) fn offer(&mut self, event: &Arc<SealedEvent>) -> ControlFlow<()> {
         use SubscriberOverflowPolicy as Policy;
@@ -394,7 +395,8 @@ impl BoundedQueue {
         self.attach_to_last();
     }
 
-    /// Keeps nothing of what is offered after a failure, but reports if a terminal frame is among it.
+    /// Keeps nothing of what is offered after a failure, but reports if a terminal frame is among
+    /// it.
     #[cold]
     fn offer_after_failure(&mut self, terminal: bool) {
         if !terminal {

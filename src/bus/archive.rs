@@ -34,22 +34,22 @@ pub trait RepairArchive: EventArchive {
     /// If the archive can't be read.
     fn before_sequence(&self, epoch: BusEpoch, sequence: u64) -> Result<ArchiveCursor, AgentError>;
 
-    /// Returns the first unbroken range of these sequence numbers of which the archive has no frame;
-    /// `None` if it has a frame for each.
+    /// Returns the first unbroken range of these sequence numbers of which the archive has no
+    /// frame; `None` if it has a frame for each.
     ///
     /// # Errors
     /// If the archive can't be read.
     fn next_hole(
         &self,
         epoch: BusEpoch,
-        numbers: Range<u64>,
+        sequences: Range<u64>,
     ) -> Result<Option<Range<u64>>, AgentError>;
 
-    /// Returns whether the archive has all that it will have of this bus up to this sequence number.
-    /// If not, it wakes `waker` when that may have changed. It keeps the waker weakly, so that a
-    /// reader which is gone costs nothing; it wakes and drops wakers with no lock held, since a
-    /// waker may do anything.
-    fn is_settled(&self, epoch: BusEpoch, number: u64, waker: Option<&Arc<Waker>>) -> bool;
+    /// Returns whether the archive has all that it will have of this bus up to this sequence
+    /// number. If not, it wakes `waker` when that may have changed. It keeps the waker weakly, so
+    /// that a reader which is gone costs nothing; it wakes and drops wakers with no lock held,
+    /// since a waker may do anything.
+    fn is_settled(&self, epoch: BusEpoch, sequence: u64, waker: Option<&Arc<Waker>>) -> bool;
 }
 
 /// An archive in memory, for tests and small hosts: keeps every frame that is appended, in that

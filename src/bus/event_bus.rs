@@ -82,8 +82,8 @@ pub trait AgentEventBus: Send + Sync {
     ) -> Result<AgentEventStream, AgentError>;
 
     /// Subscribes to an agent through the default queue: of a backlog of more than 64 of its
-    /// frames, all but 63 of those that are not terminal are dropped, and reported as lost (see [the
-    /// trait](Self#what-a-backlog-loses)). Starts after `cursor`, or at the oldest frame held.
+    /// frames, all but 63 of those that are not terminal are dropped, and reported as lost (see
+    /// [the trait](Self#what-a-backlog-loses)). Starts after `cursor`, or at the oldest frame held.
     fn subscribe_agent(
         &self,
         agent_id: AgentId,
@@ -117,8 +117,8 @@ pub trait AgentEventBus: Send + Sync {
     /// terminal; [`SubscriptionOptions::complete`] drops none.
     ///
     /// # Errors
-    /// The provided method returns [`AgentErrorKind::ContractViolation`] for complete reading and for
-    /// a start other than [`StreamStart::OldestHeld`].
+    /// The provided method returns [`AgentErrorKind::ContractViolation`] for complete reading and
+    /// for a start other than [`StreamStart::OldestHeld`].
     fn subscribe_filtered_with_options(
         &self,
         mut filter: CompiledEventFilter,

@@ -75,7 +75,8 @@ impl InMemoryAgentEventBus {
         self.shared().last_sequence()
     }
 
-    /// Returns what the bus holds and who waits, now. Slows no publisher; takes O(shards) steps.
+    /// Returns what the bus holds and which subscriptions wait, now. Slows no publisher; takes
+    /// O(shards) steps.
     pub fn stats(&self) -> RingStats {
         self.shared().ring.stats()
     }
@@ -132,8 +133,8 @@ impl InMemoryAgentEventBus {
         self.publish(AgentEvent::envelope_only(envelope).into())
     }
 
-    /// Publishes frames under consecutive sequence numbers: no other publisher's frame falls between
-    /// them. Publishes all of them, or none.
+    /// Publishes frames under consecutive sequence numbers: no other publisher's frame falls
+    /// between them. Publishes all of them, or none.
     ///
     /// # Errors
     /// As for [`publish`](Self::publish), and [`AgentErrorKind::BatchTooLarge`] for more frames of

@@ -118,14 +118,14 @@ impl OpenGap {
     }
 
     /// Reports sequence numbers of the gap that stay lost.
-    fn lose(&self, numbers: Range<u64>, reports: &mut GapReports<'_>) {
-        if numbers.is_empty() {
+    fn lose(&self, sequences: Range<u64>, reports: &mut GapReports<'_>) {
+        if sequences.is_empty() {
             return;
         }
         let loss = Loss {
-            first_seq: numbers.start,
-            last_seq: numbers.end - 1,
-            count: (numbers.end - numbers.start).min(self.lost.count),
+            first_seq: sequences.start,
+            last_seq: sequences.end - 1,
+            count: (sequences.end - sequences.start).min(self.lost.count),
             ..self.lost
         };
         trace::lost(reports.scope(), &loss);

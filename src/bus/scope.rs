@@ -246,8 +246,8 @@ mod tests {
         }
     }
 
-    /// Returns another run with the tag of `run`, which has 17 bits of its hash, in the same shard of
-    /// two.
+    /// Returns another run with the tag of `run`, which has 17 bits of its hash, in the same shard
+    /// of two.
     fn another_of_its_tag(run: &RunId) -> RunId {
         let like = |other: &RunId| {
             super::run_tag(other) == super::run_tag(run)

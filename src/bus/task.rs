@@ -81,17 +81,17 @@ impl Drop for Waiting<'_> {
 pub struct FrameStream<S = AgentEventStream>(S);
 
 impl<S: BorrowMut<AgentEventStream>> FrameStream<S> {
-    /// Returns the stream that this was made of.
+    /// Returns the stream.
     pub fn get_ref(&self) -> &AgentEventStream {
         self.0.borrow()
     }
 
-    /// Returns the stream that this was made of, to change it.
+    /// Returns the stream, to change it.
     pub fn get_mut(&mut self) -> &mut AgentEventStream {
         self.0.borrow_mut()
     }
 
-    /// Returns the stream, or the borrow of it, that this was made of.
+    /// Returns the stream, or the borrow of it.
     pub fn into_inner(self) -> S {
         self.0
     }

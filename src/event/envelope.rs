@@ -169,7 +169,8 @@ pub struct EnvelopeDetails {
 #[cfg_attr(feature = "serde", serde(try_from = "wire::Wire", into = "wire::Wire"))]
 #[must_use = "`with_...` returns the envelope that is changed"]
 pub struct EventEnvelope {
-    /// The event's sequence number in its bus, from 1; 0 before it is published. Publishing sets it.
+    /// The event's sequence number in its bus, from 1; 0 before it is published. Publishing sets
+    /// it.
     pub event_seq: u64,
     /// The bus that the sequence number counts in. Publishing sets it.
     pub bus_epoch: BusEpoch,

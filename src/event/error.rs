@@ -42,7 +42,7 @@ pub enum AgentErrorKind {
     RingStuck,
     /// A journal has stored the frames, and publishes them as soon as the rings take them. Do not
     /// publish them again.
-    NotYetShown,
+    NotYetPublished,
     /// All sequence numbers are used up.
     SequenceExhausted,
     /// More subscriptions than the bus can hold.

@@ -213,17 +213,17 @@ impl EventFilter {
 }
 
 /// Returns the listed items as a set, one bit each. The empty set stands for any item.
-fn bits<T>(list: &[T], number: impl Fn(&T) -> u8) -> u32 {
-    list.iter().fold(0, |set, item| set | 1 << number(item))
+fn bits<T>(list: &[T], bit: impl Fn(&T) -> u8) -> u32 {
+    list.iter().fold(0, |set, item| set | 1 << bit(item))
 }
 
 /// Returns whether a set of bits allows this one.
-fn bit_allows(set: u32, number: u8) -> bool {
-    set == 0 || set >> number & 1 == 1
+fn bit_allows(set: u32, bit: u8) -> bool {
+    set == 0 || set >> bit & 1 == 1
 }
 
-/// A filter that was checked and prepared: matching takes a few nanoseconds and looks at no payload.
-/// Its JSON is that of its criteria.
+/// A filter that was checked and prepared: matching takes a few nanoseconds and looks at no
+/// payload. Its JSON is that of its criteria.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(

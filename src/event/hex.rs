@@ -72,8 +72,8 @@ macro_rules! hex_word {
 }
 
 hex_word! {
-    /// The bus that a sequence number counts in. Each bus has a new one, unless it was reopened from
-    /// an archive. 0 means no bus.
+    /// The bus that a sequence number counts in. Each bus has a new one, unless it was reopened
+    /// from an archive. 0 means no bus.
     BusEpoch, "the epoch of a bus"
 }
 

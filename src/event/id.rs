@@ -131,8 +131,8 @@ ids! {
     /// A W3C trace id. [`EventEnvelope::with_trace`](super::EventEnvelope::with_trace) and JSON
     /// accept 32 lower-case hexadecimal digits, not all zero.
     TraceId,
-    /// A W3C span id. [`EventEnvelope::with_trace`](super::EventEnvelope::with_trace) and JSON accept
-    /// 16 lower-case hexadecimal digits, not all zero.
+    /// A W3C span id. [`EventEnvelope::with_trace`](super::EventEnvelope::with_trace) and JSON
+    /// accept 16 lower-case hexadecimal digits, not all zero.
     SpanId,
     /// Names an entity that an event is about.
     EntityId,

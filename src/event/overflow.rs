@@ -56,8 +56,8 @@ impl Default for SubscriberQueueConfig {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum StreamStart {
-    /// At the oldest frame that the bus still holds. Frames that it no longer holds are not reported
-    /// as lost.
+    /// At the oldest frame that the bus still holds. Frames that it no longer holds are not
+    /// reported as lost.
     #[default]
     OldestHeld,
     /// After everything published so far.
@@ -224,9 +224,9 @@ pub struct EventOverflowNotice {
 
 impl EventOverflowNotice {
     /// Makes this notice report another gap as well. Counts add up, and are exact if both were; the
-    /// gap spans both; the earliest repair point stays. If the start of either gap is unknown, so is
-    /// the start of both. The reason is [`EventOverflowReason::SubscriberQueueFull`] if a terminal
-    /// frame was lost, otherwise this notice's.
+    /// gap spans both; the earliest repair point stays. If the start of either gap is unknown, so
+    /// is the start of both. The reason is [`EventOverflowReason::SubscriberQueueFull`] if a
+    /// terminal frame was lost, otherwise this notice's.
     pub fn merge(&mut self, other: EventOverflowNotice) {
         self.dropped_count = self.dropped_count.saturating_add(other.dropped_count);
         self.exact &= other.exact;

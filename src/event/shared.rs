@@ -214,8 +214,8 @@ impl SharedEvent {
         }
     }
 
-    /// Returns the event for publishing again: its own allocation if nobody else has it and all of
-    /// it may be seen, else a copy of what may be seen.
+    /// Returns the event to be published again: in its own allocation if it is not shared and all
+    /// of it may be seen, otherwise a copy of what may be seen.
     pub(crate) fn into_unique(
         self,
         archive_cursor: Option<ArchiveCursor>,

@@ -120,7 +120,7 @@ mutations! {
     "repair-notice-kept": "a repaired gap is told on each frame behind it", "tests::fields::each_field_of_a_repaired_gap_is_right",
         (AHEAD, "next.overflow = [[self.notice.take() =>> self.notice.clone()]];");
     "hole-count": "what an archive lacks is counted one too few", "tests::fields::each_field_of_a_repaired_gap_is_right",
-        (REPAIR, "count: [[(numbers.end - numbers.start).min(self.lost.count) =>> (numbers.end - numbers.start - 1).min(self.lost.count)]],");
+        (REPAIR, "count: [[(sequences.end - sequences.start).min(self.lost.count) =>> (sequences.end - sequences.start - 1).min(self.lost.count)]],");
 
     // Cursors and figures of streams.
     "journal-not-moved": "a cursor keeps the first place in the journal", "tests::fields::position_cursor_and_figures_move_with_each_frame",
@@ -158,7 +158,7 @@ mutations! {
     "refused-batch-stays": "a batch that is refused leaves the tail before the voids that it found", "tests::ring_stuck::a_batch_is_taken_again_once_the_readers_that_held_all_places_are_gone",
         (COUNT, "let end = found.unwrap_or_else(|_| [[behind_voids(first, &void) =>> first]]);");
     "paid-place-off": "what a journal owed comes out with the place of another frame", "tests::archive_owed::a_refused_frame_comes_out_later_at_its_own_place",
-        (COMMIT, "let places = [[(position..) =>> (position + 1..)]].map(");
+        (COMMIT, "let cursors = [[(position..) =>> (position + 1..)]].map(");
     "batch-gives-up": "a batch of which one pin holds nothing for its reader gives nothing", "tests::ring_readers::a_batch_that_gives_nothing_says_that_there_is_nothing",
         (SUBSCRIPTION, "if [[count > 0 || further || polled != Polled::Unfinished =>> true]] {");
 }
