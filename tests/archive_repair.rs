@@ -1,5 +1,5 @@
-//! Streams that repair their gaps from the archive, and archivers that follow a bus: exact,
-//! whatever the rings lose and however fast publishing goes on.
+//! Streams that are repaired from the archive, and archivers that follow a bus: exact, whatever the
+//! rings lose and however fast publishing goes on.
 
 mod common;
 
@@ -23,7 +23,7 @@ fn archive(folder: &tempfile::TempDir) -> Archive {
     Archive::open(folder.path(), options).unwrap()
 }
 
-/// Rings that forget at once.
+/// Rings that are overwritten at once.
 fn tiny() -> BusBuilder {
     InMemoryAgentEventBus::builder()
         .shards(size(2))
@@ -34,7 +34,7 @@ fn journaled(archive: &Archive) -> JournaledBus {
     JournaledBus::open(archive.clone(), tiny(), JournalOptions::default()).unwrap()
 }
 
-/// The frame number `n` of a thread: 10 runs, 4 agents, one end in 20.
+/// Returns the `n`-th frame of a thread: 10 runs, 4 agents, one end in 20.
 fn frame(thread: u64, n: u64) -> EventFrame {
     let kind = match n % 20 {
         19 => EventKind::RunCompleted,
@@ -85,7 +85,8 @@ fn of_every_scope(
     ]
 }
 
-/// What an exact stream of this scope gives: numbers and texts, as the archive has them.
+/// Returns what an exact stream of this scope gives: the sequence numbers and texts that the
+/// archive has.
 fn expected(archive: &Archive, filter: EventFilter) -> Vec<(u64, String)> {
     let start = archive.start().unwrap();
     let filter = filter.compile().unwrap();
@@ -98,7 +99,7 @@ fn shown(frame: &EventFrame) -> (u64, String) {
     (frame.cursor.event_seq, text.to_owned())
 }
 
-/// A frame of a repaired stream: live, or from the archive and saying so; nothing was lost.
+/// Checks a frame of a repaired stream: it is live, or marked as replayed, and nothing was lost.
 fn check(frame: &EventFrame, scope: &EventStreamScope) {
     let from_archive =
         frame.event.envelope.delivery_semantics == EventDeliverySemantics::DerivedReplay;
@@ -113,7 +114,7 @@ fn check(frame: &EventFrame, scope: &EventStreamScope) {
 }
 
 #[test]
-fn a_lapped_stream_gets_everything_and_is_told_what_was_repaired() {
+fn a_lapped_stream_gets_everything_and_a_notice_of_the_repair() {
     let folder = tempfile::tempdir().unwrap();
     let archive = archive(&folder);
     let bus = journaled(&archive);
@@ -152,7 +153,7 @@ fn repair_under_load_is_exact() {
     let archive = archive(&folder);
     let bus = journaled(&archive);
     let streams = of_every_scope(&bus, archive.journal_epoch());
-    // All of them are lapped when they begin; how often later, the threads' pace decides.
+    // All of them are lapped when they begin; how often later depends on the threads' pace.
     for group in 0..30 {
         let frames = (group * 200..group * 200 + 200).map(|n| frame(9, n));
         bus.publish_all(frames).unwrap();
@@ -215,7 +216,7 @@ fn a_cursor_of_an_earlier_process_goes_on_through_the_archive_into_the_live_fram
         let seen: Vec<_> = stream.map(|frame| shown(&frame)).collect();
         assert_eq!(seen, expected(&archive, filter));
     }
-    // Without an archive the same is lost, and told.
+    // Without an archive the same frames are lost, and reported.
     for (_, mut stream) in untold {
         let notice = stream.next().unwrap().overflow.unwrap();
         assert_eq!(
@@ -227,7 +228,7 @@ fn a_cursor_of_an_earlier_process_goes_on_through_the_archive_into_the_live_fram
 }
 
 #[test]
-fn what_the_archive_lacks_is_told_where_it_is_missing() {
+fn frames_that_the_archive_lacks_are_reported_at_their_gap() {
     let folder = tempfile::tempdir().unwrap();
     let archive = archive(&folder);
     let bus = tiny().build().unwrap();
@@ -239,7 +240,7 @@ fn what_the_archive_lacks_is_told_where_it_is_missing() {
     for n in 0..1_000 {
         bus.publish(frame(0, n)).unwrap();
         let recorded: Vec<_> = recorder.by_ref().collect();
-        // Numbers 101 to 200 and 401 to 450 never get there.
+        // Frames 101 to 200 and 401 to 450 are never archived.
         let n = n + 1;
         if !(101..=200).contains(&n) && !(401..=450).contains(&n) {
             archive.append(&recorded).unwrap();
@@ -272,7 +273,7 @@ fn what_the_archive_lacks_is_told_where_it_is_missing() {
 fn a_gap_is_repaired_around_its_holes() {
     let folder = tempfile::tempdir().unwrap();
     let archive = archive(&folder);
-    // Of an earlier process the archive has ten numbers but four; all are of one run.
+    // The archive has six of ten frames of an earlier process, all of one run.
     for number in [1, 2, 3, 6, 7, 10] {
         let mut event = frame(0, 3).event.to_event();
         event.envelope.event_seq = number;
@@ -355,7 +356,7 @@ fn a_lapped_archiver_records_its_gaps() {
     let mut first = bus.subscribe_all(None).unwrap();
     archive.append(&[first.next().unwrap()]).unwrap();
     (1..1_000).for_each(|n| bus.publish(frame(0, n)).unwrap());
-    // It resumes behind what the archive has, and finds most of it gone.
+    // It resumes after the archive's last frame, and finds most of the others overwritten.
     let archiver = Archiver::follow(&archive, &bus, FollowOptions::default()).unwrap();
     drop(bus);
     let report = archiver.finish();
@@ -371,7 +372,7 @@ fn a_lapped_archiver_records_its_gaps() {
 }
 
 #[test]
-fn a_stopped_archiver_goes_on_where_it_was() {
+fn a_stopped_archiver_resumes_at_its_position() {
     let folder = tempfile::tempdir().unwrap();
     let archive = archive(&folder);
     let bus = InMemoryAgentEventBus::default();
@@ -464,7 +465,7 @@ fn a_repaired_stream_lends_batches() {
 }
 
 #[test]
-fn a_repaired_stream_counts_what_it_gives_and_what_stays_lost() {
+fn a_repaired_stream_counts_delivered_and_lost_frames() {
     let folder = tempfile::tempdir().unwrap();
     let archive = archive(&folder);
     let bus = tiny().build().unwrap();
@@ -474,7 +475,7 @@ fn a_repaired_stream_counts_what_it_gives_and_what_stays_lost() {
     for n in 0..1_000 {
         bus.publish(frame(0, n)).unwrap();
         let recorded: Vec<_> = recorder.by_ref().collect();
-        // Numbers 101 to 110 never get there.
+        // Frames 101 to 110 are never archived.
         if !(101..=110).contains(&(n + 1)) {
             archive.append(&recorded).unwrap();
         }
@@ -526,7 +527,7 @@ fn a_repaired_stream_is_woken_by_its_own_frames_only() {
 }
 
 #[test]
-fn a_repair_with_nothing_behind_it_is_told_in_a_batch() {
+fn a_repair_that_no_frame_follows_is_reported_in_a_batch() {
     let folder = tempfile::tempdir().unwrap();
     let earlier = journaled(&archive(&folder));
     earlier.publish_all((0..10).map(|n| frame(0, n))).unwrap();

@@ -139,7 +139,7 @@ fn json_of_cursors() {
     fuzz::<Vec<EventCursor>>(&[include_str!("golden/cursors.json")], |cursors| {
         let bus = InMemoryAgentEventBus::default();
         for cursor in cursors {
-            // Of another bus, whatever it says: an error, never an empty stream.
+            // A cursor of another bus is an error, never an empty stream.
             said(
                 &bus.subscribe_all(Some(cursor))
                     .expect_err("a foreign cursor"),

@@ -21,7 +21,7 @@ fn publish(bus: &dyn AgentEventBus, run: &str, kind: EventKind) -> Result<(), Ag
 }
 
 #[test]
-fn a_host_gets_by_with_the_fixed_names() -> Result<(), AgentError> {
+fn the_fixed_names_suffice_for_a_host() -> Result<(), AgentError> {
     let memory = InMemoryAgentEventBus::default();
     let bus: Arc<dyn AgentEventBus> = Arc::new(memory.clone());
     let options = SubscriptionOptions {
@@ -164,7 +164,7 @@ impl AgentEventBus for Own {
 }
 
 #[test]
-fn a_host_s_own_bus_reads_filters_with_options_as_far_as_a_queue_can() -> Result<(), AgentError> {
+fn a_host_s_own_bus_supports_filter_options_that_a_queue_can() -> Result<(), AgentError> {
     let bus = Own(InMemoryAgentEventBus::default());
     publish(&bus, "r", EventKind::RunStarted)?;
     publish(&bus, "other", EventKind::RunStarted)?;
@@ -188,7 +188,7 @@ fn a_host_s_own_bus_reads_filters_with_options_as_far_as_a_queue_can() -> Result
     Ok(())
 }
 
-/// A host's own archive behind the fixed trait.
+/// A host's own archive, through the fixed trait.
 struct Nothing;
 
 impl EventArchive for Nothing {

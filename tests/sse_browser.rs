@@ -1,4 +1,4 @@
-//! The example's page in a real browser, its connection broken off in the middle of runs.
+//! The example's page in a real browser, whose connection is broken in the middle of runs.
 
 mod common;
 #[path = "../examples/serve/page.rs"]
@@ -15,11 +15,11 @@ use web::{Server, until};
 
 const RUNS: usize = 12;
 
-/// The numbers of the terminal frames on the page.
+/// Returns the sequence numbers of the terminal frames on the page.
 const ENDS: &str = "[...document.querySelectorAll('.end')].map(end => Number(end.dataset.seq))\
                     .sort((a, b) => a - b)";
 
-/// Publishes a part of every run, and says which numbers the terminal frames got.
+/// Publishes a part of every run. Returns the sequence numbers of the terminal frames.
 fn part(bus: &InMemoryAgentEventBus, deltas: usize, ends: &[EventKind]) -> Vec<u64> {
     let mut terminals = Vec::new();
     for run in 0..RUNS {
@@ -39,15 +39,15 @@ fn serve(bus: &InMemoryAgentEventBus) -> Server {
     Server::start(page::router().merge(feed.into_router()))
 }
 
-/// What the page says in one of its fields.
+/// Returns the text of one of the page's fields.
 fn number(browser: &mut Browser, id: &str) -> u64 {
     let asked = browser.ask(&format!("document.getElementById('{id}')?.textContent"));
     let text = asked.as_str().unwrap_or_default();
     text.parse().unwrap_or(0)
 }
 
-/// Plays runs to the page, a part of them while it is cut off; says how many frames it was told it
-/// lost, after every terminal frame was found on it.
+/// Plays runs to the page, a part of them while it is disconnected. Checks that every terminal
+/// frame is on the page, and returns how many frames it shows as lost.
 fn cut_off_in_the_middle(ring: usize, deltas_while_away: usize) -> Option<u64> {
     let bus = InMemoryAgentEventBus::builder()
         .shards(size(2))
@@ -72,7 +72,7 @@ fn cut_off_in_the_middle(ring: usize, deltas_while_away: usize) -> Option<u64> {
         5,
         &[EventKind::TurnCompleted, EventKind::RunCompleted],
     ));
-    // Once more, with nothing missed.
+    // Once more, with no frame missed.
     until("the runs' ends", || {
         number("terminals") == published.len() as u64
     });
@@ -101,19 +101,19 @@ fn cut_off_in_the_middle(ring: usize, deltas_while_away: usize) -> Option<u64> {
 }
 
 #[test]
-fn a_page_that_was_cut_off_goes_on_where_it_was() {
+fn a_page_that_was_disconnected_resumes_at_its_position() {
     let lost = cut_off_in_the_middle(10_000, 20);
     assert!(lost.is_none_or(|lost| lost == 0), "{lost:?}");
 }
 
 #[test]
-fn a_page_that_was_away_too_long_is_told_and_has_every_terminal_frame() {
+fn a_page_that_was_away_too_long_shows_the_gap_and_every_terminal_frame() {
     let lost = cut_off_in_the_middle(64, 200);
     assert!(lost.is_none_or(|lost| lost > 1_000), "{lost:?}");
 }
 
 #[test]
-fn a_page_begins_anew_with_another_bus() {
+fn a_page_starts_over_with_another_bus() {
     let [first, second] = [(); 2].map(|()| InMemoryAgentEventBus::default());
     let server = serve(&first);
     let proxy = Proxy::to(server.address);
@@ -124,7 +124,7 @@ fn a_page_begins_anew_with_another_bus() {
     until("the first bus", || {
         number(&mut browser, "terminals") == ends.len() as u64
     });
-    // The server is started again: its bus knows no position of the one before.
+    // The server is restarted: its bus knows no position of the one before.
     proxy.cut();
     drop(server);
     let server = serve(&second);

@@ -1,4 +1,4 @@
-//! What is said to the tracing facade, and what is not.
+//! What is reported to the tracing facade, and what is not.
 
 mod common;
 
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Metadata, Subscriber, span};
 
-/// Keeps what is said to it, a line an event.
+/// Keeps each event as a line.
 #[derive(Clone, Default)]
 struct Listener(Arc<Mutex<Vec<String>>>);
 
@@ -50,7 +50,7 @@ impl Subscriber for Listener {
 }
 
 #[test]
-fn subscriptions_losses_and_failures_are_said_and_frames_are_not() {
+fn subscriptions_losses_and_failures_are_reported_and_frames_are_not() {
     let listener = Listener::default();
     let said = || std::mem::take(&mut *listener.0.lock().unwrap());
     tracing::subscriber::with_default(listener.clone(), || {
@@ -96,7 +96,7 @@ fn subscriptions_losses_and_failures_are_said_and_frames_are_not() {
     });
 }
 
-/// Panics at whatever is said to it.
+/// Panics at every event.
 struct Panics;
 
 impl Subscriber for Panics {
@@ -139,7 +139,7 @@ fn a_listener_that_panics_costs_no_stream_a_notice() {
 fn a_listener_that_panics_costs_no_archiver_a_gap() {
     use framebus::archive::{Archive, ArchiveOptions, Archiver, FollowOptions};
 
-    // The archiver's thread says it to the listener of all threads that have none of their own.
+    // The archiver's thread reports to the global listener.
     tracing::subscriber::set_global_default(Panics).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let archive = Archive::open(folder.path(), ArchiveOptions::default()).unwrap();
@@ -149,7 +149,7 @@ fn a_listener_that_panics_costs_no_archiver_a_gap() {
     bus.publish(start("r")).unwrap();
     archive.append(&[first.next().unwrap()]).unwrap();
     (0..1_000).for_each(|_| bus.publish(delta("r")).unwrap());
-    // It goes on behind the first frame, and finds most of the others gone.
+    // It resumes after the first frame, and finds most of the others overwritten.
     let archiver = Archiver::follow(&archive, &bus, FollowOptions::default()).unwrap();
     drop(bus);
     let report = archiver.finish();
@@ -162,7 +162,7 @@ fn a_listener_that_panics_costs_no_archiver_a_gap() {
 
 #[cfg(feature = "archive")]
 #[test]
-fn repairs_are_said_and_what_stays_lost() {
+fn repairs_and_remaining_losses_are_reported() {
     use framebus::archive::{Archive, ArchiveOptions, Durability};
 
     let folder = tempfile::tempdir().unwrap();

@@ -46,7 +46,7 @@
 //! use SQLite's own backup.
 //!
 //! # Modules
-//! Imports go up this table, never down.
+//! A module imports only from its own row and from the rows below it.
 //!
 //! | module | its subject |
 //! | --- | --- |

@@ -2,17 +2,18 @@
 //!
 //! | module | its subject |
 //! | --- | --- |
-//! | `event_bus.rs` | the trait of a bus |
 //! | `builder.rs`, `memory.rs` | the bus in memory: settings, publishing, subscribing |
-//! | `task.rs`, `park.rs` | waiting for a frame, in a task and in a thread |
-//! | `archive.rs`, `repair.rs` | the traits of an archive; a live stream's gaps filled from one |
-//! | `stream.rs` | a stream as its holder has it |
+//! | `repair.rs`, `archive.rs` | a live stream's gaps filled from an archive; the traits of one |
+//! | `event_bus.rs` | the trait of a bus |
+//! | `task.rs` | waiting for a frame in a task |
+//! | `stream.rs` | a stream as its holder has it; waiting for a frame in a thread |
 //! | `stream/live.rs` | a subscription read through its policy, made of the others in `stream/` |
-//! | `batch.rs`, `end.rs`, `source.rs`, `stats.rs` | what a stream lends, how it ends, where else it reads, its figures |
+//! | `source.rs`, `batch.rs`, `end.rs`, `stats.rs` | where else a stream reads, what it lends, how it ends, its figures |
+//! | `park.rs` | the sleep of a thread |
 //! | `scope.rs` | what a subscription reads, and where a frame goes |
 //! | `shared.rs`, `trace.rs` | the rings of a bus; what is reported to `tracing` |
 //!
-//! Imports go up this table, never down.
+//! A module imports only from its own row and from the rows below it.
 #![forbid(unsafe_code)]
 
 mod archive;
