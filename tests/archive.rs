@@ -199,8 +199,8 @@ fn cursors_of_another_archive_or_of_the_future_are_refused() {
         let error = archive.locate(&JournalCursor::new(text)).unwrap_err();
         assert_eq!(error.kind(), AgentErrorKind::ArchiveCursor, "{text:?}");
     }
-    let place = JournalCursor::new(format!("{}@2", archive.id()));
-    assert_eq!(archive.locate(&place).unwrap(), archive.end().unwrap());
+    let cursor = JournalCursor::new(format!("{}@2", archive.id()));
+    assert_eq!(archive.locate(&cursor).unwrap(), archive.end().unwrap());
 }
 
 #[test]

@@ -52,13 +52,13 @@ fn a_frame_is_archived_before_it_is_delivered() {
                     envelope.delivery_semantics,
                     EventDeliverySemantics::JournalBacked
                 );
-                let place = archive
+                let at = archive
                     .locate(envelope.journal_cursor.as_ref().unwrap())
                     .unwrap();
-                assert!(archive.end().unwrap().position >= place.position);
+                assert!(archive.end().unwrap().position >= at.position);
                 let before = ArchiveCursor {
-                    position: place.position - 1,
-                    ..place
+                    position: at.position - 1,
+                    ..at
                 };
                 let all = EventFilter::default().compile().unwrap();
                 let mut replay = archive.replay_filtered_from_cursor(all, before).unwrap();
@@ -311,11 +311,11 @@ fn a_frame_that_is_too_large_keeps_the_order() {
     let refused = bus.submit([delta("r"), too_large]);
     let after = bus.submit([end("r")]);
     other.execute_batch("COMMIT").unwrap();
-    for (receipt, place) in before.into_iter().zip(1..) {
+    for (receipt, position) in before.into_iter().zip(1..) {
         let journaled = receipt.wait().unwrap();
         assert_eq!(
             (journaled.sequences, journaled.positions),
-            (place..place + 1, place..place + 1)
+            (position..position + 1, position..position + 1)
         );
     }
     let error = refused.wait().unwrap_err();

@@ -1,19 +1,16 @@
-//! Streams that are repaired from the archive, and archivers that follow a bus: exact, whatever the
-//! rings lose and however fast publishing goes on.
+//! Streams that are repaired from the archive: exact, whatever the rings lose and however fast
+//! publishing goes on.
 
 mod common;
 
 use common::size;
-use framebus::archive::{
-    Archive, ArchiveOptions, Archiver, Durability, FollowOptions, JournalOptions, JournaledBus,
-};
+use framebus::archive::{Archive, ArchiveOptions, Durability, JournalOptions, JournaledBus};
 use framebus::*;
 use futures_core::Stream;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Wake, Waker};
-use std::time::Duration;
 
 fn archive(folder: &tempfile::TempDir) -> Archive {
     let options = ArchiveOptions {
@@ -127,13 +124,13 @@ fn a_lapped_stream_gets_everything_and_a_notice_of_the_repair() {
     for (filter, stream) in streams {
         let scope = stream.cursor().unwrap().scope.clone();
         let mut stream = stream.repaired_by(Arc::new(archive.clone())).unwrap();
-        let (mut seen, mut told, mut repaired) = (Vec::new(), 0, 0);
+        let (mut seen, mut reported, mut repaired) = (Vec::new(), 0, 0);
         for frame in stream.by_ref() {
             check(&frame, &scope);
             repaired += u64::from(frame.archive_cursor.is_some());
             if let Some(notice) = &frame.overflow {
                 let start = notice.gap_start.as_ref().unwrap().event_seq;
-                told += notice.gap_end.event_seq + 1 - start;
+                reported += notice.gap_end.event_seq + 1 - start;
             }
             seen.push(shown(&frame));
         }
@@ -142,7 +139,7 @@ fn a_lapped_stream_gets_everything_and_a_notice_of_the_repair() {
         let rest = stream.pending_overflow();
         assert_eq!(rest.map_or(0, |notice| notice.dropped_count), 0);
         if scope == EventStreamScope::All {
-            assert_eq!(told, repaired, "each repaired frame is told of once");
+            assert_eq!(reported, repaired, "each repaired frame is reported once");
         }
     }
 }
@@ -249,24 +246,24 @@ fn frames_that_the_archive_lacks_are_reported_at_their_gap() {
     let (mut last, mut holes, mut count) = (0, Vec::new(), 0);
     for frame in stream.by_ref() {
         let number = frame.cursor.event_seq;
-        let told = frame.overflow.as_ref().map_or(0, |it| it.dropped_count);
-        assert_eq!(number, last + 1 + told, "told right where it is missing");
-        if told > 0 {
+        let reported = frame.overflow.as_ref().map_or(0, |it| it.dropped_count);
+        assert_eq!(number, last + 1 + reported, "reported at its gap");
+        if reported > 0 {
             holes.push((last + 1, number - 1));
         }
-        (last, count) = (number, count + 1 + told);
+        (last, count) = (number, count + 1 + reported);
     }
     // The lane of terminal frames still had the ends among them.
     assert_eq!((count, last), (1_000, 1_000));
     let missing: u64 = holes.iter().map(|(first, last)| last + 1 - first).sum();
     assert!((140..=150).contains(&missing), "{holes:?}");
-    let (mut seen, mut told) = (0, 0);
+    let (mut seen, mut reported) = (0, 0);
     for frame in of_run.by_ref() {
         seen += 1;
-        told += frame.overflow.map_or(0, |it| it.dropped_count);
+        reported += frame.overflow.map_or(0, |it| it.dropped_count);
     }
     assert_eq!(seen, 85, "15 of the run's 100 frames never got there");
-    assert!(told >= 15, "an upper bound: {told}");
+    assert!(reported >= 15, "an upper bound: {reported}");
 }
 
 #[test]
@@ -285,14 +282,14 @@ fn a_gap_is_repaired_around_its_holes() {
     bus.publish(frame(0, 3)).unwrap();
     for (_, stream) in streams.into_iter().take(2) {
         let stream = stream.repaired_by(Arc::new(archive.clone())).unwrap();
-        let told = |frame: EventFrame| {
+        let reported = |frame: EventFrame| {
             let notice = frame.overflow.map(|it| {
                 let start = it.gap_start.unwrap().event_seq;
                 (start, it.gap_end.event_seq, it.dropped_count)
             });
             (frame.cursor.event_seq, notice)
         };
-        let seen: Vec<_> = stream.map(told).collect();
+        let seen: Vec<_> = stream.map(reported).collect();
         let expected = [
             (1, None),
             (2, None),
@@ -304,90 +301,6 @@ fn a_gap_is_repaired_around_its_holes() {
         ];
         assert_eq!(seen, expected);
     }
-}
-
-#[test]
-fn an_archiver_follows_and_repairs_wait_for_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let archive = archive(&folder);
-    let bus = InMemoryAgentEventBus::builder()
-        .shards(size(2))
-        .ring_capacity(size(4_096))
-        .build()
-        .unwrap();
-    let options = FollowOptions {
-        linger: Duration::from_millis(1),
-        group: size(1_000),
-    };
-    let archiver = Archiver::follow(&archive, &bus, options).unwrap();
-    let again = Archiver::follow(&archive, &bus, options).unwrap_err();
-    assert_eq!(again.kind(), AgentErrorKind::ContractViolation);
-    let stream = bus.subscribe_all(None).unwrap();
-    let mut stream = stream.repaired_by(Arc::new(archive.clone())).unwrap();
-    let reader = std::thread::spawn(move || {
-        let (mut last, mut count) = (0, 0);
-        while let Ok(frame) = stream.recv() {
-            assert!(frame.cursor.event_seq > last);
-            last = frame.cursor.event_seq;
-            count += 1 + frame.overflow.map_or(0, |notice| notice.dropped_count);
-        }
-        count + stream.pending_overflow().map_or(0, |it| it.dropped_count)
-    });
-    let total = 60_000;
-    for n in 0..total {
-        bus.publish(frame(0, n)).unwrap();
-    }
-    drop(bus);
-    let report = archiver.finish();
-    assert_eq!(report.error, None);
-    assert_eq!(report.frames + report.lost, total, "archived, or on record");
-    assert_eq!(archive.len().unwrap(), report.frames);
-    let recorded: u64 = archive.gaps().unwrap().iter().map(|gap| gap.lost).sum();
-    assert_eq!(recorded, report.lost);
-    assert_eq!(reader.join().unwrap(), total, "conservation");
-}
-
-#[test]
-fn a_lapped_archiver_records_its_gaps() {
-    let folder = tempfile::tempdir().unwrap();
-    let archive = archive(&folder);
-    let bus = tiny().build().unwrap();
-    bus.publish(frame(0, 0)).unwrap();
-    let mut first = bus.subscribe_all(None).unwrap();
-    archive.append(&[first.next().unwrap()]).unwrap();
-    (1..1_000).for_each(|n| bus.publish(frame(0, n)).unwrap());
-    // It resumes after the archive's last frame, and finds most of the others overwritten.
-    let archiver = Archiver::follow(&archive, &bus, FollowOptions::default()).unwrap();
-    drop(bus);
-    let report = archiver.finish();
-    assert!(report.lost > 500);
-    assert_eq!(1 + report.frames + report.lost, 1_000);
-    let gaps = archive.gaps().unwrap();
-    assert_eq!(gaps[0].sequences.start(), &2);
-    assert!(
-        gaps.iter()
-            .all(|gap| gap.terminal_preserved || gap.lost > 0)
-    );
-    assert_eq!(gaps.iter().map(|gap| gap.lost).sum::<u64>(), report.lost);
-}
-
-#[test]
-fn a_stopped_archiver_resumes_at_its_position() {
-    let folder = tempfile::tempdir().unwrap();
-    let archive = archive(&folder);
-    let bus = InMemoryAgentEventBus::default();
-    let mut archived = 0;
-    for round in 0..5_u64 {
-        let archiver = Archiver::follow(&archive, &bus, FollowOptions::default()).unwrap();
-        (0..100).for_each(|n| bus.publish(frame(round, n)).unwrap());
-        let report = archiver.stop();
-        assert_eq!((report.lost, report.error), (0, None));
-        archived += report.frames;
-    }
-    let archiver = Archiver::follow(&archive, &bus, FollowOptions::default()).unwrap();
-    drop(bus);
-    archived += archiver.finish().frames;
-    assert_eq!((archived, archive.len().unwrap()), (500, 500));
 }
 
 #[test]
@@ -460,7 +373,7 @@ fn a_repaired_stream_lends_batches() {
     }) > 0
     {}
     assert_eq!(numbers, (1..=1_000).collect::<Vec<_>>());
-    assert!(notices > 0, "told of what was repaired");
+    assert!(notices > 0, "the repair is reported");
     assert_eq!(stream.pending_overflow(), None);
 }
 

@@ -107,8 +107,8 @@ fn are_from(frames: &[EventFrame], first: u64, archive: &Archive) {
             envelope.delivery_semantics,
             EventDeliverySemantics::JournalBacked
         );
-        let place = envelope.journal_cursor.as_ref().unwrap();
-        assert_eq!(archive.locate(place).unwrap().position, number);
+        let cursor = envelope.journal_cursor.as_ref().unwrap();
+        assert_eq!(archive.locate(cursor).unwrap().position, number);
         let content = frame.event.content().unwrap();
         assert_eq!(content.text(), Some(format!("{number}").as_str()));
     }

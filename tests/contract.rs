@@ -62,12 +62,12 @@ fn d_notices_are_merged() {
     (0..4).for_each(|_| bus.publish(delta("r")).unwrap());
     (0..2).for_each(|_| bus.publish(end("r")).unwrap());
     let frames: Vec<_> = stream.by_ref().collect();
-    let told: u64 = frames
+    let reported: u64 = frames
         .iter()
         .filter_map(|f| f.overflow.as_ref())
         .map(|n| n.dropped_count)
         .sum();
-    assert_eq!((frames.len() as u64, told), (2, 4));
+    assert_eq!((frames.len() as u64, reported), (2, 4));
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn f_an_eviction_is_reported_at_the_gap() {
     bus.publish(delta("r")).unwrap();
     (0..2).for_each(|_| bus.publish(end("r")).unwrap());
     let frames: Vec<_> = stream.by_ref().collect();
-    let told = |frame: &EventFrame| {
+    let reported = |frame: &EventFrame| {
         frame
             .overflow
             .as_ref()
@@ -111,7 +111,7 @@ fn f_an_eviction_is_reported_at_the_gap() {
     };
     let got: Vec<_> = frames
         .iter()
-        .map(|frame| (frame.cursor.event_seq, told(frame)))
+        .map(|frame| (frame.cursor.event_seq, reported(frame)))
         .collect();
     assert_eq!(got, [(2, 1), (3, 0), (4, 0)]);
 }
@@ -199,10 +199,10 @@ fn a_backlog_of_50_000_is_selected_by_the_table() {
             .collect::<Vec<_>>(),
         expected
     );
-    let told: u64 = frames
+    let reported: u64 = frames
         .iter()
         .filter_map(|f| f.overflow.as_ref())
         .map(|n| n.dropped_count)
         .sum();
-    assert_eq!(told + frames.len() as u64, 50_000);
+    assert_eq!(reported + frames.len() as u64, 50_000);
 }

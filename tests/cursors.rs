@@ -162,7 +162,7 @@ fn a_cursor_resumes_its_own_scope_of_its_own_bus_and_no_other() {
 }
 
 /// The parts of a notice that a resumed reader needs.
-fn told(notice: &EventOverflowNotice) -> (u64, Option<u64>, u64, EventOverflowReason) {
+fn reported(notice: &EventOverflowNotice) -> (u64, Option<u64>, u64, EventOverflowReason) {
     let first = notice.gap_start.as_ref().map(|cursor| cursor.event_seq);
     (
         notice.dropped_count,
@@ -268,14 +268,14 @@ fn frames_before_a_reopening_are_reported_once_by_each_way_of_reading() {
                     let (numbers, notices) = read(stream);
                     let matches = matches!(asked.name, "run q" | "agent r");
                     let given = if matches { 0 } else { published };
-                    let place = format!("way {way}, {}, {forgotten} forgotten", asked.name);
-                    assert_eq!(numbers.len(), given, "{place}");
+                    let context = format!("way {way}, {}, {forgotten} forgotten", asked.name);
+                    assert_eq!(numbers.len(), given, "{context}");
                     // It is not known which frames were among them.
                     assert!(
                         notices.iter().all(|notice| !notice.terminal_preserved),
-                        "{place}"
+                        "{context}"
                     );
-                    let notices: Vec<_> = notices.iter().map(told).collect();
+                    let notices: Vec<_> = notices.iter().map(reported).collect();
                     let first = 1_000 - forgotten + 1;
                     let all = (
                         forgotten,
@@ -284,8 +284,8 @@ fn frames_before_a_reopening_are_reported_once_by_each_way_of_reading() {
                         EventOverflowReason::LiveBufferExpired,
                     );
                     match forgotten {
-                        0 => assert_eq!(notices, [], "{place}"),
-                        _ => assert_eq!(notices, [all], "{place}"),
+                        0 => assert_eq!(notices, [], "{context}"),
+                        _ => assert_eq!(notices, [all], "{context}"),
                     }
                 }
             }
@@ -304,18 +304,18 @@ fn frames_expired_after_a_cursor_are_reported_once_by_each_way_of_reading() {
         for (way, read) in WAYS.iter().enumerate() {
             (0..500).for_each(|_| bus.publish(delta("r")).unwrap());
             let (numbers, notices) = read((asked.subscribe)(&bus, Some(cursor.clone())).unwrap());
-            let place = format!("way {way}, {}", asked.name);
+            let context = format!("way {way}, {}", asked.name);
             let last = bus.last_sequence();
-            assert_eq!(numbers.last(), Some(&last), "{place}");
-            assert!(numbers.is_sorted(), "{place}");
-            let notices: Vec<_> = notices.iter().map(told).collect();
+            assert_eq!(numbers.last(), Some(&last), "{context}");
+            assert!(numbers.is_sorted(), "{context}");
+            let notices: Vec<_> = notices.iter().map(reported).collect();
             let (first, count) = (cursor.event_seq + 1, numbers.len() as u64);
             let gone = last - cursor.event_seq - count;
             let expired = EventOverflowReason::LiveBufferExpired;
             assert_eq!(
                 notices,
                 [(gone, Some(first), numbers[0] - 1, expired)],
-                "{place}"
+                "{context}"
             );
         }
     }

@@ -87,8 +87,8 @@ fn an_unpublished_event_shows_its_summary() {
     let envelope = EventEnvelope::new("r", "a", EventKind::ToolCompleted);
     let bare = AgentEvent::envelope_only(envelope.clone());
     assert_eq!(bare.redacted_summary(), None);
-    let told = AgentEvent::with_redacted_summary(envelope, "42 rows");
-    assert_eq!(told.redacted_summary(), Some("42 rows"));
+    let summarised = AgentEvent::with_redacted_summary(envelope, "42 rows");
+    assert_eq!(summarised.redacted_summary(), Some("42 rows"));
 }
 
 #[cfg(feature = "serde")]

@@ -145,18 +145,18 @@ fn an_archive_that_panics_costs_a_repair_nothing() {
         let mut stream = stream.repaired_by(Arc::new(archive)).unwrap();
         read(&mut stream)
     };
-    let (whole, told, panics) = gap(u32::MAX);
+    let (whole, reported, panics) = gap(u32::MAX);
     let expected: Vec<_> = (1..=200)
         .filter(|n| !(20..30).contains(n) && *n != 40)
         .collect();
     assert_eq!((&whole, panics), (&expected, 0));
-    assert_eq!(told.iter().sum::<u64>(), 11);
+    assert_eq!(reported.iter().sum::<u64>(), 11);
     // Panics at each call in turn, until a run has fewer calls.
     let mut calls = 0;
     loop {
         let (given, lost, panics) = gap(calls);
         assert_eq!(given, whole, "a panic at call {calls}");
-        assert_eq!(lost, told, "a panic at call {calls}");
+        assert_eq!(lost, reported, "a panic at call {calls}");
         if panics == 0 {
             break;
         }

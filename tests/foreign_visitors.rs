@@ -105,7 +105,7 @@ fn a_visitor_that_panics_at_a_notice_loses_no_frame_by_it() {
         let delivered = given(&stream);
         let panicked = catch_unwind(AssertUnwindSafe(|| {
             stream.read_batch(|item| match item {
-                BatchItem::Gap(_) => resume_unwind(Box::new("told")),
+                BatchItem::Gap(_) => resume_unwind(Box::new("at the notice")),
                 BatchItem::Frame(_) => ControlFlow::Continue(()),
             })
         }));
@@ -159,7 +159,7 @@ fn a_gap_that_no_frame_follows_is_lent_alone() {
     let mut visit = |item: BatchItem<'_>| {
         match item {
             BatchItem::Gap(notice) => gaps.push(notice.dropped_count > 0),
-            BatchItem::Frame(frame) => panic!("nobody published {frame:?}"),
+            BatchItem::Frame(frame) => panic!("no publisher sent {frame:?}"),
         }
         ControlFlow::Continue(())
     };

@@ -95,7 +95,7 @@ fn frames() {
         content.references = [(EntityKind::Artifact, "file-1").into()].into();
     }
     pinned("frame_binary.json", &EventFrame::new(binary));
-    let told = EventFrame {
+    let with_notice = EventFrame {
         overflow: Some(Box::new(notice(&plain))),
         archive_cursor: Some(ArchiveCursor {
             archive_id: "archive-1".into(),
@@ -103,7 +103,7 @@ fn frames() {
         }),
         ..plain
     };
-    pinned("frame_with_notice.json", &told);
+    pinned("frame_with_notice.json", &with_notice);
 }
 
 #[test]

@@ -230,7 +230,7 @@ fn a_task_is_woken_once_and_only_for_its_own_run() {
     assert_eq!(
         wakes.0.load(Ordering::Relaxed),
         0,
-        "nobody is woken in vain"
+        "no task is woken in vain"
     );
     (0..3).for_each(|_| bus.publish(delta("mine")).unwrap());
     assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
@@ -268,7 +268,7 @@ fn many_publishers_tiny_rings_every_scope() {
                     assert!(frame.cursor.event_seq > last, "order");
                     last = frame.cursor.event_seq;
                     ends += u64::from(frame.event.envelope.event_kind.is_terminal());
-                    let told = frame
+                    let reported = frame
                         .overflow
                         .as_ref()
                         .map_or(0, |notice| notice.dropped_count);
@@ -277,7 +277,7 @@ fn many_publishers_tiny_rings_every_scope() {
                         .as_ref()
                         .is_some_and(|it| !it.terminal_preserved);
                     let summary = frame.event.redacted_summary().is_some();
-                    sum += told + u64::from(!summary);
+                    sum += reported + u64::from(!summary);
                 }
                 let rest = stream.pending_overflow();
                 ends_lost |= rest.is_some_and(|notice| !notice.terminal_preserved);
@@ -314,7 +314,7 @@ fn many_publishers_tiny_rings_every_scope() {
             assert_eq!(sum, last, "conservation");
             assert!(
                 ends == threads * each / 50 || ends_lost,
-                "terminal frames are delivered or told"
+                "terminal frames are delivered or reported"
             );
         }
     });

@@ -117,8 +117,8 @@ impl Model {
     }
 
     fn remove_first(&mut self, which: impl Fn(EventKind) -> bool) -> bool {
-        let place = self.queue.iter().position(|it| which(it.1));
-        place.map(|at| self.queue.remove(at)).is_some()
+        let index = self.queue.iter().position(|it| which(it.1));
+        index.map(|at| self.queue.remove(at)).is_some()
     }
 
     /// Returns false if the refill stops before it.
@@ -334,7 +334,7 @@ impl World {
             let outcome = match open.stream.end() {
                 Some(StreamEnd::Failed { .. }) => Outcome::Failed,
                 Some(StreamEnd::BusClosed) => Outcome::Drained,
-                other => panic!("{other:?} behind the end"),
+                other => panic!("{other:?} after the end"),
             };
             assert!(!exact || open.model.failed == (outcome == Outcome::Failed));
             if let Some(notice) = open.stream.pending_overflow() {

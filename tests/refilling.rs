@@ -45,11 +45,11 @@ fn a_slow_reader_loses_one_stretch_per_refill() {
     // The first refill finds ten frames, each later one ten times as many as the last one kept, up
     // to 63.
     assert!(notices.len() <= 1_000 / 63 + 2, "{}", notices.len());
-    let told: u64 = notices.iter().map(|notice| notice.dropped_count).sum();
+    let reported: u64 = notices.iter().map(|notice| notice.dropped_count).sum();
     let stats = stream.stats();
     let rest: Vec<_> = stream.collect();
-    let told = told + rest.iter().map(lost).sum::<u64>();
-    assert_eq!(frames + rest.len() as u64 + told, 10_000, "{stats:?}");
+    let reported = reported + rest.iter().map(lost).sum::<u64>();
+    assert_eq!(frames + rest.len() as u64 + reported, 10_000, "{stats:?}");
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn a_queue_never_loses_a_terminal_frame_under_any_policy() {
             }
             let frames: Vec<_> = stream.by_ref().collect();
             let is_end = |it: &&EventFrame| it.event.envelope.event_kind.is_terminal();
-            let told = frames.iter().filter_map(|it| it.overflow.as_ref());
+            let reported = frames.iter().filter_map(|it| it.overflow.as_ref());
             let failed = matches!(stream.end(), Some(StreamEnd::Failed { .. }));
             if failed {
                 assert_eq!(policy, Policy::FailSubscriber);
@@ -108,7 +108,7 @@ fn a_queue_never_loses_a_terminal_frame_under_any_policy() {
                 ends,
                 "{policy:?} {capacity}"
             );
-            assert!(told.into_iter().all(|notice| notice.terminal_preserved));
+            assert!(reported.into_iter().all(|notice| notice.terminal_preserved));
         }
     }
 }
@@ -279,14 +279,14 @@ fn a_notice_says_whether_its_count_is_exact() {
         let notice = stream.next().unwrap().overflow.unwrap();
         assert_eq!(notice.exact, exact, "{notice}");
         assert_eq!(notice.to_string().contains("up to"), !exact);
-        let mut told = None;
+        let mut reported = None;
         batched.read_batch(|item| {
             if let BatchItem::Gap(notice) = item {
-                told = Some(notice.exact);
+                reported = Some(notice.exact);
             }
             ControlFlow::Continue(())
         });
-        assert_eq!(told, Some(exact));
+        assert_eq!(reported, Some(exact));
     }
     // Frames that a queue drops are counted one by one, whatever the scope.
     let mut run = bus.subscribe_run("r".into(), None).unwrap();

@@ -54,7 +54,7 @@ fn a_taken_notice_is_before_the_cursor() {
     assert_eq!(stream.next(), None);
     assert_eq!(stream.cursor().unwrap().event_seq, 0);
     assert_eq!(stream.take_pending_overflow().unwrap().dropped_count, 3);
-    assert_eq!(stream.cursor().unwrap().event_seq, 3, "told once");
+    assert_eq!(stream.cursor().unwrap().event_seq, 3, "reported once");
 }
 
 #[test]

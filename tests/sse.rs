@@ -175,9 +175,9 @@ fn a_gap_that_no_frame_follows_is_a_message_of_its_own() {
     assert!(notice["dropped_count"].as_u64().unwrap() >= 1);
     // The loss was reported: from there on, only later frames come.
     let path = format!("/events?run=a&after={}", gap.id.unwrap());
-    let mut behind = connect(server.address, &path, &[]).messages().frames();
+    let mut resumed = connect(server.address, &path, &[]).messages().frames();
     publish(&bus, [end("a")]);
-    let next = behind.next().unwrap();
+    let next = resumed.next().unwrap();
     assert_eq!(
         (next.sequence(), next.frame().get("overflow")),
         (1_003, None)
@@ -239,11 +239,11 @@ fn a_request_sees_what_the_host_granted_and_nothing_else() {
         None => FeedGrant::nothing(),
     });
     let server = Server::start(feed.into_router());
-    let told = |run: &str| {
+    let ending = |run: &str| {
         let envelope = EventEnvelope::new(run, "x", EventKind::RunCompleted);
         EventFrame::new(AgentEvent::with_redacted_summary(envelope, "the summary"))
     };
-    publish(&bus, [told("b"), told("a")]);
+    publish(&bus, [ending("b"), ending("a")]);
     let get = |path, user| connect(server.address, path, &[("x-user", user)]);
     let summary = |user| {
         let message = get("/events", user).messages().frames().next().unwrap();
@@ -271,7 +271,7 @@ fn clients_are_bounded_and_one_that_leaves_makes_room() {
     assert!(refused.head.to_lowercase().contains("retry-after"));
     drop(only);
     // The server finds out by its next heartbeat.
-    web::until("a place", || {
+    web::until("room for a client", || {
         connect(server.address, "/events", &[]).status == 200
     });
 }
@@ -414,7 +414,7 @@ fn a_client_of_a_journaled_bus_gets_frames_that_the_rings_lost() {
         .map(|it| it.frame()["overflow"]["dropped_count"].clone())
         .filter(|count| !count.is_null())
         .collect();
-    assert_eq!(notices, [0], "one gap, told as repaired");
+    assert_eq!(notices, [0], "one gap, reported as repaired");
     assert_eq!(bus.stats().last_sequence, 2_001);
     drop(bus);
     assert_eq!(connect(server.address, "/events", &[]).status, 503);

@@ -87,7 +87,7 @@ fn cut_off_in_the_middle(ring: usize, deltas_while_away: usize) -> Option<u64> {
         number("terminals") == published.len() as u64
     });
     let (frames, lost) = (number("frames"), number("lost"));
-    assert_eq!(frames + lost, bus.last_sequence(), "delivered and told");
+    assert_eq!(frames + lost, bus.last_sequence(), "delivered and reported");
 
     let found = browser.ask(
         "[...document.querySelectorAll('.end')].map(end => Number(end.dataset.seq)).sort((a, b) => a - b)",

@@ -46,8 +46,8 @@ fn a_bus_reports_what_it_holds() {
     let stats = bus.stats();
     // The terminal frame is still held, and those around it are overwritten.
     assert_eq!((stats.published, stats.oldest_sequence), (1_011, Some(11)));
-    let places = 1_010 / stats.shards.iter().map(|it| it.frames.wraps).max().unwrap();
-    assert!((64..=202).contains(&places), "{stats:?}");
+    let slots = 1_010 / stats.shards.iter().map(|it| it.frames.wraps).max().unwrap();
+    assert!((64..=202).contains(&slots), "{stats:?}");
     assert!(stats.shards.iter().any(|it| it.frames.fill() == 1.0));
 }
 
@@ -81,17 +81,17 @@ fn a_pinned_slot_is_counted_as_void() {
 /// Checks that each published frame was delivered or counted under one reason, as the notices
 /// report.
 fn conserved(stream: &mut AgentEventStream, published: u64) -> StreamStats {
-    let (mut notices, mut told) = (0, 0);
+    let (mut notices, mut reported) = (0, 0);
     let mut hear = |notice: &EventOverflowNotice| {
         notices += 1;
-        told += notice.dropped_count;
+        reported += notice.dropped_count;
     };
     for frame in stream.by_ref() {
         frame.overflow.iter().for_each(|notice| hear(notice));
     }
     stream.take_pending_overflow().iter().for_each(hear);
     let stats = stream.stats();
-    assert_eq!((stats.dropped.total(), stats.notices), (told, notices));
+    assert_eq!((stats.dropped.total(), stats.notices), (reported, notices));
     assert_eq!(stats.delivered + stats.dropped.total(), published);
     stats
 }

@@ -351,7 +351,7 @@ impl Reader {
         self.bus = None;
         match self.stream.recv() {
             Err(RecvError::Ended(StreamEnd::BusClosed)) => {}
-            other => panic!("{other:?} behind the end"),
+            other => panic!("{other:?} after the end"),
         }
         if let Some(notice) = self.stream.pending_overflow() {
             self.log.lost(notice);

@@ -26,7 +26,7 @@ fn a_line_shows_what_was_lost_before_its_frame() {
 #[test]
 fn ends_read_as_sentences() {
     let bus = InMemoryAgentEventBus::default();
-    let said = |stream: &mut AgentEventStream| {
+    let end_text = |stream: &mut AgentEventStream| {
         let error = stream.recv().unwrap_err();
         let end = stream.end().expect("the stream ended").to_string();
         assert_eq!(error.to_string(), format!("the stream ended: {end}"));
@@ -39,7 +39,7 @@ fn ends_read_as_sentences() {
     bus.publish_all([start("r"), start("r"), start("r")])
         .unwrap();
     let read = failing.by_ref().last().expect("a frame before the end");
-    let text = said(&mut failing);
+    let text = end_text(&mut failing);
     let resume_from = text.rsplit(' ').next().unwrap();
     assert!(
         text.contains("FailSubscriber") && text.contains("resume from"),
@@ -51,13 +51,13 @@ fn ends_read_as_sentences() {
     let timeout = stream.recv_timeout(Duration::ZERO).unwrap_err();
     assert_eq!(timeout.to_string(), "no frame came in time");
     drop(bus);
-    assert_eq!(said(&mut stream), "the bus is closed");
+    assert_eq!(end_text(&mut stream), "the bus is closed");
     assert_eq!(
-        said(&mut AgentEventStream::new([])),
+        end_text(&mut AgentEventStream::new([])),
         "its frames are used up"
     );
     assert_eq!(
-        said(&mut AgentEventStream::from_source(Broken)),
+        end_text(&mut AgentEventStream::from_source(Broken)),
         "its source can't be read: the disk is gone"
     );
 }

@@ -52,22 +52,22 @@ impl Subscriber for Listener {
 #[test]
 fn subscriptions_losses_and_failures_are_reported_and_frames_are_not() {
     let listener = Listener::default();
-    let said = || std::mem::take(&mut *listener.0.lock().unwrap());
+    let reported = || std::mem::take(&mut *listener.0.lock().unwrap());
     tracing::subscriber::with_default(listener.clone(), || {
         let builder = InMemoryAgentEventBus::builder().shards(size(1));
         let bus = builder.ring_capacity(size(64)).build().unwrap();
         let wide = options(4_096, 1, SubscriberOverflowPolicy::DropNonTerminal);
         let mut stream = bus.subscribe_all_with_options(None, wide).unwrap();
         assert_eq!(
-            said(),
+            reported(),
             ["DEBUG framebus message=subscribed scope=all after=0"]
         );
         (0..50).for_each(|_| bus.publish(delta("r")).unwrap());
         assert_eq!(stream.by_ref().count(), 50);
-        assert_eq!(said(), [""; 0], "nothing for a frame");
+        assert_eq!(reported(), [""; 0], "nothing for a frame");
         (0..1_000).for_each(|_| bus.publish(delta("r")).unwrap());
         assert!(stream.by_ref().count() < 1_000);
-        let lost = said();
+        let lost = reported();
         assert_eq!(lost.len(), 1, "{lost:?}");
         assert!(
             lost[0].starts_with("WARN framebus message=frames were overwritten"),
@@ -82,11 +82,11 @@ fn subscriptions_losses_and_failures_are_reported_and_frames_are_not() {
         let mut failing = bus
             .subscribe_run_with_options("other".into(), None, fail)
             .unwrap();
-        said();
+        reported();
         (0..10).for_each(|_| bus.publish(start("other")).unwrap());
         assert_eq!(failing.by_ref().count(), 3);
         assert!(failing.next().is_none());
-        let failed = said();
+        let failed = reported();
         assert_eq!(failed.len(), 1, "once: {failed:?}");
         assert!(
             failed[0].contains("a stream failed") && failed[0].contains("scope=run other"),
@@ -187,14 +187,14 @@ fn repairs_and_remaining_losses_are_reported() {
     let listener = Listener::default();
     let count = tracing::subscriber::with_default(listener.clone(), || stream.by_ref().count());
     assert_eq!(count, 999);
-    let said = std::mem::take(&mut *listener.0.lock().unwrap());
-    assert_eq!(said.len(), 2, "{said:?}");
+    let reported = std::mem::take(&mut *listener.0.lock().unwrap());
+    assert_eq!(reported.len(), 2, "{reported:?}");
     assert!(
-        said[0].starts_with("WARN") && said[0].contains("frames=1 first=7 last=7"),
-        "{said:?}"
+        reported[0].starts_with("WARN") && reported[0].contains("frames=1 first=7 last=7"),
+        "{reported:?}"
     );
     assert!(
-        said[1].starts_with("DEBUG framebus message=a gap was repaired"),
-        "{said:?}"
+        reported[1].starts_with("DEBUG framebus message=a gap was repaired"),
+        "{reported:?}"
     );
 }

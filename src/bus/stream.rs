@@ -69,6 +69,7 @@ impl AgentEventStream {
         Self::of(Source::Read(Reading::new(Box::new(source))))
     }
 
+    /// A stream of a subscription to a bus.
     pub(super) fn live(live: Live) -> Self {
         Self::of(Source::Live(Box::new(live)))
     }
@@ -80,6 +81,7 @@ impl AgentEventStream {
         }
     }
 
+    /// Returns the subscription, if the stream is live.
     pub(super) fn as_live(&self) -> Option<&Live> {
         match &self.source {
             Source::Live(live) => Some(live),
@@ -87,6 +89,7 @@ impl AgentEventStream {
         }
     }
 
+    /// Returns the subscription, if the stream is live, to change it.
     pub(super) fn as_live_mut(&mut self) -> Option<&mut Live> {
         match &mut self.source {
             Source::Live(live) => Some(live),
@@ -97,7 +100,7 @@ impl AgentEventStream {
     /// Waits for the next frame.
     ///
     /// # Errors
-    /// [`RecvError::Ended`].
+    /// [`RecvError::Ended`]; [`RecvError::Refused`] if more readers wait than the rings can count.
     pub fn recv(&mut self) -> Result<EventFrame, RecvError> {
         self.recv_until(None)
     }
@@ -105,7 +108,7 @@ impl AgentEventStream {
     /// Waits for the next frame, for at most `timeout`.
     ///
     /// # Errors
-    /// [`RecvError::Ended`], [`RecvError::Timeout`].
+    /// [`RecvError::Timeout`], and as for [`recv`](Self::recv).
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<EventFrame, RecvError> {
         // A deadline beyond the clock's end never comes.
         self.recv_until(Instant::now().checked_add(timeout))
@@ -175,6 +178,7 @@ impl AgentEventStream {
         }
     }
 
+    /// Deregisters the waker that [`poll_frame`](Self::poll_frame) registered.
     pub(super) fn deregister_waker(&mut self) {
         if let Some(live) = self.as_live_mut() {
             live.deregister_waker();

@@ -15,7 +15,7 @@ impl AgentEventStream {
     /// tasks go on beside it.
     ///
     /// # Errors
-    /// [`RecvError::Ended`].
+    /// As for [`recv`](Self::recv).
     pub async fn recv_async(&mut self) -> Result<EventFrame, RecvError> {
         let waiting = Waiting(self);
         std::future::poll_fn(|context| waiting.0.poll_recv(context)).await

@@ -34,3 +34,41 @@ impl Fairness {
         self.in_a_row = if gave_frame { self.in_a_row + 1 } else { 0 };
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::Wake;
+
+    #[derive(Default)]
+    struct Count(AtomicU32);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_task_yields_once_after_frames_in_a_row_and_is_woken() {
+        let count = Arc::new(Count::default());
+        let waker = Waker::from(count.clone());
+        let mut fairness = Fairness::default();
+        for _ in 0..2 {
+            for _ in 0..MOST_IN_A_ROW {
+                assert!(!fairness.yields(&waker));
+                fairness.polled(true);
+            }
+            assert!(fairness.yields(&waker), "after 32 frames");
+        }
+        fairness.polled(true);
+        fairness.polled(false);
+        for _ in 0..MOST_IN_A_ROW {
+            assert!(!fairness.yields(&waker), "a wait begins a new row");
+            fairness.polled(true);
+        }
+        assert_eq!(count.0.load(Ordering::Relaxed), 2);
+    }
+}
