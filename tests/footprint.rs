@@ -93,7 +93,7 @@ fn an_idle_subscription_to_a_run_takes_less_than_two_kib() {
 }
 
 #[test]
-fn nothing_is_left_of_subscriptions_that_came_and_went() {
+fn no_memory_remains_of_dropped_subscriptions() {
     let rounds: usize = std::env::var("FRAMEBUS_CHURN").map_or(50_000, |n| n.parse().unwrap());
     let bus = bus();
     (0..200).for_each(|n| bus.publish(delta(&format!("run-{n}"))).unwrap());

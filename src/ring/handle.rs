@@ -27,7 +27,7 @@ impl<T> Ring<T> {
 
     /// A ring whose sequence numbers come from a counter even if it has one shard. For models of
     /// rings of several shards, where each further shard costs.
-    #[doc(hidden)]
+    #[cfg(feature = "testing")]
     pub fn with_counter(config: &RingConfig) -> Self {
         Ring {
             core: Arc::new(Core::new(config, true)),
@@ -37,7 +37,6 @@ impl<T> Ring<T> {
     /// The number of voids below a chunk of the index-numbered lane, which a lapped reader asks
     /// for. For a model of that question alone.
     #[cfg(loom)]
-    #[doc(hidden)]
     pub fn voids_below_chunk(&self, start: u64) -> Option<u64> {
         self.core
             .lane(super::lane::LaneId::FIRST)

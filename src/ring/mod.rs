@@ -41,6 +41,8 @@ mod core;
 mod handle;
 mod hw;
 mod lane;
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod overtaken;
 mod read;
 #[allow(unsafe_code, reason = "frees what no walker can stand at")]
 mod registry;

@@ -44,6 +44,8 @@ mod tail;
 #[forbid(unsafe_code)]
 mod window;
 
+#[cfg(all(test, not(any(loom, shuttle))))]
+pub(crate) use self::claim::Claim;
 pub(crate) use self::claim::Claims;
 use self::clear::ClearRun;
 use self::gate::{Gates, Voids};

@@ -83,7 +83,7 @@ impl Geometry {
     /// Exact sizes, for a model checker, where each slot costs. `slots` and `chunk` are powers of
     /// two, `chunk` divides `slots` and `slack`, and `chunk + slack <= slots`; values out of range
     /// are brought into range.
-    #[doc(hidden)]
+    #[cfg(any(test, feature = "testing"))]
     pub fn exact(slots: u64, chunk: u64, slack: u64, batch: u64) -> Self {
         let slots = slots.max(2).next_power_of_two();
         let chunk = chunk.next_power_of_two().clamp(1, MAX_CHUNK.min(slots));
@@ -102,7 +102,7 @@ impl Geometry {
 
     /// The same lane with fewer indices, for tests of its end: `index`, rounded down to the start
     /// of a chunk, is the first that is never granted.
-    #[doc(hidden)]
+    #[cfg(any(test, feature = "testing"))]
     #[must_use]
     pub fn ending_at(self, index: u64) -> Self {
         Geometry {
@@ -214,6 +214,20 @@ mod tests {
             Geometry::for_window(usize::MAX),
             Geometry::for_window(MAX_WINDOW)
         );
+    }
+
+    #[test]
+    fn slack_is_an_eighth_and_a_batch_a_sixteenth_of_the_slots() {
+        for (window, slots, slack, batch) in [
+            (1, 2, 0, 1),
+            (12, 16, 2, 1),
+            (96, 128, 16, 8),
+            (50_000, 65_536, 8_192, 256),
+        ] {
+            let lane = Geometry::for_window(window);
+            let sizes = (lane.span(), lane.slack(), lane.batch());
+            assert_eq!(sizes, (slots, slack, batch), "{window}");
+        }
     }
 
     #[test]

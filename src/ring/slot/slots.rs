@@ -435,12 +435,13 @@ mod tests {
         let lent = |indices| {
             let mut lent = Vec::new();
             // SAFETY: one thread.
-            unsafe {
+            let flow = unsafe {
                 slots.lend(indices, |index, &frame| {
                     lent.push((index, frame));
                     ControlFlow::Continue(())
-                });
-            }
+                })
+            };
+            assert!(flow.is_continue());
             lent
         };
         // SAFETY: one thread, indices ascending.

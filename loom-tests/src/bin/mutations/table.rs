@@ -138,6 +138,7 @@ const REGISTRY: &str = "src/ring/registry/mod.rs";
 const WALK: &str = "src/ring/registry/walk.rs";
 const WALKERS: &str = "src/ring/registry/walkers.rs";
 const BUS: &str = "src/bus/memory.rs";
+const SHARED: &str = "src/bus/shared.rs";
 
 macro_rules! mutations {
     ($(#[$doc:meta])* $table:ident $($name:literal: $what:literal, $by:literal, $(($file:ident, $edit:literal)),+;)*) => {
@@ -252,7 +253,7 @@ mutations! {
     "bound-ignored-in-place": "a frame is offered where it is although its order bound is higher", "order::two_publishers_and_a_reader",
         (CURSOR, "if self.held_back.is_empty() && [[order.bound <= self.next + 1 =>> true]] {");
     "run-skips-numbers": "frames are lent one after another whatever their numbers are", "order::two_publishers_and_a_reader",
-        (CURSOR, "if [[order.sequence == index.wrapping_add(offset) =>> true]] && is_wanted(index) {");
+        (CURSOR, "let is_next = [[order.sequence == index.wrapping_add(offset) =>> true]];");
     "hint-believed": "the lane that is noted for a number is taken without a look at its candidate", "terminal::a_lap_with_terminal_recovery",
         (CANDIDATES, "if [[self.numbers[hint] == number =>> true]] {");
     "until-relaxed": "the reader loads the next number without acquire", "order::two_shards_merged",
@@ -391,18 +392,18 @@ mutations! {
     "uncounted": "a parked waiter is not counted", "wait::a_park_against_a_publish",
         (WAIT, "[[self.parked.park(target); =>> ]]");
     "end-unannounced": "the last handle wakes nobody when it is dropped", "bus::the_last_handle_ends_a_stream",
-        (BUS, "[[self.0.ring.wake_all(); =>> ]]");
+        (SHARED, "[[self.ring.wake_all(); =>> ]]");
     "closed-store-relaxed": "the end is stored without release", "bus::the_last_handle_ends_a_stream",
-        (BUS, "self.0.closed.store(true, [[Ordering::Release =>> Ordering::Relaxed]])");
+        (SHARED, "self.closed.store(true, [[Ordering::Release =>> Ordering::Relaxed]])");
     "closed-load-relaxed": "the end is read without acquire", "bus::the_last_handle_ends_a_stream",
-        (BUS, "self.closed.load([[Ordering::Acquire =>> Ordering::Relaxed]])");
+        (SHARED, "self.closed.load([[Ordering::Acquire =>> Ordering::Relaxed]])");
 
     // What failed, and batches.
-    "failed-publish-wakes-nobody": "a publish that failed wakes nobody", "tests::sleepers::a_publish_that_fails_wakes_those_it_may_have_held_back",
+    "failed-publish-wakes-nobody": "a publish that fails wakes no reader", "tests::sleepers::a_publish_that_fails_wakes_readers_that_it_may_have_held_back",
         (BUS, "[[shared.ring.wake(route, keys); published =>> if !$on || published.is_ok() { shared.ring.wake(route, keys); } published]].map(drop)");
-    "failed-batch-wakes-nobody": "a batch that failed wakes nobody", "tests::sleepers::a_publish_that_fails_wakes_those_it_may_have_held_back",
+    "failed-batch-wakes-nobody": "a batch that failed wakes nobody", "tests::sleepers::a_publish_that_fails_wakes_readers_that_it_may_have_held_back",
         (BUS, "keys.dedup(); [[ =>> if $on && published.is_err() { keys.clear(); } ]] keys");
-    "failed-batch-of-one-wakes-nobody": "a batch of one frame that failed wakes nobody", "tests::sleepers::a_publish_that_fails_wakes_those_it_may_have_held_back",
+    "failed-batch-of-one-wakes-nobody": "a batch of one frame that failed wakes nobody", "tests::sleepers::a_publish_that_fails_wakes_readers_that_it_may_have_held_back",
         (BUS, "[[shared.ring.wake(route, keys); return =>> if !$on || published.is_ok() { shared.ring.wake(route, keys); } return]] published");
     "batch-bound-of-last-only": "only the last frame of a batch gets its order bound", "order::neighbours_of_a_batch_beside_a_publisher",
         (CLAIM, "Some(if [[index + 1 < bound =>> index + 1 < bound && !($on && sequence + 1 < end)]] {");
