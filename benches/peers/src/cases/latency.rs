@@ -4,8 +4,8 @@
 //! The publisher spins until a frame is due, stamps it and publishes it. The stamp is taken right
 //! before the publish, so that what is measured is the way from thread to thread; how often the
 //! publisher was late already, because something held it up, is a figure of its own. In the same
-//! run, right before, two threads hand a cache line back and forth: the measure of the machine at that
-//! moment. The clock is part of what is measured, and a figure too.
+//! run, right before, two threads hand a cache line back and forth: the measure of the machine at
+//! that moment. The clock is part of what is measured, and a figure too.
 //!
 //! `bus` is missing among those that block: at this pace its publisher and its reader came to a
 //! state in which both spin and nothing moves.

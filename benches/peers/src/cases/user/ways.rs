@@ -97,9 +97,9 @@ impl<T: Payload, P: Peer<T>, M: FnMut(u64) -> T> Bench<T, P, M> {
         }
     }
 
-    /// Publishes and reads `frames` frames, where the load asks for laps. A peer that frees what was
-    /// read is measured before anything is left unread: what it frees then lies scattered in the
-    /// heap, and later events are made of it.
+    /// Publishes and reads `frames` frames, where the load asks for laps. A peer that frees what
+    /// was read is measured before anything is left unread: what it frees then lies scattered in
+    /// the heap, and later events are made of it.
     fn settle(&mut self, frames: usize) {
         if self.load.lapped {
             for _ in 0..self.scale.warm_up(frames / BURST) {
@@ -137,8 +137,8 @@ impl<T: Payload, P: Peer<T>, M: FnMut(u64) -> T> Bench<T, P, M> {
         (MADE, self.time(BURST, |bench| bench.publish(BURST)))
     }
 
-    /// Publishes a burst and reads it: `read` takes the count of frames and returns the sum of their
-    /// words.
+    /// Publishes a burst and reads it: `read` takes the count of frames and returns the sum of
+    /// their words.
     fn both(
         &mut self,
         figure: &'static str,
