@@ -115,7 +115,7 @@ fn one_by_one(frames: &Frames, count: u64) -> Res<f64> {
     Ok(count as f64 / begin.elapsed().as_secs_f64())
 }
 
-/// Who reads while it is measured what a publish costs.
+/// What reads while the cost of a publish is measured.
 #[derive(Clone, Copy)]
 enum Reader {
     Nobody,
@@ -124,8 +124,8 @@ enum Reader {
     Archiver,
 }
 
-/// What a publish costs its thread at 100,000 frames a second: the time of each batch of 100, of
-/// which the middle one counts. And how many frames the archiver lost.
+/// Returns the median time of a batch of 100 publishes at 100,000 frames a second, and how many
+/// frames the archiver lost.
 fn publish_cost(frames: &Frames, count: u64, reader: Reader) -> Res<(f64, u64)> {
     let folder = folder()?;
     let archive = open(&folder, Durability::EachAppend)?;

@@ -1,6 +1,6 @@
-//! What has no peer beside it: making events, matching filters, subscribing.
+//! What no peer has: making events, matching filters, subscribing.
 //!
-//! `cargo bench --bench parts`. What is measured beside peers is in the workspace's crate `bench`.
+//! `cargo bench --bench parts`. What is measured against peers is in `benches/peers`.
 
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 
@@ -26,7 +26,7 @@ fn events(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Making a subscription, which a cursor makes dearer: it has to find its place.
+/// Making a subscription, which a cursor makes dearer: its position has to be found.
 fn subscribing(criterion: &mut Criterion) {
     let bus = InMemoryAgentEventBus::default();
     let publish = || {

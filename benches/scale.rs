@@ -1,7 +1,7 @@
 //! What many waiting subscribers cost: each waits for a run of its own, asleep.
 //!
-//! `cargo bench --bench scale`. What a publish costs that wakes nobody is measured in rounds, by
-//! the case `sleepers` of the workspace's crate `bench`; memory and growth by the test `footprint`.
+//! `cargo bench --bench scale`. A publish that wakes no subscriber is measured in rounds, by
+//! the case `sleepers` of `benches/peers`; memory and growth by the test `footprint`.
 
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 
@@ -16,12 +16,12 @@ use std::task::{Context, Poll, Waker};
 
 const SUBSCRIBERS: [usize; 6] = [0, 1, 10, 100, 1_000, 10_000];
 
-/// Runs that nobody waits for are published in turn.
+/// Runs whose events are published in turn, and for which no subscriber waits.
 const OTHERS: usize = 1_000;
 
 const SHARDS: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 
-/// As many frames as the rings of the bus have places for, at least.
+/// As many frames as the rings of the bus have slots, at least.
 const ROUND: usize = 4 << 16;
 
 fn poll(stream: &mut AgentEventStream) -> Poll<Option<EventFrame>> {
@@ -39,8 +39,8 @@ fn runs(name: &str, count: usize) -> Vec<RunId> {
         .collect()
 }
 
-/// A bus with a sleeping subscriber for each run. Its rings were gone round before, so that no
-/// place is touched for the first time.
+/// A bus with a sleeping subscriber for each run. Its rings were lapped, so that no slot is used
+/// for the first time.
 fn asleep(runs: &[RunId]) -> (InMemoryAgentEventBus, Vec<AgentEventStream>) {
     let bus = InMemoryAgentEventBus::builder()
         .shards(SHARDS)
@@ -60,8 +60,8 @@ fn asleep(runs: &[RunId]) -> (InMemoryAgentEventBus, Vec<AgentEventStream>) {
     (bus, streams)
 }
 
-/// What a publisher does for sleepers, alone: it looks for those who wait for its run, and there
-/// are none.
+/// What a publisher does for sleepers, alone: it looks for subscribers that wait for its run, and
+/// finds none.
 fn look_for_sleepers(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("look_for_sleepers");
     group.throughput(Throughput::Elements(1));

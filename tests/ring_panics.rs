@@ -197,3 +197,33 @@ fn readers_go_on_after_a_batch_that_panics_beside_a_void_place() {
         }
     }
 }
+
+/// Its destructor panics.
+struct PanicsWhenDropped;
+
+impl Drop for PanicsWhenDropped {
+    fn drop(&mut self) {
+        std::panic::resume_unwind(Box::new(()));
+    }
+}
+
+#[test]
+fn a_frame_whose_destructor_panics_costs_its_replacer_nothing() {
+    for shards in [1, 2] {
+        let lane = Geometry::for_window(4);
+        let ring = Ring::new(&RingConfig {
+            shards,
+            frames: lane,
+            terminals: lane,
+            after: 0,
+        });
+        for route in [Route::default(), Route::default().terminal()] {
+            for _ in 0..20 {
+                let next = ring.next_sequence();
+                assert_eq!(ring.publish(route, PanicsWhenDropped), Ok(next));
+                let numbers = ring.publish_all_with([route; 3], |_| PanicsWhenDropped);
+                assert_eq!(numbers, Ok(next + 1..next + 4));
+            }
+        }
+    }
+}

@@ -1,4 +1,5 @@
-//! Batches over a lane that readers hold whole: refused, and taken once the readers have gone on.
+//! Batches that are refused: over a lane that readers hold whole, until the readers have gone on,
+//! and those that no lane holds.
 
 use framebus::ring::{Geometry, PublishError, Ring, RingConfig, Route, Select, Start};
 use std::ops::ControlFlow;
@@ -48,4 +49,23 @@ fn a_batch_is_taken_again_once_the_readers_that_held_all_places_are_gone() {
             }
         }
     }
+}
+
+#[test]
+fn a_batch_that_is_too_large_says_how_many_of_its_frames_are_for_the_lane() {
+    let lane = Geometry::for_window(16);
+    let ring = Ring::<u64>::new(&RingConfig {
+        shards: 2,
+        frames: lane,
+        terminals: lane,
+        after: 0,
+    });
+    let routes = (0..150).map(|at| Route {
+        shard: usize::from(at % 3 == 0),
+        ..Route::default()
+    });
+    let error = ring.publish_all_with(routes, |number| number);
+    let (count, most) = (100, lane.window() as u64);
+    assert_eq!(error, Err(PublishError::BatchTooLarge { count, most }));
+    assert_eq!(ring.next_sequence(), 1);
 }

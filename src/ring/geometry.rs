@@ -208,6 +208,20 @@ mod tests {
     }
 
     #[test]
+    fn slack_is_an_eighth_and_a_batch_a_sixteenth_of_the_places() {
+        for (window, places, slack, batch) in [
+            (1, 2, 0, 1),
+            (12, 16, 2, 1),
+            (96, 128, 16, 8),
+            (50_000, 65_536, 8_192, 256),
+        ] {
+            let lane = Geometry::for_window(window);
+            let sizes = (lane.span(), lane.slack(), lane.batch());
+            assert_eq!(sizes, (places, slack, batch), "{window}");
+        }
+    }
+
+    #[test]
     fn index_arithmetic() {
         let lane = Geometry::exact(8, 2, 2, 2);
         assert_eq!(

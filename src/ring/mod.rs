@@ -57,6 +57,8 @@ mod geometry;
 mod gone;
 #[allow(unsafe_code, reason = "grants slots")]
 mod lane;
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod overtaken;
 mod pins;
 mod publish;
 #[allow(unsafe_code, reason = "frees what no walker can stand at")]

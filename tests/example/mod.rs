@@ -13,7 +13,6 @@ pub fn cargo(verb: &str, name: &str) -> Command {
         ("metrics", cfg!(feature = "metrics")),
         ("tracing", cfg!(feature = "tracing")),
         ("archive", cfg!(feature = "archive")),
-        ("archive-compare", cfg!(feature = "archive-compare")),
     ];
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args([verb, "--quiet", "--example", name]);

@@ -1,0 +1,337 @@
+//! Tests: publishers that are suspended between their claim, their number and their frame, on one
+//! thread. Others overtake them meanwhile, in the order of numbers or by whole laps.
+
+use super::lane::Claim;
+use super::{
+    Delivery, FRAMES, Gap, Geometry, Polled, Ring, RingConfig, Route, Select, Start, Subscription,
+    TERMINALS,
+};
+use std::ops::ControlFlow;
+
+/// Two shards of so many places, each a chunk.
+fn ring(places: u64) -> Ring<u64> {
+    ring_of(2, places)
+}
+
+fn ring_of(shards: usize, places: u64) -> Ring<u64> {
+    let lane = Geometry::exact(places, 1, 0, 1);
+    Ring::new(&RingConfig {
+        shards,
+        frames: lane,
+        terminals: lane,
+        after: 0,
+    })
+}
+
+/// A publish into the first shard that has claimed its index, and goes no further.
+struct Suspended<'a> {
+    ring: &'a Ring<u64>,
+    lane: usize,
+    claim: Claim<'a, u64>,
+}
+
+fn claim(ring: &Ring<u64>, lane: usize) -> Suspended<'_> {
+    let core = &ring.core;
+    let (claim, _) = core.lanes[lane].claim(|| core.pins(lane)).unwrap();
+    Suspended { ring, lane, claim }
+}
+
+impl Suspended<'_> {
+    fn take_number(&self) -> u64 {
+        self.ring.core.take_number().unwrap()
+    }
+
+    fn finish(self, number: u64) {
+        let lane = &self.ring.core.lanes[self.lane];
+        let numbered = lane.numbering(self.claim.index(), number, lane.tail());
+        self.claim.fill(0, Some(numbered), number);
+    }
+}
+
+fn publish(ring: &Ring<u64>, shard: usize, lane: usize) -> u64 {
+    let route = Route {
+        shard,
+        terminal: lane == TERMINALS,
+        tag: 0,
+    };
+    ring.publish_with(route, |number| number).unwrap()
+}
+
+fn flood(ring: &Ring<u64>, count: u64, shard: usize, lane: usize) {
+    for _ in 0..count {
+        publish(ring, shard, lane);
+    }
+}
+
+/// The frames' numbers, and the gaps.
+fn poll(reader: &mut Subscription<u64>) -> (Vec<u64>, Vec<Gap>, Polled) {
+    let (mut numbers, mut gaps) = (Vec::new(), Vec::new());
+    let polled = reader.poll(|delivery| {
+        match delivery {
+            Delivery::Frame(number, &value) => {
+                assert_eq!(number, value);
+                numbers.push(number);
+            }
+            Delivery::Gap(gap) => gaps.push(gap),
+        }
+        ControlFlow::Continue(())
+    });
+    (numbers, gaps, polled)
+}
+
+/// Where the gaps lie, and how much was lost in each.
+fn told(gaps: &[Gap]) -> Vec<(u64, u64, u64)> {
+    gaps.iter()
+        .map(|gap| (gap.first, gap.last, gap.lost))
+        .collect()
+}
+
+const LANES: [(usize, Select); 4] = [
+    (FRAMES, Select::Shard(0)),
+    (TERMINALS, Select::Shard(0)),
+    (FRAMES, Select::All),
+    (TERMINALS, Select::Terminals),
+];
+
+#[test]
+fn frames_come_in_the_order_of_their_numbers_whatever_their_indices() {
+    for (lane, select) in LANES {
+        for order in [
+            [0, 1, 2],
+            [0, 2, 1],
+            [1, 0, 2],
+            [1, 2, 0],
+            [2, 0, 1],
+            [2, 1, 0],
+        ] {
+            let ring = ring(8);
+            let mut reader = ring.subscribe(select, None, Start::Oldest).unwrap();
+            let mut late = ring.subscribe(select, None, Start::Oldest).unwrap();
+            // A number that none of the lane has comes first.
+            publish(&ring, 1, lane);
+            let mut claims: Vec<_> = (0..3).map(|_| Some(claim(&ring, lane))).collect();
+            let after = publish(&ring, 0, lane);
+            assert_eq!(after, 2);
+            let mut got = Vec::new();
+            for at in order {
+                let claim = claims[at].take().unwrap();
+                let number = claim.take_number();
+                claim.finish(number);
+                got.extend(poll(&mut reader).0);
+            }
+            got.extend(poll(&mut reader).0);
+            let expected: Vec<u64> = match select {
+                Select::Shard(_) => (2..=5).collect(),
+                _ => (1..=5).collect(),
+            };
+            assert_eq!(got, expected, "{order:?} {select:?}");
+            let at_once = poll(&mut late);
+            assert_eq!(at_once, (expected, vec![], Polled::CaughtUp), "{order:?}");
+        }
+    }
+}
+
+/// What the reader lost when it was lapped gets its number later, and a hole is where it lies.
+#[test]
+fn a_loss_that_gets_its_number_late_is_told_once_and_where_it_is() {
+    for (lane, select) in LANES {
+        for numbered_only in [false, true] {
+            let ring = ring(4);
+            let mut reader = ring.subscribe(select, None, Start::Oldest).unwrap();
+            let late = claim(&ring, lane);
+            flood(&ring, 8, 0, lane);
+            let (numbers, gaps, _) = poll(&mut reader);
+            assert_eq!(numbers.last(), Some(&8), "{gaps:?}");
+            let number = late.take_number();
+            assert_eq!(number, 9);
+            let mut late = Some(late);
+            if !numbered_only {
+                late.take().unwrap().finish(number);
+            }
+            publish(&ring, 0, lane);
+            let (numbers, gaps, _) = poll(&mut reader);
+            assert_eq!(
+                (numbers, told(&gaps)),
+                (vec![10], vec![(9, 9, 1)]),
+                "{select:?}"
+            );
+            assert_eq!(gaps[0].terminals_lost, lane == TERMINALS);
+            if let Some(late) = late {
+                late.finish(number);
+            }
+            // Breaks in the numbers of the lane, where a loss could be told. That the other frame
+            // is finished the reader sees at the first of them.
+            let mut at_break = || {
+                publish(&ring, 1, lane);
+                publish(&ring, 0, lane);
+                poll(&mut reader).1
+            };
+            let at_first = at_break();
+            assert!(numbered_only || at_first.is_empty(), "{at_first:?}");
+            assert_eq!(told(&at_break()), [], "{select:?} {numbered_only}");
+        }
+    }
+}
+
+/// The same, noticed before anything else is published.
+#[test]
+fn a_loss_that_got_its_number_is_told_to_the_last_number_and_no_further() {
+    for (lane, select) in LANES {
+        let ring = ring(4);
+        let mut reader = ring.subscribe(select, None, Start::Oldest).unwrap();
+        let late = claim(&ring, lane);
+        flood(&ring, 8, 0, lane);
+        poll(&mut reader);
+        let number = late.take_number();
+        late.finish(number);
+        let (mut numbers, mut gaps, _) = poll(&mut reader);
+        publish(&ring, 1, lane);
+        publish(&ring, 0, lane);
+        let more = poll(&mut reader);
+        numbers.extend(more.0);
+        gaps.extend(more.1);
+        assert_eq!(numbers.last(), Some(&11));
+        assert_eq!(told(&gaps), [(9, 9, 1)], "{select:?}");
+    }
+}
+
+/// It was overtaken past its chunk, and lapped while what overtook it is held.
+#[test]
+fn a_loss_numbered_above_what_is_held_is_told_where_it_is() {
+    for (lane, select) in LANES {
+        let ring = ring(4);
+        let mut reader = ring.subscribe(select, None, Start::Oldest).unwrap();
+        let late = claim(&ring, lane);
+        assert_eq!(publish(&ring, 0, lane), 1);
+        let number = late.take_number();
+        late.finish(number);
+        // One more than there are places.
+        flood(&ring, 3, 0, lane);
+        let (numbers, gaps, _) = poll(&mut reader);
+        let told = told(&gaps);
+        assert_eq!(
+            (numbers, told),
+            (vec![1, 3, 4, 5], vec![(2, 2, 1)]),
+            "{select:?}"
+        );
+        assert_eq!(gaps[0].terminals_lost, lane == TERMINALS);
+    }
+}
+
+/// Of two frames that were held back one is lapped.
+#[test]
+fn of_frames_that_were_held_back_those_that_are_lapped_count_as_lost() {
+    for (lane, select) in [(FRAMES, Select::Shard(0)), (TERMINALS, Select::Terminals)] {
+        let ring = ring(4);
+        let mut reader = ring.subscribe(select, None, Start::Oldest).unwrap();
+        let claims = [claim(&ring, lane), claim(&ring, lane)];
+        // Holds them back.
+        let late = claim(&ring, lane);
+        let other = if lane == TERMINALS { FRAMES } else { lane };
+        for claim in claims {
+            flood(&ring, 9, 1, other);
+            let number = claim.take_number();
+            claim.finish(number);
+        }
+        let (numbers, gaps, polled) = poll(&mut reader);
+        assert_eq!(
+            (numbers, gaps, polled),
+            (vec![], vec![], Polled::Unfinished)
+        );
+        assert_eq!(reader.batch(|_| ControlFlow::Continue(())), 0);
+        // The second takes the place of the first that was held back.
+        flood(&ring, 2, 0, lane);
+        let number = late.take_number();
+        late.finish(number);
+        let (mut numbers, mut gaps, _) = poll(&mut reader);
+        let more = poll(&mut reader);
+        numbers.extend(more.0);
+        gaps.extend(more.1);
+        assert_eq!(numbers, [20, 21, 22, 23], "{select:?}");
+        assert_eq!(told(&gaps), [(1, 19, 1)], "{select:?}");
+    }
+}
+
+/// What had no number when the subscription was made is told when it has one.
+#[test]
+fn what_was_lapped_before_a_start_and_numbered_after_it_is_told() {
+    for (lane, select) in LANES {
+        let ring = ring(4);
+        let late = claim(&ring, lane);
+        flood(&ring, 8, 0, lane);
+        let mut reader = ring.subscribe(select, None, Start::Latest).unwrap();
+        let number = late.take_number();
+        late.finish(number);
+        publish(&ring, 0, lane);
+        let (numbers, gaps, _) = poll(&mut reader);
+        assert_eq!(
+            (numbers, told(&gaps)),
+            (vec![10], vec![(9, 9, 1)]),
+            "{select:?}"
+        );
+        publish(&ring, 1, lane);
+        publish(&ring, 0, lane);
+        let (_, gaps, _) = poll(&mut reader);
+        assert_eq!(told(&gaps), [], "{select:?}");
+    }
+}
+
+#[test]
+fn a_frame_that_was_held_back_is_given_once_nothing_can_come_before_it() {
+    // The last one reads a single lane.
+    let alone = (1, TERMINALS, Select::Terminals);
+    let cases = LANES.map(|(lane, select)| (2, lane, select));
+    for (shards, lane, select) in cases.into_iter().chain([alone]) {
+        let ring = ring_of(shards, 4);
+        let mut reader = ring.subscribe(select, None, Start::Oldest).unwrap();
+        publish(&ring, 1, FRAMES);
+        let first = claim(&ring, lane);
+        let late = claim(&ring, lane);
+        let before = publish(&ring, 1, FRAMES);
+        let number = first.take_number();
+        first.finish(number);
+        poll(&mut reader);
+        // The neighbour's place is left: there is nothing to read behind the frame.
+        drop(late);
+        let (numbers, gaps, polled) = poll(&mut reader);
+        assert_eq!(
+            (numbers, gaps, polled),
+            (vec![number], vec![], Polled::CaughtUp)
+        );
+        assert_eq!((before, reader.position()), (2, number), "{select:?}");
+    }
+}
+
+#[test]
+fn a_publish_without_a_number_holds_back_no_frame_that_is_the_next_one() {
+    for lane in [FRAMES, TERMINALS] {
+        let ring = ring(4);
+        let mut reader = ring.subscribe(Select::All, None, Start::Oldest).unwrap();
+        let late = claim(&ring, lane);
+        assert_eq!(poll(&mut reader), (vec![], vec![], Polled::CaughtUp));
+        for number in 1..=3 {
+            publish(&ring, 1, FRAMES);
+            assert_eq!(poll(&mut reader).0, [number], "lane {lane}");
+        }
+        let number = late.take_number();
+        late.finish(number);
+        assert_eq!(poll(&mut reader), (vec![4], vec![], Polled::CaughtUp));
+    }
+}
+
+#[test]
+fn a_batch_gives_no_more_than_its_pins_hold() {
+    let ring = ring(8);
+    let mut reader = ring.subscribe(Select::All, None, Start::Oldest).unwrap();
+    // A frame of each lane at most, and the second shard's comes last.
+    for (shard, lane) in [(0, FRAMES), (0, FRAMES), (1, FRAMES), (0, FRAMES)] {
+        publish(&ring, shard, lane);
+    }
+    let mut given = 0;
+    while given < 4 {
+        let count = reader.batch(|_| ControlFlow::Continue(()));
+        assert!((1..=2).contains(&count), "{count} after {given}");
+        given += count;
+    }
+    assert_eq!(reader.batch(|_| ControlFlow::Continue(())), 0);
+}
