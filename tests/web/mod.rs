@@ -1,9 +1,6 @@
 //! A server for tests, and a client that reads Server-Sent Events off a plain connection.
 #![allow(dead_code, reason = "each test program uses some of it")]
 
-pub mod browser;
-pub mod proxy;
-
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};

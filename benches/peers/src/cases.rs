@@ -38,8 +38,7 @@ mod tests {
     /// The cases check what arrives; this one, that each gives figures.
     #[test]
     fn every_case_runs() {
-        let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/data");
-        for mut case in all(&samples) {
+        for mut case in all(&framebus_recordings::samples()) {
             let record = crate::round::run(&mut case, 1, Scale::LEAST, &ProgressBar::hidden());
             for series in &record.series {
                 let figure = series.main()[0];

@@ -28,6 +28,7 @@ mod summary;
 use anyhow::{Result, ensure};
 use case::Scale;
 use clap::{Args, Parser, Subcommand};
+use framebus_recordings::samples;
 use record::{Machine, Results};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -148,10 +149,6 @@ fn read_or_new(path: &Path) -> Result<Results> {
 /// Where the project's files are.
 fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-fn samples() -> PathBuf {
-    project().join("examples/data")
 }
 
 fn measure(measure: &Measure) -> Result<()> {

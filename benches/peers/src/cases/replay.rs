@@ -5,35 +5,22 @@ use super::stream::{Stream, stream};
 use crate::case::{Case, Contender};
 use crate::peer::Peer;
 use crate::peers::{self, Visit};
-use framebus::{
-    AgentEvent, AgentId, EventEnvelope, EventFrame, EventKind, PrivacyClass, RunId, Timestamp,
-};
+use framebus::{AgentId, EventEnvelope, EventFrame, EventKind, RunId, Timestamp};
+use framebus_recordings::{Body, ReadOptions, read_paths};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use trace::Body;
-
-#[allow(dead_code, unused_imports, reason = "the example uses the rest")]
-#[path = "../../../../examples/replay/trace/mod.rs"]
-mod trace;
 
 /// A recorded step, ready to be published any number of times.
 struct Step {
     run: RunId,
     agent: AgentId,
     kind: EventKind,
-    said: Said,
-}
-
-enum Said {
-    Nothing,
-    About(String),
-    /// Shared by all events that are made of it.
-    Content(Arc<[u8]>),
+    body: Body,
 }
 
 /// Reads the recordings in a folder, run by run.
 fn read(folder: &Path) -> Vec<Step> {
-    let (runs, _left_out) = trace::read_folder(&[folder.into()], &trace::ReadOptions::default());
+    let (runs, _left_out) = read_paths(&[folder.into()], &ReadOptions::default());
     let mut steps = Vec::new();
     for run in runs {
         let (id, agent) = (RunId::new(&*run.run_id), AgentId::new(&*run.agent_id));
@@ -41,11 +28,7 @@ fn read(folder: &Path) -> Vec<Step> {
             run: id.clone(),
             agent: agent.clone(),
             kind: step.kind,
-            said: match step.body {
-                Body::None => Said::Nothing,
-                Body::Note(text) | Body::Json(text) => Said::About(text),
-                Body::Text(text) => Said::Content(text.into_bytes().into()),
-            },
+            body: step.body,
         }));
     }
     assert!(!steps.is_empty(), "no recordings in {}", folder.display());
@@ -56,14 +39,7 @@ impl Step {
     fn event(&self, word: u64) -> EventFrame {
         let time = Timestamp::from_micros(word as i64);
         let envelope = EventEnvelope::new(&self.run, &self.agent, self.kind).with_timestamp(time);
-        EventFrame::new(match &self.said {
-            Said::Nothing => AgentEvent::envelope_only(envelope),
-            Said::About(text) => AgentEvent::with_redacted_summary(envelope, text.as_str()),
-            Said::Content(bytes) => {
-                let envelope = envelope.with_privacy(PrivacyClass::Content);
-                AgentEvent::with_content(envelope, "text/plain", bytes.clone())
-            }
-        })
+        EventFrame::new(self.body.event(envelope))
     }
 }
 

@@ -1,0 +1,55 @@
+//! An archive's frames as JSON lines.
+
+use super::failure::{Failure, Outcome};
+use super::show::finish;
+use crate::progress;
+use framebus::archive::Archive;
+use framebus::{ArchiveCursor, EventArchive, EventFilter, Timestamp};
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// Writes the frames that match, from a position or a time on, to a file or the standard output.
+pub fn export(
+    folder: &Path,
+    output: Option<PathBuf>,
+    after: Option<u64>,
+    since: Option<Timestamp>,
+    filter: EventFilter,
+) -> Outcome {
+    let archive = Archive::open_for_reading(folder)?;
+    let filter = filter.compile()?;
+    let start = archive.start()?;
+    let cursor = match (after, since) {
+        (Some(position), _) => ArchiveCursor { position, ..start },
+        (None, Some(time)) => archive.before_time(time)?,
+        (None, None) => start,
+    };
+    let begin = cursor.position;
+    let length = archive.end()?.position.saturating_sub(begin);
+    let unwritable = |error| match &output {
+        Some(path) => Failure::File {
+            path: path.clone(),
+            error,
+        },
+        None => Failure::Output(error),
+    };
+    let mut out: Box<dyn Write> = match &output {
+        Some(path) => Box::new(BufWriter::new(File::create(path).map_err(unwritable)?)),
+        None => Box::new(BufWriter::new(io::stdout().lock())),
+    };
+    let bar = progress::bar(length, "{wide_bar} {percent} %, {eta} left");
+    let mut frames = archive.replay_filtered_from_cursor(filter, cursor)?;
+    let mut count = 0;
+    for frame in frames.by_ref() {
+        let position = frame.archive_cursor.as_ref().map_or(0, |it| it.position);
+        serde_json::to_writer(&mut out, &frame).map_err(|error| unwritable(error.into()))?;
+        out.write_all(b"\n").map_err(unwritable)?;
+        bar.set_position(position - begin);
+        count += 1;
+    }
+    out.flush().map_err(unwritable)?;
+    bar.finish_and_clear();
+    eprintln!("{count} frames exported");
+    finish(frames.end())
+}

@@ -1,0 +1,28 @@
+//! Checks an archive, and keeps it within limits.
+
+use super::failure::Outcome;
+use framebus::archive::{Archive, ArchiveOptions, Retention};
+use std::path::Path;
+
+/// Reads everything and checks it.
+pub fn check(folder: &Path) -> Outcome {
+    let count = Archive::open_for_reading(folder)?.check()?;
+    println!("{count} frames, all as they were written");
+    Ok(())
+}
+
+/// Removes what breaks a limit, then joins small blocks.
+pub fn tidy(folder: &Path, limits: &Retention) -> Outcome {
+    let archive = Archive::open(folder, ArchiveOptions::default())?;
+    let removed = archive.retain(limits)?;
+    let done = archive.compact()?;
+    println!(
+        "{} frames of {} bytes removed, {} blocks joined into {}; {} frames are left",
+        removed.frames,
+        removed.bytes,
+        done.joined,
+        done.into,
+        archive.len()?
+    );
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! What is played, and how it is published.
+
+mod publish;
+
+pub use publish::{Pace, publish};
+
+use framebus::{AgentId, EventEnvelope, EventFrame, RunId};
+use framebus_recordings::{RecordedRun, Source, Step};
+use std::collections::{BTreeMap, HashMap};
+use std::ops::AddAssign;
+
+/// Recorded runs, each perhaps several times. A copy has ids of its own and shares the texts.
+pub struct Play {
+    /// The steps of each recorded run.
+    runs: Vec<Vec<Step>>,
+    parts: Vec<Part>,
+    /// The frames of all parts.
+    frames: usize,
+}
+
+/// One run of the play: a recorded one, or a copy.
+pub struct Part {
+    /// The recorded id, and `~` with the copy's number.
+    pub run_id: RunId,
+    /// The recorded id, and `~` with the copy's number.
+    pub agent_id: AgentId,
+    /// The format that it was read from.
+    pub source: Source,
+    /// Its index in `Play::runs`.
+    run: usize,
+}
+
+/// How many frames there are of something, and how many of them are terminal.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Count {
+    pub frames: u64,
+    pub terminals: u64,
+}
+
+impl AddAssign for Count {
+    fn add_assign(&mut self, other: Count) {
+        self.frames += other.frames;
+        self.terminals += other.terminals;
+    }
+}
+
+impl Play {
+    /// Takes all runs, and copies all of them until there are at least so many runs and frames.
+    pub fn new(recorded: Vec<RecordedRun>, least_runs: usize, least_frames: usize) -> Self {
+        let mut play = Play {
+            runs: Vec::new(),
+            parts: Vec::new(),
+            frames: 0,
+        };
+        let frames: usize = recorded.iter().map(|run| run.steps.len()).sum();
+        let mut agents = HashMap::new();
+        let mut copy = 0;
+        while frames > 0
+            && (copy == 0 || play.parts.len() < least_runs || play.frames < least_frames)
+        {
+            let suffix = match copy {
+                0 => String::new(),
+                copy => format!("~{copy}"),
+            };
+            for (index, run) in recorded.iter().enumerate() {
+                let agent = format!("{}{suffix}", run.agent_id);
+                let agent_id = agents
+                    .entry(agent.clone())
+                    .or_insert_with(|| AgentId::new(agent));
+                play.parts.push(Part {
+                    run_id: RunId::new(format!("{}{suffix}", run.run_id)),
+                    agent_id: agent_id.clone(),
+                    source: run.source,
+                    run: index,
+                });
+            }
+            play.frames += frames;
+            copy += 1;
+        }
+        play.runs = recorded.into_iter().map(|run| run.steps).collect();
+        play
+    }
+
+    /// How many frames are published in all.
+    pub fn frames(&self) -> usize {
+        self.frames
+    }
+
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    fn steps(&self, part: usize) -> &[Step] {
+        &self.runs[self.parts[part].run]
+    }
+
+    /// Counts one part.
+    pub fn count(&self, part: usize) -> Count {
+        let steps = self.steps(part);
+        Count {
+            frames: steps.len() as u64,
+            terminals: steps.iter().filter(|step| step.kind.is_terminal()).count() as u64,
+        }
+    }
+
+    /// Counts all parts.
+    pub fn total(&self) -> Count {
+        let mut total = Count::default();
+        (0..self.parts.len()).for_each(|part| total += self.count(part));
+        total
+    }
+
+    /// Returns each agent once, in the order of their ids, and counts its parts.
+    pub fn agents(&self) -> BTreeMap<AgentId, Count> {
+        let mut counts: BTreeMap<_, Count> = BTreeMap::new();
+        for (index, part) in self.parts.iter().enumerate() {
+            *counts.entry(part.agent_id.clone()).or_default() += self.count(index);
+        }
+        counts
+    }
+
+    /// Makes a new frame of a step of this part.
+    fn frame(&self, part: usize, step: &Step) -> EventFrame {
+        let part = &self.parts[part];
+        let envelope = EventEnvelope::new(&part.run_id, &part.agent_id, step.kind);
+        EventFrame::new(step.body.event(envelope))
+    }
+}

@@ -1,0 +1,108 @@
+//! Plays recorded agent runs through a bus and shows them on a web page as they happen.
+
+mod page;
+#[cfg(test)]
+mod tests;
+
+use crate::play::{Pace, Play, publish};
+use crate::sources::Sources;
+use framebus::sse::{EventFeed, FeedGrant};
+use framebus::{EventFilter, InMemoryAgentEventBus, PayloadAccessMode, SubscriberQueueConfig};
+use framebus_recordings::ReadOptions;
+use indicatif::ProgressBar;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::process::ExitCode;
+use std::thread;
+
+/// Shows recorded agent runs on a web page as they happen.
+///
+/// The page is at /, the feed that it reads at /events:
+/// `curl -N 'http://127.0.0.1:8080/events?kind=RunCompleted'` shows each run's end.
+#[derive(clap::Args, Debug)]
+pub struct Options {
+    #[command(flatten)]
+    sources: Sources,
+
+    /// The port to listen on, at the loopback address; 0 for any that is free.
+    #[arg(long, default_value_t = 8080)]
+    port: u16,
+
+    /// How fast, as a multiple of the recorded pace; 0 is flat out.
+    #[arg(long, default_value_t = 1.0)]
+    speed: f64,
+
+    /// Play copies of the runs until there are at least so many.
+    #[arg(long, default_value_t = 0)]
+    runs: usize,
+}
+
+/// What ends the server.
+#[derive(Debug, thiserror::Error)]
+enum ServeError {
+    #[error("can't listen at {0}: {1}; give another --port")]
+    Port(SocketAddr, io::Error),
+    #[error("the server: {0}")]
+    Server(#[from] io::Error),
+}
+
+/// Serves until the process is ended. The exit code is 1 if something else ends it.
+pub fn run(options: &Options) -> ExitCode {
+    let served = tokio::runtime::Runtime::new()
+        .map_err(ServeError::from)
+        .and_then(|runtime| runtime.block_on(serve(options)));
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(options: &Options) -> Result<(), ServeError> {
+    let recorded = options.sources.read(&ReadOptions::default());
+    let play = Play::new(recorded.runs, options.runs, 0);
+    let bus = InMemoryAgentEventBus::default();
+    let app = page::router().merge(feed(&bus).into_router());
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
+    let listener = tokio::net::TcpListener::bind(address)
+        .await
+        .map_err(|error| ServeError::Port(address, error))?;
+    println!("http://{}/", listener.local_addr()?);
+    println!(
+        "playing {} frames of {} runs",
+        play.frames(),
+        play.parts().len()
+    );
+    let pace = Pace {
+        threads: NonZeroUsize::MIN,
+        speed: options.speed.max(0.0),
+        split_runs: false,
+    };
+    // The bus stays open when everything is played: this is not its last handle.
+    let publisher = bus.clone();
+    thread::spawn(
+        move || match publish(&publisher, &play, pace, &ProgressBar::hidden()) {
+            Ok(()) => println!("all played; the page stays up until Ctrl-C"),
+            Err(error) => eprintln!("{error}"),
+        },
+    );
+    axum::serve(listener, app).await?;
+    Ok(())
+}
+
+/// A feed for whoever can connect, which at the loopback address is this machine alone. It shows
+/// everything but content. A host would look at the request before it grants anything.
+fn feed(bus: &InMemoryAgentEventBus) -> EventFeed {
+    let grant = |_request: &_| {
+        FeedGrant::to(EventFilter::default()).with_payload(PayloadAccessMode::RedactedSummary)
+    };
+    // A page that comes late gets everything that the bus holds.
+    let queue = SubscriberQueueConfig {
+        capacity: NonZeroUsize::MIN.saturating_add(65_535),
+        ..SubscriberQueueConfig::default()
+    };
+    EventFeed::new(bus, grant).queue(queue)
+}
