@@ -1,46 +1,45 @@
-//! Code of others that the bus has to call: it may panic, and nobody but its owner suffers for it.
+//! Calls of foreign code, whose panics are contained: they do not unwind into another owner's call.
 //!
-//! A waker belongs to whatever runtime a reader runs on. Its clone, its wake and its drop are that
+//! A waker belongs to the runtime that a reader runs on. Its clone, its wake and its drop are that
 //! runtime's code: each may panic, publish, drop streams or the last handle of a bus, or take long.
-//! The bus therefore never keeps a waker as it came. It keeps a [`GuardedWaker`], which is an `Arc`
-//! to all who share it: cloning one runs no foreign code, and waking or dropping one contains the
+//! The bus therefore never keeps a waker as it came. It keeps a [`GuardedWaker`], which is shared
+//! through an `Arc`: cloning one runs no foreign code, and waking or dropping one contains the
 //! panics of the foreign code that it runs.
 //!
-//! What a contained panic said was printed by the panic hook. Nothing else of it is left.
+//! The panic hook has printed the message of a contained panic. Nothing else remains of it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 
-/// Calls foreign code, and returns also if that panics.
+/// Calls foreign code, and returns even if it panics.
 ///
-/// `f` is over when this returns, whole or in part: the caller hands it nothing that it relies on
-/// later.
+/// If `f` panics, it has run in part: it must not be given a value that the caller relies on later.
 #[inline]
 pub(crate) fn contained(f: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
-        // What was panicked with is foreign too. If dropping it panics, it is not tried again.
+        // The panic's payload is foreign too. If dropping it panics, the second payload is leaked.
         if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             std::mem::forget(again);
         }
     }
 }
 
-/// A foreign waker whose wake and drop never unwind into whoever runs them.
+/// A foreign waker whose wake and drop never unwind into the caller.
 #[derive(Clone, Debug)]
 pub(crate) struct GuardedWaker {
     guarded: Arc<Guarded>,
-    /// The same as a waker.
+    /// `guarded`, as a waker.
     waker: Waker,
 }
 
-/// The foreign waker. Only dropping takes it.
+/// The foreign waker. `None` only while it is dropped.
 #[derive(Debug)]
 struct Guarded(Option<Waker>);
 
 impl GuardedWaker {
-    /// Guards a clone of `foreign`. Panics if cloning it does: call this before anything is
-    /// changed, with no lock held, in a call of the one who waits.
+    /// Guards a clone of `foreign`. Panics if cloning it does: to be called before anything is
+    /// changed, with no lock held, in a call of the reader that waits.
     pub(crate) fn new(foreign: &Waker) -> Self {
         let guarded = Arc::new(Guarded(Some(foreign.clone())));
         GuardedWaker {
@@ -49,13 +48,13 @@ impl GuardedWaker {
         }
     }
 
-    /// Whether this wakes the same task as `foreign`. Runs no foreign code.
+    /// Returns whether this wakes the same task as `foreign`. Runs no foreign code.
     pub(crate) fn will_wake(&self, foreign: &Waker) -> bool {
         let own = self.guarded.0.as_ref();
         own.is_some_and(|own| own.will_wake(foreign))
     }
 
-    /// This as a waker, whose clone is no foreign code either.
+    /// Returns it as a waker, whose clone runs no foreign code either.
     pub(crate) fn as_waker(&self) -> &Waker {
         &self.waker
     }
@@ -123,7 +122,7 @@ mod tests {
         let clone = guarded.as_waker().clone();
         clone.wake();
         assert_eq!(hostile.woken.load(Ordering::SeqCst), 2);
-        // What the test holds of it is dropped by the test, contained; the last one by the guard.
+        // The test contains the drops of its own references; the guard contains that of the last.
         contained(|| drop(foreign));
         contained(|| drop(hostile));
         drop(guarded.clone());
@@ -131,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_drop_in_a_thread_that_unwinds_does_not_abort() {
+    fn a_drop_while_unwinding_does_not_abort() {
         let guarded = GuardedWaker::new(&Waker::from(Arc::new(Hostile::default())));
         let unwound = std::panic::catch_unwind(AssertUnwindSafe(move || {
             let _dropped_while_unwinding = guarded;

@@ -3,15 +3,15 @@
 //! A runtime publishes event frames: a run started, a token arrived, a tool failed, a run
 //! completed. Terminal UIs, web pages, telemetry, archives and orchestrators subscribe to all of
 //! them, to one run, one agent or a [filter](EventFilter), each at its own pace. No subscriber
-//! holds up a publisher or another subscriber; what a slow one loses is decided by its own
-//! [policy](SubscriberOverflowPolicy), is always told, and is no terminal frame that the bus still
-//! holds.
+//! delays a publisher or another subscriber. A slow subscriber's own
+//! [policy](SubscriberOverflowPolicy) decides what it loses, which is always reported and never a
+//! terminal frame that the bus still holds.
 //!
 //! ```
 //! use framebus::prelude::*;
 //!
 //! let bus = InMemoryAgentEventBus::default();
-//! // Every frame that the bus holds; without options, a queue of 64 frames bounds a backlog.
+//! // Every frame that the bus holds. Without options, a queue of 64 frames bounds a backlog.
 //! let complete = SubscriptionOptions::complete();
 //! let mut stream = bus.subscribe_run_with_options(RunId::new("run-1"), None, complete)?;
 //!
@@ -23,7 +23,7 @@
 //! let frames: Vec<_> = stream.by_ref().collect();
 //! assert_eq!(frames[1].event.redacted_summary(), Some("no such file"));
 //!
-//! // Later, elsewhere: go on behind the first frame.
+//! // Later, elsewhere: go on after the first frame.
 //! let mut resumed = bus.subscribe_run(RunId::new("run-1"), Some(frames[0].cursor.clone()))?;
 //! assert_eq!(resumed.next().unwrap().event.envelope.event_kind, EventKind::ToolFailed);
 //! # Ok::<(), AgentError>(())
@@ -31,29 +31,30 @@
 //!
 //! # What is promised
 //! - **Order.** A stream gives its frames in strictly increasing order of one global sequence, each
-//!   at most once, whatever threads published them. What one publish finished before another began
-//!   comes before it.
-//! - **Publishing** never waits, for a subscriber, a buffer, a lock or another publisher, and
+//!   at most once, whatever threads published them. If one publish returned before another began,
+//!   its frame comes first.
+//! - **Publishing** never waits for a subscriber, a buffer, a lock or another publisher, and
 //!   allocates nothing beyond the frame's own event.
-//! - **Losses are told** at the gap: on the first frame behind it, with its bounds, its count and
-//!   the reason. For a subscription to everything, frames delivered as themselves plus frames told
-//!   of are exactly the frames published; for a narrower one, frames that the rings lost are
-//!   counted by an upper bound, and the notice's `exact` is false.
-//! - **Terminal frames** live in lanes of their own, and no queue drops one. One that matches is
-//!   delivered; only when its lane was lapped, a notice says `terminal_preserved: false`.
-//! - **Resuming** is exact: strictly behind the cursor, and expired frames are told of.
+//! - **Losses are reported** at the gap: on the first frame after it, with its bounds, its count
+//!   and the reason. For a subscription to everything, frames delivered as themselves plus frames
+//!   reported as lost are exactly the frames published. For a narrower one, the count of frames
+//!   that the rings lost is an upper bound, and the notice's `exact` is false.
+//! - **Terminal frames** have lanes of their own, and no queue drops one. One that matches is
+//!   delivered, unless its lane was lapped: then a notice says `terminal_preserved: false`.
+//! - **Resuming** is exact: strictly after the cursor, and expired frames are reported.
 //!
-//! # The rooms
+//! # Modules
 //! The vocabulary (events, envelopes, cursors, filters, notices) is at the crate's root, and so is
 //! the bus. [`ring`] is the lock-free core, generic over its frames and usable alone.
 //!
 //! # Features
 //! - `serde` (default): `Serialize` and `Deserialize` for every data type, and for statistics.
-//! - `archive`: `archive`, frames on disk: journaled, replayed, and the gaps of streams repaired.
-//! - `sse`: `sse`, the bus for browsers, as a route for axum.
-//! - `metrics`: `meter`, the bus's figures for the metrics facade.
-//! - `tracing`: subscriptions, losses to the rings and failures for the tracing facade, target
-//!   `framebus`; nothing for a frame.
+//! - `archive`: the module `archive`. Frames on disk: journaled, replayed, and the gaps of streams
+//!   repaired from them.
+//! - `sse`: the module `sse`. The bus for browsers, as a route for axum.
+//! - `metrics`: the module `meter`. The bus's figures for the metrics facade.
+//! - `tracing`: subscriptions, losses to the rings, repairs and failures for the tracing facade,
+//!   target `framebus`; nothing for a frame.
 //! - `testing`: sizes and numbers of a ring that only tests want; no part of what is stable.
 #![deny(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

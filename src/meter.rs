@@ -1,17 +1,17 @@
-//! Figures for the `metrics` facade, recorded when the host asks: nothing is counted for them on
-//! the way of a frame.
+//! Figures for the `metrics` facade, recorded when the host asks: publishing and delivering a frame
+//! cost nothing more.
 //!
-//! A host calls [`BusMeter::record`] at its pace, each second or at each scrape, and each reader
-//! its own [`SubscriptionMeter::record`] now and then.
+//! A host calls [`BusMeter::record`] at its own pace, such as each second or at each scrape, and
+//! each reader its [`SubscriptionMeter::record`] now and then.
 //!
 //! | name | type | labels | |
 //! | --- | --- | --- | --- |
 //! | `framebus_published_total` | counter | `bus` | frames published |
 //! | `framebus_woken_total` | counter | `bus` | sleeping subscriptions that a publisher woke |
-//! | `framebus_voids_total` | counter | `bus` | places passed over because somebody held them |
-//! | `framebus_wraps_total` | counter | `bus`, `lane` | how often lanes went round: `frames`, `terminals` |
-//! | `framebus_sequence` | gauge | `bus` | the number of the last frame |
-//! | `framebus_oldest_sequence` | gauge | `bus` | the number of the oldest frame held |
+//! | `framebus_voids_total` | counter | `bus` | slots skipped because a reader or publisher held them |
+//! | `framebus_wraps_total` | counter | `bus`, `lane` | how often lanes wrapped around: `frames`, `terminals` |
+//! | `framebus_sequence` | gauge | `bus` | the sequence number of the last frame |
+//! | `framebus_oldest_sequence` | gauge | `bus` | the sequence number of the oldest frame held |
 //! | `framebus_parked` | gauge | `bus` | subscriptions asleep |
 //! | `framebus_lane_fill` | gauge | `bus`, `lane` | how full the fullest shard's lane is, 0 to 1 |
 //! | `framebus_subscription_delivered_total` | counter | `bus`, `subscription` | frames given as themselves |
@@ -19,11 +19,11 @@
 //! | `framebus_subscription_dropped_total` | counter | `bus`, `subscription`, `reason` | frames lost |
 //! | `framebus_subscription_laps_total` | counter | `bus`, `subscription` | lanes found overwritten |
 //! | `framebus_subscription_notices_total` | counter | `bus`, `subscription` | notices given |
-//! | `framebus_subscription_lag` | gauge | `bus`, `subscription` | numbers behind, at most |
+//! | `framebus_subscription_lag` | gauge | `bus`, `subscription` | sequence numbers that it lags by: at most so many frames |
 //! | `framebus_subscription_queued` | gauge | `bus`, `subscription` | frames in its queue |
 //!
-//! The label `bus` and those of subscriptions are the host's words, and as many as
-//! [`BusMeter::max_subscriptions`] says: a recorder keeps every label that it ever saw.
+//! The host chooses the labels of buses and subscriptions. [`BusMeter::max_subscriptions`] bounds
+//! how many there are, since a recorder keeps every label that it ever saw.
 #![forbid(unsafe_code)]
 
 use crate::bus::{InMemoryAgentEventBus, StreamStats};
@@ -32,7 +32,7 @@ use crate::ring::{LaneStats, RingStats, ShardStats};
 use metrics::{Counter, Gauge, counter, gauge};
 use std::collections::HashSet;
 
-/// Records what a bus is doing. See the [module](self).
+/// Records the figures of one bus, and makes meters for its subscriptions.
 ///
 /// ```
 /// use framebus::InMemoryAgentEventBus;
@@ -50,9 +50,13 @@ use std::collections::HashSet;
 /// ```
 #[must_use = "a meter records nothing by itself"]
 pub struct BusMeter {
+    /// Reads the bus's figures; `None` once it is closed.
     stats: Box<dyn Fn() -> Option<RingStats> + Send + Sync>,
+    /// The label `bus`.
     name: String,
+    /// How many labels subscriptions may have.
     max_subscriptions: usize,
+    /// The labels that subscriptions have.
     labels: HashSet<String>,
     published: Counter,
     woken: Counter,
@@ -63,7 +67,9 @@ pub struct BusMeter {
     lanes: [LaneMeter; 2],
 }
 
+/// The metrics of the lanes of one class, over all shards.
 struct LaneMeter {
+    /// Returns a shard's lane of the class.
     of: fn(&ShardStats) -> &LaneStats,
     wraps: Counter,
     fill: Gauge,
@@ -76,8 +82,8 @@ impl BusMeter {
         Self::of(move || Some(bus.upgrade()?.stats()), name)
     }
 
-    /// A meter for a bus of another making, such as a journaled one, that says itself what it is
-    /// doing; `None` once it is closed. If `stats` holds the bus, the meter keeps that open.
+    /// A meter for another kind of bus, such as a journaled one. `stats` returns its figures;
+    /// `None` once it is closed. If `stats` holds the bus, the meter keeps it open.
     pub fn of(
         stats: impl Fn() -> Option<RingStats> + Send + Sync + 'static,
         name: impl Into<String>,
@@ -106,15 +112,15 @@ impl BusMeter {
         }
     }
 
-    /// How many different labels subscriptions can have: 100 by default.
+    /// Sets how many different labels subscriptions can have: 100 by default.
     pub fn max_subscriptions(mut self, labels: usize) -> Self {
         self.max_subscriptions = labels;
         self
     }
 
-    /// A meter for one subscription, under the host's name for it. Subscriptions that share a
-    /// label, at once or one after the other, add up; the gauges are those of the last one
-    /// recorded.
+    /// Returns a meter for one subscription, under the host's name for it. The counters of
+    /// subscriptions that share a label, at once or one after the other, add up; the gauges are
+    /// those of the one recorded last.
     ///
     /// # Errors
     /// [`AgentErrorKind::TooManyLabels`] for one label more than
@@ -138,7 +144,7 @@ impl BusMeter {
         Ok(SubscriptionMeter::new(&self.name, &label))
     }
 
-    /// Records what the bus is doing now; whether it is still open.
+    /// Records the bus's figures now. Returns whether the bus is still open.
     pub fn record(&self) -> bool {
         let Some(stats) = (self.stats)() else {
             return false;
@@ -170,9 +176,9 @@ impl std::fmt::Debug for BusMeter {
     }
 }
 
-/// Records what becomes of one subscription.
+/// Records the figures of one subscription.
 pub struct SubscriptionMeter {
-    /// What was recorded last: counters go up by the difference.
+    /// The figures recorded last: counters rise by the difference.
     last: StreamStats,
     delivered: Counter,
     terminals: Counter,
@@ -202,7 +208,7 @@ impl SubscriptionMeter {
         }
     }
 
-    /// Records what became of the stream since it was last recorded here.
+    /// Records the figures of the stream, which [`stats`](crate::AgentEventStream::stats) returned.
     pub fn record(&mut self, stats: &StreamStats) {
         let last = self.last;
         let add = |counter: &Counter, now: u64, before: u64| {

@@ -1,8 +1,7 @@
-//! The one place that knows whether the crate runs on real threads, inside the loom model checker
-//! or under shuttle's random scheduler. Everything else takes its atomics, cells, locks and fences
-//! from here.
+//! Atomics, cells, locks and fences: of real threads, of the loom model checker, or of shuttle's
+//! random scheduler. No other module knows which.
 //!
-//! [`UnsafeCell`] has loom's shape (`with` and `with_mut`), so that loom sees each access to a
+//! [`UnsafeCell`] has loom's methods (`with` and `with_mut`), so that loom sees each access to a
 //! slot's body and reports a race on it. The proofs of pin against extend and of publish against
 //! park rest on SeqCst fences, and loom models such proofs only with fences.
 
@@ -33,10 +32,11 @@ pub(crate) use std::sync::{
 /// Makes `word` at least `to`; `order` is that of the store, if there is one.
 ///
 /// By compare-exchange, since LLVM's ThreadSanitizer does not see an atomic maximum at all and then
-/// reports what it orders. Where nothing is stored, another thread's store is at least as high: who
-/// reads an older value comes before that store, and so before this load.
+/// reports what it orders as races. If nothing is stored, another thread has stored a value at
+/// least as high: a thread that reads a lower value does so before that store, and so before this
+/// load.
 pub(crate) fn raise(word: &AtomicU64, to: u64, order: Ordering) {
-    // Relaxed: the value is only compared. The error says that nothing was to be raised.
+    // Relaxed: the value is only compared. The error means that the word was high enough.
     let _ = word.fetch_update(order, Ordering::Relaxed, |now| (now < to).then_some(to));
 }
 
@@ -114,9 +114,10 @@ pub(crate) fn pause(nanos: u64, crowded: impl FnOnce() -> bool) {
         let begin = std::time::Instant::now();
         let yields = nanos >= LONG && crowded();
         while (begin.elapsed().as_nanos() as u64) < nanos {
-            match yields {
-                true => std::thread::yield_now(),
-                false => std::hint::spin_loop(),
+            if yields {
+                std::thread::yield_now();
+            } else {
+                std::hint::spin_loop();
             }
         }
     }

@@ -6,7 +6,7 @@ use common::{delta, end, start};
 use framebus::archive::{Archive, ArchiveOptions};
 use framebus::*;
 
-/// Frames as a bus numbers them, with its epoch.
+/// Returns frames with sequence numbers and the epoch, as a bus gives them.
 fn published(frames: impl IntoIterator<Item = EventFrame>) -> Vec<EventFrame> {
     let bus = InMemoryAgentEventBus::default();
     let queue = common::options(100_000, 1, SubscriberOverflowPolicy::DropNonTerminal);
@@ -63,7 +63,7 @@ fn as_replayed(frame: &EventFrame, position: u64, archive: &Archive) -> EventFra
 }
 
 #[test]
-fn what_goes_in_comes_out_also_after_it_was_closed() {
+fn frames_are_read_as_appended_also_after_a_reopening() {
     let folder = tempfile::tempdir().unwrap();
     let frames = mixed();
     {
@@ -90,7 +90,7 @@ fn what_goes_in_comes_out_also_after_it_was_closed() {
 }
 
 #[test]
-fn filters_find_what_a_look_at_every_frame_finds() {
+fn filters_find_the_frames_that_a_full_scan_finds() {
     let folder = tempfile::tempdir().unwrap();
     let archive = open(&folder);
     let frames = mixed();
@@ -199,12 +199,12 @@ fn cursors_of_another_archive_or_of_the_future_are_refused() {
         let error = archive.locate(&JournalCursor::new(text)).unwrap_err();
         assert_eq!(error.kind(), AgentErrorKind::ArchiveCursor, "{text:?}");
     }
-    let place = JournalCursor::new(format!("{}@2", archive.id()));
-    assert_eq!(archive.locate(&place).unwrap(), archive.end().unwrap());
+    let cursor = JournalCursor::new(format!("{}@2", archive.id()));
+    assert_eq!(archive.locate(&cursor).unwrap(), archive.end().unwrap());
 }
 
 #[test]
-fn frames_come_once_and_in_order_or_not_at_all() {
+fn frames_are_appended_once_and_in_order_or_refused() {
     let folder = tempfile::tempdir().unwrap();
     let archive = open(&folder);
     let frames = published((0..10).map(|_| delta("r")));
@@ -275,7 +275,7 @@ fn a_filter_s_payload_access_holds_for_a_replay() {
 }
 
 #[test]
-fn a_time_is_found() {
+fn the_position_before_a_time_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let archive = open(&folder);
     for group in mixed().chunks(700) {

@@ -84,7 +84,7 @@ fn retention_and_compaction_wait() {
 }
 
 #[test]
-fn bringing_an_earlier_version_up_to_date_waits() {
+fn a_migration_waits() {
     let folder = tempfile::tempdir().unwrap();
     drop(open(folder.path()));
     // Version 1 had no record of gaps.

@@ -1,5 +1,5 @@
-//! A journal whose process is killed at random moments: everything that was acknowledged is there,
-//! in order, once, and the numbers go on above the highest.
+//! A journal whose process is killed at random moments: every acknowledged frame is there, in
+//! order, once, and sequence numbers go on after the highest.
 //!
 //! `cargo test` kills 12 times; `FRAMEBUS_KILLS=500` says how often, `FRAMEBUS_SEED` which moments.
 #![cfg(unix)]
@@ -14,14 +14,14 @@ use std::time::Duration;
 const FOLDER: &str = "FRAMEBUS_CRASH_FOLDER";
 const ROUND: &str = "FRAMEBUS_CRASH_ROUND";
 
-/// Frames that retention leaves, more than a round publishes.
+/// How many frames retention keeps: more than a round publishes.
 const KEPT: u64 = 40_000;
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
 }
 
-/// A step of a generator that needs no more than to be spread out.
+/// A step of a generator whose values need only be spread out.
 fn random(state: &mut u64) -> u64 {
     *state ^= *state << 13;
     *state ^= *state >> 7;
@@ -36,7 +36,7 @@ fn open(folder: &Path) -> (Archive, JournaledBus) {
     (archive, bus)
 }
 
-/// The process that is killed: two threads publish, a third one tidies up; says what was
+/// The process that is killed: two threads publish, a third one does upkeep. Prints what was
 /// acknowledged.
 #[test]
 #[ignore = "is started, and killed, by the test below"]
@@ -80,7 +80,7 @@ fn child() {
     });
 }
 
-/// What the child said of a batch: thread, number, positions, first sequence.
+/// What the child printed of a batch: thread, index, positions, first sequence number.
 fn acknowledged(line: &str) -> Option<[u64; 5]> {
     let numbers: Vec<_> = line
         .strip_prefix("ack ")?
@@ -90,7 +90,7 @@ fn acknowledged(line: &str) -> Option<[u64; 5]> {
     numbers.try_into().ok()
 }
 
-/// Starts the child, kills it some time after so many acknowledgements, and gives them all.
+/// Starts the child, and kills it some time after so many acknowledgements. Returns them all.
 fn run_and_kill(folder: &Path, round: u64, after: u64, delay: Duration) -> Vec<[u64; 5]> {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "child", "--ignored", "--nocapture", "--quiet"])
@@ -105,7 +105,7 @@ fn run_and_kill(folder: &Path, round: u64, after: u64, delay: Duration) -> Vec<[
         assert!(output.read_line(&mut text).unwrap() > 0, "it ended: {text}");
     }
     std::thread::sleep(delay);
-    // SIGKILL: nothing of the child runs any more.
+    // SIGKILL: the child has stopped.
     child.kill().unwrap();
     output.read_to_string(&mut text).unwrap();
     child.wait().unwrap();
@@ -114,7 +114,7 @@ fn run_and_kill(folder: &Path, round: u64, after: u64, delay: Duration) -> Vec<[
 }
 
 #[test]
-fn nothing_that_was_acknowledged_is_lost() {
+fn no_acknowledged_frame_is_lost() {
     let folder = tempfile::tempdir().unwrap();
     let mut state = number("FRAMEBUS_SEED", 42).max(1);
     let kills = number("FRAMEBUS_KILLS", 12);
@@ -144,7 +144,7 @@ fn nothing_that_was_acknowledged_is_lost() {
                 )
             })
             .collect();
-        // In order, each position and each number once.
+        // In order, each position and each sequence number once.
         for (at, &(position, sequence, _)) in stored.iter().enumerate() {
             assert_eq!(position, end_before + 1 + at as u64);
             assert_eq!(sequence, position);
@@ -175,7 +175,7 @@ fn nothing_that_was_acknowledged_is_lost() {
             );
             rest = &rest[size..];
         }
-        // The numbers go on above the highest.
+        // Sequence numbers go on after the highest.
         let envelope = EventEnvelope::new("parent", "a", EventKind::RunStarted);
         let event = AgentEvent::with_redacted_summary(envelope, "parent");
         let done = bus.publish_all([EventFrame::new(event)]).unwrap();

@@ -1,5 +1,5 @@
-//! Bad disks: a second opener, torn and flipped bytes, a full disk, a folder where nothing can be
-//! written. Clear errors, and nothing that was stored is lost or made up.
+//! Bad disks: a second opener, torn and flipped bytes, a full disk, a read-only folder. Errors are
+//! clear, and no stored frame is lost or made up.
 #![cfg(unix)]
 
 mod common;
@@ -32,7 +32,7 @@ fn replay(archive: &Archive) -> AgentEventStream {
     archive.replay_filtered_from_cursor(all, start).unwrap()
 }
 
-/// The frame that stands at this position.
+/// Returns the frame that is written at this position.
 fn frame(position: u64) -> EventFrame {
     let envelope = EventEnvelope::new(
         format!("run-{}", position % 7),
@@ -45,7 +45,7 @@ fn frame(position: u64) -> EventFrame {
     ))
 }
 
-/// Whether a frame that was read is the one that was written.
+/// Returns whether a frame that was read is the one that was written.
 fn is_itself(frame: &EventFrame) -> bool {
     let position = frame.archive_cursor.as_ref().unwrap().position;
     let written = self::frame(position).event;
@@ -55,7 +55,7 @@ fn is_itself(frame: &EventFrame) -> bool {
         && frame.event.redacted_summary() == written.redacted_summary()
 }
 
-/// Groups of 1 to 40 frames; gives where each ends.
+/// Appends groups of 1 to 40 frames. Returns the position at which each ends.
 fn fill(bus: &JournaledBus, groups: u64) -> Vec<u64> {
     let mut ends = vec![0];
     for group in 0..groups {
@@ -84,7 +84,7 @@ fn a_second_writer_is_refused_and_readers_are_not() {
 }
 
 #[test]
-fn it_is_opened_again_while_other_processes_are_started() {
+fn an_archive_is_reopened_while_other_processes_start() {
     let folder = tempfile::tempdir().unwrap();
     std::thread::scope(|threads| {
         // Between its fork and its exec, each has a copy of the lock's file.
@@ -97,7 +97,7 @@ fn it_is_opened_again_while_other_processes_are_started() {
 }
 
 #[test]
-fn what_is_no_archive_is_said() {
+fn a_file_that_is_no_archive_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let missing = Archive::open_for_reading(folder.path()).unwrap_err();
     assert_eq!(missing.kind(), AgentErrorKind::ArchiveUnavailable);
@@ -124,7 +124,7 @@ fn a_torn_log_leaves_whole_appends_from_the_beginning() {
     let archive = open(folder.path()).unwrap();
     let bus = journaled(&archive);
     let ends = fill(&bus, 60);
-    // What a machine without power leaves: the files as they are, and the log cut or garbled.
+    // What a loss of power leaves: the files as they are, and the log cut or garbled.
     let log = fs::read(folder.path().join(LOG)).unwrap();
     let mut lengths = Vec::new();
     for cut in 0..40 {
@@ -138,7 +138,7 @@ fn a_torn_log_leaves_whole_appends_from_the_beginning() {
         fs::write(torn.path().join(LOG), bytes).unwrap();
         let archive = match open(torn.path()) {
             Ok(archive) => archive,
-            // The log also held the making of the tables.
+            // The log also held the creation of the tables.
             Err(error) => panic!("cut at {at}: {error}"),
         };
         let length = archive.check().unwrap();
@@ -148,7 +148,7 @@ fn a_torn_log_leaves_whole_appends_from_the_beginning() {
         );
         assert!(replay(&archive).all(|frame| is_itself(&frame)));
         lengths.push(length);
-        // And it goes on from there.
+        // And more can be appended.
         let done = journaled(&archive).publish_all([start("r")]).unwrap();
         assert_eq!(done.positions.start, length + 1);
     }
@@ -167,7 +167,7 @@ fn flipped_and_missing_bytes_are_found_and_never_read_as_frames() {
     for round in 0..120 {
         let torn = tempfile::tempdir().unwrap();
         let mut bytes = whole.clone();
-        // An empty file is a new archive: one byte at least.
+        // An empty file is a new archive, so at least one byte is kept.
         let at = whole.len() * round / 120 + 1 + round * 131 % 97;
         match round % 3 {
             0 => bytes.truncate(at),
@@ -211,7 +211,7 @@ fn flipped_and_missing_bytes_are_found_and_never_read_as_frames() {
     assert!(found > 60, "{found}");
 }
 
-/// A small disk of its own, which needs the right to mount one.
+/// A small disk of its own. Mounting it needs a right.
 struct Disk(tempfile::TempDir);
 
 impl Disk {
@@ -245,7 +245,7 @@ impl Drop for Disk {
 }
 
 #[test]
-fn a_full_disk_is_said_and_nothing_stored_is_lost() {
+fn a_full_disk_is_reported_and_no_stored_frame_is_lost() {
     let Some(disk) = Disk::mount("3m") else {
         return;
     };
@@ -278,8 +278,8 @@ fn a_full_disk_is_said_and_nothing_stored_is_lost() {
         [EventDeliverySemantics::DiagnosticOnly; 200]
     );
     assert_eq!(replay(&archive).filter(is_itself).count() as u64, stored);
-    // With room again it goes on; what was refused stays refused, and its numbers stay taken, also
-    // for a later process.
+    // With room again the journal goes on. Refused frames stay refused, and their sequence numbers
+    // stay used, also for a later process.
     drop((bus, archive));
     fs::remove_file(&ballast).unwrap();
     let archive = open(&folder).unwrap();
@@ -299,7 +299,7 @@ fn an_archiver_on_a_full_disk_keeps_what_it_read_until_there_is_room() {
     };
     let archive = open(&disk.0.path().join("archive")).unwrap();
     let ballast = disk.0.path().join("ballast");
-    // As much as there is room for.
+    // It writes as much as there is room for.
     let mut file = fs::File::create(&ballast).unwrap();
     while file.write_all(&[1; 4_096]).is_ok() {}
     let bus = InMemoryAgentEventBus::default();
@@ -309,7 +309,7 @@ fn an_archiver_on_a_full_disk_keeps_what_it_read_until_there_is_room() {
         .stop();
     assert_eq!(report.error.unwrap().kind(), AgentErrorKind::ArchiveFull);
     assert_eq!((report.frames, archive.len().unwrap()), (0, 0));
-    // It goes on while the disk is full, and is done when there is room.
+    // It tries again while the disk is full, and finishes when there is room.
     let archiver = Archiver::follow(&archive, &bus, FollowOptions::default()).unwrap();
     fs::remove_file(&ballast).unwrap();
     drop((bus, file));
@@ -323,7 +323,7 @@ unsafe extern "C" {
     fn setrlimit(resource: i32, limits: &[u64; 2]) -> i32;
 }
 
-/// Lets this process write so many bytes into a file, at most.
+/// Limits how many bytes this process may write into a file.
 fn limit_files(bytes: u64) {
     const FILE_SIZE: i32 = 1;
     const SIGXFSZ: i32 = 25;
@@ -337,10 +337,10 @@ fn limit_files(bytes: u64) {
 }
 
 #[test]
-fn a_frame_whose_number_cannot_be_noted_is_not_shown() {
-    // In a process of its own, which can't write for a while.
+fn a_frame_whose_sequence_cannot_be_noted_is_not_published() {
+    // Run in a process of its own, which can't write for a while.
     if std::env::var_os("FRAMEBUS_ALONE").is_none() {
-        let name = "a_frame_whose_number_cannot_be_noted_is_not_shown";
+        let name = "a_frame_whose_sequence_cannot_be_noted_is_not_published";
         let alone = Command::new(std::env::current_exe().unwrap())
             .env("FRAMEBUS_ALONE", "1")
             .args(["--exact", name])
@@ -357,7 +357,7 @@ fn a_frame_whose_number_cannot_be_noted_is_not_shown() {
     let refused = bus.publish_all([start("r"), start("r")]);
     limit_files(i64::MAX.cast_unsigned());
     assert!(refused.is_err(), "{refused:?}");
-    // A later process would have given its number again; this one does.
+    // A later process would have given its sequence number again; this one does.
     assert_eq!(bus.publish_all([start("r")]).unwrap().sequences, 2..3);
     let seen: Vec<_> = live.by_ref().collect();
     assert_eq!(seen.len(), 2);
@@ -368,7 +368,7 @@ fn a_frame_whose_number_cannot_be_noted_is_not_shown() {
 }
 
 #[test]
-fn where_nothing_can_be_written_it_can_be_read() {
+fn an_archive_in_a_read_only_folder_can_be_read() {
     let Some(disk) = Disk::mount("8m") else {
         return;
     };

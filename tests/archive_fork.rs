@@ -1,5 +1,5 @@
-//! A child that was forked has no part in its parent's archive: whatever it calls answers with an
-//! error, whatever it drops is left alone, and nothing hangs. The parent goes on.
+//! A forked child can't use its parent's archive: every call fails with an error, drops do nothing,
+//! and nothing hangs. The parent goes on.
 #![cfg(unix)]
 
 mod common;
@@ -25,7 +25,7 @@ unsafe extern "C" {
 const WITHOUT_WAITING: i32 = 1;
 const SIGKILL: i32 = 9;
 
-/// Runs a job in a forked child, which has to end with its answer, true, and soon.
+/// Runs a job in a forked child. Checks that it returns true, and soon.
 fn in_child(job: impl FnOnce() -> bool) {
     // SAFETY: the child runs the job, which is what the test is about, and ends without unwinding
     // into the test's own frames.
@@ -111,7 +111,7 @@ fn drops_in_a_child_take_nothing_from_the_parent() {
         true
     });
     let (bus, archive, archiver, reader) = all.unwrap();
-    // The folder's lock is still this process's.
+    // This process still has the folder's lock.
     let again = Archive::open(folder.path(), ArchiveOptions::default());
     assert_eq!(again.unwrap_err().kind(), AgentErrorKind::ArchiveInUse);
     assert_eq!(bus.publish_all([delta("r")]).unwrap().positions, 2..3);
@@ -120,7 +120,7 @@ fn drops_in_a_child_take_nothing_from_the_parent() {
     assert_eq!(archiver.finish().frames, 1);
     assert_eq!((archive.len(), reader.len()), (Ok(3), Ok(3)));
     assert_eq!(archive.check(), Ok(3));
-    // The last handle gives it back.
+    // Dropping the last handle releases it.
     drop((bus, archive));
     assert_eq!(open(folder.path()).len(), Ok(3));
 }
@@ -199,7 +199,7 @@ fn an_archive_neither_reads_nor_writes_nor_is_opened() {
 }
 
 #[test]
-fn a_repaired_stream_counts_as_lost_what_it_can_not_read() {
+fn a_repaired_stream_counts_frames_that_it_can_not_read_as_lost() {
     let folder = tempfile::tempdir().unwrap();
     let archive = open(folder.path());
     let builder = InMemoryAgentEventBus::builder().ring_capacity(size(64));
@@ -221,7 +221,7 @@ fn a_repaired_stream_counts_as_lost_what_it_can_not_read() {
 
 #[test]
 fn a_child_of_a_parent_that_has_closed_its_archives_opens_its_own() {
-    // In a process of its own: other tests have archives open.
+    // Run in a process of its own: other tests have archives open.
     if std::env::var_os("FRAMEBUS_ALONE").is_none() {
         let this = std::env::current_exe().unwrap();
         let alone = std::process::Command::new(this)

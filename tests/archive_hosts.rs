@@ -1,5 +1,5 @@
 //! Wakers of a host that run on the archive's threads: they panic, publish, and drop or finish what
-//! such a thread works for. Nobody else notices, and no thread waits for itself.
+//! such a thread works for. No other owner is affected, and no thread waits for itself.
 
 mod common;
 
@@ -43,7 +43,7 @@ impl Wake for Acts {
     }
 }
 
-/// A waker that does this, and what it gave.
+/// Returns a waker that does this, and what it returned.
 fn acting<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> (Waker, Receiver<T>) {
     let (sender, done) = mpsc::channel();
     let act = move || sender.send(act()).unwrap();
@@ -67,7 +67,7 @@ fn asleep(mut stream: AgentEventStream, waker: &Waker) -> Sleeper {
     sleeper
 }
 
-/// Tries until it works.
+/// Tries until it succeeds.
 fn eventually<T>(mut attempt: impl FnMut() -> Result<T, AgentError>) -> T {
     let begin = Instant::now();
     loop {
@@ -139,7 +139,7 @@ fn a_waker_on_the_journal_s_thread_submits_and_is_refused_to_wait() {
         move || {
             let published = bus.publish(delta("r"));
             let first = bus.submit([delta("r")]);
-            // The journal has room for one, and takes it when this waker is done.
+            // The journal has room for one submission, which it takes when this waker returns.
             let beyond = bus.submit([delta("r")]).wait();
             (published, beyond, first)
         }
@@ -213,7 +213,7 @@ impl Stuck {
         self.other.execute_batch("COMMIT").unwrap();
     }
 
-    /// All frames are in the archive, or in one of its gaps, up to the last one that it has.
+    /// Checks that every frame is in the archive or in one of its gaps, up to its last one.
     fn archived(&self) -> u64 {
         let gaps = self.archive.gaps().unwrap();
         self.archive.len().unwrap() + gaps.iter().map(|gap| gap.lost).sum::<u64>()
@@ -229,7 +229,7 @@ fn a_waker_that_panics_does_not_end_the_archiver() {
     stuck.go_on();
     woken.recv_timeout(SOON).unwrap();
     stuck.bus.publish(start("r")).unwrap();
-    // The last handle of the bus: the archiver comes to its end.
+    // The last handle of the bus is dropped, so the archiver ends.
     drop(std::mem::take(&mut stuck.bus));
     let report = stuck.archiver.take().unwrap().finish();
     assert_eq!(report.error, None);
@@ -237,7 +237,7 @@ fn a_waker_that_panics_does_not_end_the_archiver() {
     assert_eq!(stuck.archived(), FRAMES + 1);
 }
 
-/// What a waker on the archiver's own thread does with the archiver; what its report says.
+/// Runs a waker on the archiver's own thread with the archiver. Returns the report.
 fn ends_its_archiver(end: impl FnOnce(Archiver) -> Option<AgentError> + Send + 'static) -> Stuck {
     let mut stuck = Stuck::new();
     let archiver = stuck.archiver.take().unwrap();
@@ -259,7 +259,7 @@ fn an_archiver_that_is_stopped_on_its_own_thread_ends_by_itself() {
             None
         }),
     ] {
-        // Once it has ended, another one goes on where it was.
+        // Once it has ended, another one resumes at its position.
         let follow = || Archiver::follow(&stuck.archive, &stuck.bus, FollowOptions::default());
         let report = eventually(follow).stop();
         assert_eq!(report.error, None);

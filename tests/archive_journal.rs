@@ -1,5 +1,5 @@
-//! Journal first: durable before seen, numbered alike on the bus and in the archive, also after it
-//! was opened again.
+//! Journal first: frames are durable before they are delivered, and have the same sequence numbers
+//! on the bus and in the archive, also after a reopening.
 
 mod common;
 
@@ -28,16 +28,16 @@ fn everything(archive: &Archive) -> AgentEventStream {
     archive.replay_filtered_from_cursor(filter, start).unwrap()
 }
 
-/// What follows a frame with a number that the archive lets nothing of its bus go under.
-fn block_numbers_below(archive: &Archive, epoch: BusEpoch, number: u64) {
+/// Appends a frame with this sequence number, so that the archive refuses lower ones of the bus.
+fn block_sequences_below(archive: &Archive, epoch: BusEpoch, sequence: u64) {
     let mut envelope = EventEnvelope::new("elsewhere", "a", EventKind::RunStarted);
-    (envelope.event_seq, envelope.bus_epoch) = (number, epoch);
+    (envelope.event_seq, envelope.bus_epoch) = (sequence, epoch);
     let frame = EventFrame::new(AgentEvent::envelope_only(envelope));
     archive.append(&[frame]).unwrap();
 }
 
 #[test]
-fn a_frame_is_in_the_archive_when_it_is_seen() {
+fn a_frame_is_archived_before_it_is_delivered() {
     let folder = tempfile::tempdir().unwrap();
     let archive = archive(&folder);
     let bus = bus(&archive);
@@ -52,13 +52,13 @@ fn a_frame_is_in_the_archive_when_it_is_seen() {
                     envelope.delivery_semantics,
                     EventDeliverySemantics::JournalBacked
                 );
-                let place = archive
+                let at = archive
                     .locate(envelope.journal_cursor.as_ref().unwrap())
                     .unwrap();
-                assert!(archive.end().unwrap().position >= place.position);
+                assert!(archive.end().unwrap().position >= at.position);
                 let before = ArchiveCursor {
-                    position: place.position - 1,
-                    ..place
+                    position: at.position - 1,
+                    ..at
                 };
                 let all = EventFilter::default().compile().unwrap();
                 let mut replay = archive.replay_filtered_from_cursor(all, before).unwrap();
@@ -128,7 +128,7 @@ fn many_threads_share_groups_and_keep_their_own_order() {
 }
 
 #[test]
-fn opened_again_it_goes_on_above_the_highest_number() {
+fn a_reopened_journal_goes_on_after_the_highest_sequence() {
     let folder = tempfile::tempdir().unwrap();
     let cursor = {
         let bus = bus(&archive(&folder));
@@ -139,7 +139,7 @@ fn opened_again_it_goes_on_above_the_highest_number() {
     let archive = archive(&folder);
     let bus = bus(&archive);
     bus.publish(start("s")).unwrap();
-    // A cursor of the run before resumes, exactly.
+    // A cursor of the run before resumes exactly.
     let mut resumed = bus.subscribe_all(Some(cursor)).unwrap();
     let frame = resumed.next().unwrap();
     assert_eq!((frame.cursor.event_seq, frame.overflow), (4, None));
@@ -147,14 +147,14 @@ fn opened_again_it_goes_on_above_the_highest_number() {
 }
 
 #[test]
-fn what_cannot_be_stored_goes_out_as_diagnostic_only() {
+fn a_frame_that_cannot_be_stored_is_published_as_diagnostic_only() {
     let folder = tempfile::tempdir().unwrap();
     let archive = archive(&folder);
     let bus = bus(&archive);
     let mut live = bus.subscribe_all(None).unwrap();
     bus.publish(start("r")).unwrap();
     let first = live.next().unwrap();
-    block_numbers_below(&archive, first.cursor.bus_epoch, 3);
+    block_sequences_below(&archive, first.cursor.bus_epoch, 3);
     for number in [2, 3] {
         let error = bus.publish(delta("r")).unwrap_err();
         assert_eq!(error.kind(), AgentErrorKind::ArchiveOrder);
@@ -172,7 +172,7 @@ fn what_cannot_be_stored_goes_out_as_diagnostic_only() {
         2,
         "the first frame and the blocking one"
     );
-    // Once the trouble is over, the journal goes on behind what was shown.
+    // Once the disk works again, the journal goes on after the published frames.
     bus.publish(end("r")).unwrap();
     assert_eq!(live.next().unwrap().cursor.event_seq, 4);
     let stored: Vec<_> = everything(&archive)
@@ -204,7 +204,7 @@ fn an_archive_is_one_bus_s_journal() {
 }
 
 #[test]
-fn what_the_rings_refuse_is_durable_and_comes_out_when_they_take_it() {
+fn frames_that_the_rings_refuse_are_durable_and_published_later() {
     let folder = tempfile::tempdir().unwrap();
     let archive = archive(&folder);
     let builder = InMemoryAgentEventBus::builder()
@@ -232,7 +232,7 @@ fn what_the_rings_refuse_is_durable_and_comes_out_when_they_take_it() {
     let published = asleep(8, &bus);
     assert!(published.contains(&false), "{published:?}");
     let count = published.len() as u64;
-    // Awake again, nothing is in the way: the journal goes on where it was.
+    // Once the readers are awake, the journal goes on.
     bus.publish(end("r")).unwrap();
     assert_eq!(archive.len().unwrap(), bus_sequence(&mut live));
     assert!(archive.len().unwrap() <= count + 1);
@@ -243,7 +243,7 @@ fn what_the_rings_refuse_is_durable_and_comes_out_when_they_take_it() {
 }
 
 #[test]
-fn a_bus_that_is_opened_while_another_closes_gives_no_number_twice() {
+fn a_bus_opened_while_another_closes_reuses_no_sequence() {
     let folder = tempfile::tempdir().unwrap();
     let archive = Archive::open(
         folder.path(),
@@ -289,12 +289,12 @@ fn an_open_that_fails_leaves_the_archive_to_others() {
 }
 
 #[test]
-fn a_frame_that_is_too_large_keeps_its_place_in_the_order() {
+fn a_frame_that_is_too_large_keeps_the_order() {
     let folder = tempfile::tempdir().unwrap();
     let archive = archive(&folder);
     let bus = bus(&archive);
     let mut live = bus.subscribe_all(None).unwrap();
-    // What is submitted while another program has the lock is one group.
+    // Submissions made while another program has the lock are one group.
     let other = rusqlite::Connection::open(folder.path().join("frames.sqlite")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let content = PayloadContent {
@@ -311,11 +311,11 @@ fn a_frame_that_is_too_large_keeps_its_place_in_the_order() {
     let refused = bus.submit([delta("r"), too_large]);
     let after = bus.submit([end("r")]);
     other.execute_batch("COMMIT").unwrap();
-    for (receipt, place) in before.into_iter().zip(1..) {
+    for (receipt, position) in before.into_iter().zip(1..) {
         let journaled = receipt.wait().unwrap();
         assert_eq!(
             (journaled.sequences, journaled.positions),
-            (place..place + 1, place..place + 1)
+            (position..position + 1, position..position + 1)
         );
     }
     let error = refused.wait().unwrap_err();
@@ -340,11 +340,11 @@ fn a_frame_that_is_too_large_keeps_its_place_in_the_order() {
 }
 
 #[test]
-fn a_journal_at_the_end_of_its_numbers_refuses_frames() {
+fn a_journal_without_sequence_numbers_left_refuses_frames() {
     let folder = tempfile::tempdir().unwrap();
     let archive = archive(&folder);
     let last = (1 << 62) - 3;
-    block_numbers_below(&archive, archive.journal_epoch(), last);
+    block_sequences_below(&archive, archive.journal_epoch(), last);
     let bus = bus(&archive);
     let mut live = bus.subscribe_all(None).unwrap();
     let refused = |frames: &[EventFrame]| {
@@ -360,7 +360,7 @@ fn a_journal_at_the_end_of_its_numbers_refuses_frames() {
     assert_eq!(everything(&archive).count(), 3);
 }
 
-/// The number of the last frame that a stream has now.
+/// Returns the sequence number of the last frame that a stream has now.
 fn bus_sequence(stream: &mut AgentEventStream) -> u64 {
     stream.last().unwrap().cursor.event_seq
 }

@@ -1,19 +1,16 @@
-//! Streams that repair their gaps from the archive, and archivers that follow a bus: exact,
-//! whatever the rings lose and however fast publishing goes on.
+//! Streams that are repaired from the archive: exact, whatever the rings lose and however fast
+//! publishing goes on.
 
 mod common;
 
 use common::size;
-use framebus::archive::{
-    Archive, ArchiveOptions, Archiver, Durability, FollowOptions, JournalOptions, JournaledBus,
-};
+use framebus::archive::{Archive, ArchiveOptions, Durability, JournalOptions, JournaledBus};
 use framebus::*;
 use futures_core::Stream;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Wake, Waker};
-use std::time::Duration;
 
 fn archive(folder: &tempfile::TempDir) -> Archive {
     let options = ArchiveOptions {
@@ -23,7 +20,7 @@ fn archive(folder: &tempfile::TempDir) -> Archive {
     Archive::open(folder.path(), options).unwrap()
 }
 
-/// Rings that forget at once.
+/// Rings that are overwritten at once.
 fn tiny() -> BusBuilder {
     InMemoryAgentEventBus::builder()
         .shards(size(2))
@@ -34,7 +31,7 @@ fn journaled(archive: &Archive) -> JournaledBus {
     JournaledBus::open(archive.clone(), tiny(), JournalOptions::default()).unwrap()
 }
 
-/// The frame number `n` of a thread: 10 runs, 4 agents, one end in 20.
+/// Returns the `n`-th frame of a thread: 10 runs, 4 agents, one end in 20.
 fn frame(thread: u64, n: u64) -> EventFrame {
     let kind = match n % 20 {
         19 => EventKind::RunCompleted,
@@ -85,7 +82,8 @@ fn of_every_scope(
     ]
 }
 
-/// What an exact stream of this scope gives: numbers and texts, as the archive has them.
+/// Returns what an exact stream of this scope gives: the sequence numbers and texts that the
+/// archive has.
 fn expected(archive: &Archive, filter: EventFilter) -> Vec<(u64, String)> {
     let start = archive.start().unwrap();
     let filter = filter.compile().unwrap();
@@ -98,7 +96,7 @@ fn shown(frame: &EventFrame) -> (u64, String) {
     (frame.cursor.event_seq, text.to_owned())
 }
 
-/// A frame of a repaired stream: live, or from the archive and saying so; nothing was lost.
+/// Checks a frame of a repaired stream: it is live, or marked as replayed, and nothing was lost.
 fn check(frame: &EventFrame, scope: &EventStreamScope) {
     let from_archive =
         frame.event.envelope.delivery_semantics == EventDeliverySemantics::DerivedReplay;
@@ -113,7 +111,7 @@ fn check(frame: &EventFrame, scope: &EventStreamScope) {
 }
 
 #[test]
-fn a_lapped_stream_gets_everything_and_is_told_what_was_repaired() {
+fn a_lapped_stream_gets_everything_and_a_notice_of_the_repair() {
     let folder = tempfile::tempdir().unwrap();
     let archive = archive(&folder);
     let bus = journaled(&archive);
@@ -126,13 +124,13 @@ fn a_lapped_stream_gets_everything_and_is_told_what_was_repaired() {
     for (filter, stream) in streams {
         let scope = stream.cursor().unwrap().scope.clone();
         let mut stream = stream.repaired_by(Arc::new(archive.clone())).unwrap();
-        let (mut seen, mut told, mut repaired) = (Vec::new(), 0, 0);
+        let (mut seen, mut reported, mut repaired) = (Vec::new(), 0, 0);
         for frame in stream.by_ref() {
             check(&frame, &scope);
             repaired += u64::from(frame.archive_cursor.is_some());
             if let Some(notice) = &frame.overflow {
                 let start = notice.gap_start.as_ref().unwrap().event_seq;
-                told += notice.gap_end.event_seq + 1 - start;
+                reported += notice.gap_end.event_seq + 1 - start;
             }
             seen.push(shown(&frame));
         }
@@ -141,7 +139,7 @@ fn a_lapped_stream_gets_everything_and_is_told_what_was_repaired() {
         let rest = stream.pending_overflow();
         assert_eq!(rest.map_or(0, |notice| notice.dropped_count), 0);
         if scope == EventStreamScope::All {
-            assert_eq!(told, repaired, "each repaired frame is told of once");
+            assert_eq!(reported, repaired, "each repaired frame is reported once");
         }
     }
 }
@@ -152,7 +150,7 @@ fn repair_under_load_is_exact() {
     let archive = archive(&folder);
     let bus = journaled(&archive);
     let streams = of_every_scope(&bus, archive.journal_epoch());
-    // All of them are lapped when they begin; how often later, the threads' pace decides.
+    // All of them are lapped when they begin; how often later depends on the threads' pace.
     for group in 0..30 {
         let frames = (group * 200..group * 200 + 200).map(|n| frame(9, n));
         bus.publish_all(frames).unwrap();
@@ -215,7 +213,7 @@ fn a_cursor_of_an_earlier_process_goes_on_through_the_archive_into_the_live_fram
         let seen: Vec<_> = stream.map(|frame| shown(&frame)).collect();
         assert_eq!(seen, expected(&archive, filter));
     }
-    // Without an archive the same is lost, and told.
+    // Without an archive the same frames are lost, and reported.
     for (_, mut stream) in untold {
         let notice = stream.next().unwrap().overflow.unwrap();
         assert_eq!(
@@ -227,7 +225,7 @@ fn a_cursor_of_an_earlier_process_goes_on_through_the_archive_into_the_live_fram
 }
 
 #[test]
-fn what_the_archive_lacks_is_told_where_it_is_missing() {
+fn frames_that_the_archive_lacks_are_reported_at_their_gap() {
     let folder = tempfile::tempdir().unwrap();
     let archive = archive(&folder);
     let bus = tiny().build().unwrap();
@@ -239,7 +237,7 @@ fn what_the_archive_lacks_is_told_where_it_is_missing() {
     for n in 0..1_000 {
         bus.publish(frame(0, n)).unwrap();
         let recorded: Vec<_> = recorder.by_ref().collect();
-        // Numbers 101 to 200 and 401 to 450 never get there.
+        // Frames 101 to 200 and 401 to 450 are never archived.
         let n = n + 1;
         if !(101..=200).contains(&n) && !(401..=450).contains(&n) {
             archive.append(&recorded).unwrap();
@@ -248,31 +246,31 @@ fn what_the_archive_lacks_is_told_where_it_is_missing() {
     let (mut last, mut holes, mut count) = (0, Vec::new(), 0);
     for frame in stream.by_ref() {
         let number = frame.cursor.event_seq;
-        let told = frame.overflow.as_ref().map_or(0, |it| it.dropped_count);
-        assert_eq!(number, last + 1 + told, "told right where it is missing");
-        if told > 0 {
+        let reported = frame.overflow.as_ref().map_or(0, |it| it.dropped_count);
+        assert_eq!(number, last + 1 + reported, "reported at its gap");
+        if reported > 0 {
             holes.push((last + 1, number - 1));
         }
-        (last, count) = (number, count + 1 + told);
+        (last, count) = (number, count + 1 + reported);
     }
     // The lane of terminal frames still had the ends among them.
     assert_eq!((count, last), (1_000, 1_000));
     let missing: u64 = holes.iter().map(|(first, last)| last + 1 - first).sum();
     assert!((140..=150).contains(&missing), "{holes:?}");
-    let (mut seen, mut told) = (0, 0);
+    let (mut seen, mut reported) = (0, 0);
     for frame in of_run.by_ref() {
         seen += 1;
-        told += frame.overflow.map_or(0, |it| it.dropped_count);
+        reported += frame.overflow.map_or(0, |it| it.dropped_count);
     }
     assert_eq!(seen, 85, "15 of the run's 100 frames never got there");
-    assert!(told >= 15, "an upper bound: {told}");
+    assert!(reported >= 15, "an upper bound: {reported}");
 }
 
 #[test]
 fn a_gap_is_repaired_around_its_holes() {
     let folder = tempfile::tempdir().unwrap();
     let archive = archive(&folder);
-    // Of an earlier process the archive has ten numbers but four; all are of one run.
+    // The archive has six of ten frames of an earlier process, all of one run.
     for number in [1, 2, 3, 6, 7, 10] {
         let mut event = frame(0, 3).event.to_event();
         event.envelope.event_seq = number;
@@ -284,14 +282,14 @@ fn a_gap_is_repaired_around_its_holes() {
     bus.publish(frame(0, 3)).unwrap();
     for (_, stream) in streams.into_iter().take(2) {
         let stream = stream.repaired_by(Arc::new(archive.clone())).unwrap();
-        let told = |frame: EventFrame| {
+        let reported = |frame: EventFrame| {
             let notice = frame.overflow.map(|it| {
                 let start = it.gap_start.unwrap().event_seq;
                 (start, it.gap_end.event_seq, it.dropped_count)
             });
             (frame.cursor.event_seq, notice)
         };
-        let seen: Vec<_> = stream.map(told).collect();
+        let seen: Vec<_> = stream.map(reported).collect();
         let expected = [
             (1, None),
             (2, None),
@@ -303,90 +301,6 @@ fn a_gap_is_repaired_around_its_holes() {
         ];
         assert_eq!(seen, expected);
     }
-}
-
-#[test]
-fn an_archiver_follows_and_repairs_wait_for_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let archive = archive(&folder);
-    let bus = InMemoryAgentEventBus::builder()
-        .shards(size(2))
-        .ring_capacity(size(4_096))
-        .build()
-        .unwrap();
-    let options = FollowOptions {
-        linger: Duration::from_millis(1),
-        group: size(1_000),
-    };
-    let archiver = Archiver::follow(&archive, &bus, options).unwrap();
-    let again = Archiver::follow(&archive, &bus, options).unwrap_err();
-    assert_eq!(again.kind(), AgentErrorKind::ContractViolation);
-    let stream = bus.subscribe_all(None).unwrap();
-    let mut stream = stream.repaired_by(Arc::new(archive.clone())).unwrap();
-    let reader = std::thread::spawn(move || {
-        let (mut last, mut count) = (0, 0);
-        while let Ok(frame) = stream.recv() {
-            assert!(frame.cursor.event_seq > last);
-            last = frame.cursor.event_seq;
-            count += 1 + frame.overflow.map_or(0, |notice| notice.dropped_count);
-        }
-        count + stream.pending_overflow().map_or(0, |it| it.dropped_count)
-    });
-    let total = 60_000;
-    for n in 0..total {
-        bus.publish(frame(0, n)).unwrap();
-    }
-    drop(bus);
-    let report = archiver.finish();
-    assert_eq!(report.error, None);
-    assert_eq!(report.frames + report.lost, total, "archived, or on record");
-    assert_eq!(archive.len().unwrap(), report.frames);
-    let recorded: u64 = archive.gaps().unwrap().iter().map(|gap| gap.lost).sum();
-    assert_eq!(recorded, report.lost);
-    assert_eq!(reader.join().unwrap(), total, "conservation");
-}
-
-#[test]
-fn a_lapped_archiver_records_its_gaps() {
-    let folder = tempfile::tempdir().unwrap();
-    let archive = archive(&folder);
-    let bus = tiny().build().unwrap();
-    bus.publish(frame(0, 0)).unwrap();
-    let mut first = bus.subscribe_all(None).unwrap();
-    archive.append(&[first.next().unwrap()]).unwrap();
-    (1..1_000).for_each(|n| bus.publish(frame(0, n)).unwrap());
-    // It resumes behind what the archive has, and finds most of it gone.
-    let archiver = Archiver::follow(&archive, &bus, FollowOptions::default()).unwrap();
-    drop(bus);
-    let report = archiver.finish();
-    assert!(report.lost > 500);
-    assert_eq!(1 + report.frames + report.lost, 1_000);
-    let gaps = archive.gaps().unwrap();
-    assert_eq!(gaps[0].sequences.start(), &2);
-    assert!(
-        gaps.iter()
-            .all(|gap| gap.terminal_preserved || gap.lost > 0)
-    );
-    assert_eq!(gaps.iter().map(|gap| gap.lost).sum::<u64>(), report.lost);
-}
-
-#[test]
-fn a_stopped_archiver_goes_on_where_it_was() {
-    let folder = tempfile::tempdir().unwrap();
-    let archive = archive(&folder);
-    let bus = InMemoryAgentEventBus::default();
-    let mut archived = 0;
-    for round in 0..5_u64 {
-        let archiver = Archiver::follow(&archive, &bus, FollowOptions::default()).unwrap();
-        (0..100).for_each(|n| bus.publish(frame(round, n)).unwrap());
-        let report = archiver.stop();
-        assert_eq!((report.lost, report.error), (0, None));
-        archived += report.frames;
-    }
-    let archiver = Archiver::follow(&archive, &bus, FollowOptions::default()).unwrap();
-    drop(bus);
-    archived += archiver.finish().frames;
-    assert_eq!((archived, archive.len().unwrap()), (500, 500));
 }
 
 #[test]
@@ -459,12 +373,12 @@ fn a_repaired_stream_lends_batches() {
     }) > 0
     {}
     assert_eq!(numbers, (1..=1_000).collect::<Vec<_>>());
-    assert!(notices > 0, "told of what was repaired");
+    assert!(notices > 0, "the repair is reported");
     assert_eq!(stream.pending_overflow(), None);
 }
 
 #[test]
-fn a_repaired_stream_counts_what_it_gives_and_what_stays_lost() {
+fn a_repaired_stream_counts_delivered_and_lost_frames() {
     let folder = tempfile::tempdir().unwrap();
     let archive = archive(&folder);
     let bus = tiny().build().unwrap();
@@ -474,7 +388,7 @@ fn a_repaired_stream_counts_what_it_gives_and_what_stays_lost() {
     for n in 0..1_000 {
         bus.publish(frame(0, n)).unwrap();
         let recorded: Vec<_> = recorder.by_ref().collect();
-        // Numbers 101 to 110 never get there.
+        // Frames 101 to 110 are never archived.
         if !(101..=110).contains(&(n + 1)) {
             archive.append(&recorded).unwrap();
         }
@@ -526,7 +440,7 @@ fn a_repaired_stream_is_woken_by_its_own_frames_only() {
 }
 
 #[test]
-fn a_repair_with_nothing_behind_it_is_told_in_a_batch() {
+fn a_repair_that_no_frame_follows_is_reported_in_a_batch() {
     let folder = tempfile::tempdir().unwrap();
     let earlier = journaled(&archive(&folder));
     earlier.publish_all((0..10).map(|n| frame(0, n))).unwrap();

@@ -1,4 +1,5 @@
-//! Retention, compaction and versions: what stays is as it was, what goes is told.
+//! Retention, compaction and versions: kept frames stay as they were, and removed frames are
+//! reported.
 
 mod common;
 
@@ -39,7 +40,7 @@ fn positions(stream: AgentEventStream) -> Vec<u64> {
         .collect()
 }
 
-/// A frame of this run that happened so many hours ago.
+/// Returns a frame of this run that happened so many hours ago.
 fn aged(run: &str, hours: i64) -> EventFrame {
     let now = Timestamp::now().as_micros();
     let time = Timestamp::from_micros(now - hours * 3_600_000_000);
@@ -99,7 +100,7 @@ fn retention_holds_each_limit_and_positions_go_on() {
     );
     assert_eq!(archive.check().unwrap(), 300);
 
-    // Who had not read what went is told, on the frame behind it.
+    // A replay that had not read the removed frames reports them, on the frame after them.
     let notice = early.next().unwrap().overflow.unwrap();
     assert_eq!(
         (notice.dropped_count, notice.terminal_preserved),
@@ -112,7 +113,7 @@ fn retention_holds_each_limit_and_positions_go_on() {
     let names: Vec<_> = runs.iter().map(|run| run.run_id.as_str()).collect();
     assert_eq!(names, ["run-7", "run-8", "run-9"]);
 
-    // Also of an empty archive the positions and numbers go on.
+    // Positions and sequence numbers go on also in an empty archive.
     let none = Retention {
         max_frames: Some(0),
         ..limits
@@ -130,7 +131,7 @@ fn retention_holds_each_limit_and_positions_go_on() {
 }
 
 #[test]
-fn space_is_given_back() {
+fn free_space_is_returned_to_the_disk() {
     let folder = tempfile::tempdir().unwrap();
     let archive = open(&folder);
     let bus = journaled(&archive);
@@ -150,7 +151,7 @@ fn space_is_given_back() {
 }
 
 #[test]
-fn nothing_is_left_of_frames_that_were_removed() {
+fn no_trace_remains_of_removed_frames() {
     let folder = tempfile::tempdir().unwrap();
     let archive = open(&folder);
     let bus = journaled(&archive);
@@ -228,7 +229,7 @@ fn joining_blocks_changes_nothing_that_is_read() {
 }
 
 #[test]
-fn blocks_are_not_joined_over_missing_numbers() {
+fn blocks_are_not_joined_across_missing_sequences() {
     let folder = tempfile::tempdir().unwrap();
     let archive = open(&folder);
     for number in [1, 2, 4, 5, 7] {
@@ -257,7 +258,7 @@ fn compaction_and_retention_run_beside_writers_and_readers() {
             }
         });
         let reader = threads.spawn(|| {
-            // Every replay meanwhile is whole, whatever the blocks are cut into.
+            // Every replay meanwhile is complete, however the blocks are cut.
             while !done.load(Ordering::Relaxed) {
                 let read = positions(replay(&archive, 0));
                 assert_eq!(read, (1..=read.len() as u64).collect::<Vec<_>>());
@@ -305,7 +306,7 @@ fn runs_are_listed_page_by_page() {
 }
 
 #[test]
-fn an_earlier_version_is_brought_up_to_date_and_a_later_one_refused() {
+fn an_earlier_version_is_migrated_and_a_later_one_refused() {
     let folder = tempfile::tempdir().unwrap();
     journaled(&open(&folder)).publish(start("r")).unwrap();
     let file = folder.path().join("frames.sqlite");
@@ -327,7 +328,7 @@ fn an_earlier_version_is_brought_up_to_date_and_a_later_one_refused() {
     change("PRAGMA user_version = 3;");
     refused(Archive::open(folder.path(), ArchiveOptions::default()));
     refused(Archive::open_for_reading(folder.path()));
-    // Another program's file is left alone.
+    // Another program's file is not changed.
     change("PRAGMA user_version = 2; PRAGMA application_id = 7;");
     refused(Archive::open(folder.path(), ArchiveOptions::default()));
 }

@@ -1,4 +1,4 @@
-//! Cursors: what each resumes, what it must not, and what is told of what is gone behind it.
+//! Cursors: what each resumes, what it must not resume, and how expired frames are reported.
 
 mod common;
 
@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 const WIDE: SubscriberOverflowPolicy = SubscriberOverflowPolicy::DropNonTerminal;
 
-/// A scope, and how one subscribes to it.
+/// A scope, and how to subscribe to it.
 struct Asked {
     name: &'static str,
     subscribe:
@@ -95,7 +95,7 @@ fn a_cursor_resumes_its_own_scope_of_its_own_bus_and_no_other() {
             assert_eq!(resumed.pending_overflow(), None, "{}", asked.name);
         }
         let cursor = &all[0];
-        // Of another bus, whatever else is right.
+        // A cursor of another bus, otherwise right.
         assert_eq!(
             kind(&other_bus, cursor),
             AgentErrorKind::CursorForeignEpoch,
@@ -117,7 +117,8 @@ fn a_cursor_resumes_its_own_scope_of_its_own_bus_and_no_other() {
                 asked.name
             );
         }
-        // Ahead of the bus, by one and by all; at its end is not ahead.
+        // A cursor ahead of the bus, by one and by as much as possible. At the bus's end is not
+        // ahead.
         let last = bus.last_sequence();
         for ahead in [last + 1, u64::MAX] {
             let ahead = EventCursor {
@@ -137,7 +138,7 @@ fn a_cursor_resumes_its_own_scope_of_its_own_bus_and_no_other() {
         };
         let mut resumed = (asked.subscribe)(&bus, Some(at_the_end)).unwrap();
         assert!(seqs(&mut resumed).is_empty(), "{}", asked.name);
-        // Of each other scope.
+        // A cursor of each other scope.
         for (_, other) in SCOPES.iter().enumerate().filter(|other| other.0 != at) {
             let foreign = (other.subscribe)(&bus, None)
                 .unwrap()
@@ -160,8 +161,8 @@ fn a_cursor_resumes_its_own_scope_of_its_own_bus_and_no_other() {
     }
 }
 
-/// The parts of a notice that a resumed reader goes by.
-fn told(notice: &EventOverflowNotice) -> (u64, Option<u64>, u64, EventOverflowReason) {
+/// The parts of a notice that a resumed reader needs.
+fn reported(notice: &EventOverflowNotice) -> (u64, Option<u64>, u64, EventOverflowReason) {
     let first = notice.gap_start.as_ref().map(|cursor| cursor.event_seq);
     (
         notice.dropped_count,
@@ -171,8 +172,8 @@ fn told(notice: &EventOverflowNotice) -> (u64, Option<u64>, u64, EventOverflowRe
     )
 }
 
-/// How a stream is read in a test: the numbers of its frames, and its notices with the number of
-/// the frame that they ride on or stand before, if one follows.
+/// A way to read a stream: returns the sequence numbers of its frames, and its notices with the
+/// sequence number of the frame that follows each, if one does.
 type Read = fn(AgentEventStream) -> (Vec<u64>, Vec<EventOverflowNotice>);
 
 fn by_next(mut stream: AgentEventStream) -> (Vec<u64>, Vec<EventOverflowNotice>) {
@@ -241,12 +242,12 @@ const WAYS: [Read; 6] = [
 ];
 
 #[test]
-fn what_a_reopened_bus_had_forgotten_is_told_once_by_each_way_of_reading() {
+fn frames_before_a_reopening_are_reported_once_by_each_way_of_reading() {
     let epoch = BusEpoch::from_bits(7);
     let builder = || InMemoryAgentEventBus::builder().reopen(epoch, 1_000);
     for (way, read) in WAYS.iter().enumerate() {
         for asked in &SCOPES {
-            // Behind the cursor: nothing, one frame, and many.
+            // After the cursor: nothing, one frame, and many.
             for forgotten in [0, 1, 990] {
                 let bus = builder().build().unwrap();
                 let from = EventCursor {
@@ -267,14 +268,14 @@ fn what_a_reopened_bus_had_forgotten_is_told_once_by_each_way_of_reading() {
                     let (numbers, notices) = read(stream);
                     let matches = matches!(asked.name, "run q" | "agent r");
                     let given = if matches { 0 } else { published };
-                    let place = format!("way {way}, {}, {forgotten} forgotten", asked.name);
-                    assert_eq!(numbers.len(), given, "{place}");
-                    // Nobody knows what was among them.
+                    let context = format!("way {way}, {}, {forgotten} forgotten", asked.name);
+                    assert_eq!(numbers.len(), given, "{context}");
+                    // It is not known which frames were among them.
                     assert!(
                         notices.iter().all(|notice| !notice.terminal_preserved),
-                        "{place}"
+                        "{context}"
                     );
-                    let notices: Vec<_> = notices.iter().map(told).collect();
+                    let notices: Vec<_> = notices.iter().map(reported).collect();
                     let first = 1_000 - forgotten + 1;
                     let all = (
                         forgotten,
@@ -283,8 +284,8 @@ fn what_a_reopened_bus_had_forgotten_is_told_once_by_each_way_of_reading() {
                         EventOverflowReason::LiveBufferExpired,
                     );
                     match forgotten {
-                        0 => assert_eq!(notices, [], "{place}"),
-                        _ => assert_eq!(notices, [all], "{place}"),
+                        0 => assert_eq!(notices, [], "{context}"),
+                        _ => assert_eq!(notices, [all], "{context}"),
                     }
                 }
             }
@@ -293,7 +294,7 @@ fn what_a_reopened_bus_had_forgotten_is_told_once_by_each_way_of_reading() {
 }
 
 #[test]
-fn what_expired_behind_a_cursor_is_told_once_by_each_way_of_reading() {
+fn frames_expired_after_a_cursor_are_reported_once_by_each_way_of_reading() {
     let builder = InMemoryAgentEventBus::builder().shards(size(1));
     let bus = builder.ring_capacity(size(64)).build().unwrap();
     (0..5).for_each(|_| bus.publish(delta("r")).unwrap());
@@ -303,18 +304,18 @@ fn what_expired_behind_a_cursor_is_told_once_by_each_way_of_reading() {
         for (way, read) in WAYS.iter().enumerate() {
             (0..500).for_each(|_| bus.publish(delta("r")).unwrap());
             let (numbers, notices) = read((asked.subscribe)(&bus, Some(cursor.clone())).unwrap());
-            let place = format!("way {way}, {}", asked.name);
+            let context = format!("way {way}, {}", asked.name);
             let last = bus.last_sequence();
-            assert_eq!(numbers.last(), Some(&last), "{place}");
-            assert!(numbers.is_sorted(), "{place}");
-            let notices: Vec<_> = notices.iter().map(told).collect();
+            assert_eq!(numbers.last(), Some(&last), "{context}");
+            assert!(numbers.is_sorted(), "{context}");
+            let notices: Vec<_> = notices.iter().map(reported).collect();
             let (first, count) = (cursor.event_seq + 1, numbers.len() as u64);
             let gone = last - cursor.event_seq - count;
             let expired = EventOverflowReason::LiveBufferExpired;
             assert_eq!(
                 notices,
                 [(gone, Some(first), numbers[0] - 1, expired)],
-                "{place}"
+                "{context}"
             );
         }
     }

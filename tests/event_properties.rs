@@ -1,5 +1,5 @@
-//! Values that nobody thought of: JSON gives back what it was given, a compiled filter agrees with
-//! the contract's words, and junk is an error.
+//! Random values: JSON reads back what was written, a compiled filter agrees with the contract's
+//! words, and junk is an error.
 #![cfg(feature = "serde")]
 
 use framebus::*;
@@ -54,7 +54,7 @@ const REASONS: [EventOverflowReason; 5] = [
     EventOverflowReason::PolicyDroppedNonTerminal,
 ];
 
-/// Few texts, so that filters and envelopes meet; and some that JSON must escape.
+/// A few texts, so that filters and envelopes have some in common; and some that JSON must escape.
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![4 => select(&["a", "b", "c"][..]).prop_map(String::from), 1 => any::<String>()]
 }
@@ -227,7 +227,7 @@ fn few<T: Clone + std::fmt::Debug + 'static>(all: &'static [T]) -> BoxedStrategy
     prop_oneof![3 => Just(Vec::new()), 1 => vec(select(all), 1..4)].boxed()
 }
 
-/// Nothing, a few that envelopes bear, or so many that no scan would do.
+/// No ids, a few that envelopes have, or so many that a scan would be slow.
 fn ids<T: for<'a> From<&'a str> + Clone + std::fmt::Debug + 'static>() -> BoxedStrategy<Vec<T>> {
     let many = vec((0..60_u32).prop_map(|n| n.to_string()), 9..40);
     let few = || vec(text(), 1..4);
@@ -344,7 +344,7 @@ where
     Ok(())
 }
 
-/// Tries every type on it. An error is fine, a panic is not.
+/// Reads the text as every type. An error is fine, a panic is not.
 fn parse_all(json: &[u8]) {
     let _ = serde_json::from_slice::<EventFrame>(json);
     let _ = serde_json::from_slice::<AgentEvent>(json);
@@ -363,7 +363,7 @@ proptest! {
         round_trip(&AgentEvent { envelope, payload })?;
     }
 
-    /// What may not be seen is not written; what may be seen is, and so is all the rest.
+    /// Hidden parts of a payload are not written; visible parts and everything else are.
     #[test]
     fn a_frame_s_json_is_what_may_be_seen_of_it(frame in frame()) {
         let json = serde_json::to_string(&frame).unwrap();
@@ -382,7 +382,7 @@ proptest! {
     }
 
     #[test]
-    fn a_compiled_filter_does_what_the_contract_says(
+    fn a_compiled_filter_matches_as_the_contract_says(
         filter in filter(),
         envelopes in vec(envelope(), 1..8),
     ) {
@@ -405,9 +405,9 @@ proptest! {
         }
     }
 
-    /// One field at a time: with all of them asked at once hardly any envelope would match.
+    /// One field at a time: with all of them set hardly any envelope would match.
     #[test]
-    fn each_field_does_what_the_contract_says(
+    fn each_field_matches_as_the_contract_says(
         filter in filter(), envelope in envelope(), field in 0..14_usize,
     ) {
         let mut one = EventFilter::default();

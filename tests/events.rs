@@ -17,7 +17,7 @@ fn whole() -> SharedEvent {
 }
 
 #[test]
-fn a_kind_of_party_is_wanted_or_not() {
+fn a_filter_selects_kinds_of_parties() {
     let of = |kind| EventFilter {
         source_kinds: vec![kind],
         ..EventFilter::default()
@@ -39,7 +39,7 @@ fn a_kind_of_party_is_wanted_or_not() {
 }
 
 #[test]
-fn a_compiled_filter_gives_its_criteria_back_with_what_was_set_since() {
+fn a_compiled_filter_returns_its_criteria_with_later_settings() {
     let mut filter = EventFilter::run("r").compile().unwrap();
     filter.queue.overflow = SubscriberOverflowPolicy::DropProgress;
     filter.payload_access = PayloadAccessMode::EnvelopeOnly;
@@ -50,7 +50,7 @@ fn a_compiled_filter_gives_its_criteria_back_with_what_was_set_since() {
 }
 
 #[test]
-fn events_are_equal_if_all_is_that_may_be_seen() {
+fn events_are_equal_if_their_visible_parts_are() {
     let whole = whole();
     assert_eq!(whole, whole.clone().restrict(whole.access()));
     let modes = [
@@ -83,12 +83,12 @@ fn events_are_equal_if_all_is_that_may_be_seen() {
 }
 
 #[test]
-fn an_event_shows_its_text_before_it_is_shared() {
+fn an_unpublished_event_shows_its_summary() {
     let envelope = EventEnvelope::new("r", "a", EventKind::ToolCompleted);
     let bare = AgentEvent::envelope_only(envelope.clone());
     assert_eq!(bare.redacted_summary(), None);
-    let told = AgentEvent::with_redacted_summary(envelope, "42 rows");
-    assert_eq!(told.redacted_summary(), Some("42 rows"));
+    let summarised = AgentEvent::with_redacted_summary(envelope, "42 rows");
+    assert_eq!(summarised.redacted_summary(), Some("42 rows"));
 }
 
 #[cfg(feature = "serde")]
@@ -108,7 +108,7 @@ fn an_envelope_without_a_version_is_of_this_one() {
 }
 
 #[test]
-fn a_frame_of_an_archive_keeps_its_place_there() {
+fn an_archived_frame_keeps_its_archive_position() {
     let bus = InMemoryAgentEventBus::default();
     let mut frame = start("r");
     frame.archive_cursor = Some(InMemoryEventArchive::new("x").append(frame.clone()));
@@ -118,7 +118,7 @@ fn a_frame_of_an_archive_keeps_its_place_there() {
 }
 
 #[test]
-fn a_word_publishes_an_event_and_a_weak_handle_finds_the_bus_while_it_is_open() {
+fn emit_publishes_an_event_and_a_weak_handle_upgrades_while_the_bus_is_open() {
     let bus = InMemoryAgentEventBus::default();
     let weak = bus.downgrade();
     weak.upgrade()

@@ -44,7 +44,7 @@ fn frames_in_a_row(mut poll: impl FnMut(&mut Context<'_>) -> Poll<bool>) -> (u32
 }
 
 #[test]
-fn a_stream_gives_way_after_so_many_frames_and_is_polled_again_at_once() {
+fn a_stream_yields_after_32_frames_and_is_polled_again_at_once() {
     let (_bus, mut stream) = backlog(1_000);
     let mut read = 0;
     for _ in 0..5 {
@@ -68,7 +68,7 @@ fn a_stream_gives_way_after_so_many_frames_and_is_polled_again_at_once() {
 }
 
 #[test]
-fn lists_and_archives_give_way_too() {
+fn lists_and_archives_yield_too() {
     let (_bus, stream) = backlog(100);
     let mut list = AgentEventStream::new(stream);
     let (frames, woken) =
@@ -77,7 +77,7 @@ fn lists_and_archives_give_way_too() {
 }
 
 #[test]
-fn a_reader_that_had_to_wait_begins_anew() {
+fn a_reader_that_waited_counts_from_zero_again() {
     let builder = InMemoryAgentEventBus::builder().shards(size(1));
     let bus = builder.build().unwrap();
     let mut stream = bus.subscribe_all(None).unwrap();

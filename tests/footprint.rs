@@ -1,4 +1,4 @@
-//! What subscriptions take, and that nothing is left of them.
+//! How much memory subscriptions take, and that none of it remains once they are dropped.
 //!
 //! `FRAMEBUS_CHURN=1000000 cargo test --release --test footprint -- --nocapture` makes and drops a
 //! million of them; without the variable fewer. The figures are printed.
@@ -16,7 +16,8 @@ use std::task::{Context, Waker};
 struct Counting;
 
 thread_local! {
-    /// What this thread took and did not give back: all here happens on the test's own thread.
+    /// The bytes that this thread has allocated and not freed: each test allocates on its own
+    /// thread.
     static HELD: Cell<isize> = const { Cell::new(0) };
 }
 
@@ -24,7 +25,7 @@ fn count(bytes: isize) {
     let _ = HELD.try_with(|held| held.set(held.get() + bytes));
 }
 
-// SAFETY: all is handed on to the system's allocator, which is told the same sizes.
+// SAFETY: every call is passed on to the system's allocator, with the same layout.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);
@@ -65,7 +66,7 @@ fn park(stream: &mut AgentEventStream) {
     {}
 }
 
-/// The bytes that each of `count` sleeping subscriptions takes.
+/// Returns the bytes that each of `count` parked subscriptions takes.
 fn each(
     count: usize,
     subscribe: impl Fn(&InMemoryAgentEventBus, usize) -> AgentEventStream,
@@ -93,7 +94,7 @@ fn an_idle_subscription_to_a_run_takes_less_than_two_kib() {
 }
 
 #[test]
-fn nothing_is_left_of_subscriptions_that_came_and_went() {
+fn no_memory_remains_of_dropped_subscriptions() {
     let rounds: usize = std::env::var("FRAMEBUS_CHURN").map_or(50_000, |n| n.parse().unwrap());
     let bus = bus();
     (0..200).for_each(|n| bus.publish(delta(&format!("run-{n}"))).unwrap());
@@ -108,12 +109,12 @@ fn nothing_is_left_of_subscriptions_that_came_and_went() {
         }
     };
     for asleep in [false, true] {
-        // Every seat that is needed was taken once.
+        // Every waiter that is needed was used once.
         (0..50_000).for_each(|n| round(n, asleep));
         let before = held();
         let begin = std::time::Instant::now();
         (0..rounds).for_each(|n| round(n, asleep));
-        // Before anything is said, which takes memory too.
+        // Measured before printing, which takes memory too.
         let (left, took) = (held() - before, begin.elapsed() / rounds as u32);
         println!("{rounds} came and went, asleep: {asleep}: {left} bytes more, {took:?} each");
         assert_eq!(left, 0);
@@ -121,7 +122,7 @@ fn nothing_is_left_of_subscriptions_that_came_and_went() {
     }
 }
 
-/// What a bus with one sleeping subscription of a kind holds, after a peak of so many of them.
+/// Returns the bytes that a bus with one parked subscription holds, after a peak of so many.
 fn held_with_one(
     peak: usize,
     survivor: usize,
@@ -140,7 +141,7 @@ fn held_with_one(
     let last = streams.swap_remove(survivor);
     drop(streams);
     let held = held() - before;
-    // What the peak itself took goes.
+    // The peak's own allocations are freed.
     assert!(peak == 1 || held < rings - before);
     drop((last, bus));
     held
@@ -148,7 +149,7 @@ fn held_with_one(
 
 #[test]
 fn after_a_peak_a_bus_with_one_reader_holds_what_a_fresh_one_does() {
-    // The rings themselves: neither reader nor sleeper is part of them.
+    // The rings themselves, without readers and waiters.
     let rings = {
         let before = held();
         let bus = bus();

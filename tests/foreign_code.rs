@@ -1,5 +1,5 @@
-//! Wakers that panic, that use the bus while it wakes them, and that take its last handle away:
-//! nobody else loses a wake-up, and no publisher unwinds.
+//! Wakers that panic, that use the bus while it wakes them, and that drop its last handle: no other
+//! reader loses a wake-up, and no publisher unwinds.
 
 mod common;
 
@@ -38,7 +38,7 @@ struct Acts {
 
 impl Wake for Acts {
     fn wake(self: Arc<Self>) {
-        // Not under the lock: it may be woken again by what it does.
+        // The lock is released first: the action may wake this waker again.
         let act = self.on_wake.lock().unwrap().take();
         if let Some(mut act) = act {
             act();
@@ -78,13 +78,13 @@ fn bus() -> InMemoryAgentEventBus {
     builder.ring_capacity(size(256)).build().unwrap()
 }
 
-/// Sleeps in its run's list, or with those who read several shards.
+/// Parks in its run's wait list, or in the one of readers of several shards.
 const SCOPES: [fn(&InMemoryAgentEventBus) -> AgentEventStream; 2] = [
     |bus| bus.subscribe_run(RunId::new("r"), None).unwrap(),
     |bus| bus.subscribe_all(None).unwrap(),
 ];
 
-/// What wakes everybody. Takes the bus, and gives it back unless that was its end.
+/// Wakes every reader. Takes the bus, and returns it unless it closed it.
 type Trigger = fn(InMemoryAgentEventBus) -> Option<InMemoryAgentEventBus>;
 
 const TRIGGERS: [Trigger; 3] = [
@@ -102,7 +102,7 @@ const TRIGGERS: [Trigger; 3] = [
     },
 ];
 
-/// Wakes two sleepers with a hostile one in front of them, between them, or behind them.
+/// Wakes two waiters with a hostile one before them, between them, or after them.
 fn others_are_woken(hostile: impl Fn(&InMemoryAgentEventBus, &Arc<Mutex<Option<Task>>>) -> Waker) {
     for (scope, subscribe) in SCOPES.into_iter().enumerate() {
         for (which, trigger) in TRIGGERS.into_iter().enumerate() {
@@ -127,7 +127,7 @@ fn others_are_woken(hostile: impl Fn(&InMemoryAgentEventBus, &Arc<Mutex<Option<T
                     assert_eq!(bell.rung(), 1, "{case}");
                 }
                 let Some(bus) = bus else { continue };
-                // Whoever comes next is woken too.
+                // A later waiter is woken too.
                 others.into_iter().for_each(drop);
                 drop(own.lock().unwrap().take());
                 let bell = Arc::new(Bell::default());
@@ -144,12 +144,12 @@ fn others_are_woken(hostile: impl Fn(&InMemoryAgentEventBus, &Arc<Mutex<Option<T
 }
 
 #[test]
-fn a_waker_that_panics_costs_nobody_else_the_wake_up() {
+fn a_waker_that_panics_costs_no_other_reader_its_wake_up() {
     others_are_woken(|_, _| waker_that(|| panic!("woken")).1);
 }
 
 #[test]
-fn a_waker_that_panics_when_it_is_dropped_costs_nobody_else_the_wake_up() {
+fn a_waker_that_panics_when_dropped_costs_no_other_reader_its_wake_up() {
     others_are_woken(|_, _| {
         Waker::from(Arc::new(Acts {
             on_wake: Mutex::new(None),
@@ -186,7 +186,7 @@ fn a_waker_that_panics_when_it_is_dropped_costs_nobody_else_the_wake_up() {
 }
 
 #[test]
-fn a_waker_that_publishes_is_served_and_nobody_is_woken_twice() {
+fn a_waker_that_publishes_is_served_and_no_reader_is_woken_twice() {
     others_are_woken(|bus, _| {
         let weak = bus.downgrade();
         let publish = move || {
@@ -200,7 +200,7 @@ fn a_waker_that_publishes_is_served_and_nobody_is_woken_twice() {
 }
 
 #[test]
-fn a_waker_that_subscribes_and_parks_disturbs_nobody() {
+fn a_waker_that_subscribes_and_parks_disturbs_no_other_reader() {
     others_are_woken(|bus, _| {
         let weak = bus.downgrade();
         let mut kept = Vec::new();
@@ -220,7 +220,7 @@ fn a_waker_that_subscribes_and_parks_disturbs_nobody() {
 }
 
 #[test]
-fn a_waker_that_drops_its_own_stream_ends_nobodys_wait() {
+fn a_waker_that_drops_its_own_stream_ends_no_other_wait() {
     others_are_woken(|_, own| {
         let own = own.clone();
         waker_that(move || drop(own.lock().unwrap().take())).1
@@ -261,7 +261,7 @@ fn a_waker_that_drops_the_last_handle_of_its_own_bus_ends_it_for_all() {
         assert!(sleeps(&mut others[0], &bells[0].clone().into()));
         assert!(sleeps(&mut own, &waker));
         assert!(sleeps(&mut others[1], &bells[1].clone().into()));
-        // The publisher's own handle goes after this.
+        // The publisher's own handle is dropped after this.
         bus.publish(delta("r")).unwrap();
         drop(bus);
         for (bell, other) in bells.iter().zip(&mut others) {

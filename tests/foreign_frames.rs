@@ -1,5 +1,5 @@
-//! Frames whose drop panics, makers, routes and visitors that panic or use the ring themselves:
-//! whoever else publishes or reads goes on, and nothing stays unfinished.
+//! Frames whose drop panics; makers, routes and visitors that panic or use the ring themselves.
+//! Other publishers and readers go on, and no publish stays unfinished.
 
 use framebus::ring::{
     Delivery, Geometry, Polled, Ring, RingConfig, Route, Select, Start, Subscription,
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 
-/// Counts its drop, and panics in it if it is odd.
+/// Counts its drop, and panics in it if its value is odd.
 struct Frame {
     value: u64,
     dropped: Arc<AtomicUsize>,
@@ -108,7 +108,7 @@ fn a_frame_that_panics_when_it_is_replaced_is_no_publishers_panic() {
             }
         }
         assert_eq!(bell.0.load(Ordering::SeqCst), 200);
-        // The rest goes with the ring, whichever handle is the last one.
+        // The other frames are dropped with the ring, whichever handle is the last one.
         drop(ring);
         assert!(!panics(|| drop(reader)));
         assert_eq!(dropped.load(Ordering::SeqCst), made);
@@ -149,7 +149,7 @@ fn frames_that_panic_when_a_batch_that_panics_replaced_them_do_not_abort() {
     }
 }
 
-/// Routes that panic when they are gone through for the `nth` time, at the third.
+/// Routes that panic at the third one when they are iterated for the `nth` time.
 #[derive(Clone)]
 struct Routes {
     calls: Arc<AtomicUsize>,
@@ -171,7 +171,7 @@ impl Iterator for Routes {
 #[test]
 fn routes_that_panic_leave_nothing_unfinished() {
     for shards in [1, 2] {
-        // Each is asked for four routes and their end, twice.
+        // Each is iterated twice, over four routes and the end.
         for panics_at in 0..9 {
             let ring = ring(shards);
             let mut reader = all(&ring);
@@ -203,7 +203,7 @@ fn a_maker_that_uses_the_ring_is_served() {
             let mut late = all(&ring);
             let polled = late.poll(|_| ControlFlow::Continue(()));
             assert_ne!(polled, Polled::More);
-            // What is being made holds back what comes after it.
+            // The frame that is being made holds back those after it.
             let polled = inner.poll(|_| ControlFlow::Continue(()));
             assert_eq!(polled, Polled::Unfinished, "{last}");
         };
@@ -224,14 +224,14 @@ fn a_maker_that_uses_the_ring_is_served() {
         values.sort_unstable();
         let expected = [vec![0; 8], vec![1, 2, 2]].concat();
         assert_eq!((values, lost), (expected, 0));
-        // This one had read what came first.
+        // This reader had read the first frames.
         let (rest, lost) = poll(&mut inner, |&value| value);
         assert_eq!((rest, lost), (vec![2, 2, 0, 0, 0, 0], 0));
     }
 }
 
 #[test]
-fn a_visitor_that_panics_or_uses_the_ring_reads_on_behind_that_frame() {
+fn a_visitor_that_panics_or_uses_the_ring_reads_on_after_that_frame() {
     for shards in [1, 2] {
         for in_batch in [false, true] {
             let ring = ring(shards);
@@ -265,7 +265,7 @@ fn a_visitor_that_panics_or_uses_the_ring_reads_on_behind_that_frame() {
             assert!(panics(|| read(&mut reader)));
             (0..2).for_each(|_| read(&mut reader));
             assert_eq!(seen, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 10]);
-            // Nothing is pinned any more: the ring goes round.
+            // Nothing is pinned any more, so the ring wraps around.
             publish(&ring, 0..=99);
             assert_eq!(ring.stats().shards[0].frames.voids, 0);
         }

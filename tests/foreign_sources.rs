@@ -1,5 +1,5 @@
-//! Archives and sources of a host that panic: the reader that called them gets the panic, and
-//! nothing else of it. When it reads on, nothing is missing untold and nothing comes twice.
+//! Archives and sources of a host that panic: only the reader that called them gets the panic. When
+//! it reads on, every missing frame is reported and no frame comes twice.
 
 mod common;
 
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Waker;
 
-/// Panics at its n-th call, and is whole else.
+/// Panics at its n-th call, and works otherwise.
 #[derive(Debug)]
 struct Fuse(AtomicU32);
 
@@ -27,7 +27,7 @@ impl Fuse {
     }
 }
 
-/// Has all numbers of a bus but those of two holes, and panics once.
+/// An archive that has the frames of a bus except those of two holes, and panics once.
 #[derive(Debug)]
 struct Hostile {
     frames: Vec<EventFrame>,
@@ -102,7 +102,8 @@ impl RepairArchive for Hostile {
     }
 }
 
-/// Reads a stream to its end whatever panics: the numbers given, and those told as lost.
+/// Reads a stream to its end whatever panics. Returns the sequence numbers delivered, and those
+/// reported as lost.
 fn read(stream: &mut AgentEventStream) -> (Vec<u64>, Vec<u64>, u32) {
     let (mut given, mut lost, mut panics) = (Vec::new(), Vec::new(), 0);
     loop {
@@ -144,18 +145,18 @@ fn an_archive_that_panics_costs_a_repair_nothing() {
         let mut stream = stream.repaired_by(Arc::new(archive)).unwrap();
         read(&mut stream)
     };
-    let (whole, told, panics) = gap(u32::MAX);
+    let (whole, reported, panics) = gap(u32::MAX);
     let expected: Vec<_> = (1..=200)
         .filter(|n| !(20..30).contains(n) && *n != 40)
         .collect();
     assert_eq!((&whole, panics), (&expected, 0));
-    assert_eq!(told.iter().sum::<u64>(), 11);
-    // At each call in turn, until none is left that could panic.
+    assert_eq!(reported.iter().sum::<u64>(), 11);
+    // Panics at each call in turn, until a run has fewer calls.
     let mut calls = 0;
     loop {
         let (given, lost, panics) = gap(calls);
         assert_eq!(given, whole, "a panic at call {calls}");
-        assert_eq!(lost, told, "a panic at call {calls}");
+        assert_eq!(lost, reported, "a panic at call {calls}");
         if panics == 0 {
             break;
         }
@@ -194,7 +195,7 @@ impl FrameSource for Gapped {
 }
 
 #[test]
-fn a_source_says_what_is_missing_before_its_next_frame() {
+fn a_source_reports_a_gap_before_its_next_frame() {
     let policy = SubscriberOverflowPolicy::DropNonTerminal;
     let bus = InMemoryAgentEventBus::default();
     let mut stream = bus

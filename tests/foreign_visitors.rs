@@ -1,4 +1,4 @@
-//! Visitors of batches that panic or break: what they were shown is given, and nothing else.
+//! Visitors of batches that panic or break: the items lent to them are delivered, and no others.
 
 mod common;
 
@@ -60,7 +60,7 @@ impl FrameSource for Listed {
     }
 }
 
-/// Streams of all kinds whose first frame carries a notice, and the numbers that they give.
+/// Streams of all kinds whose first frame has a notice, and the sequence numbers that they give.
 fn told_first() -> Vec<(AgentEventStream, Vec<u64>)> {
     let bus = bus_of(4_096);
     let queued = || {
@@ -70,7 +70,7 @@ fn told_first() -> Vec<(AgentEventStream, Vec<u64>)> {
         assert_eq!(stream.next().unwrap().cursor.event_seq, 1);
         stream
     };
-    // 2 is dropped in front of 3.
+    // 2 is dropped, which 3 reports.
     for frame in [start("r"), delta("r"), end("r"), start("r"), start("r")] {
         bus.publish(frame).unwrap();
     }
@@ -105,7 +105,7 @@ fn a_visitor_that_panics_at_a_notice_loses_no_frame_by_it() {
         let delivered = given(&stream);
         let panicked = catch_unwind(AssertUnwindSafe(|| {
             stream.read_batch(|item| match item {
-                BatchItem::Gap(_) => resume_unwind(Box::new("told")),
+                BatchItem::Gap(_) => resume_unwind(Box::new("at the notice")),
                 BatchItem::Frame(_) => ControlFlow::Continue(()),
             })
         }));
@@ -131,7 +131,7 @@ fn a_visitor_that_breaks_at_a_notice_gets_its_frame_and_no_other() {
         });
         assert_eq!(count, 2, "a notice and its frame");
         shown.extend(stream.map(|frame| frame.sequence()));
-        // The frames of a list bear the numbers that they had.
+        // The frames of a list keep their sequence numbers.
         assert_eq!(shown, expected);
     }
 }
@@ -159,7 +159,7 @@ fn a_gap_that_no_frame_follows_is_lent_alone() {
     let mut visit = |item: BatchItem<'_>| {
         match item {
             BatchItem::Gap(notice) => gaps.push(notice.dropped_count > 0),
-            BatchItem::Frame(frame) => panic!("nobody published {frame:?}"),
+            BatchItem::Frame(frame) => panic!("no publisher sent {frame:?}"),
         }
         ControlFlow::Continue(())
     };

@@ -107,7 +107,7 @@ where
         });
 }
 
-fn said(error: &AgentError) {
+fn check_error(error: &AgentError) {
     let text = error.to_string();
     assert!(text.len() > 10, "{text:?} says what is wrong");
 }
@@ -139,8 +139,8 @@ fn json_of_cursors() {
     fuzz::<Vec<EventCursor>>(&[include_str!("golden/cursors.json")], |cursors| {
         let bus = InMemoryAgentEventBus::default();
         for cursor in cursors {
-            // Of another bus, whatever it says: an error, never an empty stream.
-            said(
+            // A cursor of another bus is an error, never an empty stream.
+            check_error(
                 &bus.subscribe_all(Some(cursor))
                     .expect_err("a foreign cursor"),
             );
@@ -158,10 +158,10 @@ fn json_of_filters() {
                 compiled.matches_envelope(&envelope);
                 let bus = InMemoryAgentEventBus::default();
                 if let Err(error) = bus.subscribe_filtered(compiled, None) {
-                    said(&error);
+                    check_error(&error);
                 }
             }
-            Err(error) => said(&error),
+            Err(error) => check_error(&error),
         },
     );
 }
@@ -171,7 +171,7 @@ fn json_of_options() {
     fuzz::<SubscriptionOptions>(&[include_str!("golden/options.json"), "{}"], |options| {
         let bus = InMemoryAgentEventBus::default();
         if let Err(error) = bus.subscribe_all_with_options(None, options) {
-            said(&error);
+            check_error(&error);
         }
     });
 }
@@ -211,7 +211,7 @@ where
             let text = String::from_utf8_lossy(&bytes);
             match text.parse::<T>() {
                 Ok(value) => assert_eq!(value.to_string(), text),
-                Err(error) => said(&error),
+                Err(error) => check_error(&error),
             }
         });
 }

@@ -95,7 +95,7 @@ fn frames() {
         content.references = [(EntityKind::Artifact, "file-1").into()].into();
     }
     pinned("frame_binary.json", &EventFrame::new(binary));
-    let told = EventFrame {
+    let with_notice = EventFrame {
         overflow: Some(Box::new(notice(&plain))),
         archive_cursor: Some(ArchiveCursor {
             archive_id: "archive-1".into(),
@@ -103,7 +103,7 @@ fn frames() {
         }),
         ..plain
     };
-    pinned("frame_with_notice.json", &told);
+    pinned("frame_with_notice.json", &with_notice);
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn statistics() {
 }
 
 #[test]
-fn reasons_that_lost_nothing_may_be_absent_and_others_are_no_reasons() {
+fn absent_reasons_count_zero_and_unknown_reasons_are_errors() {
     let counts: DropCounts = serde_json::from_str(r#"{"subscriber_lagged":3}"#).unwrap();
     assert_eq!(counts.of(EventOverflowReason::SubscriberLagged), 3);
     assert_eq!(counts.total(), 3);
@@ -178,7 +178,7 @@ fn reasons_that_lost_nothing_may_be_absent_and_others_are_no_reasons() {
 }
 
 #[test]
-fn what_may_not_be_seen_is_not_written() {
+fn hidden_payloads_are_not_written() {
     let event = AgentEvent::with_content(envelope(EventKind::ToolCompleted), "text/plain", *b"42");
     let event = SharedEvent::from(event).restrict(PayloadAccessMode::PayloadRefs);
     let json = serde_json::to_value(EventFrame::new(event)).unwrap();

@@ -22,7 +22,7 @@ fn bus(shards: usize, ring: usize) -> InMemoryAgentEventBus {
     builder.build().unwrap()
 }
 
-/// Frames as themselves and frames told of as lost.
+/// How many frames were delivered as themselves, and how many reported as lost.
 fn accounted(stream: &mut AgentEventStream) -> u64 {
     let mut sum = 0;
     let mut last = 0;
@@ -61,7 +61,7 @@ fn ten_thousand_subscriptions_are_made_and_dropped() {
 }
 
 #[test]
-fn a_stream_dropped_inside_its_batch_leaves_nothing_behind() {
+fn a_stream_dropped_inside_its_batch_leaves_nothing_pinned() {
     let bus = bus(1, 64);
     let mut other = bus
         .subscribe_all_with_options(None, options(1_000, 1, DROP))
@@ -80,7 +80,7 @@ fn a_stream_dropped_inside_its_batch_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_publisher_that_panics_elsewhere_disturbs_nobody() {
+fn a_panic_of_a_publishing_thread_disturbs_no_other() {
     let bus = bus(2, 1_024);
     let mut stream = bus.subscribe_all(None).unwrap();
     let thread = {
@@ -107,7 +107,7 @@ fn a_publisher_that_panics_elsewhere_disturbs_nobody() {
 }
 
 #[test]
-fn a_subscriber_asleep_in_its_batch_holds_up_nobody() {
+fn a_subscriber_asleep_in_its_batch_delays_nobody() {
     let bus = bus(1, 256);
     let mut sleeper = bus.subscribe_all(None).unwrap();
     let mut other = bus
@@ -133,7 +133,7 @@ fn a_subscriber_asleep_in_its_batch_holds_up_nobody() {
             (held, sleeper)
         });
         is_asleep.recv().unwrap();
-        // Three times around the ring, twenty publishers' worth: it returns, so nobody waited.
+        // Three times around the ring: it returns, so no publisher waited.
         let mut seen = 0;
         for _ in 0..20 {
             (0..60).for_each(|_| bus.publish(delta("r")).unwrap());
@@ -148,7 +148,7 @@ fn a_subscriber_asleep_in_its_batch_holds_up_nobody() {
 }
 
 #[test]
-fn recv_sleeps_until_there_is_something_and_ends_with_the_bus() {
+fn recv_sleeps_until_a_frame_comes_and_ends_with_the_bus() {
     for scope in ["all", "run", "filter"] {
         let bus = bus(4, 1_024);
         let mut stream = match scope {
@@ -230,7 +230,7 @@ fn a_task_is_woken_once_and_only_for_its_own_run() {
     assert_eq!(
         wakes.0.load(Ordering::Relaxed),
         0,
-        "nobody is woken in vain"
+        "no task is woken in vain"
     );
     (0..3).for_each(|_| bus.publish(delta("mine")).unwrap());
     assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
@@ -268,7 +268,7 @@ fn many_publishers_tiny_rings_every_scope() {
                     assert!(frame.cursor.event_seq > last, "order");
                     last = frame.cursor.event_seq;
                     ends += u64::from(frame.event.envelope.event_kind.is_terminal());
-                    let told = frame
+                    let reported = frame
                         .overflow
                         .as_ref()
                         .map_or(0, |notice| notice.dropped_count);
@@ -277,7 +277,7 @@ fn many_publishers_tiny_rings_every_scope() {
                         .as_ref()
                         .is_some_and(|it| !it.terminal_preserved);
                     let summary = frame.event.redacted_summary().is_some();
-                    sum += told + u64::from(!summary);
+                    sum += reported + u64::from(!summary);
                 }
                 let rest = stream.pending_overflow();
                 ends_lost |= rest.is_some_and(|notice| !notice.terminal_preserved);
@@ -314,7 +314,7 @@ fn many_publishers_tiny_rings_every_scope() {
             assert_eq!(sum, last, "conservation");
             assert!(
                 ends == threads * each / 50 || ends_lost,
-                "terminal frames are delivered or told"
+                "terminal frames are delivered or reported"
             );
         }
     });

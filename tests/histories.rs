@@ -11,7 +11,7 @@ use framebus::{
 };
 use proptest::prelude::*;
 use std::num::NonZeroUsize;
-use support::{KINDS, Left, Log, Published, Record, Said, Scope};
+use support::{Given, KINDS, Log, Outcome, Published, Record, Scope};
 
 const RUNS: u8 = 3;
 const AGENTS: u8 = 2;
@@ -26,7 +26,7 @@ enum Step {
     /// All that is there, by batches.
     Batches(usize),
     Clone(usize),
-    /// Drop it and go on at its cursor.
+    /// Drop it and resume at its cursor.
     Resume(usize),
 }
 
@@ -88,11 +88,11 @@ fn step() -> impl Strategy<Value = Step> {
 struct Model {
     scope: Scope,
     config: SubscriberQueueConfig,
-    /// All up to this number was taken in.
+    /// The sequence number up to which frames were moved into the queue.
     taken: u64,
-    /// Numbers, kinds, and how many frames each stands for.
+    /// Queued frames: sequence number, kind, and how many frames each stands for.
     queue: Vec<(u64, EventKind, usize)>,
-    /// A run of progress frames that is not closed.
+    /// The run of progress frames that is not summarised yet.
     run: Vec<(u64, EventKind)>,
     failed: bool,
     /// It has no queue.
@@ -117,11 +117,11 @@ impl Model {
     }
 
     fn remove_first(&mut self, which: impl Fn(EventKind) -> bool) -> bool {
-        let place = self.queue.iter().position(|it| which(it.1));
-        place.map(|at| self.queue.remove(at)).is_some()
+        let index = self.queue.iter().position(|it| which(it.1));
+        index.map(|at| self.queue.remove(at)).is_some()
     }
 
-    /// Whether it was taken in.
+    /// Returns false if the refill stops before it.
     fn offer(&mut self, number: u64, kind: EventKind) -> bool {
         let policy = self.config.overflow;
         if self.failed {
@@ -162,7 +162,7 @@ impl Model {
         self.close_run();
     }
 
-    /// The next frame's number, and whether it stands for itself.
+    /// Returns the next frame's sequence number, and whether it stands for itself.
     fn next(&mut self, record: &Record) -> Option<(u64, bool)> {
         if self.complete {
             return self.next_of_all(record).map(|number| (number, true));
@@ -180,8 +180,8 @@ impl Model {
         next
     }
 
-    /// Where a reader resumes that goes away now: behind what was given, or taken in if nothing is
-    /// queued.
+    /// Returns the position that a reader dropped now resumes from: after the delivered frames, or
+    /// after those moved into the queue if none is queued.
     fn position(&self, given: u64) -> u64 {
         match self.queue.is_empty() {
             true => self.taken.max(given),
@@ -196,7 +196,8 @@ impl Model {
         })
     }
 
-    /// All that a reader of batches gets: what is queued, then what is there, without a queue.
+    /// Returns what a reader of batches gets: the queued frames, then what is there, without a
+    /// queue.
     fn batches(&mut self, record: &Record) -> Vec<(u64, bool)> {
         let mut all: Vec<_> = std::iter::from_fn(|| self.pop()).collect();
         if !self.failed {
@@ -216,7 +217,7 @@ struct World {
     bus: InMemoryAgentEventBus,
     record: Record,
     streams: Vec<Open>,
-    /// Nothing is ever lapped: what comes out is known exactly.
+    /// Whether no lane is ever lapped, so that the output is known exactly.
     exact: bool,
 }
 
@@ -252,7 +253,7 @@ impl World {
             })
             .collect();
         let frames: Vec<_> = events.iter().map(|event| event.frame()).collect();
-        // More than a tiny ring takes at once goes in one by one.
+        // A batch that is larger than a tiny ring is published frame by frame.
         if self.bus.publish_all(frames.clone()).is_err() {
             for frame in frames {
                 self.bus.publish(frame).unwrap();
@@ -312,7 +313,7 @@ impl World {
                     Some(StreamEnd::Failed { resume_from, .. }) => resume_from,
                     _ => open.stream.cursor().expect("a live stream").clone(),
                 };
-                open.log.check(&self.record, Left::Early);
+                open.log.check(&self.record, Outcome::Early);
                 self.open(open.log.scope, open.options, Some(cursor));
             }
             Step::Resume(_) => {}
@@ -330,16 +331,16 @@ impl World {
         drop(bus);
         for mut open in streams {
             open.next(usize::MAX, &record, exact);
-            let left = match open.stream.end() {
-                Some(StreamEnd::Failed { .. }) => Left::Failed,
-                Some(StreamEnd::BusClosed) => Left::Drained,
-                other => panic!("{other:?} behind the end"),
+            let outcome = match open.stream.end() {
+                Some(StreamEnd::Failed { .. }) => Outcome::Failed,
+                Some(StreamEnd::BusClosed) => Outcome::Drained,
+                other => panic!("{other:?} after the end"),
             };
-            assert!(!exact || open.model.failed == (left == Left::Failed));
+            assert!(!exact || open.model.failed == (outcome == Outcome::Failed));
             if let Some(notice) = open.stream.pending_overflow() {
                 open.log.lost(notice);
             }
-            open.log.check(&record, left);
+            open.log.check(&record, outcome);
         }
     }
 }
@@ -359,14 +360,15 @@ impl Open {
         }
     }
 
-    /// The cursor stands behind what was given, or taken in where nothing is queued or untold.
+    /// Checks that the cursor is after the delivered frames, or after those moved into the queue if
+    /// none is queued or unreported.
     fn check_position(&self) {
         let cursor = self.stream.cursor().expect("a live stream").event_seq;
-        let given = self.log.said.iter().rev().find_map(Said::shown);
+        let given = self.log.given.iter().rev().find_map(Given::shown);
         let given = given.map_or(self.log.after, |(number, _)| number);
         let untold = self.stream.pending_overflow().is_some() || self.model.failed;
         if self.model.complete {
-            // It looks a little ahead.
+            // It reads a little ahead.
             assert!(cursor >= given, "{:?}", self.model);
         } else if !untold {
             assert_eq!(cursor, self.model.position(given), "{:?}", self.model);
@@ -374,10 +376,10 @@ impl Open {
     }
 
     fn batches(&mut self, record: &Record, exact: bool) {
-        let before = self.log.said.len();
+        let before = self.log.given.len();
         while self.log.batch(&mut self.stream, usize::MAX) > 0 {}
         if exact {
-            let frames = self.log.said[before..].iter().filter_map(Said::shown);
+            let frames = self.log.given[before..].iter().filter_map(Given::shown);
             assert_eq!(frames.collect::<Vec<_>>(), self.model.batches(record));
             self.check_position();
         }
@@ -386,7 +388,7 @@ impl Open {
 
 proptest! {
     #[test]
-    fn what_comes_out_is_what_the_contract_says(
+    fn streams_give_what_the_contract_says(
         steps in prop::collection::vec(step(), 1..60),
         shards in 1usize..5,
     ) {
@@ -396,7 +398,7 @@ proptest! {
     }
 
     #[test]
-    fn on_rings_that_are_lapped_nothing_is_lost_untold(
+    fn every_loss_to_lapped_rings_is_reported(
         steps in prop::collection::vec(step(), 1..120),
         shards in 1usize..5,
         capacity in 1usize..12,

@@ -28,7 +28,7 @@ fn figures(snapshotter: &Snapshotter) -> BTreeMap<String, f64> {
 }
 
 #[test]
-fn figures_arrive_under_their_names() {
+fn figures_are_recorded_under_their_names() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     metrics::with_local_recorder(&recorder, || {

@@ -21,7 +21,7 @@ fn publish(bus: &dyn AgentEventBus, run: &str, kind: EventKind) -> Result<(), Ag
 }
 
 #[test]
-fn a_host_gets_by_with_the_fixed_names() -> Result<(), AgentError> {
+fn the_fixed_names_suffice_for_a_host() -> Result<(), AgentError> {
     let memory = InMemoryAgentEventBus::default();
     let bus: Arc<dyn AgentEventBus> = Arc::new(memory.clone());
     let options = SubscriptionOptions {
@@ -75,24 +75,24 @@ fn a_host_gets_by_with_the_fixed_names() -> Result<(), AgentError> {
             (EventFamily::Run, "r")
         );
         assert!(frames[0].archive_cursor.is_none() && !EventKind::RunStarted.is_terminal());
-        let told: Option<&EventOverflowNotice> = frames[1].overflow.as_deref();
+        let notice: Option<&EventOverflowNotice> = frames[1].overflow.as_deref();
         if at % 2 == 0 {
-            assert_eq!((frames.len(), told), (4, None));
+            assert_eq!((frames.len(), notice), (4, None));
             assert_eq!(frames[1].event.redacted_summary(), Some("text"));
         } else {
             // Room for one that is not terminal: both progress frames went.
-            let told = told.expect("a notice");
+            let notice = notice.expect("a notice");
             assert_eq!(frames.len(), 2);
-            assert_eq!((told.dropped_count, told.terminal_preserved), (2, true));
-            assert_eq!(told.reason, EventOverflowReason::PolicyDroppedProgress);
-            assert_eq!(told.policy, options.queue.overflow);
-            let repair = told.repair_from.as_ref().map(JournalCursor::as_str);
+            assert_eq!((notice.dropped_count, notice.terminal_preserved), (2, true));
+            assert_eq!(notice.reason, EventOverflowReason::PolicyDroppedProgress);
+            assert_eq!(notice.policy, options.queue.overflow);
+            let repair = notice.repair_from.as_ref().map(JournalCursor::as_str);
             assert_eq!(repair, Some("r/ModelStreamDelta"));
             assert_eq!(
-                told.gap_start.as_ref().map(|cursor| cursor.event_seq),
+                notice.gap_start.as_ref().map(|cursor| cursor.event_seq),
                 Some(2)
             );
-            assert_eq!(told.gap_end.event_seq, 4);
+            assert_eq!(notice.gap_end.event_seq, 4);
             assert_eq!(frames[1].event.redacted_summary(), None);
         }
     }
@@ -164,7 +164,7 @@ impl AgentEventBus for Own {
 }
 
 #[test]
-fn a_host_s_own_bus_reads_filters_with_options_as_far_as_a_queue_can() -> Result<(), AgentError> {
+fn a_host_s_own_bus_supports_filter_options_that_a_queue_can() -> Result<(), AgentError> {
     let bus = Own(InMemoryAgentEventBus::default());
     publish(&bus, "r", EventKind::RunStarted)?;
     publish(&bus, "other", EventKind::RunStarted)?;
@@ -188,7 +188,7 @@ fn a_host_s_own_bus_reads_filters_with_options_as_far_as_a_queue_can() -> Result
     Ok(())
 }
 
-/// A host's own archive behind the fixed trait.
+/// A host's own archive, through the fixed trait.
 struct Nothing;
 
 impl EventArchive for Nothing {

@@ -1,4 +1,4 @@
-//! A live stream that is repaired from a host's archive: where it stands, how it ends, what it says
+//! A live stream that is repaired from a host's archive: its position, its end, and what it reports
 //! of an archive that fails.
 
 mod common;
@@ -54,7 +54,7 @@ fn repaired(bus: &InMemoryAgentEventBus) -> AgentEventStream {
 }
 
 #[test]
-fn what_an_archive_that_fails_does_not_give_is_told_whole_and_why() {
+fn a_gap_that_a_failing_archive_leaves_is_reported_whole_with_the_error() {
     let bus = bus_of(4);
     let mut stream = repaired(&bus);
     assert_eq!(stream.repair_error(), None);
@@ -71,7 +71,7 @@ fn what_an_archive_that_fails_does_not_give_is_told_whole_and_why() {
 }
 
 #[test]
-fn its_cursor_stands_behind_what_it_gave_and_not_behind_what_it_read() {
+fn its_cursor_is_after_delivered_frames_and_not_after_read_ones() {
     let bus = bus_of(64);
     let mut stream = repaired(&bus);
     (0..10).for_each(|_| bus.publish(start("r")).unwrap());
@@ -82,7 +82,7 @@ fn its_cursor_stands_behind_what_it_gave_and_not_behind_what_it_read() {
 }
 
 #[test]
-fn it_ends_behind_its_last_frame() {
+fn it_ends_after_its_last_frame() {
     let bus = bus_of(64);
     let mut stream = repaired(&bus);
     (0..3).for_each(|_| bus.publish(start("r")).unwrap());
@@ -109,6 +109,6 @@ fn a_wait_that_is_over_keeps_no_waker() {
     let waiting = pin!(stream.recv_async()).poll(&mut Context::from_waker(&waker));
     assert!(waiting.is_pending());
     drop(waker);
-    // The subscription's own seat may keep one.
+    // The subscription's own waiter may keep one.
     assert!(Arc::strong_count(&waits) <= 2);
 }

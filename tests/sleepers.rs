@@ -1,5 +1,5 @@
-//! Who is woken, and who does not sleep any more: each way to wait, and each way in which a wait
-//! ends.
+//! Which readers are woken, and which are no longer parked: each way to wait, and each way in which
+//! a wait ends.
 
 mod common;
 
@@ -36,7 +36,8 @@ fn bus(shards: usize) -> InMemoryAgentEventBus {
     builder.ring_capacity(size(1_024)).build().unwrap()
 }
 
-/// While a stream waits, `meanwhile` runs; whether the stream was woken, and then gave a frame.
+/// Runs `meanwhile` while a stream waits. Returns whether the stream was woken and then gave a
+/// frame.
 fn is_woken(stream: &mut AgentEventStream, meanwhile: impl FnOnce()) -> bool {
     let bell = Arc::new(Bell::default());
     let waker = Waker::from(bell.clone());
@@ -59,11 +60,11 @@ fn of_kinds(kinds: &[EventKind], run: Option<&str>) -> CompiledEventFilter {
 }
 
 #[test]
-fn a_sleeper_that_filters_on_a_kind_is_woken_by_each_kind() {
+fn a_waiter_that_filters_on_a_kind_is_woken_by_each_kind() {
     let bus = bus(2);
     for (at, &kind) in EventKind::ALL.iter().enumerate() {
         let other = EventKind::ALL[(at + 1) % EventKind::ALL.len()];
-        // In the shard of its run, and in none.
+        // In the shard of its run, and in no other.
         for run in [Some("r"), None] {
             let mut stream = bus
                 .subscribe_filtered(of_kinds(&[kind], run), None)
@@ -77,7 +78,7 @@ fn a_sleeper_that_filters_on_a_kind_is_woken_by_each_kind() {
 }
 
 #[test]
-fn a_sleeper_that_filters_on_all_kinds_but_one_is_woken_by_the_others() {
+fn a_waiter_that_filters_on_all_kinds_but_one_is_woken_by_the_others() {
     let bus = bus(1);
     for (at, &but) in EventKind::ALL.iter().enumerate() {
         let kinds: Vec<_> = EventKind::ALL
@@ -96,7 +97,7 @@ fn a_sleeper_that_filters_on_all_kinds_but_one_is_woken_by_the_others() {
     }
 }
 
-/// Streams of each scope, which sleep in different places.
+/// Streams of each scope, which park in different wait lists.
 fn of_each_scope(bus: &InMemoryAgentEventBus) -> [AgentEventStream; 5] {
     [
         bus.subscribe_all(None),
@@ -109,7 +110,7 @@ fn of_each_scope(bus: &InMemoryAgentEventBus) -> [AgentEventStream; 5] {
 }
 
 #[test]
-fn a_wait_that_is_over_does_not_sleep() {
+fn a_finished_wait_is_no_longer_parked() {
     for shards in [1, 4] {
         let bus = bus(shards);
         for mut stream in of_each_scope(&bus) {
@@ -130,17 +131,17 @@ fn a_wait_that_is_over_does_not_sleep() {
             // It was woken, and gave a frame.
             assert!(is_woken(&mut stream, || bus.publish(end("r")).unwrap()));
             assert_eq!(bus.stats().parked, 0);
-            // The clone of one that slept never did.
+            // The clone of a stream that was parked is not parked.
             drop(stream.clone());
             assert_eq!(bus.stats().parked, 0);
         }
-        // Each frame was published for one stream, which was the only one to sleep.
+        // Each frame was published for one stream, which was the only one parked.
         assert_eq!(bus.stats().woken, 5);
     }
 }
 
 #[test]
-fn a_stream_that_went_with_its_wait_does_not_sleep() {
+fn a_stream_dropped_during_its_wait_is_no_longer_parked() {
     for shards in [1, 4] {
         let bus = bus(shards);
         for mut stream in of_each_scope(&bus) {
@@ -156,7 +157,7 @@ fn a_stream_that_went_with_its_wait_does_not_sleep() {
             let context = &mut Context::from_waker(Waker::noop());
             assert!(Pin::new(&mut stream).poll_next(context).is_pending());
             assert_eq!(bus.stats().parked, 1);
-            // It sleeps on without a future of its own, until it goes.
+            // It stays parked after its future is dropped, until it is dropped itself.
             drop(stream);
             assert_eq!(bus.stats().parked, 0);
         }
@@ -165,9 +166,9 @@ fn a_stream_that_went_with_its_wait_does_not_sleep() {
     }
 }
 
-/// With a waker that it keeps, as a ring's own user may.
+/// Registers a waker that the subscription keeps, as a user of the ring may.
 #[test]
-fn a_subscription_that_is_gone_does_not_sleep() {
+fn a_dropped_subscription_is_no_longer_parked() {
     let ring = Ring::<u64>::new(&RingConfig {
         shards: 4,
         ..RingConfig::default()
@@ -202,7 +203,7 @@ fn a_subscription_that_is_gone_does_not_sleep() {
 }
 
 #[test]
-fn a_sleeper_that_lies_down_again_for_something_else_is_counted_once() {
+fn a_waiter_that_registers_again_for_another_scope_is_counted_once() {
     let ring = Ring::<u64>::new(&RingConfig {
         shards: 2,
         ..RingConfig::default()
@@ -226,7 +227,7 @@ fn a_sleeper_that_lies_down_again_for_something_else_is_counted_once() {
     }
 }
 
-/// It sleeps for any frame then, since any may be what holds its own back.
+/// It waits for any publish then, since any may be the one that holds its own frames back.
 #[test]
 fn a_stream_behind_an_unfinished_publish_is_woken_by_its_end() {
     let bus = bus(1);
@@ -242,10 +243,10 @@ fn a_stream_behind_an_unfinished_publish_is_woken_by_its_end() {
     assert!(matches!(wait.poll(context), Poll::Ready(Ok(_))));
 }
 
-/// A terminal frame that finds every place of the lane that numbers it held has claimed its own
-/// place before. What others published behind that waits for it, until it gives its place up.
+/// A terminal frame has claimed its own slot before it finds that every slot of the lane that gives
+/// sequence numbers is pinned. Frames published after it wait for that slot, until it is abandoned.
 #[test]
-fn a_publish_that_fails_wakes_those_it_may_have_held_back() {
+fn a_publish_that_fails_wakes_readers_that_it_may_have_held_back() {
     fn alone(bus: &InMemoryAgentEventBus) -> Result<(), AgentError> {
         bus.publish(end("r"))
     }
@@ -255,8 +256,8 @@ fn a_publish_that_fails_wakes_those_it_may_have_held_back() {
     fn in_a_batch(bus: &InMemoryAgentEventBus) -> Result<(), AgentError> {
         bus.publish_all([end("r"), end("r")])
     }
-    /// Readers that sleep in their batches, each of which holds the newest frame's slot, until all
-    /// are held.
+    /// Readers that sleep in their batches, each of which pins the newest frame's slot, until all
+    /// slots are pinned.
     fn while_stuck(bus: &InMemoryAgentEventBus, depth: usize, then: &mut dyn FnMut()) {
         let latest = SubscriptionOptions {
             start: StreamStart::Latest,
@@ -306,9 +307,9 @@ fn a_publish_that_fails_wakes_those_it_may_have_held_back() {
     }
 }
 
-/// A wait that is over before it began says whether more may come.
+/// A wait with a zero timeout says whether more may come.
 #[test]
-fn a_stream_that_has_ended_says_so_also_to_a_reader_without_time() {
+fn a_stream_that_has_ended_says_so_also_with_a_zero_timeout() {
     let bus = InMemoryAgentEventBus::default();
     let mut stream = bus.subscribe_all(None).unwrap();
     let none = std::time::Duration::ZERO;

@@ -27,7 +27,7 @@ fn publish(bus: &InMemoryAgentEventBus, frames: impl IntoIterator<Item = EventFr
 }
 
 #[test]
-fn frames_come_with_their_position_and_a_reconnect_goes_on_behind_it() {
+fn frames_come_with_their_position_and_a_reconnect_goes_on_after_it() {
     let bus = bus(1_000);
     let server = Server::start(open(&bus).into_router());
     let mut first = connect(server.address, "/events", &[]).messages();
@@ -53,7 +53,7 @@ fn frames_come_with_their_position_and_a_reconnect_goes_on_behind_it() {
         by_parameter.messages().frames().next().unwrap().sequence(),
         2
     );
-    // The address is the oldest thing that a browser says.
+    // A browser's address is older than its header.
     let newest = resumed[1].id.clone().unwrap();
     let path = format!("/events?after={id}");
     let both = connect(server.address, &path, &[("Last-Event-ID", &newest)]);
@@ -77,7 +77,7 @@ fn a_position_is_the_text_of_a_cursor_without_the_journal_s_part() {
     let first = connect(server.address, "/events", &[]);
     let id = first.messages().frames().next().unwrap().id.unwrap();
     assert_eq!(cursor.to_string(), format!("{id}@j%2F1"));
-    // A host's page may begin where the host's own stream was.
+    // A host's page may begin at the position of the host's own stream.
     let begin = connect(
         server.address,
         "/events",
@@ -94,7 +94,7 @@ fn a_position_is_the_text_of_a_cursor_without_the_journal_s_part() {
 }
 
 #[test]
-fn parameters_select_and_any_value_of_one_will_do() {
+fn parameters_select_and_one_matching_value_is_enough() {
     let bus = bus(1_000);
     let server = Server::start(open(&bus).into_router());
     publish(
@@ -115,7 +115,7 @@ fn parameters_select_and_any_value_of_one_will_do() {
 }
 
 #[test]
-fn what_expired_while_a_client_was_away_is_told_and_terminal_frames_are_there() {
+fn frames_that_expired_while_a_client_was_away_are_reported_and_terminals_are_there() {
     let bus = bus(64);
     let server = Server::start(open(&bus).into_router());
     publish(&bus, [start("a")]);
@@ -153,7 +153,7 @@ fn what_expired_while_a_client_was_away_is_told_and_terminal_frames_are_there() 
 }
 
 #[test]
-fn a_gap_with_no_frame_behind_it_is_a_message_of_its_own() {
+fn a_gap_that_no_frame_follows_is_a_message_of_its_own() {
     let bus = bus(64);
     let server = Server::start(open(&bus).into_router());
     publish(&bus, [start("a"), start("a")]);
@@ -162,7 +162,7 @@ fn a_gap_with_no_frame_behind_it_is_a_message_of_its_own() {
         .frames()
         .next();
     let id = first.unwrap().id.unwrap();
-    // Nothing more of that run, and what there was is overwritten.
+    // No more frames of that run, and the earlier ones are overwritten.
     publish(&bus, (0..1_000).map(|_| delta("b")));
     let path = format!("/events?run=a&after={id}");
     let gap = connect(server.address, &path, &[])
@@ -173,11 +173,11 @@ fn a_gap_with_no_frame_behind_it_is_a_message_of_its_own() {
     let notice: serde_json::Value = serde_json::from_str(&gap.data).unwrap();
     assert_eq!(notice["reason"], "live_buffer_expired");
     assert!(notice["dropped_count"].as_u64().unwrap() >= 1);
-    // It was told: from there on, only what comes later.
+    // The loss was reported: from there on, only later frames come.
     let path = format!("/events?run=a&after={}", gap.id.unwrap());
-    let mut behind = connect(server.address, &path, &[]).messages().frames();
+    let mut resumed = connect(server.address, &path, &[]).messages().frames();
     publish(&bus, [end("a")]);
-    let next = behind.next().unwrap();
+    let next = resumed.next().unwrap();
     assert_eq!(
         (next.sequence(), next.frame().get("overflow")),
         (1_003, None)
@@ -239,11 +239,11 @@ fn a_request_sees_what_the_host_granted_and_nothing_else() {
         None => FeedGrant::nothing(),
     });
     let server = Server::start(feed.into_router());
-    let told = |run: &str| {
+    let ending = |run: &str| {
         let envelope = EventEnvelope::new(run, "x", EventKind::RunCompleted);
         EventFrame::new(AgentEvent::with_redacted_summary(envelope, "the summary"))
     };
-    publish(&bus, [told("b"), told("a")]);
+    publish(&bus, [ending("b"), ending("a")]);
     let get = |path, user| connect(server.address, path, &[("x-user", user)]);
     let summary = |user| {
         let message = get("/events", user).messages().frames().next().unwrap();
@@ -259,7 +259,7 @@ fn a_request_sees_what_the_host_granted_and_nothing_else() {
 }
 
 #[test]
-fn clients_are_bounded_and_a_place_is_free_again_when_one_leaves() {
+fn clients_are_bounded_and_one_that_leaves_makes_room() {
     let bus = bus(64);
     let feed = open(&bus)
         .max_clients(1)
@@ -271,7 +271,7 @@ fn clients_are_bounded_and_a_place_is_free_again_when_one_leaves() {
     assert!(refused.head.to_lowercase().contains("retry-after"));
     drop(only);
     // The server finds out by its next heartbeat.
-    web::until("a place", || {
+    web::until("room for a client", || {
         connect(server.address, "/events", &[]).status == 200
     });
 }
@@ -295,7 +295,7 @@ fn a_quiet_connection_gets_heartbeats_and_then_what_is_published() {
 }
 
 #[test]
-fn when_the_bus_goes_clients_get_the_rest_and_the_end() {
+fn when_the_bus_closes_clients_get_the_remaining_frames_and_the_end() {
     let bus = bus(64);
     let server = Server::start(open(&bus).into_router());
     let messages = connect(server.address, "/events", &[]).messages();
@@ -325,7 +325,7 @@ fn large(n: u64) -> EventFrame {
 }
 
 #[test]
-fn a_client_that_does_not_read_loses_by_its_policy_and_is_told() {
+fn a_client_that_does_not_read_loses_by_its_policy_with_a_notice() {
     let bus = bus(512);
     let policy = SubscriberOverflowPolicy::DropNonTerminal;
     let server = Server::start(
@@ -345,7 +345,7 @@ fn a_client_that_does_not_read_loses_by_its_policy_and_is_told() {
             dropped += notice["dropped_count"].as_u64().unwrap();
             assert_eq!(notice["terminal_preserved"], true, "{notice}");
         }
-        // The last one is terminal, and so there.
+        // The last frame is terminal, so it is not lost.
         if message.sequence() == published {
             break;
         }
@@ -361,7 +361,7 @@ fn a_client_that_does_not_read_loses_by_its_policy_and_is_told() {
 }
 
 #[test]
-fn a_client_that_fails_is_told_where_to_resume() {
+fn a_client_that_fails_gets_the_position_to_resume_from() {
     let bus = bus(512);
     let policy = SubscriberOverflowPolicy::FailSubscriber;
     let server = Server::start(open(&bus).queue(options(16, 4, policy).queue).into_router());
@@ -380,7 +380,7 @@ fn a_client_that_fails_is_told_where_to_resume() {
 
 #[cfg(feature = "archive")]
 #[test]
-fn a_client_of_a_journaled_bus_gets_what_the_rings_had_lost() {
+fn a_client_of_a_journaled_bus_gets_frames_that_the_rings_lost() {
     use framebus::archive::{Archive, ArchiveOptions, JournalOptions, JournaledBus};
     use std::sync::Arc;
 
@@ -414,7 +414,7 @@ fn a_client_of_a_journaled_bus_gets_what_the_rings_had_lost() {
         .map(|it| it.frame()["overflow"]["dropped_count"].clone())
         .filter(|count| !count.is_null())
         .collect();
-    assert_eq!(notices, [0], "one gap, told as repaired");
+    assert_eq!(notices, [0], "one gap, reported as repaired");
     assert_eq!(bus.stats().last_sequence, 2_001);
     drop(bus);
     assert_eq!(connect(server.address, "/events", &[]).status, 503);

@@ -1,4 +1,4 @@
-//! What the bus and its streams say of themselves.
+//! The figures of the bus and of its streams.
 
 mod common;
 
@@ -11,7 +11,7 @@ fn bus(ring: usize) -> InMemoryAgentEventBus {
 }
 
 #[test]
-fn a_bus_says_what_it_holds() {
+fn a_bus_reports_what_it_holds() {
     let bus = bus(64);
     let fresh = bus.stats();
     assert_eq!(
@@ -44,15 +44,15 @@ fn a_bus_says_what_it_holds() {
 
     (0..1_000).for_each(|_| bus.publish(delta("r")).unwrap());
     let stats = bus.stats();
-    // The terminal frame is held while those around it are gone.
+    // The terminal frame is still held, and those around it are overwritten.
     assert_eq!((stats.published, stats.oldest_sequence), (1_011, Some(11)));
-    let places = 1_010 / stats.shards.iter().map(|it| it.frames.wraps).max().unwrap();
-    assert!((64..=202).contains(&places), "{stats:?}");
+    let slots = 1_010 / stats.shards.iter().map(|it| it.frames.wraps).max().unwrap();
+    assert!((64..=202).contains(&slots), "{stats:?}");
     assert!(stats.shards.iter().any(|it| it.frames.fill() == 1.0));
 }
 
 #[test]
-fn a_reopened_bus_counts_what_it_published_itself() {
+fn a_reopened_bus_counts_its_own_frames() {
     let builder = InMemoryAgentEventBus::builder().reopen(BusEpoch::from_bits(7), 1_000);
     let bus = builder.build().unwrap();
     assert_eq!(
@@ -65,12 +65,12 @@ fn a_reopened_bus_counts_what_it_published_itself() {
 }
 
 #[test]
-fn a_held_place_is_counted_as_void() {
+fn a_pinned_slot_is_counted_as_void() {
     let bus = bus(16);
     (0..16).for_each(|_| bus.publish(delta("r")).unwrap());
     let mut stream = bus.subscribe_all(None).unwrap();
     stream.read_batch(|_| {
-        // Goes round while this batch is held.
+        // Wraps the ring around while this batch is held.
         (0..200).for_each(|_| bus.publish(delta("r")).unwrap());
         std::ops::ControlFlow::Break(())
     });
@@ -78,28 +78,29 @@ fn a_held_place_is_counted_as_void() {
     assert!(voids > 0);
 }
 
-/// Whether each frame published was given or counted under one reason, and what the notices said.
+/// Checks that each published frame was delivered or counted under one reason, as the notices
+/// report.
 fn conserved(stream: &mut AgentEventStream, published: u64) -> StreamStats {
-    let (mut notices, mut told) = (0, 0);
+    let (mut notices, mut reported) = (0, 0);
     let mut hear = |notice: &EventOverflowNotice| {
         notices += 1;
-        told += notice.dropped_count;
+        reported += notice.dropped_count;
     };
     for frame in stream.by_ref() {
         frame.overflow.iter().for_each(|notice| hear(notice));
     }
     stream.take_pending_overflow().iter().for_each(hear);
     let stats = stream.stats();
-    assert_eq!((stats.dropped.total(), stats.notices), (told, notices));
+    assert_eq!((stats.dropped.total(), stats.notices), (reported, notices));
     assert_eq!(stats.delivered + stats.dropped.total(), published);
     stats
 }
 
 #[test]
-fn a_stream_counts_what_it_gave_and_lost_under_the_reason() {
+fn a_stream_counts_delivered_frames_and_losses_by_reason() {
     use EventOverflowReason as Reason;
     use SubscriberOverflowPolicy as Policy;
-    // Of 80 progress frames and 8 normal ones, none stays when all places go to terminal frames.
+    // Of 80 progress frames and 8 normal ones, none is kept once terminal frames fill the queue.
     let cases = [
         (Policy::DropNonTerminal, [0, 0, 88]),
         (Policy::DropProgress, [4, 80, 4]),
@@ -127,7 +128,7 @@ fn a_stream_counts_what_it_gave_and_lost_under_the_reason() {
 }
 
 #[test]
-fn what_the_rings_lost_is_counted_apart() {
+fn losses_to_the_rings_are_counted_apart() {
     use EventOverflowReason as Reason;
     let bus = bus(64);
     (0..500).for_each(|_| bus.publish(delta("r")).unwrap());
@@ -168,7 +169,7 @@ fn borrowed_batches_count_as_well() {
 }
 
 #[test]
-fn a_reader_that_looked_at_all_does_not_lag() {
+fn a_reader_that_looked_at_everything_does_not_lag() {
     let bus = bus(4_096);
     let mut stream = bus.subscribe_run("a".into(), None).unwrap();
     (0..30).for_each(|_| {
@@ -179,4 +180,47 @@ fn a_reader_that_looked_at_all_does_not_lag() {
     let waited = stream.recv_timeout(std::time::Duration::ZERO);
     assert_eq!(waited, Err(RecvError::Timeout));
     assert_eq!(stream.stats().lag, 0);
+}
+
+#[test]
+fn each_figure_of_a_bus_counts_each_frame() {
+    for (shards, after) in [(1, 0), (2, 0), (1, 1_000), (4, 1_000)] {
+        let builder = InMemoryAgentEventBus::builder().shards(size(shards));
+        let builder = builder.ring_capacity(size(16)).terminal_capacity(size(50));
+        let bus = builder
+            .reopen(BusEpoch::from_bits(7), after)
+            .build()
+            .unwrap();
+        let windows = bus.stats().shards[0];
+        assert!(windows.frames.window >= 16 && windows.terminals.window >= 50);
+        let (mut frames, mut terminals) = (0, 0);
+        for n in 1..=300_u64 {
+            let is_terminal = n % 7 == 0;
+            let frame = if is_terminal { end("r") } else { delta("r") };
+            bus.publish(frame).unwrap();
+            frames += u64::from(!is_terminal);
+            terminals += u64::from(is_terminal);
+            let stats = bus.stats();
+            assert_eq!((stats.published, stats.last_sequence), (n, after + n));
+            assert_eq!(stats.shards.len(), shards);
+            let busy = stats.shards.iter().filter(|it| it.frames.tail > 0);
+            let own = busy.clone().next().unwrap();
+            assert_eq!(busy.count(), 1, "a run is in one shard");
+            // In a ring of one shard, terminal frames take their sequence numbers from the other
+            // lane.
+            let numbered = if shards == 1 {
+                frames + terminals
+            } else {
+                frames
+            };
+            assert_eq!((own.frames.tail, own.terminals.tail), (numbered, terminals));
+            assert_eq!((own.frames.voids, own.terminals.voids), (0, 0));
+            let fill = |tail: u64, window: u64| tail.min(window) as f64 / window as f64;
+            assert_eq!(own.frames.fill(), fill(numbered, own.frames.window));
+            assert_eq!(own.terminals.fill(), fill(terminals, own.terminals.window));
+            let oldest = bus.subscribe_all(None).unwrap().next().unwrap().cursor;
+            assert_eq!(stats.oldest_sequence, Some(oldest.event_seq));
+        }
+        assert_eq!((bus.stats().parked, bus.stats().woken), (0, 0));
+    }
 }

@@ -1,6 +1,6 @@
 //! The bus under stress, on real threads: publishers beside subscribers of every scope and policy
-//! that read, stall, clone, leave, resume and come again, on rings of every size. What each
-//! stream said is checked against a record of what was published.
+//! that read, stall, clone, leave and resume, on rings of every size. The log of each stream is
+//! checked against a record of what was published.
 //!
 //! `FRAMEBUS_STRESS_SECONDS` says for how long; 5 by default. `FRAMEBUS_STRESS_SEED` repeats a
 //! round.
@@ -14,13 +14,13 @@ use framebus::{
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use support::{KINDS, Left, Log, Published, Record, Scope, check_publishers};
+use support::{KINDS, Log, Outcome, Published, Record, Scope, check_publishers};
 
 const PUBLISHERS: usize = 3;
 const RUNS: u64 = 5;
 const AGENTS: u64 = 3;
 
-/// Small numbers that look random: xorshift64*, Vigna 2016.
+/// A small generator of random values: xorshift64*, Vigna 2016.
 struct Chance(u64);
 
 impl Chance {
@@ -31,7 +31,7 @@ impl Chance {
         (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % end
     }
 
-    /// Another source, of which nothing comes twice.
+    /// Returns an independent generator.
     fn split(&mut self) -> Self {
         Chance(self.below(1 << 31) << 32 | self.below(1 << 31) << 1 | 1)
     }
@@ -50,19 +50,19 @@ struct Round {
     bus_shards: usize,
     capacity: usize,
     frames: u64,
-    /// Publishers stay so near to the reader who writes the record that it loses nothing.
+    /// Whether publishers stay so close to the reader that writes the record that it loses nothing.
     near: Option<u64>,
 }
 
 impl Round {
     fn new(chance: &mut Chance) -> Self {
         let frames = 300 + chance.below(3_000);
-        // Rings that nobody keeps up with; rings that the record's reader does; rings that hold
-        // all.
+        // Rings that no reader keeps up with; rings that the record's reader keeps up with; rings
+        // that hold everything.
         let (capacity, near) = match chance.below(3) {
             0 => (1 + chance.below(12), None),
             1 => {
-                // Places that a pin made void hold no frame: half of the ring is to spare.
+                // Slots that were skipped for a pin hold no frame, so half of the ring is spare.
                 let capacity = 3 * PUBLISHERS as u64 * MOST_AT_ONCE + chance.below(200);
                 (
                     capacity,
@@ -96,7 +96,7 @@ struct Sums {
 }
 
 #[test]
-fn every_stream_tells_the_truth() {
+fn every_stream_accounts_for_every_frame() {
     let number = |name: &str| {
         std::env::var(name)
             .ok()
@@ -164,7 +164,7 @@ fn round(chance: &mut Chance, sums: &mut Sums) {
         let published = bus.last_sequence();
         // The last handles are the readers' own.
         drop(bus);
-        logs.push((recorder.join().unwrap(), Left::Drained));
+        logs.push((recorder.join().unwrap(), Outcome::Drained));
         for reader in readers {
             logs.extend(reader.join().unwrap());
         }
@@ -174,19 +174,19 @@ fn round(chance: &mut Chance, sums: &mut Sums) {
         assert!(whole.is_whole() || shape.near.is_none() && shape.capacity < 100);
         assert_eq!(published + refused, PUBLISHERS as u64 * shape.frames);
         check_publishers(&whole, |id| (id >> 40) as usize, PUBLISHERS);
-        for (log, left) in &logs {
-            let (given, lost) = log.check(&whole, *left);
+        for (log, outcome) in &logs {
+            let (given, lost) = log.check(&whole, *outcome);
             sums.given += given;
             sums.lost += lost;
             sums.streams += 1;
-            sums.resumed += u64::from(*left == Left::Early);
-            sums.failed += u64::from(*left == Left::Failed);
+            sums.resumed += u64::from(*outcome == Outcome::Early);
+            sums.failed += u64::from(*outcome == Outcome::Failed);
         }
     });
     sums.refused += refused;
 }
 
-/// Publishes a round's frames, one by one or in batches; how many the ring refused.
+/// Publishes a round's frames, one by one or in batches. Returns how many the ring refused.
 fn publish(
     mut chance: Chance,
     bus: &InMemoryAgentEventBus,
@@ -218,7 +218,7 @@ fn publish(
             .frame()
         });
         let frames: Vec<_> = frames.collect();
-        // Refused by a tiny ring whose slots are all held, or that is smaller than the batch.
+        // Refused by a tiny ring whose slots are all pinned, or that is smaller than the batch.
         let taken = match <[_; 1]>::try_from(frames) {
             Ok([frame]) => bus.publish(frame),
             Err(frames) => bus.publish_all(frames),
@@ -239,7 +239,7 @@ const WIDE: SubscriberQueueConfig = SubscriberQueueConfig {
     overflow: Policy::DropNonTerminal,
 };
 
-/// Reads everything as fast as it can and says how far it is.
+/// Reads everything as fast as it can, and publishes its position.
 fn record(mut stream: AgentEventStream, over: &AtomicBool, recorded: &AtomicU64) -> Log {
     let mut log = Log::new(Scope::All, WIDE, &stream);
     loop {
@@ -256,7 +256,7 @@ fn record(mut stream: AgentEventStream, over: &AtomicBool, recorded: &AtomicU64)
     }
 }
 
-/// Takes what is left, and what has no frame to ride on.
+/// Reads the remaining frames, and the notice that no frame follows.
 fn rest(stream: &mut AgentEventStream, log: &mut Log) {
     rest_of_frames(stream, log);
     if let Some(notice) = stream.pending_overflow() {
@@ -264,7 +264,7 @@ fn rest(stream: &mut AgentEventStream, log: &mut Log) {
     }
 }
 
-/// A subscriber that does what subscribers do, at random.
+/// A subscriber that reads, clones, leaves and resumes at random.
 struct Reader {
     chance: Chance,
     bus: Option<InMemoryAgentEventBus>,
@@ -272,7 +272,7 @@ struct Reader {
     options: SubscriptionOptions,
     stream: AgentEventStream,
     log: Log,
-    done: Vec<(Log, Left)>,
+    done: Vec<(Log, Outcome)>,
 }
 
 impl Reader {
@@ -294,7 +294,7 @@ impl Reader {
         let size = |n| NonZeroUsize::new(n as usize).expect("above 0");
         let queue = match some(3) {
             0 => WIDE,
-            // With room for some frame at least: one that always fails would never come to an end.
+            // The queue has room for a frame at least: a stream that always fails would never end.
             _ => SubscriberQueueConfig {
                 capacity: size(5 + chance.below(40)),
                 terminal_reserve: size(1 + chance.below(4)),
@@ -323,24 +323,25 @@ impl Reader {
         }
     }
 
-    /// Begins another stream, at a cursor or anew.
-    fn subscribe(&mut self, left: Left, cursor: Option<EventCursor>) {
+    /// Subscribes again, at a cursor or without one.
+    fn subscribe(&mut self, outcome: Outcome, cursor: Option<EventCursor>) {
         let Some(bus) = &self.bus else { return };
         self.stream = self.scope.subscribe(bus, self.options, cursor.clone());
         let next = Log::new(self.scope, self.options.queue, &self.stream);
         if let Some(cursor) = cursor {
-            assert_eq!(next.after, cursor.event_seq, "resumed where it was left");
+            assert_eq!(next.after, cursor.event_seq, "resumed where it was outcome");
         }
         self.done
-            .push((std::mem::replace(&mut self.log, next), left));
+            .push((std::mem::replace(&mut self.log, next), outcome));
     }
 
-    fn read(mut self, over: &AtomicBool) -> Vec<(Log, Left)> {
+    fn read(mut self, over: &AtomicBool) -> Vec<(Log, Outcome)> {
         while !over.load(Ordering::Acquire) {
             self.act();
             self.resume_if_failed();
         }
-        // All is published. What is left comes, and then the end, once the last handle is gone.
+        // Everything is published. The remaining frames come, and then the end, once the last
+        // handle is dropped.
         loop {
             rest_of_frames(&mut self.stream, &mut self.log);
             if !self.resume_if_failed() {
@@ -350,19 +351,19 @@ impl Reader {
         self.bus = None;
         match self.stream.recv() {
             Err(RecvError::Ended(StreamEnd::BusClosed)) => {}
-            other => panic!("{other:?} behind the end"),
+            other => panic!("{other:?} after the end"),
         }
         if let Some(notice) = self.stream.pending_overflow() {
             self.log.lost(notice);
         }
-        self.done.push((self.log, Left::Drained));
+        self.done.push((self.log, Outcome::Drained));
         self.done
     }
 
     fn resume_if_failed(&mut self) -> bool {
         match self.stream.end() {
             Some(StreamEnd::Failed { resume_from, .. }) => {
-                self.subscribe(Left::Failed, Some(resume_from));
+                self.subscribe(Outcome::Failed, Some(resume_from));
                 true
             }
             _ => false,
@@ -394,9 +395,9 @@ impl Reader {
             30 => {
                 let cursor = self.stream.cursor().cloned();
                 self.chance.pause();
-                self.subscribe(Left::Early, cursor);
+                self.subscribe(Outcome::Early, cursor);
             }
-            _ => self.subscribe(Left::Early, None),
+            _ => self.subscribe(Outcome::Early, None),
         }
     }
 }

@@ -7,7 +7,7 @@ use framebus::*;
 use std::time::Duration;
 
 #[test]
-fn a_line_tells_what_was_lost_before_its_frame() {
+fn a_line_shows_what_was_lost_before_its_frame() {
     let bus = InMemoryAgentEventBus::default();
     let policy = SubscriberOverflowPolicy::DropNonTerminal;
     let mut stream = bus
@@ -26,7 +26,7 @@ fn a_line_tells_what_was_lost_before_its_frame() {
 #[test]
 fn ends_read_as_sentences() {
     let bus = InMemoryAgentEventBus::default();
-    let said = |stream: &mut AgentEventStream| {
+    let end_text = |stream: &mut AgentEventStream| {
         let error = stream.recv().unwrap_err();
         let end = stream.end().expect("the stream ended").to_string();
         assert_eq!(error.to_string(), format!("the stream ended: {end}"));
@@ -39,7 +39,7 @@ fn ends_read_as_sentences() {
     bus.publish_all([start("r"), start("r"), start("r")])
         .unwrap();
     let read = failing.by_ref().last().expect("a frame before the end");
-    let text = said(&mut failing);
+    let text = end_text(&mut failing);
     let resume_from = text.rsplit(' ').next().unwrap();
     assert!(
         text.contains("FailSubscriber") && text.contains("resume from"),
@@ -51,19 +51,19 @@ fn ends_read_as_sentences() {
     let timeout = stream.recv_timeout(Duration::ZERO).unwrap_err();
     assert_eq!(timeout.to_string(), "no frame came in time");
     drop(bus);
-    assert_eq!(said(&mut stream), "the bus is closed");
+    assert_eq!(end_text(&mut stream), "the bus is closed");
     assert_eq!(
-        said(&mut AgentEventStream::new([])),
+        end_text(&mut AgentEventStream::new([])),
         "its frames are used up"
     );
     assert_eq!(
-        said(&mut AgentEventStream::from_source(Broken)),
+        end_text(&mut AgentEventStream::from_source(Broken)),
         "its source can't be read: the disk is gone"
     );
 }
 
 #[test]
-fn counts_read_as_their_sum_and_what_it_is_made_of() {
+fn counts_read_as_their_sum_and_its_parts() {
     let mut counts = [0; EventOverflowReason::ALL.len()];
     assert_eq!(DropCounts::from(counts).to_string(), "0");
     counts[EventOverflowReason::SubscriberLagged as usize] = 30;
@@ -79,7 +79,7 @@ fn counts_read_as_their_sum_and_what_it_is_made_of() {
 }
 
 #[test]
-fn an_error_begins_with_what_kind_of_mistake_it_is() {
+fn an_error_begins_with_its_kind() {
     use AgentErrorKind as Kind;
     for (kind, text) in [
         (Kind::ContractViolation, "contract violation: so"),
@@ -95,7 +95,7 @@ fn an_error_begins_with_what_kind_of_mistake_it_is() {
 }
 
 #[test]
-fn an_error_shows_a_long_text_as_far_as_it_is_of_use() {
+fn an_error_truncates_a_long_text() {
     let shown = |text: &str| text.parse::<EventCursor>().unwrap_err().to_string();
     assert!(shown("seventeen").starts_with("\"seventeen\" is not "));
     let whole = "x".repeat(80);
@@ -104,7 +104,7 @@ fn an_error_shows_a_long_text_as_far_as_it_is_of_use() {
 }
 
 #[test]
-fn scopes_read_as_what_they_are_of() {
+fn scopes_read_as_their_names() {
     let filter = EventFilter::run("r").compile().unwrap();
     let named = format!("filter {}", filter.filter_id());
     for (scope, text) in [

@@ -1,4 +1,4 @@
-//! What is said to the tracing facade, and what is not.
+//! What is reported to the tracing facade, and what is not.
 
 mod common;
 
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Metadata, Subscriber, span};
 
-/// Keeps what is said to it, a line an event.
+/// Keeps each event as a line.
 #[derive(Clone, Default)]
 struct Listener(Arc<Mutex<Vec<String>>>);
 
@@ -50,24 +50,24 @@ impl Subscriber for Listener {
 }
 
 #[test]
-fn subscriptions_losses_and_failures_are_said_and_frames_are_not() {
+fn subscriptions_losses_and_failures_are_reported_and_frames_are_not() {
     let listener = Listener::default();
-    let said = || std::mem::take(&mut *listener.0.lock().unwrap());
+    let reported = || std::mem::take(&mut *listener.0.lock().unwrap());
     tracing::subscriber::with_default(listener.clone(), || {
         let builder = InMemoryAgentEventBus::builder().shards(size(1));
         let bus = builder.ring_capacity(size(64)).build().unwrap();
         let wide = options(4_096, 1, SubscriberOverflowPolicy::DropNonTerminal);
         let mut stream = bus.subscribe_all_with_options(None, wide).unwrap();
         assert_eq!(
-            said(),
+            reported(),
             ["DEBUG framebus message=subscribed scope=all after=0"]
         );
         (0..50).for_each(|_| bus.publish(delta("r")).unwrap());
         assert_eq!(stream.by_ref().count(), 50);
-        assert_eq!(said(), [""; 0], "nothing for a frame");
+        assert_eq!(reported(), [""; 0], "nothing for a frame");
         (0..1_000).for_each(|_| bus.publish(delta("r")).unwrap());
         assert!(stream.by_ref().count() < 1_000);
-        let lost = said();
+        let lost = reported();
         assert_eq!(lost.len(), 1, "{lost:?}");
         assert!(
             lost[0].starts_with("WARN framebus message=frames were overwritten"),
@@ -82,11 +82,11 @@ fn subscriptions_losses_and_failures_are_said_and_frames_are_not() {
         let mut failing = bus
             .subscribe_run_with_options("other".into(), None, fail)
             .unwrap();
-        said();
+        reported();
         (0..10).for_each(|_| bus.publish(start("other")).unwrap());
         assert_eq!(failing.by_ref().count(), 3);
         assert!(failing.next().is_none());
-        let failed = said();
+        let failed = reported();
         assert_eq!(failed.len(), 1, "once: {failed:?}");
         assert!(
             failed[0].contains("a stream failed") && failed[0].contains("scope=run other"),
@@ -96,7 +96,7 @@ fn subscriptions_losses_and_failures_are_said_and_frames_are_not() {
     });
 }
 
-/// Panics at whatever is said to it.
+/// Panics at every event.
 struct Panics;
 
 impl Subscriber for Panics {
@@ -139,7 +139,7 @@ fn a_listener_that_panics_costs_no_stream_a_notice() {
 fn a_listener_that_panics_costs_no_archiver_a_gap() {
     use framebus::archive::{Archive, ArchiveOptions, Archiver, FollowOptions};
 
-    // The archiver's thread says it to the listener of all threads that have none of their own.
+    // The archiver's thread reports to the global listener.
     tracing::subscriber::set_global_default(Panics).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let archive = Archive::open(folder.path(), ArchiveOptions::default()).unwrap();
@@ -149,7 +149,7 @@ fn a_listener_that_panics_costs_no_archiver_a_gap() {
     bus.publish(start("r")).unwrap();
     archive.append(&[first.next().unwrap()]).unwrap();
     (0..1_000).for_each(|_| bus.publish(delta("r")).unwrap());
-    // It goes on behind the first frame, and finds most of the others gone.
+    // It resumes after the first frame, and finds most of the others overwritten.
     let archiver = Archiver::follow(&archive, &bus, FollowOptions::default()).unwrap();
     drop(bus);
     let report = archiver.finish();
@@ -162,7 +162,7 @@ fn a_listener_that_panics_costs_no_archiver_a_gap() {
 
 #[cfg(feature = "archive")]
 #[test]
-fn repairs_are_said_and_what_stays_lost() {
+fn repairs_and_remaining_losses_are_reported() {
     use framebus::archive::{Archive, ArchiveOptions, Durability};
 
     let folder = tempfile::tempdir().unwrap();
@@ -187,14 +187,14 @@ fn repairs_are_said_and_what_stays_lost() {
     let listener = Listener::default();
     let count = tracing::subscriber::with_default(listener.clone(), || stream.by_ref().count());
     assert_eq!(count, 999);
-    let said = std::mem::take(&mut *listener.0.lock().unwrap());
-    assert_eq!(said.len(), 2, "{said:?}");
+    let reported = std::mem::take(&mut *listener.0.lock().unwrap());
+    assert_eq!(reported.len(), 2, "{reported:?}");
     assert!(
-        said[0].starts_with("WARN") && said[0].contains("frames=1 first=7 last=7"),
-        "{said:?}"
+        reported[0].starts_with("WARN") && reported[0].contains("frames=1 first=7 last=7"),
+        "{reported:?}"
     );
     assert!(
-        said[1].starts_with("DEBUG framebus message=a gap was repaired"),
-        "{said:?}"
+        reported[1].starts_with("DEBUG framebus message=a gap was repaired"),
+        "{reported:?}"
     );
 }

@@ -1,4 +1,4 @@
-//! Waiting on any runtime, cancelled at any point; who is woken, and how often.
+//! Waiting on any runtime, cancelled at any point: which readers are woken, and how often.
 
 mod common;
 
@@ -32,7 +32,7 @@ fn bus(shards: usize) -> InMemoryAgentEventBus {
     builder.ring_capacity(size(4_096)).build().unwrap()
 }
 
-/// Polls a stream once; it waits then, if it gave nothing.
+/// Polls a stream once. It waits then, unless it gave a frame.
 fn poll(stream: &mut AgentEventStream, bell: &Arc<Bell>) -> Poll<Option<EventFrame>> {
     let waker = Waker::from(bell.clone());
     Pin::new(&mut stream.as_stream()).poll_next(&mut Context::from_waker(&waker))
@@ -48,7 +48,7 @@ fn drain_and_park(stream: &mut AgentEventStream, bell: &Arc<Bell>) {
     park(stream, bell);
 }
 
-/// Reads by turns in both ways until the end.
+/// Reads in both ways, alternating, until the end.
 async fn read(mut stream: AgentEventStream) -> (Vec<u64>, Option<StreamEnd>) {
     let mut numbers = Vec::new();
     loop {
@@ -153,7 +153,7 @@ fn a_thread_sleeps_until_its_frame_comes() {
 }
 
 #[test]
-fn a_cancelled_wait_has_taken_nothing_and_wakes_nobody() {
+fn a_cancelled_wait_has_taken_no_frame_and_wakes_no_task() {
     let bus = bus(1);
     let mut stream = bus.subscribe_all(None).unwrap();
     let bell = Arc::new(Bell::default());
@@ -170,7 +170,7 @@ fn a_cancelled_wait_has_taken_nothing_and_wakes_nobody() {
 }
 
 #[test]
-fn waits_that_are_cancelled_all_the_time_lose_nothing() {
+fn waits_that_are_cancelled_all_the_time_lose_no_frame() {
     const FRAMES: u64 = 20_000;
     let bus = bus(2);
     let options = common::options(1 << 16, 1, SubscriberOverflowPolicy::DropNonTerminal);
@@ -201,7 +201,7 @@ fn waits_that_are_cancelled_all_the_time_lose_nothing() {
 }
 
 #[test]
-fn who_waits_is_woken_by_the_end_and_drains_first() {
+fn a_waiter_is_woken_by_the_end_and_drains_first() {
     let bus = bus(2);
     let bell = Arc::new(Bell::default());
     let mut streams =
@@ -234,7 +234,7 @@ fn who_waits_is_woken_by_the_end_and_drains_first() {
 }
 
 #[test]
-fn of_ten_thousand_who_wait_only_those_of_the_run_wake_and_once() {
+fn of_ten_thousand_waiters_only_those_of_the_run_wake_and_once() {
     const RUNS: usize = 10_000;
     let bus = bus(16);
     let bells: Vec<_> = (0..RUNS).map(|_| Arc::new(Bell::default())).collect();
@@ -266,8 +266,8 @@ fn of_ten_thousand_who_wait_only_those_of_the_run_wake_and_once() {
 }
 
 #[test]
-fn who_waits_for_an_agent_sleeps_through_the_others() {
-    // In one shard it sleeps there, in several it sleeps wide.
+fn a_waiter_for_an_agent_sleeps_through_other_agents() {
+    // A reader of one shard parks in that shard; one of several parks in the list of all.
     for shards in [1, 8] {
         let bus = bus(shards);
         let publish = |run: &str, agent: &str| {
@@ -295,7 +295,7 @@ fn who_waits_for_an_agent_sleeps_through_the_others() {
 }
 
 #[test]
-fn who_waits_for_ends_sleeps_through_the_rest() {
+fn a_waiter_for_ends_sleeps_through_other_kinds() {
     let bus = bus(4);
     let bell = Arc::new(Bell::default());
     let filters = [
@@ -331,7 +331,7 @@ fn who_waits_for_ends_sleeps_through_the_rest() {
 }
 
 #[test]
-fn seats_are_used_again_by_whoever_comes() {
+fn waiters_are_reused() {
     let bus = bus(1);
     let bell = Arc::new(Bell::default());
     for round in 0..200 {
@@ -369,13 +369,13 @@ fn a_reader_of_one_run_is_woken_beside_publishers_of_others() {
         let mut stream = bus.subscribe_run("ping".into(), None).unwrap();
         scope.spawn(move || {
             for _ in 0..ROUNDS {
-                // Much longer than it takes.
+                // Much longer than a delivery takes.
                 let frame = stream.recv_timeout(std::time::Duration::from_secs(20));
                 answer.send(frame.map(drop)).unwrap();
             }
         });
         for _ in 0..ROUNDS {
-            // Terminal: it is there however far the noise is ahead.
+            // The frame is terminal, so it is there however far the other frames are ahead.
             bus.publish(end("ping")).unwrap();
             let answer = answered.recv().unwrap();
             if answer.is_err() {

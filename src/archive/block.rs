@@ -1,17 +1,19 @@
-//! Blocks: what the archive stores. A dense run of frames in bytes, with what they are found by.
+//! Blocks: what the archive stores. A dense run of frames in bytes, with the columns that they are
+//! found by.
 //!
 //! Invariants:
-//! - **A1 dense**: a block's frames bear consecutive numbers of one epoch. So numbers and positions
-//!   are found by arithmetic, and what lies between two blocks of an epoch is not archived.
-//! - **A2 self-contained**: its bytes can be read without any other block, and begin with the
+//! - **A1 dense**: a block's frames have consecutive sequence numbers of one epoch. So sequence
+//!   numbers and positions are computed from each other, and the sequence numbers between two
+//!   blocks of an epoch are not archived.
+//! - **A2 self-contained**: a block's bytes can be read without any other block, and begin with the
 //!   version of their form. A test pins the bytes of every part of it.
-//! - **A3 no secrets**: content is left out where the envelope's privacy is above what the archive
-//!   keeps, and always where it is [`PrivacyClass::Secret`]; summary and references stay.
+//! - **A3 no secrets**: content is left out if the envelope's privacy class is above those that the
+//!   archive keeps, and always if it is [`PrivacyClass::Secret`]; summary and references stay.
 //!
-//! The form is postcard's: a header with the texts of runs and agents, then a record a frame.
+//! The form is postcard's: a table of the names of runs and agents, then a record for each frame.
 
 use super::error::damaged;
-use super::record::{Details, Header, Journal, Payload, Record};
+use super::record::{Details, Journal, NameTable, Payload, Record};
 use crate::event::{
     AgentError, AgentErrorKind, AgentEvent, AgentId, BusEpoch, EventDeliverySemantics,
     EventEnvelope, EventKind, EventView, JournalCursor, KindSet, PrivacyClass, RunId, Timestamp,
@@ -21,68 +23,78 @@ use std::collections::HashMap;
 /// The version of a block's form.
 const FORM: u8 = 1;
 
-/// The most frames of a block: reading one of them decodes no more than these.
+/// How many frames a block has at most. Reading one frame decodes no more than these.
 pub(super) const BLOCK_FRAMES: u32 = 1_024;
 
-/// A block is closed when its records take so many bytes.
+/// A block is closed once its records take so many bytes.
 const BLOCK_BYTES: usize = 512 << 10;
 
-/// The most bytes that one frame can take.
+/// How many bytes one frame can take at most.
 pub(super) const FRAME_BYTES: usize = 256 << 20;
 
-/// What a run did in a block.
+/// A run's frames in one block.
 #[derive(Clone, Debug)]
 pub(super) struct RunPart {
     pub(super) id: RunId,
+    /// How many frames.
     pub(super) frames: u32,
     pub(super) first_time: Timestamp,
     pub(super) last_time: Timestamp,
-    /// The terminal kind of the run's family, if it ended here.
+    /// The terminal kind that the run ended with, if it ended in this block.
     pub(super) ended: Option<EventKind>,
 }
 
-/// What a block is found by.
+/// The columns that a block is found by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct BlockHead {
+pub(super) struct BlockHeader {
     pub(super) epoch: BusEpoch,
+    /// The sequence number of its first frame.
     pub(super) first_seq: u64,
+    /// How many frames, at least 1.
     pub(super) count: u32,
+    /// The time of its first frame.
     pub(super) first_time: Timestamp,
+    /// The earliest time of its frames.
     pub(super) min_time: Timestamp,
+    /// The latest time of its frames.
     pub(super) max_time: Timestamp,
+    /// The kinds of its frames.
     pub(super) kinds: KindSet,
 }
 
-impl BlockHead {
+impl BlockHeader {
+    /// Returns the sequence number of its last frame.
     pub(super) fn last_seq(&self) -> u64 {
         self.first_seq + u64::from(self.count) - 1
     }
 }
 
-/// A block on its way to the store.
+/// A block that is not stored yet.
 #[derive(Debug)]
 pub(super) struct Block {
-    pub(super) head: BlockHead,
+    pub(super) header: BlockHeader,
     pub(super) runs: Vec<RunPart>,
     pub(super) agents: Vec<AgentId>,
+    /// The records of its frames, in bytes.
     records: Vec<u8>,
 }
 
 impl Block {
-    /// Its bytes.
+    /// Returns its bytes.
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>, AgentError> {
-        let header = Header {
+        let names = NameTable {
             runs: self.runs.iter().map(|run| run.id.as_str()).collect(),
             agents: self.agents.iter().map(AgentId::as_str).collect(),
         };
         let mut bytes = vec![FORM];
-        bytes.reserve(self.records.len() + 64 * (header.runs.len() + header.agents.len()));
-        let mut bytes = postcard::to_extend(&header, bytes).map_err(unwritable)?;
+        bytes.reserve(self.records.len() + 64 * (names.runs.len() + names.agents.len()));
+        let mut bytes = postcard::to_extend(&names, bytes).map_err(unwritable)?;
         bytes.extend_from_slice(&self.records);
         Ok(bytes)
     }
 }
 
+/// The error for a frame that postcard can't write.
 fn unwritable(error: postcard::Error) -> AgentError {
     AgentError::new(
         AgentErrorKind::InvalidValue,
@@ -90,6 +102,7 @@ fn unwritable(error: postcard::Error) -> AgentError {
     )
 }
 
+/// Checks the size of a frame.
 fn check_size(bytes: usize) -> Result<(), AgentError> {
     if bytes <= FRAME_BYTES {
         return Ok(());
@@ -103,12 +116,12 @@ fn check_size(bytes: usize) -> Result<(), AgentError> {
     ))
 }
 
-/// A frame that goes into a block.
+/// A frame to be put into a block.
 pub(super) struct Entry<'a> {
     pub(super) epoch: BusEpoch,
     pub(super) sequence: u64,
     pub(super) semantics: EventDeliverySemantics,
-    /// The frame's place in the host's journal is its position in this archive.
+    /// Whether this archive is the frame's journal.
     pub(super) journal_here: bool,
     pub(super) event: EventView<'a>,
 }
@@ -127,19 +140,25 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// Puts frames into blocks.
+/// Encodes frames into blocks.
 #[derive(Debug)]
 pub(super) struct BlockWriter {
-    /// Content is kept up to this class.
+    /// The highest privacy class whose content is kept.
     keeps: PrivacyClass,
+    /// The blocks that are closed.
     done: Vec<Block>,
+    /// The block that takes the next frame.
     open: Option<Block>,
+    /// The indices of the open block's runs.
     runs: HashMap<RunId, u32>,
+    /// The indices of the open block's agents.
     agents: HashMap<AgentId, u32>,
+    /// The record of the last frame; kept for its allocation.
     scratch: Vec<u8>,
 }
 
 impl BlockWriter {
+    /// A writer without frames that keeps content up to this privacy class.
     pub(super) fn new(keeps: PrivacyClass) -> Self {
         BlockWriter {
             keeps,
@@ -151,20 +170,24 @@ impl BlockWriter {
         }
     }
 
-    /// Appends a frame; on an error nothing of it.
+    /// Adds a frame. Begins a new block if the frame does not follow the last one, or if the block
+    /// is full.
+    ///
+    /// # Errors
+    /// [`AgentErrorKind::InvalidValue`] for a frame that is too large. Nothing of it was added.
     pub(super) fn push(&mut self, entry: &Entry<'_>) -> Result<(), AgentError> {
         let envelope = entry.event.envelope();
         let follows = |block: &Block| {
-            block.head.epoch == entry.epoch
-                && block.head.last_seq().checked_add(1) == Some(entry.sequence)
-                && block.head.count < BLOCK_FRAMES
+            block.header.epoch == entry.epoch
+                && block.header.last_seq().checked_add(1) == Some(entry.sequence)
+                && block.header.count < BLOCK_FRAMES
                 && block.records.len() < BLOCK_BYTES
         };
         if !self.open.as_ref().is_some_and(follows) {
             self.close();
         }
         let first_time = match &self.open {
-            Some(block) => block.head.first_time,
+            Some(block) => block.header.first_time,
             None => envelope.timestamp,
         };
         let (run, agent) = (
@@ -187,7 +210,7 @@ impl BlockWriter {
             details: envelope.details.as_deref().map(Details::of),
             payload: Payload::of(entry.event, self.keeps),
         };
-        // The content alone may be too much to be copied.
+        // Content that is too large is refused before it is copied.
         if let Payload::Content { bytes, .. } = &record.payload {
             check_size(bytes.len())?;
         }
@@ -202,12 +225,12 @@ impl BlockWriter {
         Ok(())
     }
 
-    /// Adds the record in `scratch`, which can't fail any more.
+    /// Adds the record in `scratch` to the open block. Never fails.
     fn add(&mut self, entry: &Entry<'_>, run: u32, agent: u32) {
         let envelope = entry.event.envelope();
         let time = envelope.timestamp;
         let block = self.open.get_or_insert_with(|| Block {
-            head: BlockHead {
+            header: BlockHeader {
                 epoch: entry.epoch,
                 first_seq: entry.sequence,
                 count: 0,
@@ -242,28 +265,29 @@ impl BlockWriter {
         if kind.is_terminal() && kind.family() == crate::event::EventFamily::Run {
             part.ended = Some(kind);
         }
-        let head = &mut block.head;
-        head.count += 1;
-        head.min_time = head.min_time.min(time);
-        head.max_time = head.max_time.max(time);
-        head.kinds = head.kinds.or([kind].into_iter().collect());
+        let header = &mut block.header;
+        header.count += 1;
+        header.min_time = header.min_time.min(time);
+        header.max_time = header.max_time.max(time);
+        header.kinds = header.kinds.or([kind].into_iter().collect());
         block.records.extend_from_slice(&self.scratch);
     }
 
+    /// Closes the open block.
     fn close(&mut self) {
         self.done.extend(self.open.take());
         self.runs.clear();
         self.agents.clear();
     }
 
-    /// The blocks; the writer is empty then.
+    /// Takes the blocks out.
     pub(super) fn finish(&mut self) -> Vec<Block> {
         self.close();
         std::mem::take(&mut self.done)
     }
 }
 
-/// The number of an id in its block: the next one if it is new there.
+/// Returns the index of an id in its block: the next one if it is new there.
 fn index<T: Eq + std::hash::Hash>(known: &HashMap<T, u32>, id: &T) -> u32 {
     known.get(id).copied().unwrap_or(known.len() as u32)
 }
@@ -272,10 +296,10 @@ fn index<T: Eq + std::hash::Hash>(known: &HashMap<T, u32>, id: &T) -> u32 {
 #[derive(Clone, Debug)]
 pub(super) struct BlockReader {
     bytes: std::sync::Arc<[u8]>,
-    /// Where the next record begins.
+    /// The offset of the next record.
     at: usize,
-    head: BlockHead,
-    /// The next frame's place in the block.
+    header: BlockHeader,
+    /// The index of the next frame.
     next: u32,
     runs: Vec<RunId>,
     agents: Vec<AgentId>,
@@ -284,73 +308,79 @@ pub(super) struct BlockReader {
 /// A frame that was read.
 pub(super) struct Read {
     pub(super) event: AgentEvent,
-    /// Its place in the block.
-    pub(super) place: u32,
-    /// Its place in the host's journal is its position here.
+    /// Its index in the block.
+    pub(super) index: u32,
+    /// Whether this archive is its journal.
     pub(super) journal_here: bool,
 }
 
 impl BlockReader {
-    /// A reader of these bytes, of which `head` tells.
-    pub(super) fn new(bytes: Vec<u8>, head: BlockHead) -> Result<Self, AgentError> {
+    /// A reader of the bytes of the block with this header.
+    ///
+    /// # Errors
+    /// [`AgentErrorKind::ArchiveDamaged`] if they are not a block's.
+    pub(super) fn new(bytes: Vec<u8>, header: BlockHeader) -> Result<Self, AgentError> {
         let Some((&FORM, rest)) = bytes.split_first() else {
             let form = bytes.first().map_or("nothing".to_owned(), u8::to_string);
             return Err(damaged(format!(
                 "a block begins with {form}, not with the form {FORM}"
             )));
         };
-        let (header, records) = postcard::take_from_bytes::<Header<'_>>(rest).map_err(broken)?;
+        let (names, records) = postcard::take_from_bytes::<NameTable<'_>>(rest).map_err(broken)?;
         Ok(BlockReader {
             at: bytes.len() - records.len(),
-            runs: header.runs.iter().map(|&id| id.into()).collect(),
-            agents: header.agents.iter().map(|&id| id.into()).collect(),
-            head,
+            runs: names.runs.iter().map(|&id| id.into()).collect(),
+            agents: names.agents.iter().map(|&id| id.into()).collect(),
+            header,
             next: 0,
             bytes: bytes.into(),
         })
     }
 
-    /// The runs that it has frames of.
+    /// Returns the runs that it has frames of.
     pub(super) fn runs(&self) -> &[RunId] {
         &self.runs
     }
 
-    /// The agents that it has frames of.
+    /// Returns the agents that it has frames of.
     pub(super) fn agents(&self) -> &[AgentId] {
         &self.agents
     }
 
-    /// The position of its last frame, where that of its first is `first`.
+    /// Returns the position of the block's last frame, if its first one's is `first`.
     pub(super) fn last(&self, first: u64) -> u64 {
-        first + u64::from(self.head.count) - 1
+        first + u64::from(self.header.count) - 1
     }
 
-    /// The next frame from the place `from` on whose envelope is wanted; `None` at the end.
+    /// Returns the next frame from the index `from` on that is of these kinds and whose envelope is
+    /// wanted; `None` at the end.
+    ///
+    /// # Errors
+    /// [`AgentErrorKind::ArchiveDamaged`] if the bytes are not a block's.
     pub(super) fn next(
         &mut self,
         from: u32,
         kinds: KindSet,
         wanted: impl Fn(&EventEnvelope) -> bool,
     ) -> Result<Option<Read>, AgentError> {
-        while self.next < self.head.count {
+        while self.next < self.header.count {
             let rest = &self.bytes[self.at..];
             let (record, after) = postcard::take_from_bytes::<Record<'_>>(rest).map_err(broken)?;
-            let place = self.next;
+            let index = self.next;
             let at = self.bytes.len() - after.len();
-            let read = match place >= from && kinds.contains(record.kind) {
-                true => self.envelope(&record, place).map(|envelope| {
-                    wanted(&envelope).then(|| Read {
-                        event: AgentEvent {
-                            envelope,
-                            payload: record.payload.to_event(),
-                        },
-                        place,
+            let mut read = None;
+            if index >= from && kinds.contains(record.kind) {
+                let envelope = self.envelope(&record, index)?;
+                if wanted(&envelope) {
+                    let payload = record.payload.to_event();
+                    read = Some(Read {
+                        event: AgentEvent { envelope, payload },
+                        index,
                         journal_here: matches!(record.journal, Journal::Here),
-                    })
-                })?,
-                false => None,
-            };
-            (self.next, self.at) = (place + 1, at);
+                    });
+                }
+            }
+            (self.next, self.at) = (index + 1, at);
             if read.is_some() {
                 return Ok(read);
             }
@@ -358,7 +388,8 @@ impl BlockReader {
         Ok(None)
     }
 
-    fn envelope(&self, record: &Record<'_>, place: u32) -> Result<EventEnvelope, AgentError> {
+    /// Returns the envelope of the frame at this index.
+    fn envelope(&self, record: &Record<'_>, index: u32) -> Result<EventEnvelope, AgentError> {
         let run_id = self.runs.get(record.run as usize);
         let agent_id = self.agents.get(record.agent as usize);
         let (Some(run_id), Some(agent_id)) = (run_id, agent_id) else {
@@ -367,13 +398,13 @@ impl BlockReader {
             ));
         };
         let micros = self
-            .head
+            .header
             .first_time
             .as_micros()
             .saturating_add(record.after);
         Ok(EventEnvelope {
-            event_seq: self.head.first_seq + u64::from(place),
-            bus_epoch: self.head.epoch,
+            event_seq: self.header.first_seq + u64::from(index),
+            bus_epoch: self.header.epoch,
             timestamp: Timestamp::from_micros(micros),
             run_id: run_id.clone(),
             agent_id: agent_id.clone(),
@@ -394,6 +425,7 @@ impl BlockReader {
     }
 }
 
+/// The error for bytes that are not a block's.
 fn broken(error: postcard::Error) -> AgentError {
     damaged(format!("a block cannot be read: {error}"))
 }

@@ -1,15 +1,16 @@
-//! What went wrong with the store, as the bus's errors.
+//! Errors of SQLite and of the disk, as the bus's errors.
 
 use crate::event::{AgentError, AgentErrorKind};
 use rusqlite::ErrorCode;
 use std::io;
 
-/// A result of the store; the error says what it is to the caller.
+/// A result of the store.
 pub(super) type Stored<T> = Result<T, AgentError>;
 
-/// What was being done, for messages.
+/// A result whose error becomes the bus's.
 pub(super) trait Doing<T> {
-    /// The error says that it came while `doing` this.
+    /// Returns the result; an error's message begins with what was being done, and ends with what
+    /// to do about it.
     fn doing(self, doing: &str) -> Stored<T>;
 }
 
@@ -38,6 +39,7 @@ impl<T> Doing<T> for io::Result<T> {
     }
 }
 
+/// Returns an error's kind, and what to do about it.
 fn advice(code: Option<ErrorCode>) -> (AgentErrorKind, &'static str) {
     match code {
         Some(ErrorCode::DiskFull) => (
@@ -64,7 +66,7 @@ fn advice(code: Option<ErrorCode>) -> (AgentErrorKind, &'static str) {
     }
 }
 
-/// The archive can't be what it says.
+/// The error for files that do not hold what was written to them.
 pub(super) fn damaged(message: impl Into<std::borrow::Cow<'static, str>>) -> AgentError {
     AgentError::new(AgentErrorKind::ArchiveDamaged, message)
 }

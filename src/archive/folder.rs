@@ -1,4 +1,4 @@
-//! The lock of an archive's folder, and what stands in its file.
+//! The lock of an archive's folder, and the sequence number in its file.
 
 use super::error::{Doing, Stored};
 use crate::event::{AgentError, AgentErrorKind};
@@ -7,14 +7,17 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-/// Whoever has it is the folder's only writer. The system takes it back when the process ends,
-/// however it ends. Its file holds the highest number that was shown on the journal's bus without
-/// being stored.
+/// The right to be the folder's only writer. The system releases it when the process ends, however
+/// it ends. Its file holds the highest sequence number that was published on the journal's bus
+/// without being stored.
 #[derive(Debug)]
 pub(super) struct FolderLock(File);
 
 impl FolderLock {
-    /// Takes the lock of a folder that is there.
+    /// Takes the lock of a folder, which exists.
+    ///
+    /// # Errors
+    /// [`AgentErrorKind::ArchiveInUse`] if another writer has it, or an error of the disk.
     pub(super) fn take(folder: &Path, doing: &str) -> Stored<Self> {
         let file = File::options()
             .create(true)
@@ -32,17 +35,18 @@ impl FolderLock {
         Ok(FolderLock(file))
     }
 
-    /// Notes that numbers up to this one were shown, before they are: no later process may give
-    /// them to other frames. In place, so that it can be done on a full disk.
-    pub(super) fn note_shown(&mut self, number: u64) -> io::Result<()> {
+    /// Notes, before it publishes them, that frames up to this sequence number are published: no
+    /// later process may give their sequence numbers to other frames. Writes in place, so that it
+    /// works on a full disk.
+    pub(super) fn note_published(&mut self, sequence: u64) -> io::Result<()> {
         let file = &mut self.0;
         file.seek(SeekFrom::Start(0))?;
-        file.write_all(format!("{number:020}\n").as_bytes())?;
+        file.write_all(format!("{sequence:020}\n").as_bytes())?;
         file.sync_data()
     }
 
-    /// The highest number that was noted as shown.
-    pub(super) fn shown(&mut self) -> u64 {
+    /// Returns the highest sequence number that was noted as published; 0 if there is none.
+    pub(super) fn published(&mut self) -> u64 {
         let mut text = String::new();
         let file = &mut self.0;
         let read = file
@@ -53,10 +57,10 @@ impl FolderLock {
 }
 
 impl Drop for FolderLock {
-    /// Gives it back by name: a process that is just being started may still have a copy of the
-    /// file, which would hold it.
+    /// Releases it explicitly: a process that is just being started may still have a copy of the
+    /// open file, which would keep the lock.
     fn drop(&mut self) {
-        // If it can't be, closing the file does it.
+        // If that fails, closing the file releases it.
         let _ = FileExt::unlock(&self.0);
     }
 }

@@ -1,15 +1,15 @@
 //! Follow mode: a subscriber like any other that archives all of a bus, on a thread of its own.
 //!
-//! Publishers notice it as little as any reader: it borrows frames in batches and puts them into
-//! blocks where they are, without counting references. It lies down to be woken only after a pause
-//! that brought nothing, so under load nobody wakes it. When the rings lap it, the gap goes into
-//! the archive with its numbers, in the same transaction as the frames behind it.
+//! It costs publishers as little as any reader: it borrows frames in batches and encodes them into
+//! blocks where they are, without stepping reference counts. It registers its waker only after a
+//! pause that brought nothing, so under load no publisher wakes it. When the rings lap it, the gap
+//! is stored with its sequence numbers, in the same transaction as the frames after it.
 
 use super::block::{Block, BlockWriter, Entry};
 use super::error::Stored;
+use super::handle::{Archive, Shared};
 use super::store::{LostRange, lock};
 use super::worker::Worker;
-use super::{Archive, Shared};
 use crate::bus::{AgentEventBus, AgentEventStream, BatchItem, InMemoryAgentEventBus};
 use crate::event::{
     AgentError, AgentErrorKind, BusEpoch, EventCursor, EventStreamScope, SubscriptionOptions,
@@ -24,16 +24,16 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-/// How long it waits before it tries again to write what the disk refused.
+/// How long an archiver waits before it tries again to write what the disk refused.
 const RETRY: Duration = Duration::from_millis(100);
 
 /// How an [`Archiver`] gathers what it writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FollowOptions {
-    /// How long it pauses between groups: frames are durable so much later, plus the time of an
-    /// `fsync`. The rings must hold what is published meanwhile.
+    /// How long the archiver pauses between groups: frames are durable so much later, plus the time
+    /// of an `fsync`. The rings must hold what is published meanwhile.
     pub linger: Duration,
-    /// The most frames of a group.
+    /// How many frames a group has at most.
     pub group: NonZeroUsize,
 }
 
@@ -53,12 +53,12 @@ impl Default for FollowOptions {
 #[must_use = "it alone says what was lost, and why it ended"]
 #[non_exhaustive]
 pub struct FollowReport {
-    /// Frames that it archived.
+    /// How many frames it archived.
     pub frames: u64,
-    /// Frames that it lost: each is in a gap that the archive has on record.
+    /// How many frames it lost. Each is in a gap that the archive has recorded.
     pub lost: u64,
-    /// Why it ended before the bus did, if not by [`stop`](Archiver::stop), or why it could not be
-    /// waited for; else the last trouble that the disk made, which is over.
+    /// Why it ended before the bus was closed and without [`stop`](Archiver::stop), or why it could
+    /// not be waited for; otherwise the last error of the disk, which it got over.
     pub error: Option<AgentError>,
 }
 
@@ -66,8 +66,9 @@ pub struct FollowReport {
 /// stops it.
 ///
 /// Wakers that it wakes run on its thread. There, [`finish`](Self::finish), [`stop`](Self::stop)
-/// and drops wait for nothing: what was read is archived all the same, soon after. So it is in a
-/// forked child, which has no archiver; the parent's goes on. Their reports say so.
+/// and drops do not wait; what was read is archived soon after all the same. In a forked child,
+/// which has no archiver, they do not wait either, and the parent's archiver goes on. Their reports
+/// say so.
 ///
 /// ```
 /// use framebus::{archive::*, *};
@@ -86,18 +87,22 @@ pub struct FollowReport {
 /// ```
 #[derive(Debug)]
 pub struct Archiver {
+    /// Whether the thread is to stop. Set once.
     stop: Arc<AtomicBool>,
-    /// Until it is waited for.
+    /// The thread; `None` once it was waited for.
     worker: Option<Worker<FollowReport>>,
 }
 
 impl Archiver {
-    /// Follows a bus from where the archive has it to, or from the oldest frame held.
+    /// Follows a bus from the last frame on that the archive has of it, or from the oldest frame
+    /// that the bus holds.
     ///
     /// # Errors
-    /// [`AgentErrorKind::ContractViolation`] if another archiver follows the bus into this archive,
-    /// [`AgentErrorKind::ArchiveReadOnly`], [`AgentErrorKind::CursorAhead`] if the archive has
-    /// later frames of the bus than the bus itself, or if the archive can't be read.
+    /// - [`AgentErrorKind::ContractViolation`] if another archiver follows the bus into this
+    ///   archive.
+    /// - [`AgentErrorKind::CursorAhead`] if the archive has later frames of the bus than the bus
+    ///   itself.
+    /// - [`AgentErrorKind::ArchiveReadOnly`], or if the archive can't be read.
     pub fn follow(
         archive: &Archive,
         bus: &InMemoryAgentEventBus,
@@ -106,7 +111,8 @@ impl Archiver {
         let shared = archive.shared.clone();
         shared.writer()?;
         let epoch = bus.epoch();
-        // Before it is asked how far the archive is: an archiver that ends now may still add to it.
+        // This comes before the last sequence number is read: an archiver that ends now may still
+        // append.
         if !shared.progress.begin(epoch)? {
             return Err(AgentError::contract_violation(
                 "an archiver follows this bus into this archive already; keep that one",
@@ -139,26 +145,30 @@ impl Archiver {
         })
     }
 
-    /// Waits until the bus is closed and all of it is archived. While the disk refuses frames, they
-    /// are tried again and again, until it takes them or the archiver is [stopped](Self::stop).
+    /// Waits until the bus is closed and all of it is archived. While the disk refuses frames, the
+    /// archiver tries them again and again, until the disk takes them or it is
+    /// [stopped](Self::stop).
     pub fn finish(mut self) -> FollowReport {
         self.join()
     }
 
-    /// Ends it once what it has read is durable. What it had not read by then is not archived.
+    /// Ends the archiver once what it has read is durable. What it had not read by then is not
+    /// archived.
     pub fn stop(mut self) -> FollowReport {
         self.halt();
         self.join()
     }
 
+    /// Tells the thread to stop.
     fn halt(&self) {
-        // Release: PAIR: the follower's look at it. All before the stop is visible to it.
+        // Release: PAIR: the load in `Follower::is_stopped`. All before the stop is visible to it.
         self.stop.store(true, Ordering::Release);
         if let Some(worker) = &self.worker {
             worker.unpark();
         }
     }
 
+    /// Waits for the thread, once.
     fn join(&mut self) -> FollowReport {
         let joined = self.worker.take().map(Worker::join);
         joined.map_or_else(FollowReport::default, |joined| {
@@ -179,7 +189,7 @@ impl Drop for Archiver {
     }
 }
 
-/// That a bus is being followed; the end of it is told however it comes.
+/// Marks a bus as followed. Dropping it ends that, also when the thread panics.
 struct Following {
     shared: Arc<Shared>,
     epoch: BusEpoch,
@@ -187,10 +197,11 @@ struct Following {
 
 impl Drop for Following {
     fn drop(&mut self) {
-        self.shared.progress.left(self.epoch);
+        self.shared.progress.end(self.epoch);
     }
 }
 
+/// Wakes the archiver's thread.
 struct Unpark(Thread);
 
 impl Wake for Unpark {
@@ -199,18 +210,24 @@ impl Wake for Unpark {
     }
 }
 
-/// What the archiver's thread has.
+/// The state of the archiver's thread.
 struct Follower {
+    /// Everything of the bus, completely.
     stream: AgentEventStream,
+    /// Frames that were read and are not stored yet.
     blocks: BlockWriter,
+    /// Gaps that were found and are not stored yet.
     gaps: Vec<LostRange>,
     options: FollowOptions,
+    /// What was done so far.
     report: FollowReport,
+    /// As [`Archiver::stop`].
     stop: Arc<AtomicBool>,
     following: Following,
 }
 
 impl Follower {
+    /// Archives until the bus is closed, the archiver is stopped or the archive refuses frames.
     fn run(mut self) -> FollowReport {
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         let mut context = Context::from_waker(&waker);
@@ -243,12 +260,13 @@ impl Follower {
         }
     }
 
+    /// Returns whether the thread is to stop.
     fn is_stopped(&self) -> bool {
         // Acquire: PAIR: the store in `Archiver::halt`.
         self.stop.load(Ordering::Acquire)
     }
 
-    /// Reads what is there, up to a group; gives how many items it was.
+    /// Reads what is there, up to a group. Returns how many frames and gaps it read.
     fn gather(&mut self) -> usize {
         let mut count = 0;
         while count < self.options.group.get() {
@@ -277,12 +295,13 @@ impl Follower {
         count
     }
 
+    /// Gathers a frame.
     fn take(&mut self, entry: &Entry<'_>) {
         put(&mut self.blocks, &mut self.gaps, &mut self.report, entry);
     }
 
-    /// Writes what was gathered. While the disk refuses it, nothing more is read: what the rings
-    /// lose meanwhile is the next gap.
+    /// Stores what was gathered. While the disk refuses it, nothing more is read: frames that the
+    /// rings lose meanwhile are the next gap.
     fn write(&mut self) -> Stored<()> {
         let blocks: Vec<Block> = self.blocks.finish();
         let Following { shared, epoch } = &self.following;
@@ -304,14 +323,14 @@ impl Follower {
             }
         }
         let read = self.stream.cursor().map_or(0, |cursor| cursor.event_seq);
-        let told = self.gaps.last().map_or(0, |gap| gap.numbers.end - 1);
-        shared.progress.reached(*epoch, read.max(told));
+        let lost = self.gaps.last().map_or(0, |gap| gap.sequences.end - 1);
+        shared.progress.reached(*epoch, read.max(lost));
         self.report.lost += self.gaps.drain(..).map(|gap| gap.lost).sum::<u64>();
         Ok(())
     }
 }
 
-/// Puts a frame into the blocks; one that is too large to be stored is a gap.
+/// Puts a frame into the blocks. A frame that is too large to be stored becomes a gap.
 fn put(
     blocks: &mut BlockWriter,
     gaps: &mut Vec<LostRange>,
@@ -321,7 +340,7 @@ fn put(
     if let Err(error) = blocks.push(entry) {
         gaps.push(LostRange {
             epoch: entry.epoch,
-            numbers: entry.sequence..entry.sequence + 1,
+            sequences: entry.sequence..entry.sequence + 1,
             lost: 1,
             terminal_preserved: !entry.event.envelope().event_kind.is_terminal(),
         });

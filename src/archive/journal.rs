@@ -1,16 +1,17 @@
-//! Journal first: a bus whose frames are durable before anybody sees them.
+//! Journal first: a bus whose frames are durable before they are published.
 //!
-//! One thread, the committer, takes what was submitted since its last step as one group: it numbers
-//! the frames, appends them in one transaction, publishes them, and only then answers. While the
-//! disk works, the next group gathers; so one `fsync` serves all who publish meanwhile.
-//!
-//! What it does with a group is in `journal/commit.rs`.
+//! One thread, the committer, takes what was submitted since its last step as one group: it gives
+//! the frames their sequence numbers, appends them in one transaction, publishes them, and only
+//! then answers. While the disk works, the next group gathers, so one `fsync` serves all
+//! submissions that come meanwhile. `journal/commit.rs` has that thread.
 
 mod commit;
 
-use self::commit::{Job, Journal, Reply};
-use super::Archive;
+pub use self::commit::{JournalOptions, Journaled};
+
+use self::commit::{Job, Journal, Journaling, Reply};
 use super::error::Stored;
+use super::handle::Archive;
 use super::process::Local;
 use super::store::lock;
 use super::worker::{self, Worker};
@@ -20,54 +21,10 @@ use crate::event::{
     SubscriptionOptions,
 };
 use crate::ring::RingStats;
-use std::num::NonZeroUsize;
-use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, SyncSender, TryRecvError, TrySendError};
-use std::time::Duration;
 
-/// How frames are gathered into groups. When a group is safe is the archive's
-/// [`Durability`](super::Durability).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct JournalOptions {
-    /// A group takes no more submissions once it has so many frames.
-    pub group: NonZeroUsize,
-    /// How long a group waits for more once it has a frame. Zero: it takes what came while the one
-    /// before it was written.
-    pub linger: Duration,
-    /// How many submissions may wait for their group; [`submit`](JournaledBus::submit) waits for
-    /// room.
-    pub waiting: NonZeroUsize,
-    /// Whether each subscription is [repaired](AgentEventStream::repaired_by) from the journal: it
-    /// loses nothing then, whatever its policy.
-    pub repair: bool,
-}
-
-impl Default for JournalOptions {
-    /// Groups of 8,192 frames, no lingering, 8,192 submissions waiting, no repair.
-    fn default() -> Self {
-        const GROUP: NonZeroUsize = NonZeroUsize::new(8_192).unwrap();
-        const WAITING: NonZeroUsize = NonZeroUsize::new(8_192).unwrap();
-        JournalOptions {
-            group: GROUP,
-            linger: Duration::ZERO,
-            waiting: WAITING,
-            repair: false,
-        }
-    }
-}
-
-/// What became of frames that are durable and published.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Journaled {
-    /// Their numbers on the bus.
-    pub sequences: Range<u64>,
-    /// Their positions in the archive.
-    pub positions: Range<u64>,
-}
-
-/// The promise of an answer to a [`submit`](JournaledBus::submit). Dropping it takes nothing back.
+/// Waits for the answer to a [`submit`](JournaledBus::submit). Dropping it takes nothing back.
 #[derive(Debug)]
 #[must_use = "it alone says whether the frames became durable"]
 pub struct JournalReceipt(Local<Receiver<Reply>>);
@@ -76,17 +33,18 @@ impl JournalReceipt {
     /// Waits until the frames are durable and published.
     ///
     /// # Errors
-    /// - [`AgentErrorKind::NotYetShown`]: they are durable, and are published as soon as the rings
-    ///   take them.
-    /// - [`AgentErrorKind::RingStuck`]: the rings have not taken earlier frames yet, and these were
-    ///   neither stored nor shown. [`AgentErrorKind::SequenceExhausted`], too.
+    /// - [`AgentErrorKind::NotYetPublished`]: they are durable, and are published as soon as the
+    ///   rings take them.
+    /// - [`AgentErrorKind::RingStuck`], [`AgentErrorKind::SequenceExhausted`]: the rings have not
+    ///   taken earlier frames yet, or no sequence numbers are left. These frames were neither
+    ///   stored nor published.
     /// - [`AgentErrorKind::ContractViolation`] in a child that was forked since, and in a waker
-    ///   that runs on a thread of an archive, if the answer is not there yet: that thread waits for
-    ///   none.
-    /// - Else what kept them from being stored: then they went out as
+    ///   that runs on a thread of an archive, if the answer is not there yet: such a thread never
+    ///   waits for another.
+    /// - Otherwise why they could not be stored. They were then published as
     ///   [`DiagnosticOnly`](crate::EventDeliverySemantics::DiagnosticOnly) frames, and nothing of
-    ///   them is in the archive. On a disk that cannot even note which numbers were shown, nobody
-    ///   saw them.
+    ///   them is in the archive. On a disk where not even the published sequence numbers can be
+    ///   noted, they were not published.
     pub fn wait(self) -> Result<Journaled, AgentError> {
         let answer = self.0.into_inner()?;
         if worker::may_wait() {
@@ -100,6 +58,7 @@ impl JournalReceipt {
     }
 }
 
+/// The error when the journal's thread has ended.
 fn ended() -> AgentError {
     AgentError::new(
         AgentErrorKind::ArchiveUnavailable,
@@ -107,19 +66,18 @@ fn ended() -> AgentError {
     )
 }
 
-/// A bus that appends each frame to an archive before it fans it out. Clones share it; dropping the
-/// last one finishes what was submitted.
+/// A bus that appends each frame to an archive before it publishes it. Clones share it; dropping
+/// the last one finishes what was submitted.
 ///
-/// The wakers of its streams run on the journal's thread, and that waits for nobody: there,
-/// publishing is a [`ContractViolation`](AgentErrorKind::ContractViolation) and
-/// [`submit`](Self::submit) does not wait for room; the last drop returns at once, and what was
+/// The wakers of its streams run on the journal's thread, which never waits for itself. In such a
+/// waker, publishing is a [`ContractViolation`](AgentErrorKind::ContractViolation),
+/// [`submit`](Self::submit) does not wait for room, and the last drop returns at once; what was
 /// submitted is finished soon after. In a forked child there is no such thread: publishing is a
 /// `ContractViolation`, and drops do nothing.
 ///
-/// A published frame is [`JournalBacked`](crate::EventDeliverySemantics::JournalBacked) and bears
-/// its place in the journal, which [`Archive::locate`] turns into a position. Subscribing is the
-/// live bus's; with [`JournalOptions::repair`] its streams read from the journal what the rings
-/// lost.
+/// A published frame is [`JournalBacked`](crate::EventDeliverySemantics::JournalBacked) and has its
+/// journal cursor, which [`Archive::locate`] turns into a position. Subscribing is the live bus's;
+/// with [`JournalOptions::repair`] its streams read from the journal what the rings lost.
 ///
 /// ```
 /// use framebus::{archive::*, *};
@@ -134,58 +92,38 @@ fn ended() -> AgentError {
 /// bus.publish(EventFrame::new(AgentEvent::envelope_only(envelope)))?;
 ///
 /// let frame = all.next().unwrap();
-/// let place = frame.event.envelope.journal_cursor.as_ref().unwrap();
-/// assert_eq!(archive.locate(place)?, archive.end()?);
+/// let cursor = frame.event.envelope.journal_cursor.as_ref().unwrap();
+/// assert_eq!(archive.locate(cursor)?, archive.end()?);
 /// # Ok::<(), AgentError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct JournaledBus {
+    /// The live bus. Only the journal's thread publishes on it.
     bus: InMemoryAgentEventBus,
-    /// What subscriptions are repaired from, if they are.
+    /// The journal, if subscriptions are repaired from it.
     repair: Option<Arc<Archive>>,
     committer: Arc<Committer>,
 }
 
-/// The way to the journal's thread, which ends with it.
+/// What the clones of a journaled bus share. Dropping it ends the journal's thread.
 #[derive(Debug)]
 struct Committer {
     archive: Archive,
-    /// Until it is dropped.
+    /// Sends submissions to the thread. `None` only while this is dropped.
     jobs: Option<Local<SyncSender<Job>>>,
+    /// The thread. `None` only while this is dropped.
     worker: Option<Worker<()>>,
 }
 
-/// That a bus of this process has the archive as its journal.
-#[derive(Debug)]
-struct Journaling(Archive);
-
-impl Journaling {
-    fn begin(archive: &Archive) -> Stored<Self> {
-        // Acquire: PAIR: the store in `drop`. All that the earlier journal appended is seen.
-        if archive.shared.journaling.swap(true, Ordering::Acquire) {
-            return Err(AgentError::contract_violation(
-                "the archive is the journal of another bus of this process; clone that bus",
-            ));
-        }
-        Ok(Journaling(archive.clone()))
-    }
-}
-
-impl Drop for Journaling {
-    fn drop(&mut self) {
-        // Release: PAIR: the swap in `begin`.
-        self.0.shared.journaling.store(false, Ordering::Release);
-    }
-}
-
 impl JournaledBus {
-    /// A bus with this archive as its journal. It goes on in the archive's epoch, behind the
-    /// highest number there, or that was shown: cursors of an earlier run are good for it.
+    /// A bus with this archive as its journal. It goes on in the archive's epoch, after the highest
+    /// sequence number that was stored or published there: cursors of an earlier run are good for
+    /// it.
     ///
     /// # Errors
-    /// [`AgentErrorKind::ContractViolation`] if the archive is some bus's journal already,
-    /// [`AgentErrorKind::ArchiveReadOnly`] if it was opened for reading, those of
-    /// [`BusBuilder::build`], or what is wrong with the disk.
+    /// - [`AgentErrorKind::ContractViolation`] if the archive is the journal of a bus already.
+    /// - [`AgentErrorKind::ArchiveReadOnly`] if it was opened for reading.
+    /// - Those of [`BusBuilder::build`], or an error of the disk.
     pub fn open(
         archive: Archive,
         bus: BusBuilder,
@@ -193,11 +131,14 @@ impl JournaledBus {
     ) -> Result<Self, AgentError> {
         let shared = &archive.shared;
         let writer = shared.writer()?;
-        // Before the last number is read: a journal that ends now may still append.
+        // The claim comes before the last sequence number is read: a journal that ends now may
+        // still append.
         let journaling = Journaling::begin(&archive)?;
         let most = bus.batch_limit();
         let epoch = shared.journal_epoch;
-        let last = archive.last_sequence(epoch)?.max(lock(writer).lock.shown());
+        let last = archive
+            .last_sequence(epoch)?
+            .max(lock(writer).lock.published());
         let bus = bus.reopen(epoch, last).build()?;
         let journal = Journal::new(journaling, bus.clone(), options, most);
         let (jobs, waiting) = mpsc::sync_channel(options.waiting.get());
@@ -214,20 +155,21 @@ impl JournaledBus {
         })
     }
 
-    /// The journal.
+    /// Returns the journal.
     pub fn archive(&self) -> &Archive {
         &self.committer.archive
     }
 
-    /// What the live bus holds and who waits, now; see
+    /// Returns what the live bus holds and which subscriptions wait, now; see
     /// [`InMemoryAgentEventBus::stats`](crate::InMemoryAgentEventBus::stats).
     pub fn stats(&self) -> RingStats {
         self.bus.stats()
     }
 
-    /// Hands in frames without waiting for the disk; waits only while too many submissions do. They
-    /// get consecutive numbers, behind those of earlier submissions of the same thread, and are
-    /// durable together or not at all.
+    /// Submits frames without waiting for the disk; waits only while
+    /// [as many submissions](JournalOptions::waiting) wait as may. The frames get consecutive
+    /// sequence numbers, after those of earlier submissions of the same thread, and are durable
+    /// together or not at all.
     pub fn submit(&self, frames: impl IntoIterator<Item = EventFrame>) -> JournalReceipt {
         let (reply, receipt) = mpsc::channel();
         let job = Job {
@@ -235,12 +177,13 @@ impl JournaledBus {
             reply: reply.clone(),
         };
         if let Err(error) = self.committer.send(job) {
-            // Nobody takes it in: the receipt is the only one who can be told.
+            // The thread did not get it, so the receipt answers here.
             let _ = reply.send(Err(error));
         }
         JournalReceipt(Local::new(receipt))
     }
 
+    /// Returns the stream, repaired from the journal if the options say so.
     fn repaired(
         &self,
         stream: Result<AgentEventStream, AgentError>,
@@ -251,7 +194,8 @@ impl JournaledBus {
         }
     }
 
-    /// Publishes frames under consecutive numbers, durably: all of them, or none.
+    /// Publishes frames under consecutive sequence numbers, durably: all of them, or none. Waits
+    /// until they are.
     ///
     /// # Errors
     /// As for [`JournalReceipt::wait`].
@@ -259,14 +203,16 @@ impl JournaledBus {
         &self,
         frames: impl IntoIterator<Item = EventFrame>,
     ) -> Result<Journaled, AgentError> {
-        match worker::may_wait() {
-            true => self.submit(frames).wait(),
-            false => Err(worker::must_not_wait()),
+        if worker::may_wait() {
+            self.submit(frames).wait()
+        } else {
+            Err(worker::must_not_wait())
         }
     }
 }
 
 impl Committer {
+    /// Sends a submission to the thread; waits for room if the calling thread may wait.
     fn send(&self, job: Job) -> Stored<()> {
         let Some(jobs) = &self.jobs else {
             return Err(ended());
@@ -286,15 +232,16 @@ impl Drop for Committer {
     fn drop(&mut self) {
         self.jobs = None;
         if let Some(worker) = self.worker.take() {
-            // If it can't be waited for, it ends by itself. A panic was told to all who waited.
+            // If it can't be waited for, it ends by itself. If it panicked, every receipt that
+            // waited has failed.
             let _ = worker.join();
         }
     }
 }
 
 impl AgentEventBus for JournaledBus {
-    /// Waits until the frame is durable and published. Frames in flight share their `fsync`; for
-    /// many of one thread use [`publish_all`](JournaledBus::publish_all) or
+    /// Waits until the frame is durable and published. Frames in flight share an `fsync`; for many
+    /// frames of one thread use [`publish_all`](JournaledBus::publish_all) or
     /// [`submit`](JournaledBus::submit).
     fn publish(&self, frame: EventFrame) -> Result<(), AgentError> {
         self.publish_all([frame]).map(drop)

@@ -1,32 +1,33 @@
-//! Upkeep, while others write and read: removing old frames, joining small blocks, checking all.
+//! Upkeep, while other threads write and read: removing old frames, joining small blocks, checking
+//! everything.
 //!
-//! Each step is one short transaction under the writer's lock, which is free between two of them.
-//! Frames are removed from the front only, and whole blocks at a time, so positions stay dense;
-//! joining blocks changes neither frames nor positions.
+//! Each step is one short transaction under the writer's lock, which is released between steps.
+//! Frames are removed from the front only, and whole blocks at a time, so positions stay dense.
+//! Joining blocks changes neither frames nor positions.
 
-use super::Archive;
 use super::block::{BLOCK_FRAMES, Block, BlockReader, BlockWriter, Entry};
 use super::error::{Doing, Stored, damaged};
-use super::store::{Place, Writer, extent, lock, put_block};
+use super::handle::Archive;
+use super::store::{BlockRow, Writer, extent, lock, put_block};
 use crate::event::{AgentError, AgentErrorKind, KindSet, PrivacyClass, SharedEvent, Timestamp};
 use rusqlite::{Connection, Transaction, params};
 use std::time::Duration;
 
-/// Blocks of one transaction.
+/// How many blocks one transaction changes at most.
 const STEP: usize = 128;
 
-/// Bytes of the blocks that are joined into one, at most.
+/// How many bytes the blocks have at most that are joined into one.
 const JOINED_BYTES: u64 = 512 << 10;
 
-/// What to keep. Each limit that is set holds; what breaks one goes, from the oldest position on,
-/// by whole blocks of at most 1,024 frames.
+/// Which frames to keep. Each limit that is set is enforced: frames beyond it are removed, from the
+/// oldest position on, by whole blocks of at most 1,024 frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
-    /// Frames that happened longer ago go, once all of their block did.
+    /// A block is removed once all of its frames happened longer ago than this.
     pub max_age: Option<Duration>,
-    /// At least the last so many frames stay, and less than a block beyond them.
+    /// At least the last so many frames are kept, and less than a block beyond them.
     pub max_frames: Option<u64>,
-    /// The frames' bytes come to no more than this. Indexes take some 5 percent beyond.
+    /// The frames take at most so many bytes. Indexes take some 5 percent beyond.
     pub max_bytes: Option<u64>,
 }
 
@@ -34,9 +35,9 @@ pub struct Retention {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Removed {
-    /// Frames.
+    /// How many frames.
     pub frames: u64,
-    /// Their bytes.
+    /// How many bytes they took.
     pub bytes: u64,
 }
 
@@ -44,18 +45,18 @@ pub struct Removed {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Compacted {
-    /// Blocks that were joined with others.
+    /// How many blocks were joined with others.
     pub joined: u64,
-    /// Blocks that they became.
+    /// How many blocks they became.
     pub into: u64,
 }
 
 impl Archive {
-    /// Removes what breaks a limit. Replays that had not read it yet are told.
+    /// Removes frames beyond the limits. Replays that had not read them report them as lost.
     ///
     /// # Errors
-    /// [`AgentErrorKind::ArchiveReadOnly`], or what is wrong with the disk; what was removed by
-    /// then stays removed.
+    /// [`AgentErrorKind::ArchiveReadOnly`], or an error of the disk. What was removed by then stays
+    /// removed.
     pub fn retain(&self, limits: &Retention) -> Result<Removed, AgentError> {
         let mut removed = Removed::default();
         let cutoff = limits.max_age.map(|age| {
@@ -65,21 +66,21 @@ impl Archive {
         loop {
             let mut writer = lock(self.shared.writer()?);
             let (mut frames, mut bytes) = held(&writer.db)?;
-            let places = places(&writer.db, 0, STEP)?;
-            let goes = |place: &&Place| {
-                let count = u64::from(place.head.count);
-                let goes = cutoff.is_some_and(|cutoff| place.head.max_time < cutoff)
+            let rows = block_rows(&writer.db, 0, STEP)?;
+            let is_beyond = |row: &&BlockRow| {
+                let count = u64::from(row.header.count);
+                let is_beyond = cutoff.is_some_and(|cutoff| row.header.max_time < cutoff)
                     || limits
                         .max_frames
                         .is_some_and(|most| frames.saturating_sub(count) >= most)
                     || limits.max_bytes.is_some_and(|most| bytes > most);
                 frames = frames.saturating_sub(count);
-                bytes = bytes.saturating_sub(place.size);
-                goes
+                bytes = bytes.saturating_sub(row.size);
+                is_beyond
             };
-            let old: Vec<_> = places.iter().take_while(goes).copied().collect();
+            let old: Vec<_> = rows.iter().take_while(is_beyond).copied().collect();
             remove(&mut writer, &old)?;
-            removed.frames += old.iter().map(|it| u64::from(it.head.count)).sum::<u64>();
+            removed.frames += old.iter().map(|it| u64::from(it.header.count)).sum::<u64>();
             removed.bytes += old.iter().map(|it| it.size).sum::<u64>();
             if old.len() < STEP {
                 return Ok(removed);
@@ -87,21 +88,22 @@ impl Archive {
         }
     }
 
-    /// Joins small neighbouring blocks, as single publishes leave them, and gives free space back
-    /// to the disk. Frames, numbers and positions stay as they are; blocks that can't be read, too.
+    /// Joins small neighbouring blocks, as single publishes leave them, and returns free space to
+    /// the disk. Frames, sequence numbers and positions stay as they are, and so do blocks that
+    /// can't be read.
     ///
     /// # Errors
-    /// [`AgentErrorKind::ArchiveReadOnly`], or what is wrong with the disk; what was done by then
-    /// stays done.
+    /// [`AgentErrorKind::ArchiveReadOnly`], or an error of the disk. What was done by then stays
+    /// done.
     pub fn compact(&self) -> Result<Compacted, AgentError> {
         let mut done = Compacted::default();
         let mut from = 0;
         loop {
             let mut writer = lock(self.shared.writer()?);
-            let places = places(&writer.db, from, STEP)?;
-            let Some(last) = places.last() else { break };
-            let Some(group) = first_group(&places) else {
-                if places.len() < STEP {
+            let rows = block_rows(&writer.db, from, STEP)?;
+            let Some(last) = rows.last() else { break };
+            let Some(group) = first_group(&rows) else {
+                if rows.len() < STEP {
                     break;
                 }
                 from = last.first;
@@ -113,23 +115,23 @@ impl Archive {
                 replace(&mut writer, group, &blocks)?;
                 done.joined += group.len() as u64;
                 done.into += blocks.len() as u64;
-                // What follows the last block of a full step may join these, too.
-                if end == last.last() && places.len() == STEP {
+                // The block after the last one of a full step may be joined with these, too.
+                if end == last.last() && rows.len() == STEP {
                     from = group[0].first;
                 }
             }
         }
         let writer = lock(self.shared.writer()?);
         for pragma in ["incremental_vacuum", "wal_checkpoint(TRUNCATE)"] {
-            drain(&writer.db, &format!("PRAGMA {pragma}")).doing("giving space back")?;
+            drain(&writer.db, &format!("PRAGMA {pragma}")).doing("returning free space")?;
         }
         Ok(done)
     }
 
-    /// Reads everything and checks it; gives the number of frames. Takes time in proportion.
+    /// Reads and checks every frame. Returns how many there are. Takes O(bytes) time.
     ///
     /// # Errors
-    /// [`AgentErrorKind::ArchiveDamaged`], or what is wrong with the disk.
+    /// [`AgentErrorKind::ArchiveDamaged`], or an error of the disk.
     pub fn check(&self) -> Result<u64, AgentError> {
         let doing = "checking the archive";
         self.shared.store.read(|db| {
@@ -143,27 +145,28 @@ impl Archive {
             let (before, end) = extent(&snapshot)?;
             let (mut next, mut count) = (before + 1, 0);
             loop {
-                let places = places(&snapshot, next, STEP)?;
-                for place in &places {
-                    if place.first != next {
+                let rows = block_rows(&snapshot, next, STEP)?;
+                for row in &rows {
+                    if row.first != next {
                         return Err(damaged(format!("position {next} is missing")));
                     }
-                    count += events(&snapshot, place)?.len() as u64;
-                    next = place.last() + 1;
+                    count += events(&snapshot, row)?.len() as u64;
+                    next = row.last() + 1;
                 }
-                if places.len() < STEP {
+                if rows.len() < STEP {
                     break;
                 }
             }
-            match next == end + 1 {
-                true => Ok(count),
-                false => Err(damaged(format!("positions {next} to {end} are missing"))),
+            if next == end + 1 {
+                Ok(count)
+            } else {
+                Err(damaged(format!("positions {next} to {end} are missing")))
             }
         })
     }
 }
 
-/// The frames and bytes that are held.
+/// Returns how many frames are held, and how many bytes they take.
 fn held(db: &Connection) -> Stored<(u64, u64)> {
     let sum: i64 = db
         .prepare_cached("SELECT coalesce(sum(size), 0) FROM blocks")
@@ -173,56 +176,58 @@ fn held(db: &Connection) -> Stored<(u64, u64)> {
     Ok((last - before, sum.cast_unsigned()))
 }
 
-/// The blocks that begin at `from` or later, lowest first.
-fn places(db: &Connection, from: u64, most: usize) -> Stored<Vec<Place>> {
+/// Returns at most `most` blocks that begin at `from` or later, lowest first.
+fn block_rows(db: &Connection, from: u64, most: usize) -> Stored<Vec<BlockRow>> {
     let sql = format!(
         "SELECT {} FROM blocks WHERE first >= ? ORDER BY first LIMIT ?",
-        Place::COLUMNS
+        BlockRow::COLUMNS
     );
     db.prepare_cached(&sql)
         .and_then(|mut select| {
             select
-                .query_map(params![from.cast_signed(), most as i64], Place::of)?
+                .query_map(params![from.cast_signed(), most as i64], BlockRow::of)?
                 .collect()
         })
         .doing("listing blocks")
 }
 
-/// The first neighbours that fit into one block.
-fn first_group(places: &[Place]) -> Option<&[Place]> {
+/// Returns the first two or more neighbours that fit into one block.
+fn first_group(rows: &[BlockRow]) -> Option<&[BlockRow]> {
     let mut start = 0;
     let (mut count, mut size) = (0, 0);
-    for (at, place) in places.iter().enumerate() {
+    for (at, row) in rows.iter().enumerate() {
         let follows = at > 0 && {
-            let before = &places[at - 1];
-            before.head.epoch == place.head.epoch
-                && before.head.last_seq() + 1 == place.head.first_seq
-                && count + place.head.count <= BLOCK_FRAMES
-                && size + place.size <= JOINED_BYTES
+            let before = &rows[at - 1];
+            before.header.epoch == row.header.epoch
+                && before.header.last_seq() + 1 == row.header.first_seq
+                && count + row.header.count <= BLOCK_FRAMES
+                && size + row.size <= JOINED_BYTES
         };
         if !follows {
             if at >= start + 2 {
-                return Some(&places[start..at]);
+                return Some(&rows[start..at]);
             }
             (start, count, size) = (at, 0, 0);
         }
-        count += place.head.count;
-        size += place.size;
+        count += row.header.count;
+        size += row.size;
     }
-    (places.len() >= start + 2).then(|| &places[start..])
+    (rows.len() >= start + 2).then(|| &rows[start..])
 }
 
-struct Stocked {
+/// A frame as it was stored.
+struct StoredFrame {
     event: SharedEvent,
+    /// Whether this archive is its journal.
     journal_here: bool,
 }
 
-/// A block's frames as they were stored.
-fn events(db: &Connection, place: &Place) -> Stored<Vec<Stocked>> {
-    let mut reader = BlockReader::new(place.bytes(db)?, place.head)?;
-    let mut events = Vec::with_capacity(place.head.count as usize);
+/// Returns a block's frames.
+fn events(db: &Connection, row: &BlockRow) -> Stored<Vec<StoredFrame>> {
+    let mut reader = BlockReader::new(row.bytes(db)?, row.header)?;
+    let mut events = Vec::with_capacity(row.header.count as usize);
     while let Some(read) = reader.next(0, KindSet::ALL, |_| true)? {
-        events.push(Stocked {
+        events.push(StoredFrame {
             event: read.event.into(),
             journal_here: read.journal_here,
         });
@@ -230,16 +235,16 @@ fn events(db: &Connection, place: &Place) -> Stored<Vec<Stocked>> {
     Ok(events)
 }
 
-/// The frames of these blocks in new ones; nothing if one of them can't be read.
-fn join(db: &Connection, group: &[Place]) -> Stored<Option<Vec<Block>>> {
-    // What was stored may be: secrets never were.
+/// Returns the frames of these blocks in new ones; `None` if one of them can't be read.
+fn join(db: &Connection, group: &[BlockRow]) -> Stored<Option<Vec<Block>>> {
+    // Content that was stored may be stored again: secrets never were.
     let mut blocks = BlockWriter::new(PrivacyClass::Sensitive);
-    for place in group {
-        let events = match events(db, place) {
+    for row in group {
+        let events = match events(db, row) {
             Err(error) if error.kind() == AgentErrorKind::ArchiveDamaged => return Ok(None),
             events => events?,
         };
-        for Stocked {
+        for StoredFrame {
             event,
             journal_here,
         } in &events
@@ -253,53 +258,55 @@ fn join(db: &Connection, group: &[Place]) -> Stored<Option<Vec<Block>>> {
     Ok(Some(blocks.finish()))
 }
 
-fn replace(writer: &mut Writer, group: &[Place], blocks: &[Block]) -> Stored<()> {
+/// Stores blocks in place of others, at the same positions.
+fn replace(writer: &mut Writer, group: &[BlockRow], blocks: &[Block]) -> Stored<()> {
     let doing = "joining blocks";
     let transaction = writer.db.transaction().doing(doing)?;
-    for place in group {
-        forget(&transaction, place, None).doing(doing)?;
+    for row in group {
+        forget(&transaction, row, None).doing(doing)?;
     }
     let mut first = group[0].first;
     for block in blocks {
         put_block(&transaction, first, block, &block.to_bytes()?).doing(doing)?;
-        first += u64::from(block.head.count);
+        first += u64::from(block.header.count);
     }
     transaction.commit().doing(doing)
 }
 
-fn remove(writer: &mut Writer, old: &[Place]) -> Stored<()> {
+/// Removes blocks, which are the oldest ones.
+fn remove(writer: &mut Writer, old: &[BlockRow]) -> Stored<()> {
     let Some(last) = old.last() else {
         return Ok(());
     };
     let doing = "removing old frames";
-    let behind = last.last() + 1;
+    let held_from = last.last() + 1;
     let transaction = writer.db.transaction().doing(doing)?;
-    for place in old {
-        forget(&transaction, place, Some(behind)).doing(doing)?;
+    for row in old {
+        forget(&transaction, row, Some(held_from)).doing(doing)?;
     }
     transaction
         .execute(
             "DELETE FROM gaps WHERE position < ?",
-            [behind.cast_signed()],
+            [held_from.cast_signed()],
         )
         .doing(doing)?;
     transaction.commit().doing(doing)
 }
 
-/// Deletes a block and all that it is found by; with `behind` also the runs that have no frame
-/// there or later, and the agents that have none at all.
+/// Deletes a block and its entries in the indexes. With `held_from`, also deletes the block's runs
+/// that have no frame at that position or later, and its agents that have no frame at all.
 fn forget(
     transaction: &Transaction<'_>,
-    place: &Place,
-    behind: Option<u64>,
+    row: &BlockRow,
+    held_from: Option<u64>,
 ) -> rusqlite::Result<()> {
-    let first = place.first.cast_signed();
+    let first = row.first.cast_signed();
     let delete = |sql: &str, values: &[&dyn rusqlite::ToSql]| {
         transaction.prepare_cached(sql)?.execute(values)
     };
-    let readable = place
+    let readable = row
         .bytes(transaction)
-        .and_then(|bytes| BlockReader::new(bytes, place.head));
+        .and_then(|bytes| BlockReader::new(bytes, row.header));
     match readable {
         Ok(reader) => {
             for run in reader.runs() {
@@ -308,10 +315,10 @@ fn forget(
                      WHERE run = (SELECT id FROM runs WHERE name = ?) AND first = ?",
                     params![run.as_str(), first],
                 )?;
-                if let Some(behind) = behind {
+                if let Some(held_from) = held_from {
                     delete(
                         "DELETE FROM runs WHERE name = ? AND last_position < ?",
-                        params![run.as_str(), behind.cast_signed()],
+                        params![run.as_str(), held_from.cast_signed()],
                     )?;
                 }
             }
@@ -321,7 +328,7 @@ fn forget(
                      WHERE agent = (SELECT id FROM agents WHERE name = ?) AND first = ?",
                     params![agent.as_str(), first],
                 )?;
-                if behind.is_some() {
+                if held_from.is_some() {
                     delete(
                         "DELETE FROM agents WHERE name = ? AND NOT EXISTS
                          (SELECT 1 FROM block_agents WHERE agent = agents.id)",
@@ -330,7 +337,7 @@ fn forget(
                 }
             }
         }
-        // It can't say what it is found by: a look at all entries.
+        // The block does not name its runs and agents: all entries are searched.
         Err(_) => {
             delete("DELETE FROM block_runs WHERE first = ?", params![first])?;
             delete("DELETE FROM block_agents WHERE first = ?", params![first])?;

@@ -1,7 +1,8 @@
-//! A frame in bytes: what postcard writes of it, borrowed from the event or from the bytes.
+//! A frame in bytes: the types that postcard writes and reads, borrowed from the event or from the
+//! bytes.
 //!
-//! Names of kinds and classes are written as their numbers. The test of the pinned bytes in
-//! `block.rs` fails when one of them, or the form, changes: then the form's version must, too.
+//! Kinds and classes are written as numbers. The test of the pinned bytes in `block/tests.rs` fails
+//! when one of them, or the form, changes: then the form's version must change, too.
 
 use crate::event::{
     EndpointKind, EntityKind, EntityRef, EnvelopeDetails, EventDeliverySemantics, EventKind,
@@ -9,18 +10,21 @@ use crate::event::{
 };
 use serde::{Deserialize, Serialize};
 
+/// The names of a block's runs and agents. Records refer to them by index.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Header<'a> {
+pub(super) struct NameTable<'a> {
     #[serde(borrow)]
     pub(super) runs: Vec<&'a str>,
     #[serde(borrow)]
     pub(super) agents: Vec<&'a str>,
 }
 
-/// A frame, but for its number and what stands in the header.
+/// A frame, without its sequence number and without what its block holds once for all frames.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Record<'a> {
+    /// The index of its run in the block's name table.
     pub(super) run: u32,
+    /// The index of its agent in the block's name table.
     pub(super) agent: u32,
     /// Microseconds after the block's first frame.
     pub(super) after: i64,
@@ -36,17 +40,21 @@ pub(super) struct Record<'a> {
     pub(super) payload: Payload<'a>,
 }
 
-/// Where a frame is in the host's journal.
+/// A frame's journal cursor.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Journal<'a> {
+    /// It has none.
     None,
-    /// In this archive: its own position.
+    /// This archive is the journal: the frame's own position.
     Here,
+    /// A cursor of the host's journal.
     Elsewhere(&'a str),
 }
 
+/// An envelope's details.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Details<'a> {
+    /// The ids of event, session, turn, message, trace, span and parent event.
     #[serde(borrow)]
     ids: [Option<&'a str>; 7],
     subject: Option<(EntityKind, &'a str)>,
@@ -57,10 +65,14 @@ pub(super) struct Details<'a> {
     destination: Option<(EndpointKind, &'a str)>,
 }
 
+/// What is stored of an event's payload.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Payload<'a> {
+    /// Nothing.
     None,
+    /// The redacted summary and the references.
     Summary(&'a str, #[serde(borrow)] Vec<(EntityKind, &'a str)>),
+    /// All of it.
     Content {
         media_type: &'a str,
         #[serde(serialize_with = "as_bytes")]
@@ -71,7 +83,7 @@ pub(super) enum Payload<'a> {
     },
 }
 
-/// As one piece: serde would write a slice byte by byte, in the same form.
+/// Writes bytes as one piece: serde would write a slice byte by byte, in the same form.
 fn as_bytes<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_bytes(bytes)
 }
@@ -88,6 +100,7 @@ fn references<R: FromIterator<EntityRef>>(pairs: &[(EntityKind, &str)]) -> R {
 }
 
 impl<'a> Payload<'a> {
+    /// Returns what is stored of an event's payload, if content is kept up to the class `keeps`.
     pub(super) fn of(event: EventView<'a>, keeps: PrivacyClass) -> Self {
         let references = pairs(event.references());
         let may_keep = event.envelope().privacy <= keeps;
@@ -103,6 +116,7 @@ impl<'a> Payload<'a> {
         }
     }
 
+    /// Returns the payload.
     pub(super) fn to_event(&self) -> EventPayload {
         match self {
             Payload::None => EventPayload::EnvelopeOnly,
@@ -126,6 +140,7 @@ impl<'a> Payload<'a> {
 }
 
 impl<'a> Details<'a> {
+    /// Returns the details, borrowed.
     pub(super) fn of(details: &'a EnvelopeDetails) -> Self {
         let entity = |it: &'a EntityRef| (it.kind, it.id.as_str());
         Details {
@@ -154,6 +169,7 @@ impl<'a> Details<'a> {
         }
     }
 
+    /// Returns the details, owned.
     pub(super) fn to_details(&self) -> EnvelopeDetails {
         let [event, session, turn, message, trace, span, parent] = self.ids;
         EnvelopeDetails {

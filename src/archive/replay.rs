@@ -1,36 +1,38 @@
-//! Replay: the frames behind a position that a filter lets through, block by block.
+//! Replay: the frames after a position that a filter lets through, block by block.
 //!
-//! One block is held at a time, so memory is constant. Which block comes next is asked of the
-//! indexes of runs and agents and of the blocks' sets of kinds; a block that none of them rules out
-//! is decoded and compared exactly. Each block is found and read in one transaction of its own: a
-//! replay holds up neither the writer nor compaction, which may cut the blocks anew between two of
-//! them, since it goes on by position.
+//! One block is held at a time, so memory is constant. The next block is found by the indexes of
+//! runs and agents and by the blocks' sets of kinds; a block that none of them rules out is decoded
+//! and its frames compared exactly. Each block is found and read in one transaction of its own, so
+//! a replay delays neither the writer nor compaction. Compaction may cut the blocks anew between
+//! two of these transactions, since a replay goes on by position.
 
-use super::Shared;
 use super::block::BlockReader;
 use super::error::{Doing, Stored};
-use super::store::{Place, extent};
-use crate::bus::FrameSource;
+use super::handle::{Archive, Shared, journal_cursor};
+use super::store::{BlockRow, extent};
+use crate::bus::{AgentEventStream, EventArchive, FrameSource};
 use crate::event::{
-    AgentError, AgentId, ArchiveCursor, BusEpoch, CompiledEventFilter, EventCursor,
-    EventDeliverySemantics, EventFrame, EventOverflowNotice, EventOverflowReason, KindSet, RunId,
-    SharedEvent,
+    AgentError, AgentErrorKind, AgentId, ArchiveCursor, BusEpoch, CompiledEventFilter, EventCursor,
+    EventDeliverySemantics, EventFilter, EventFrame, EventOverflowNotice, EventOverflowReason,
+    KindSet, RunId, SharedEvent, Timestamp,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-/// With more runs or agents than this in a filter, every block's frames are compared.
+/// With more runs or agents than this in a filter, their index is not used.
 const MOST_LOOKUPS: usize = 64;
 
-/// The first block of a run, or of an agent, from a position on.
+/// Finds the first block of a run from a position on.
 const NEXT_OF_RUN: &str = "SELECT min(first) FROM block_runs
     WHERE run = (SELECT id FROM runs WHERE name = ?) AND first >= ?";
+/// Finds the first block of an agent from a position on.
 const NEXT_OF_AGENT: &str = "SELECT min(first) FROM block_agents
     WHERE agent = (SELECT id FROM agents WHERE name = ?) AND first >= ?";
 
+/// A source of an archive's frames that a filter lets through.
 #[derive(Clone, Debug)]
-pub(super) struct Replay {
+struct Replay {
     archive: Arc<Shared>,
     filter: CompiledEventFilter,
     /// The last position that was looked at.
@@ -39,17 +41,13 @@ pub(super) struct Replay {
     end: u64,
     /// The block that is being read, with the position of its first frame.
     block: Option<(u64, BlockReader)>,
-    /// Tells of frames that were removed before they were read; it rides on the next one.
+    /// Reports frames that were removed before they were read. Attached to the next frame.
     removed: Option<Box<EventOverflowNotice>>,
 }
 
 impl Replay {
-    pub(super) fn new(
-        archive: Arc<Shared>,
-        filter: CompiledEventFilter,
-        after: u64,
-        end: u64,
-    ) -> Self {
+    /// A replay of the positions after `after`, up to `end`.
+    fn new(archive: Arc<Shared>, filter: CompiledEventFilter, after: u64, end: u64) -> Self {
         Replay {
             archive,
             filter,
@@ -60,6 +58,8 @@ impl Replay {
         }
     }
 
+    /// Breaks with the next frame of the block that is being read, or at the end. Continues where a
+    /// block begins or ends.
     fn step(&mut self) -> Stored<ControlFlow<Option<EventFrame>>> {
         let Some((first, reader)) = &mut self.block else {
             return self.next_block();
@@ -72,7 +72,7 @@ impl Replay {
             self.block = None;
             return Ok(ControlFlow::Continue(()));
         };
-        let position = *first + u64::from(read.place);
+        let position = *first + u64::from(read.index);
         if position > self.end {
             self.after = self.end;
             return Ok(ControlFlow::Break(None));
@@ -81,7 +81,7 @@ impl Replay {
         let cursor = self.archive.at(position);
         let mut event = read.event;
         if read.journal_here {
-            event.envelope.journal_cursor = Some(super::journal_cursor(&cursor));
+            event.envelope.journal_cursor = Some(journal_cursor(&cursor));
         }
         event.envelope.delivery_semantics = EventDeliverySemantics::DerivedReplay;
         let frame = EventFrame {
@@ -90,11 +90,11 @@ impl Replay {
             archive_cursor: Some(cursor),
             overflow: None,
         };
-        Ok(ControlFlow::Break(Some(self.tell(frame))))
+        Ok(ControlFlow::Break(Some(self.attach_notice(frame))))
     }
 
-    /// Takes note of frames that are gone. All that is known of them is how many they are at most.
-    fn miss(&mut self, count: u64) {
+    /// Counts frames that were removed. Only their number at most is known.
+    fn add_removed(&mut self, count: u64) {
         let policy = self.filter.queue.overflow;
         let scope = self.filter.cursor_scope();
         let notice = self.removed.get_or_insert_with(|| {
@@ -117,8 +117,8 @@ impl Replay {
         notice.dropped_count += count;
     }
 
-    /// Puts what is to be told on the frame behind it.
-    fn tell(&mut self, mut frame: EventFrame) -> EventFrame {
+    /// Attaches the notice of removed frames to the frame after them.
+    fn attach_notice(&mut self, mut frame: EventFrame) -> EventFrame {
         frame.overflow = self.removed.take();
         if let Some(notice) = &mut frame.overflow {
             notice.gap_end.event_seq = frame.cursor.event_seq - 1;
@@ -127,6 +127,7 @@ impl Replay {
         frame
     }
 
+    /// Begins with the next block that may have frames that the filter lets through.
     fn next_block(&mut self) -> Stored<ControlFlow<Option<EventFrame>>> {
         if self.after >= self.end {
             return Ok(ControlFlow::Break(None));
@@ -135,21 +136,20 @@ impl Replay {
         let (before, found) = self.archive.store.read(|db| {
             let snapshot = db.unchecked_transaction().doing("replaying")?;
             let (before, _) = extent(&snapshot)?;
-            let found = match next_place(&snapshot, filter, after.max(before))? {
-                Some(place) => Some((place, place.bytes(&snapshot)?)),
-                None => None,
-            };
+            let found = next_candidate(&snapshot, filter, after.max(before))?
+                .map(|row| Ok((row, row.bytes(&snapshot)?)))
+                .transpose()?;
             Ok((before, found))
         })?;
-        // What was removed since, up to where it would have ended.
+        // Frames that were removed since, up to the replay's end.
         let before = before.min(self.end);
         if before > self.after {
-            self.miss(before - self.after);
+            self.add_removed(before - self.after);
             self.after = before;
         }
         match found {
-            Some((place, bytes)) if place.first <= self.end => {
-                self.block = Some((place.first, BlockReader::new(bytes, place.head)?));
+            Some((row, bytes)) if row.first <= self.end => {
+                self.block = Some((row.first, BlockReader::new(bytes, row.header)?));
                 Ok(ControlFlow::Continue(()))
             }
             _ => {
@@ -178,8 +178,12 @@ impl FrameSource for Replay {
     }
 }
 
-/// The first block with a frame behind `after` that the indexes don't rule out.
-fn next_place(db: &Connection, filter: &CompiledEventFilter, after: u64) -> Stored<Option<Place>> {
+/// Returns the first block with a frame after `after` that the indexes don't rule out.
+fn next_candidate(
+    db: &Connection,
+    filter: &CompiledEventFilter,
+    after: u64,
+) -> Stored<Option<BlockRow>> {
     let criteria = filter.criteria();
     let runs: Vec<_> = criteria.run_ids.iter().map(RunId::as_str).collect();
     let agents: Vec<_> = criteria.agent_ids.iter().map(AgentId::as_str).collect();
@@ -196,20 +200,20 @@ fn next_place(db: &Connection, filter: &CompiledEventFilter, after: u64) -> Stor
                 }
             }
         }
-        // The indexes agree on the block once none of them moves it on.
+        // The indexes agree on a block once neither of them moves on.
         if at != from {
             from = at;
             continue;
         }
         match next_of_kinds(db, filter.kinds(), from)? {
-            Some(place) if place.first == from => return Ok(Some(place)),
-            Some(place) => from = place.first,
+            Some(row) if row.first == from => return Ok(Some(row)),
+            Some(row) => from = row.first,
             None => return Ok(None),
         }
     }
 }
 
-/// Where the first block with a frame behind `after` begins.
+/// Returns the position at which the first block with a frame after `after` begins.
 fn block_of(db: &Connection, after: u64) -> Stored<Option<u64>> {
     let sql = "SELECT first FROM blocks WHERE first >= coalesce(
                    (SELECT max(first) FROM blocks WHERE first <= ?1), 0)
@@ -225,7 +229,7 @@ fn block_of(db: &Connection, after: u64) -> Stored<Option<u64>> {
     Ok(first.map(i64::cast_unsigned))
 }
 
-/// The first block from `from` on that has a frame of any of these runs, or agents.
+/// Returns the first block from `from` on that has a frame of any of these runs, or agents.
 fn next_with(db: &Connection, next_of: &str, names: &[&str], from: u64) -> Stored<Option<u64>> {
     let mut select = db.prepare_cached(next_of).doing("reading an index")?;
     let mut lowest: Option<i64> = None;
@@ -238,29 +242,84 @@ fn next_with(db: &Connection, next_of: &str, names: &[&str], from: u64) -> Store
     Ok(lowest.map(i64::cast_unsigned))
 }
 
-/// The first block from `from` on that has a frame of any of these kinds.
-fn next_of_kinds(db: &Connection, kinds: KindSet, from: u64) -> Stored<Option<Place>> {
+/// Returns the first block from `from` on that has a frame of any of these kinds.
+fn next_of_kinds(db: &Connection, kinds: KindSet, from: u64) -> Stored<Option<BlockRow>> {
     let sql = format!(
         "SELECT {} FROM blocks WHERE first >= ? AND ((kinds_lo & ?) | (kinds_hi & ?)) != 0
          ORDER BY first LIMIT 1",
-        Place::COLUMNS
+        BlockRow::COLUMNS
     );
     db.prepare_cached(&sql)
         .and_then(|mut select| {
             let (low, high) = (kinds.bits() as i64, (kinds.bits() >> 64) as i64);
             select
-                .query_row(params![from.cast_signed(), low, high], Place::of)
+                .query_row(params![from.cast_signed(), low, high], BlockRow::of)
                 .optional()
         })
         .doing("finding a block")
 }
 
-impl Shared {
-    /// The position after a frame.
-    pub(super) fn at(&self, position: u64) -> ArchiveCursor {
-        ArchiveCursor {
-            archive_id: self.id.clone(),
-            position,
+impl EventArchive for Archive {
+    /// Returns the frames up to the end that the archive has now. A notice reports the frames after
+    /// the cursor that retention removed, with an upper bound of their count. Content is as it was
+    /// stored. Filters for delivery semantics match what a frame had when it was archived.
+    ///
+    /// # Errors
+    /// [`AgentErrorKind::ArchiveCursor`] for a cursor of another archive, or beyond the end, or an
+    /// error of the disk. A later error ends the stream with
+    /// [`StreamEnd::SourceFailed`](crate::StreamEnd::SourceFailed).
+    fn replay_filtered_from_cursor(
+        &self,
+        filter: CompiledEventFilter,
+        cursor: ArchiveCursor,
+    ) -> Result<AgentEventStream, AgentError> {
+        let refused = |message| Err(AgentError::new(AgentErrorKind::ArchiveCursor, message));
+        if cursor.archive_id != self.shared.id {
+            return refused(format!(
+                "the cursor is of archive {}, this is {}; start from this archive's own",
+                cursor.archive_id, self.shared.id
+            ));
+        }
+        let (_, end) = self.shared.store.read(extent)?;
+        if cursor.position > end {
+            return refused(format!(
+                "the cursor is at {}, the archive ends at {end}; start from a position that it gave",
+                cursor.position
+            ));
+        }
+        let replay = Replay::new(self.shared.clone(), filter, cursor.position, end);
+        Ok(AgentEventStream::from_source(replay))
+    }
+}
+
+impl Archive {
+    /// Returns the position before the first frame, in the order of positions, that happened at
+    /// this time or later. Takes O(blocks) steps.
+    ///
+    /// # Errors
+    /// If the archive can't be read.
+    pub fn before_time(&self, time: Timestamp) -> Result<ArchiveCursor, AgentError> {
+        let position = self.shared.store.read(|db| {
+            let sql = "SELECT first FROM blocks WHERE max_time >= ? ORDER BY first LIMIT 1";
+            let first: Option<i64> = db
+                .prepare_cached(sql)
+                .and_then(|mut select| {
+                    select
+                        .query_row([time.as_micros()], |row| row.get(0))
+                        .optional()
+                })
+                .doing("finding a time")?;
+            match first {
+                Some(first) => Ok(first.cast_unsigned() - 1),
+                None => Ok(extent(db)?.1),
+            }
+        })?;
+        let all = EventFilter::default().compile()?;
+        let mut frames = self.replay_filtered_from_cursor(all, self.shared.at(position))?;
+        let found = frames.find(|frame| frame.event.envelope.timestamp >= time);
+        match found.and_then(|frame| frame.archive_cursor) {
+            Some(cursor) => Ok(self.shared.at(cursor.position - 1)),
+            None => self.end(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The runs that an archive has frames of.
 
-use super::Archive;
 use super::error::Doing;
+use super::handle::Archive;
 use crate::event::{AgentError, EventKind, RunId, Timestamp};
 use rusqlite::params;
 
@@ -17,17 +17,17 @@ pub struct ArchivedRun {
     pub first_time: Timestamp,
     /// The latest time of its frames.
     pub last_time: Timestamp,
-    /// The position of the end of the block with its last frame: runs are listed by it.
+    /// The last position of the block that holds its last frame. Runs are listed in this order.
     pub last_position: u64,
-    /// How it ended, if it did.
+    /// The terminal kind that it ended with, if it has ended.
     pub ended: Option<EventKind>,
 }
 
 impl Archive {
-    /// The runs with frames in blocks that end behind a position, at most so many, by the position
-    /// of the last of these blocks. To list all, begin at 0, and go on behind the last one's
-    /// [`last_position`](ArchivedRun::last_position); runs that share it come together, even if
-    /// they are more than `most`. Takes O(runs) steps.
+    /// Returns at most `most` runs whose last frames are in blocks that end after a position, in
+    /// the order of [`last_position`](ArchivedRun::last_position). To list all, begin at 0, and go
+    /// on with the last one's `last_position`. Runs with the same `last_position` are returned
+    /// together, even if they are more than `most`. Takes O(runs) steps.
     ///
     /// # Errors
     /// If the archive can't be read.

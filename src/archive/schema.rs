@@ -1,4 +1,4 @@
-//! The tables of an archive's file, and how those of earlier versions become them.
+//! The tables of an archive's file, and the migrations from earlier versions.
 
 use super::error::{Doing, Stored};
 use crate::event::{AgentError, AgentErrorKind};
@@ -11,11 +11,11 @@ pub(super) const FILE: &str = "frames.sqlite";
 /// Marks the file as an archive's: "fbus".
 const APPLICATION: i32 = 0x6662_7573;
 
-/// What leads from each version of the schema to the next; the first makes an empty file one.
+/// The migration from each version of the schema to the next; the first begins with an empty file.
 ///
-/// Never change one that was released: add another. The numbers of kinds in `kinds_lo` and
-/// `kinds_hi` are those of [`EventKind`](crate::EventKind); whoever renumbers them adds a step that
-/// drops the sets, and bumps the form of blocks.
+/// Never change one that was released: add another. The bits of `kinds_lo` and `kinds_hi` are the
+/// kinds of [`EventKind`](crate::EventKind) as numbers; a change that renumbers kinds adds a
+/// migration that drops the sets, and changes the form of blocks.
 const MIGRATIONS: [&str; 2] = [
     "CREATE TABLE state(
          one INTEGER PRIMARY KEY CHECK(one = 1), archive_id TEXT NOT NULL,
@@ -47,7 +47,7 @@ const MIGRATIONS: [&str; 2] = [
 /// The version that this program writes.
 pub(super) const VERSION: usize = MIGRATIONS.len();
 
-/// The version of the file's schema; 0 for an empty file.
+/// Returns the version of the file's schema; 0 for an empty file.
 ///
 /// A later version than this program knows is an error, and so is another program's file.
 pub(super) fn version(db: &Connection, doing: &str) -> Stored<usize> {
@@ -74,13 +74,13 @@ pub(super) fn version(db: &Connection, doing: &str) -> Stored<usize> {
     }
 }
 
-/// Brings the file's schema up to date, step by step.
+/// Migrates the file's schema to [`VERSION`], one version a transaction.
 pub(super) fn migrate(db: &mut Connection, doing: &str) -> Stored<()> {
     let from = version(db, doing)?;
-    for (number, step) in (from + 1..).zip(&MIGRATIONS[from..]) {
+    for (version, step) in (from + 1..).zip(&MIGRATIONS[from..]) {
         let transaction = db.transaction().doing(doing)?;
         transaction.execute_batch(step).doing(doing)?;
-        if number == 1 {
+        if version == 1 {
             transaction
                 .execute(
                     "INSERT INTO state VALUES(1, ?, ?, 0)",
@@ -93,7 +93,7 @@ pub(super) fn migrate(db: &mut Connection, doing: &str) -> Stored<()> {
         }
         transaction
             .execute_batch(&format!(
-                "PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {number};"
+                "PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {version};"
             ))
             .doing(doing)?;
         transaction.commit().doing(doing)?;
@@ -101,7 +101,7 @@ pub(super) fn migrate(db: &mut Connection, doing: &str) -> Stored<()> {
     Ok(())
 }
 
-/// Two states of this kind never agree but by chance of 2^-64.
+/// Returns a random word: two agree with a chance of 2^-64.
 fn random(what: &[u8]) -> u64 {
     RandomState::new().hash_one((what, std::time::SystemTime::now()))
 }

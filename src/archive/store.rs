@@ -1,21 +1,22 @@
 //! The store: SQLite in a folder of its own, in write-ahead mode.
 //!
 //! Invariants:
-//! - **S1 one writer**: who writes holds the folder's lock, which the system takes back when the
-//!   process ends, however it ends. Readers, also of other processes, take none and wait for
-//!   nobody.
-//! - **S2 all or nothing**: each step is one transaction. A killed process, a lost machine or a
+//! - **S1 one writer**: the writer holds the folder's lock, which the system releases when the
+//!   process ends, however it ends. Readers, also of other processes, take no lock and never wait.
+//! - **S2 all or nothing**: each step is one transaction. A killed process, a loss of power or a
 //!   full disk leaves the last one that was finished.
 //! - **S3 positions** rise by one from frame to frame and are never given twice, also when all
-//!   frames were removed: the last one is written down beside them.
-//! - **S4 order**: in an epoch, numbers rise with positions. What would break it is refused.
-//! - Only a prefix of the positions is ever removed.
+//!   frames were removed: the last one is stored beside them.
+//! - **S4 order**: in an epoch, sequence numbers rise with positions. Frames that would break that
+//!   are refused.
+//! - **S5 prefix**: only a prefix of the positions is ever removed.
 //!
-//! A block's bytes stand apart from what it is found by, so that a search reads no frames. Runs and
-//! agents are numbered as they come: those at work together are neighbours in the indexes, so that
-//! a step writes few pages. By a hash, each of its runs would be on a page of its own.
+//! A block's bytes are in another table than its columns, so that a search reads no frames. Runs
+//! and agents get ids in the order in which they come: those that are active together are
+//! neighbours in the indexes, so that a step writes few pages. With hashes as ids, each of a step's
+//! runs would be on a page of its own.
 
-use super::block::{Block, BlockHead};
+use super::block::{Block, BlockHeader};
 use super::error::{Doing, Stored, damaged};
 use super::folder::FolderLock;
 use super::process::{Local, Opened};
@@ -32,39 +33,45 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-/// Bytes of a page of the file.
+/// The size of the file's pages, in bytes.
 const PAGE: u64 = 8_192;
 
-/// KiB of pages that the writer keeps, so that what it finds blocks by is not read again and again.
+/// How many KiB of pages the writer caches, so that the indexes are not read again and again.
 const WRITER_CACHE: u32 = 32 << 10;
 
-/// What is known of a block without its bytes.
+/// A block's row: all of the block but its bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(super) struct BlockRow {
     /// The position of its first frame.
     pub(super) first: u64,
-    pub(super) head: BlockHead,
+    pub(super) header: BlockHeader,
+    /// How many bytes it has.
     pub(super) size: u64,
+    /// Of its bytes and of the other columns.
     checksum: u64,
 }
 
-impl Place {
-    /// The position of its last frame.
+impl BlockRow {
+    /// Returns the position of its last frame.
     pub(super) fn last(&self) -> u64 {
-        self.first + u64::from(self.head.count) - 1
+        self.first + u64::from(self.header.count) - 1
     }
 
+    /// The columns of the row, as [`of`](Self::of) reads them.
     pub(super) const COLUMNS: &'static str = "first, count, epoch, first_seq, first_time, \
         min_time, max_time, kinds_lo, kinds_hi, size, checksum";
 
-    /// From a row of [`COLUMNS`](Self::COLUMNS). A row that no writer makes is an error.
+    /// Reads a row of [`COLUMNS`](Self::COLUMNS).
+    ///
+    /// # Errors
+    /// For a row that no writer stores.
     pub(super) fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
         let unsigned = |at: usize| row.get::<_, i64>(at).map(i64::cast_unsigned);
         let time = |at: usize| row.get(at).map(Timestamp::from_micros);
         let bits = u128::from(unsigned(7)?) | u128::from(unsigned(8)?) << 64;
-        let place = Place {
+        let block = BlockRow {
             first: unsigned(0)?,
-            head: BlockHead {
+            header: BlockHeader {
                 epoch: BusEpoch::from_bits(unsigned(2)?),
                 first_seq: unsigned(3)?,
                 count: row.get(1)?,
@@ -77,16 +84,17 @@ impl Place {
             checksum: unsigned(10)?,
         };
         let small = |number: u64| (1..=i64::MAX as u64 >> 1).contains(&number);
-        match small(place.first) && small(place.head.first_seq) && place.head.count > 0 {
-            true => Ok(place),
-            false => Err(rusqlite::Error::IntegralValueOutOfRange(
-                0,
-                place.first.cast_signed(),
-            )),
+        if small(block.first) && small(block.header.first_seq) && block.header.count > 0 {
+            return Ok(block);
         }
+        let first = block.first.cast_signed();
+        Err(rusqlite::Error::IntegralValueOutOfRange(0, first))
     }
 
-    /// Its bytes, which are those that were written.
+    /// Returns the block's bytes.
+    ///
+    /// # Errors
+    /// [`AgentErrorKind::ArchiveDamaged`] if they are not those that were written.
     pub(super) fn bytes(&self, db: &Connection) -> Stored<Vec<u8>> {
         let mut select = db
             .prepare_cached("SELECT bytes FROM data WHERE first = ?")
@@ -96,10 +104,10 @@ impl Place {
             .optional()
             .doing("reading a block")?;
         match bytes {
-            Some(bytes) if checksum(self.first, &self.head, &bytes) == self.checksum => Ok(bytes),
+            Some(bytes) if checksum(self.first, &self.header, &bytes) == self.checksum => Ok(bytes),
             _ => Err(damaged(format!(
                 "the frames at positions {} to {} are not as they were written; restore the \
-                 folder from a backup, or start behind them",
+                 folder from a backup, or start after them",
                 self.first,
                 self.last()
             ))),
@@ -107,45 +115,49 @@ impl Place {
     }
 }
 
-/// Of a block's bytes, and of all that is known of it beside them.
-fn checksum(first: u64, head: &BlockHead, bytes: &[u8]) -> u64 {
+/// Returns the checksum of a block's bytes and of its other columns.
+fn checksum(first: u64, header: &BlockHeader, bytes: &[u8]) -> u64 {
     let words = [
         first,
-        head.epoch.bits(),
-        head.first_seq,
-        u64::from(head.count),
-        head.first_time.as_micros().cast_unsigned(),
-        head.min_time.as_micros().cast_unsigned(),
-        head.max_time.as_micros().cast_unsigned(),
-        head.kinds.bits() as u64,
-        (head.kinds.bits() >> 64) as u64,
+        header.epoch.bits(),
+        header.first_seq,
+        u64::from(header.count),
+        header.first_time.as_micros().cast_unsigned(),
+        header.min_time.as_micros().cast_unsigned(),
+        header.max_time.as_micros().cast_unsigned(),
+        header.kinds.bits() as u64,
+        (header.kinds.bits() >> 64) as u64,
     ];
     xxh3_64_with_seed(bytes, xxh3_64(words.map(u64::to_le_bytes).as_flattened()))
 }
 
-/// Frames that a follower lost, on their way to the store.
+/// A gap of an archiver that is not stored yet.
 #[derive(Debug)]
 pub(super) struct LostRange {
     pub(super) epoch: BusEpoch,
-    pub(super) numbers: Range<u64>,
+    pub(super) sequences: Range<u64>,
+    /// How many frames were lost; at least 1.
     pub(super) lost: u64,
+    /// Whether no terminal frame is among them.
     pub(super) terminal_preserved: bool,
 }
 
 impl LostRange {
+    /// Returns the gap that a notice reports.
     pub(super) fn of(notice: &EventOverflowNotice) -> Self {
         let end = notice.gap_end.event_seq;
         let first = notice.gap_start.as_ref().map_or(end, |it| it.event_seq);
         LostRange {
             epoch: notice.gap_end.bus_epoch,
-            numbers: first..end + 1,
+            sequences: first..end + 1,
             lost: notice.dropped_count,
             terminal_preserved: notice.terminal_preserved,
         }
     }
 }
 
-/// The one that writes. The database is closed before the lock is given back.
+/// The archive's writer. Fields are dropped in order: the database is closed before the lock is
+/// released.
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) db: Connection,
@@ -154,8 +166,8 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Stores blocks and gaps, durably as the mode says: all of it, or nothing. Gives the
-    /// positions.
+    /// Stores blocks and gaps in one transaction, as durable as the archive's options say. Returns
+    /// the frames' positions.
     pub(super) fn append(&mut self, blocks: &[Block], gaps: &[LostRange]) -> Stored<Range<u64>> {
         let doing = "appending to the archive";
         let transaction = self.db.transaction().doing(doing)?;
@@ -168,7 +180,7 @@ impl Writer {
             check_order(&transaction, block)?;
             let bytes = block.to_bytes()?;
             put_block(&transaction, next, block, &bytes).doing(doing)?;
-            next += u64::from(block.head.count);
+            next += u64::from(block.header.count);
         }
         for gap in gaps {
             transaction
@@ -177,8 +189,8 @@ impl Writer {
                     insert.execute(params![
                         next.cast_signed(),
                         gap.epoch.bits().cast_signed(),
-                        gap.numbers.start.cast_signed(),
-                        (gap.numbers.end - 1).cast_signed(),
+                        gap.sequences.start.cast_signed(),
+                        (gap.sequences.end - 1).cast_signed(),
                         gap.lost.cast_signed(),
                         gap.terminal_preserved,
                         Timestamp::now().as_micros(),
@@ -195,10 +207,11 @@ impl Writer {
     }
 }
 
+/// Checks invariant S4 for a block.
 fn check_order(transaction: &Transaction<'_>, block: &Block) -> Stored<()> {
-    let BlockHead {
+    let BlockHeader {
         epoch, first_seq, ..
-    } = block.head;
+    } = block.header;
     let last = last_sequence(transaction, epoch)?;
     if first_seq > last {
         return Ok(());
@@ -212,7 +225,8 @@ fn check_order(transaction: &Transaction<'_>, block: &Block) -> Stored<()> {
     ))
 }
 
-/// The number of an epoch's last archived frame, 0 for none. Frames that were removed count.
+/// Returns the sequence number of the last frame that was archived of an epoch, also if it was
+/// removed since; 0 if there is none.
 pub(super) fn last_sequence(db: &Connection, epoch: BusEpoch) -> Stored<u64> {
     let last: Option<i64> = db
         .prepare_cached("SELECT last_seq FROM epochs WHERE epoch = ?")
@@ -221,32 +235,32 @@ pub(super) fn last_sequence(db: &Connection, epoch: BusEpoch) -> Stored<u64> {
                 .query_row([epoch.bits().cast_signed()], |row| row.get(0))
                 .optional()
         })
-        .doing("reading the last number")?;
+        .doing("reading the last sequence number")?;
     Ok(last.unwrap_or(0).cast_unsigned())
 }
 
-/// Writes a block and all that it is found by.
+/// Stores a block at this position: its row, its bytes, and its entries in the indexes.
 pub(super) fn put_block(
     db: &Connection,
     first: u64,
     block: &Block,
     bytes: &[u8],
 ) -> rusqlite::Result<()> {
-    let head = &block.head;
+    let header = &block.header;
     let at = first.cast_signed();
     db.prepare_cached("INSERT INTO blocks VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?
         .execute(params![
             at,
-            head.count,
-            head.epoch.bits().cast_signed(),
-            head.first_seq.cast_signed(),
-            head.first_time.as_micros(),
-            head.min_time.as_micros(),
-            head.max_time.as_micros(),
-            head.kinds.bits() as i64,
-            (head.kinds.bits() >> 64) as i64,
+            header.count,
+            header.epoch.bits().cast_signed(),
+            header.first_seq.cast_signed(),
+            header.first_time.as_micros(),
+            header.min_time.as_micros(),
+            header.max_time.as_micros(),
+            header.kinds.bits() as i64,
+            (header.kinds.bits() >> 64) as i64,
             bytes.len() as i64,
-            checksum(first, head, bytes).cast_signed(),
+            checksum(first, header, bytes).cast_signed(),
         ])?;
     db.prepare_cached("INSERT INTO data VALUES(?, ?)")?
         .execute(params![at, bytes])?;
@@ -257,7 +271,7 @@ pub(super) fn put_block(
          last_position = max(last_position, ?4) RETURNING id",
     )?;
     let mut runs = db.prepare_cached("INSERT INTO block_runs VALUES(?, ?, ?)")?;
-    let last = at + i64::from(head.count) - 1;
+    let last = at + i64::from(header.count) - 1;
     for run in &block.runs {
         let values = params![
             run.id.as_str(),
@@ -280,8 +294,8 @@ pub(super) fn put_block(
         "INSERT INTO epochs VALUES(?1, ?2) ON CONFLICT DO UPDATE SET last_seq = max(last_seq, ?2)",
     )?
     .execute(params![
-        head.epoch.bits().cast_signed(),
-        head.last_seq().cast_signed()
+        header.epoch.bits().cast_signed(),
+        header.last_seq().cast_signed()
     ])?;
     Ok(())
 }
@@ -290,19 +304,19 @@ pub(super) fn put_block(
 #[derive(Debug)]
 pub(super) struct Store {
     folder: PathBuf,
-    /// Nothing can be written in the folder, and nobody else does: the file is all there is.
+    /// Whether the folder can't be written to, so that SQLite may take the file as it is.
     immutable: bool,
     idle: Local<Idle>,
 }
 
-/// Connections that no reader has just now.
+/// The connections of a store that are open and not in use.
 #[derive(Debug)]
 struct Idle {
     connections: Mutex<Vec<Connection>>,
     _opened: Opened,
 }
 
-/// Connections that are kept open for the next reader.
+/// How many connections are kept open at most.
 const MOST_IDLE: usize = 4;
 
 impl Store {
@@ -318,8 +332,9 @@ impl Store {
         })
     }
 
-    /// Opens a folder for writing, making it if it is not there.
-    pub(super) fn open(folder: &Path, every_group: bool) -> Stored<(Self, Writer)> {
+    /// Opens a folder for writing; creates it if it is missing. With `every_append`, each append is
+    /// flushed to the disk.
+    pub(super) fn open(folder: &Path, every_append: bool) -> Stored<(Self, Writer)> {
         let doing = format!("opening the archive {}", folder.display());
         let opened = Opened::begin()?;
         fs::create_dir_all(folder).doing(&doing)?;
@@ -335,7 +350,7 @@ impl Store {
         ))
         .doing(&doing)?;
         migrate(&mut db, &doing)?;
-        let synchronous = if every_group { "FULL" } else { "NORMAL" };
+        let synchronous = if every_append { "FULL" } else { "NORMAL" };
         db.execute_batch(&format!(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; PRAGMA cache_size = -{WRITER_CACHE};
              PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 67108864;"
@@ -347,8 +362,8 @@ impl Store {
             lock,
             _opened: opened,
         };
-        if writer.lock.shown() == 0 {
-            writer.lock.note_shown(0).doing(&doing)?;
+        if writer.lock.published() == 0 {
+            writer.lock.note_published(0).doing(&doing)?;
         }
         Ok((store, writer))
     }
@@ -362,8 +377,8 @@ impl Store {
         let tried = store.read(|db| version(db, &doing));
         let log = fs::metadata(folder.join(format!("{FILE}-wal")));
         let version = match tried {
-            // A folder where nothing can be written has no room for readers' marks, and needs none
-            // if no log waits to be taken in.
+            // A folder that can't be written to has no room for readers' marks, and needs none if
+            // no log waits to be applied.
             Err(error) if is_denied(&error) && !log.is_ok_and(|log| log.len() > 0) => {
                 store.immutable = true;
                 store.read(|db| version(db, &doing))?
@@ -379,7 +394,7 @@ impl Store {
         Ok(store)
     }
 
-    /// Reads with a connection of its own.
+    /// Calls `read` with a connection of its own.
     pub(super) fn read<T>(&self, read: impl FnOnce(&Connection) -> Stored<T>) -> Stored<T> {
         let connections = &self.idle.get()?.connections;
         let idle = lock(connections).pop();
@@ -388,12 +403,11 @@ impl Store {
             None => {
                 let path = self.folder.join(FILE);
                 let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
-                let db = match self.immutable {
-                    false => connect(&path, flags),
-                    true => connect(
-                        Path::new(&immutable_uri(&path)),
-                        flags | OpenFlags::SQLITE_OPEN_URI,
-                    ),
+                let db = if self.immutable {
+                    let uri = immutable_uri(&path);
+                    connect(Path::new(&uri), flags | OpenFlags::SQLITE_OPEN_URI)
+                } else {
+                    connect(&path, flags)
                 };
                 db.doing("opening the archive to read")?
             }
@@ -407,7 +421,7 @@ impl Store {
     }
 }
 
-/// Whether a file could not be opened or made.
+/// Returns whether a file could not be opened or created.
 fn is_denied(error: &AgentError) -> bool {
     matches!(
         error.kind(),
@@ -415,8 +429,8 @@ fn is_denied(error: &AgentError) -> bool {
     )
 }
 
-/// SQLite takes a file of less than a page for a new one. It is one if it is empty, or if the log
-/// of its making is there to be undone.
+/// Refuses a file that was cut off within its first page, which SQLite would take for a new one. It
+/// is a new one if it is empty, or if the log of its creation is there to be rolled back.
 fn refuse_stump(folder: &Path, doing: &str) -> Stored<()> {
     let length = fs::metadata(folder.join(FILE)).map_or(0, |file| file.len());
     if (1..PAGE).contains(&length) && !folder.join(format!("{FILE}-journal")).exists() {
@@ -427,11 +441,13 @@ fn refuse_stump(folder: &Path, doing: &str) -> Stored<()> {
     Ok(())
 }
 
-/// What a poisoned lock guards is whole: a transaction that did not finish is rolled back.
+/// Locks, also after a panic: what the lock guards is whole, since a transaction that did not
+/// finish is rolled back.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Opens a connection to the file.
 fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     let db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     db.busy_timeout(std::time::Duration::from_secs(10))?;
@@ -439,6 +455,7 @@ fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     Ok(db)
 }
 
+/// Returns the file's URI that opens it as one that never changes.
 fn immutable_uri(path: &Path) -> String {
     let path = path.to_string_lossy();
     let escaped = path
@@ -461,7 +478,7 @@ pub(super) fn identity(db: &Connection) -> Stored<(ArchiveId, BusEpoch)> {
     ))
 }
 
-/// The positions that are held: before the first one, and the last one ever given.
+/// Returns the positions that are held: before the first one, and the last one ever given.
 pub(super) fn extent(db: &Connection) -> Stored<(u64, u64)> {
     let (first, last): (Option<i64>, i64) = db
         .prepare_cached("SELECT (SELECT min(first) FROM blocks), last_position FROM state")

@@ -1,9 +1,9 @@
 //! The archive's own threads: the journal's, and the archivers'.
 //!
-//! They wake tasks, and a waker may do anything: drop the last handle of what such a thread works
-//! for, finish it, or publish on it. Therefore **none of these threads waits for any of them**: it
-//! could be waiting for itself, or in a circle. What would have to wait there is an error, or, in a
-//! drop, goes on by itself.
+//! They wake tasks, and a waker may do anything: drop the last handle of the bus or archiver that
+//! the thread works for, finish it, or publish on it. Therefore **none of these threads waits for
+//! any of them**: it could wait for itself, or in a circle. A call that would have to wait there
+//! fails; a drop returns, and the thread that it would wait for ends by itself.
 
 use super::error::Stored;
 use super::process::Local;
@@ -12,16 +12,16 @@ use std::cell::Cell;
 use std::thread::{self, JoinHandle};
 
 thread_local! {
-    /// Whether this is one of these threads.
+    /// Whether the thread is one of these. Set once, when it starts.
     static WORKS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether the calling thread may wait for one of these threads.
+/// Returns whether the calling thread may wait for one of these threads.
 pub(super) fn may_wait() -> bool {
     !WORKS.get()
 }
 
-/// The error of a call that would have to wait for one of these threads on one of them.
+/// The error of a call on one of these threads that would have to wait for one of them.
 pub(super) fn must_not_wait() -> AgentError {
     AgentError::contract_violation(
         "a thread of the archive cannot wait for one, as this call in a waker does; submit without \
@@ -29,7 +29,7 @@ pub(super) fn must_not_wait() -> AgentError {
     )
 }
 
-/// One of these threads, for who owns its work. Dropping this waits for nothing.
+/// The handle of one of these threads. Dropping it does not wait.
 #[derive(Debug)]
 pub(super) struct Worker<T>(Local<JoinHandle<T>>);
 
@@ -50,14 +50,15 @@ impl<T: Send + 'static> Worker<T> {
         Ok(Worker(Local::new(handle)))
     }
 
+    /// Wakes the thread if it is parked. Does nothing in a forked child.
     pub(super) fn unpark(&self) {
         if let Ok(handle) = self.0.get() {
             handle.thread().unpark();
         }
     }
 
-    /// Waits until it has ended, and gives what it gave. Fails at once in a forked child, and on
-    /// one of these threads.
+    /// Waits until the thread has ended. Returns its result. Fails at once in a forked child, and
+    /// on one of these threads.
     pub(super) fn join(self) -> Stored<T> {
         let handle = self.0.into_inner()?;
         if !may_wait() {

@@ -1,46 +1,58 @@
-//! Frames in arrival order, of which the oldest of a class can be taken out of the middle.
+//! Frames in arrival order, where the oldest of a class can be taken out of the middle.
 //!
-//! A slab of entries, linked in arrival order, and for each class a queue of its entries' places.
-//! Only the oldest of a class is ever taken, so each of these is pushed at the back and popped at
-//! the front, and every step is O(1). Memory grows with the frames that are held, not with the
-//! bound.
+//! A slab of nodes, linked in arrival order, and for each class a queue of its nodes' indices. Only
+//! the oldest of a class is ever taken, so each of these is pushed at the back and popped at the
+//! front, and every step is O(1). Memory grows with the frames that are held, not with the bound.
 
-use super::notice::Slot;
+use super::notice::MaybeNotice;
 use crate::event::{KindClass, SealedEvent};
 use std::collections::VecDeque;
 use triomphe::Arc;
 
+/// The index of no node.
 const NONE: usize = usize::MAX;
 
-/// A frame in the queue.
+/// A queued frame.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) event: Arc<SealedEvent>,
     /// What was lost before it; for a summary also what it stands for; for the last frame of a
-    /// take-in also what was lost behind it.
-    pub(super) notice: Slot,
-    /// How many frames are lost with it beside those that its notices count: 1, or 0 for a summary,
-    /// whose own notice counts what it stands for.
+    /// refill also what was lost after it.
+    pub(super) notice: MaybeNotice,
+    /// How many frames are lost if it is dropped, beside those that its notice counts: 1, or 0 for
+    /// a summary, whose notice counts what it stands for.
     pub(super) weight: u64,
 }
 
+/// An element of the slab.
 #[derive(Clone, Debug)]
 struct Node {
+    /// `None` while the node is free.
     entry: Option<Entry>,
+    /// The class of the entry.
     class: KindClass,
-    before: usize,
-    behind: usize,
+    /// The index of the node that arrived before it, or [`NONE`].
+    previous: usize,
+    /// The index of the node that arrived after it, or [`NONE`].
+    next: usize,
 }
 
-/// Queued frames in arrival order, with the oldest of each class at hand in O(1).
+/// Queued frames in arrival order, where the oldest of each class is found in O(1).
 #[derive(Clone, Debug)]
 pub(super) struct Fifo {
+    /// The slab. Never shrinks.
     nodes: Vec<Node>,
+    /// The indices of the free nodes.
     free: Vec<usize>,
+    /// The index of the oldest node, or [`NONE`].
     first: usize,
+    /// The index of the node that arrived last, or [`NONE`].
     last: usize,
+    /// The indices of each class's nodes, in arrival order.
     classes: [VecDeque<usize>; 3],
+    /// How many nodes are not free.
     len: usize,
+    /// How many frames were pushed and taken: the tests' measure of cost.
     #[cfg(test)]
     pub(super) steps: u64,
 }
@@ -59,22 +71,24 @@ impl Fifo {
         }
     }
 
+    /// Returns how many frames are queued.
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
-    /// How many entries are of a class.
+    /// Returns how many frames of a class are queued.
     pub(super) fn count(&self, class: KindClass) -> usize {
         self.classes[class as usize].len()
     }
 
+    /// Adds a frame that arrives after all others.
     pub(super) fn push(&mut self, entry: Entry) {
         let class = entry.event.envelope().event_kind.class();
         let node = Node {
             entry: Some(entry),
             class,
-            before: self.last,
-            behind: NONE,
+            previous: self.last,
+            next: NONE,
         };
         let at = match self.free.pop() {
             Some(at) => {
@@ -88,7 +102,7 @@ impl Fifo {
         };
         match self.last {
             NONE => self.first = at,
-            last => self.nodes[last].behind = at,
+            last => self.nodes[last].next = at,
         }
         self.last = at;
         self.classes[class as usize].push_back(at);
@@ -96,42 +110,39 @@ impl Fifo {
         self.step();
     }
 
-    /// The oldest frame.
+    /// Returns the oldest frame.
     pub(super) fn first_mut(&mut self) -> Option<&mut Entry> {
         self.nodes.get_mut(self.first)?.entry.as_mut()
     }
 
-    /// Takes the oldest frame.
+    /// Takes the oldest frame out.
     pub(super) fn pop(&mut self) -> Option<Entry> {
         let class = self.nodes.get(self.first)?.class;
         self.take_oldest(class).map(|(entry, _)| entry)
     }
 
-    /// Takes the oldest frame of a class, and lends the frame behind it.
+    /// Takes the oldest frame of a class out. Returns it, and lends the frame that arrived after
+    /// it.
     pub(super) fn take_oldest(&mut self, class: KindClass) -> Option<(Entry, Option<&mut Entry>)> {
         let at = self.classes[class as usize].pop_front()?;
-        let (before, behind) = (self.nodes[at].before, self.nodes[at].behind);
-        match before {
-            NONE => self.first = behind,
-            before => self.nodes[before].behind = behind,
+        let (previous, next) = (self.nodes[at].previous, self.nodes[at].next);
+        match previous {
+            NONE => self.first = next,
+            previous => self.nodes[previous].next = next,
         }
-        match behind {
-            NONE => self.last = before,
-            behind => self.nodes[behind].before = before,
+        match next {
+            NONE => self.last = previous,
+            next => self.nodes[next].previous = previous,
         }
         self.free.push(at);
         self.len -= 1;
         self.step();
         let entry = self.nodes[at].entry.take()?;
-        Some((
-            entry,
-            self.nodes
-                .get_mut(behind)
-                .and_then(|node| node.entry.as_mut()),
-        ))
+        let after = self.nodes.get_mut(next);
+        Some((entry, after.and_then(|node| node.entry.as_mut())))
     }
 
-    /// The class of the oldest frame that is not terminal.
+    /// Returns the class of the oldest frame that is not terminal.
     pub(super) fn oldest_non_terminal(&self) -> Option<KindClass> {
         let oldest = |class: KindClass| {
             let at = *self.classes[class as usize].front()?;
@@ -144,7 +155,7 @@ impl Fifo {
         }
     }
 
-    /// The frame that arrived last.
+    /// Returns the frame that arrived last.
     pub(super) fn last_mut(&mut self) -> Option<&mut Entry> {
         self.nodes.get_mut(self.last)?.entry.as_mut()
     }

@@ -1,4 +1,4 @@
-//! Notices in the making: adding a dropped frame, or a loss in the rings, to what is already told.
+//! Building notices: adding a dropped frame, or a loss in the rings, to a notice that may exist.
 
 use crate::event::{
     BusEpoch, EventCursor, EventEnvelope, EventOverflowNotice, EventOverflowReason,
@@ -6,81 +6,90 @@ use crate::event::{
 };
 
 /// Frames of a subscription's scope that the rings lost.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Loss {
+    /// How many frames; at most so many unless `exact`.
     pub(crate) count: u64,
+    /// The first lost sequence number.
     pub(crate) first_seq: u64,
+    /// The last lost sequence number, not below the first.
     pub(crate) last_seq: u64,
+    /// The bus that the sequence numbers count in.
     pub(crate) epoch: BusEpoch,
+    /// Whether no terminal frame is among them.
     pub(crate) terminal_preserved: bool,
     /// Whether exactly `count` frames were lost, and not at most so many.
     pub(crate) exact: bool,
+    /// Why the rings no longer held them.
     pub(crate) reason: EventOverflowReason,
 }
 
-/// A notice that may not be there yet.
-pub(super) type Slot = Option<Box<EventOverflowNotice>>;
+/// A notice, if there is something to report.
+pub(crate) type MaybeNotice = Option<Box<EventOverflowNotice>>;
 
-/// What all notices of a subscription have in common.
+/// Builds the notices of one subscription, and counts what they report.
 #[derive(Clone, Debug)]
-pub(super) struct Teller {
+pub(super) struct NoticeBuilder {
+    /// The policy that every notice names.
     pub(super) policy: SubscriberOverflowPolicy,
+    /// The scope that the cursors of every notice name.
     pub(super) scope: EventStreamScope,
-    /// How many frames were lost, by the number of the reason.
+    /// How many frames were lost so far; the index is the reason as a number.
     pub(super) lost: [u64; EventOverflowReason::ALL.len()],
 }
 
-impl Teller {
-    /// Counts lost frames.
+impl NoticeBuilder {
+    /// Counts lost frames under their reason.
     pub(super) fn count(&mut self, frames: u64, reason: EventOverflowReason) {
         let lost = &mut self.lost[reason as usize];
         *lost = lost.saturating_add(frames);
     }
 
-    /// Adds a dropped frame to what `slot` tells of. A backlog drops many in a row, each behind the
-    /// last: that is done in place.
+    /// Adds a dropped frame to `notice`. A backlog drops many frames in a row, each after the last:
+    /// those are added in place.
     #[inline(always)]
     pub(super) fn add_drop(
         &mut self,
-        slot: &mut Slot,
+        notice: &mut MaybeNotice,
         event: &SealedEvent,
         reason: EventOverflowReason,
     ) {
         self.count(1, reason);
         let envelope = event.envelope();
         let preserved = !envelope.event_kind.is_terminal();
-        if let Some(notice) = slot
+        if let Some(notice) = notice
             && preserved
             && notice.gap_end.event_seq < envelope.event_seq
         {
             notice.dropped_count = notice.dropped_count.saturating_add(1);
             notice.gap_end.event_seq = envelope.event_seq;
             if envelope.journal_cursor.is_some() || notice.gap_end.journal_cursor.is_some() {
-                pass_journal(notice, envelope.journal_cursor.as_ref());
+                end_in_journal(notice, envelope.journal_cursor.as_ref());
             }
             if !notice.terminal_preserved {
                 notice.reason = EventOverflowReason::SubscriberQueueFull;
             }
             return;
         }
-        self.begin_drop(slot, envelope, preserved, reason);
+        self.begin_drop(notice, envelope, preserved, reason);
     }
 
-    /// The same where it is not the next of a row.
+    /// Adds a dropped frame that is not the next in a row.
     #[cold]
     fn begin_drop(
         &self,
-        slot: &mut Slot,
+        notice: &mut MaybeNotice,
         envelope: &EventEnvelope,
         preserved: bool,
         reason: EventOverflowReason,
     ) {
         let cursor = envelope.cursor(self.scope.clone());
-        let notice = self.notice(1, cursor.clone(), cursor, preserved, reason);
-        append(slot, Some(Box::new(notice)));
+        let drop = self.notice(1, cursor.clone(), cursor, preserved, reason);
+        append(notice, Some(Box::new(drop)));
     }
 
-    /// A notice of `count` frames from `first` to `last`.
+    /// Returns a notice of exactly `count` frames from `first` to `last`, to be repaired from the
+    /// first one's journal cursor. Counts nothing.
     pub(super) fn notice(
         &self,
         count: u64,
@@ -101,7 +110,8 @@ impl Teller {
         }
     }
 
-    /// The notice of a loss in the rings. Nothing is known of the frames but their numbers.
+    /// Returns the notice of a loss in the rings, and counts it. Only the sequence numbers of the
+    /// frames are known.
     pub(super) fn loss(&mut self, loss: &Loss) -> EventOverflowNotice {
         self.count(loss.count, loss.reason);
         let cursor = |event_seq| EventCursor {
@@ -119,31 +129,31 @@ impl Teller {
     }
 }
 
-/// Makes a notice's gap end at this place of the host's journal.
-fn pass_journal(notice: &mut EventOverflowNotice, cursor: Option<&JournalCursor>) {
+/// Makes a notice's gap end at this journal cursor.
+fn end_in_journal(notice: &mut EventOverflowNotice, cursor: Option<&JournalCursor>) {
     notice.gap_end.journal_cursor = cursor.cloned();
     if notice.repair_from.is_none() {
         notice.repair_from = cursor.cloned();
     }
 }
 
-/// Makes a notice say that a terminal frame is among what was lost.
-pub(super) fn terminal_lost(notice: &mut EventOverflowNotice) {
+/// Makes a notice report that a terminal frame is among what was lost.
+pub(super) fn add_lost_terminal(notice: &mut EventOverflowNotice) {
     notice.terminal_preserved = false;
     notice.reason = EventOverflowReason::SubscriberQueueFull;
 }
 
-/// Makes `slot` tell of a later gap as well.
-pub(super) fn append(slot: &mut Slot, later: Slot) {
-    match (slot.as_mut(), later) {
+/// Makes `notice` report a later gap as well.
+pub(crate) fn append(notice: &mut MaybeNotice, later: MaybeNotice) {
+    match (notice.as_mut(), later) {
         (Some(notice), Some(later)) => notice.merge(*later),
-        (None, later) => *slot = later,
+        (None, later) => *notice = later,
         (Some(_), None) => {}
     }
 }
 
-/// Makes `slot` tell of an earlier gap as well.
-pub(super) fn prepend(slot: &mut Slot, mut earlier: Slot) {
-    append(&mut earlier, slot.take());
-    *slot = earlier;
+/// Makes `notice` report an earlier gap as well.
+pub(super) fn prepend(notice: &mut MaybeNotice, mut earlier: MaybeNotice) {
+    append(&mut earlier, notice.take());
+    *notice = earlier;
 }

@@ -1,18 +1,18 @@
-//! The policies: what is done with an arriving frame.
+//! The policies: what becomes of a frame that is offered.
 //!
 //! For capacity C, reserve R and N = C - min(R, C): a frame that is not terminal has room when the
 //! queue holds fewer than C frames and fewer than N that are not terminal.
 //!
-//! | arriving | DropNonTerminal | DropProgress | SummarizeAndContinue | FailSubscriber |
+//! | offered | DropNonTerminal | DropProgress | SummarizeAndContinue | FailSubscriber |
 //! | --- | --- | --- | --- | --- |
-//! | terminal | [`make_room_for_terminal`](BoundedQueue::make_room_for_terminal), queued; if all C are terminal, the take-in ends before it | same | pending summary closed first | same |
+//! | terminal | [`make_room_for_terminal`](BoundedQueue::make_room_for_terminal), queued; if all C are terminal, the refill stops before it | same | pending summary closed first | same |
 //! | progress, room | queued | queued | joins the summary | queued |
 //! | progress, none | dropped | dropped | joins the summary | dropped, [`fail`](BoundedQueue::fail) |
 //! | normal, room | queued | queued | summary closed first, room judged after | queued |
 //! | normal, none | dropped | oldest progress dropped for it, or itself | summary closed first, dropped | dropped, `fail` |
 
 use super::fifo::{Entry, Fifo};
-use super::notice::{Loss, Slot, Teller, append, prepend, terminal_lost};
+use super::notice::{Loss, MaybeNotice, NoticeBuilder, add_lost_terminal, append, prepend};
 use crate::event::{
     EventCursor, EventOverflowNotice, EventOverflowReason, EventStreamScope, JournalCursor,
     KindClass, SealedEvent, SubscriberOverflowPolicy, SubscriberQueueConfig,
@@ -20,56 +20,65 @@ use crate::event::{
 use std::ops::ControlFlow;
 use triomphe::Arc;
 
-/// A frame that comes out, with the notice that rides on it.
+/// A frame that was taken out of the queue.
 #[derive(Debug)]
 pub(crate) struct Queued {
     pub(crate) event: Arc<SealedEvent>,
+    /// The notice that is attached to it.
     pub(crate) overflow: Option<Box<EventOverflowNotice>>,
-    /// Whether it stands for others, which the notice counts, and not for itself.
+    /// Whether it stands for other frames, which the notice counts, and not for itself.
     pub(crate) summary: bool,
 }
 
 /// How a stream ended by [`SubscriberOverflowPolicy::FailSubscriber`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
-    /// The position after the last frame that comes out: resuming there loses nothing more.
+    /// The position after the last frame that was queued: resuming there loses nothing more.
     pub(crate) resume_from: EventCursor,
-    /// What was lost behind it, as far as no earlier frame told of it.
+    /// What was lost after it, as far as no earlier frame reports it.
     pub(crate) notice: EventOverflowNotice,
 }
 
-/// A run of progress frames that one frame will stand for.
+/// A run of consecutive progress frames that one frame will stand for.
 #[derive(Clone, Debug)]
 struct Summary {
+    /// How many frames, at least 1.
     count: u64,
+    /// The cursor of the first frame.
     first: EventCursor,
+    /// The last frame.
     last: Arc<SealedEvent>,
+    /// The first known journal cursor of the run.
     repair_from: Option<JournalCursor>,
 }
 
 /// The queue of one subscription: frames in order, and notices of what its policy dropped.
 #[derive(Clone, Debug)]
 pub(crate) struct BoundedQueue {
-    teller: Teller,
+    notices: NoticeBuilder,
+    /// C: how many frames are queued at most.
     capacity: usize,
+    /// N: how many of them are not terminal at most.
     non_terminal_capacity: usize,
     queue: Fifo,
+    /// The run of progress frames that is not queued yet, with the policy that summarises.
     summary: Option<Summary>,
-    /// The terminal frame that the last take-in ended before: the next one begins with it.
-    next_terminal: Option<Arc<SealedEvent>>,
-    /// What is lost behind the last queued frame.
-    pending: Slot,
-    /// The position after the last frame queued; the epoch is the bus's throughout.
+    /// The terminal frame that the last refill stopped before. The next refill begins with it.
+    deferred_terminal: Option<Arc<SealedEvent>>,
+    /// What was lost after the last queued frame.
+    pending: MaybeNotice,
+    /// The position after the last frame that was queued. Its epoch never changes.
     position: EventCursor,
+    /// Set once, with the policy that fails.
     failure: Option<Box<Failure>>,
 }
 
 impl BoundedQueue {
-    /// An empty queue for a subscription that starts at `start`, whose scope its notices bear.
+    /// An empty queue for a subscription that starts at `start`, whose scope its notices name.
     pub(crate) fn new(config: SubscriberQueueConfig, start: EventCursor) -> Self {
         let capacity = config.capacity.get();
         BoundedQueue {
-            teller: Teller {
+            notices: NoticeBuilder {
                 policy: config.overflow,
                 scope: start.scope.clone(),
                 lost: Default::default(),
@@ -78,41 +87,42 @@ impl BoundedQueue {
             non_terminal_capacity: capacity - config.terminal_reserve.get().min(capacity),
             queue: Fifo::new(),
             summary: None,
-            next_terminal: None,
+            deferred_terminal: None,
             pending: None,
             position: start,
             failure: None,
         }
     }
 
-    /// The scope of the subscription.
+    /// Returns the scope of the subscription.
     pub(crate) fn scope(&self) -> &EventStreamScope {
-        &self.teller.scope
+        &self.notices.scope
     }
 
-    /// Begins a take-in, with an empty queue: the frame that the last one ended before comes first.
-    pub(crate) fn begin(&mut self) {
+    /// Begins a refill of an empty queue. The frame that the last refill stopped before comes
+    /// first.
+    pub(crate) fn begin_refill(&mut self) {
         debug_assert!(self.len() == 0);
-        if let Some(event) = self.next_terminal.take() {
+        if let Some(event) = self.deferred_terminal.take() {
             let _ = self.offer(&event);
         }
     }
 
-    /// Takes in the next frame of the scope. The event is shared only if it is kept.
+    /// Offers the next frame of the scope to the policy. The event is shared only if it is kept.
     ///
-    /// Breaks where the queue is full of terminal frames and `event` is another one: the take-in
-    /// ends before it. The event is kept for the next take-in, and nothing else is offered until
-    /// that [begins](Self::begin).
+    /// Breaks where the queue is full of terminal frames and `event` is another one: the refill
+    /// stops before it. The event is kept for the next refill, and nothing else may be offered
+    /// until that [begins](Self::begin_refill).
     #[inline]
     pub(crate) fn offer(&mut self, event: &Arc<SealedEvent>) -> ControlFlow<()> {
         use SubscriberOverflowPolicy as Policy;
-        debug_assert!(self.next_terminal.is_none());
+        debug_assert!(self.deferred_terminal.is_none());
         let class = event.envelope().event_kind.class();
         if self.failure.is_some() {
             self.offer_after_failure(class == KindClass::Terminal);
             return ControlFlow::Continue(());
         }
-        let policy = self.teller.policy;
+        let policy = self.notices.policy;
         if policy == Policy::SummarizeAndContinue {
             if class == KindClass::Progress {
                 self.join_summary(event);
@@ -122,7 +132,7 @@ impl BoundedQueue {
         }
         if class == KindClass::Terminal {
             if self.queue.count(KindClass::Terminal) >= self.capacity {
-                self.next_terminal = Some(event.clone());
+                self.deferred_terminal = Some(event.clone());
                 return ControlFlow::Break(());
             }
             self.make_room_for_terminal();
@@ -133,7 +143,7 @@ impl BoundedQueue {
             match (policy, class) {
                 (Policy::FailSubscriber, _) => self.fail(event),
                 (Policy::DropProgress, KindClass::Progress) => {
-                    self.drop_arriving(event, EventOverflowReason::PolicyDroppedProgress);
+                    self.drop_offered(event, EventOverflowReason::PolicyDroppedProgress);
                 }
                 (Policy::DropProgress, _) if self.queue.count(KindClass::Progress) > 0 => {
                     self.evict(
@@ -143,35 +153,35 @@ impl BoundedQueue {
                     self.queue(event.clone(), None, 1);
                 }
                 (Policy::DropProgress | Policy::SummarizeAndContinue, _) => {
-                    self.drop_arriving(event, EventOverflowReason::SubscriberQueueFull);
+                    self.drop_offered(event, EventOverflowReason::SubscriberQueueFull);
                 }
                 (Policy::DropNonTerminal | Policy::BackpressureCaller, _) => {
-                    self.drop_arriving(event, EventOverflowReason::PolicyDroppedNonTerminal);
+                    self.drop_offered(event, EventOverflowReason::PolicyDroppedNonTerminal);
                 }
             }
         }
         ControlFlow::Continue(())
     }
 
-    /// Takes note of frames that the rings lost behind what was offered.
+    /// Reports frames that the rings lost after those that were offered.
     pub(crate) fn lose(&mut self, loss: &Loss) {
         if self.failure.is_some() {
             self.offer_after_failure(!loss.terminal_preserved);
             return;
         }
-        // What was lost need not have been progress: the run of it ends here.
+        // What was lost need not have been progress frames, so the run ends here.
         self.close_summary();
-        append(&mut self.pending, Some(Box::new(self.teller.loss(loss))));
+        append(&mut self.pending, Some(Box::new(self.notices.loss(loss))));
     }
 
-    /// Ends a take-in: nothing more is offered until the queue is empty and the next one
-    /// [begins](Self::begin).
-    pub(crate) fn settle(&mut self) {
+    /// Ends a refill. Nothing more may be offered until the queue is empty and the next refill
+    /// [begins](Self::begin_refill).
+    pub(crate) fn end_refill(&mut self) {
         self.close_summary();
-        self.ride_on_last();
+        self.attach_to_last();
     }
 
-    /// The next frame.
+    /// Takes the next frame out.
     pub(crate) fn pop(&mut self) -> Option<Queued> {
         let Entry {
             event,
@@ -185,55 +195,57 @@ impl BoundedQueue {
         })
     }
 
-    /// Takes the notice that rides on the next frame, to tell it before.
+    /// Takes the notice that is attached to the next frame, to report it before the frame.
     pub(crate) fn take_first_notice(&mut self) -> Option<EventOverflowNotice> {
         self.queue.first_mut()?.notice.take().map(|notice| *notice)
     }
 
-    /// How many frames are queued.
+    /// Returns how many frames are queued.
     pub(crate) fn len(&self) -> usize {
         self.queue.len()
     }
 
-    /// Whether a frame is there without a look at the rings: queued, or the first of the next
-    /// take-in.
+    /// Returns whether a frame is there without a look at the rings: queued, or the first of the
+    /// next refill.
     pub(crate) fn has_frame(&self) -> bool {
-        self.queue.len() > 0 || self.next_terminal.is_some()
+        self.queue.len() > 0 || self.deferred_terminal.is_some()
     }
 
-    /// The terminal frame that the last take-in ended before, if it has not begun the next one.
-    pub(crate) fn next_terminal(&self) -> Option<&SealedEvent> {
-        self.next_terminal.as_deref()
+    /// Returns the terminal frame that the last refill stopped before, until the next one begins.
+    pub(crate) fn deferred_terminal(&self) -> Option<&SealedEvent> {
+        self.deferred_terminal.as_deref()
     }
 
-    /// What was lost and has no frame to ride on yet.
+    /// Returns the notice that is attached to no frame yet.
     pub(crate) fn pending_overflow(&self) -> Option<&EventOverflowNotice> {
         self.pending.as_deref()
     }
 
-    /// Takes what was lost and has no frame to ride on, to tell it without one.
+    /// Takes the notice that is attached to no frame yet, to report it without one.
     pub(crate) fn take_pending(&mut self) -> Option<EventOverflowNotice> {
         self.pending.take().map(|notice| *notice)
     }
 
-    /// The notice of a loss in the rings, for a reader that does without the queue.
-    pub(crate) fn tell(&mut self, loss: &Loss) -> EventOverflowNotice {
-        self.teller.loss(loss)
+    /// Returns the notice of a loss in the rings, and counts it, for a reader that goes past the
+    /// queue.
+    pub(crate) fn report(&mut self, loss: &Loss) -> EventOverflowNotice {
+        self.notices.loss(loss)
     }
 
-    /// How many frames were lost so far, by the number of the reason.
+    /// Returns how many frames were lost so far; the index is the reason as a number.
     pub(crate) fn lost(&self) -> &[u64; EventOverflowReason::ALL.len()] {
-        &self.teller.lost
+        &self.notices.lost
     }
 
-    /// Whether and how the stream failed. It ends after what is queued.
+    /// Returns how the stream failed, if it has. It ends after the frames that are queued.
     pub(crate) fn failure(&self) -> Option<&Failure> {
         self.failure.as_deref()
     }
 
-    /// Says of a stream that failed in this take-in where it stood when that began: its reader
-    /// may have passed the queue by, and come further than to the last frame queued.
-    pub(crate) fn resume_behind(&mut self, position: &EventCursor) {
+    /// Lets a stream that failed in this refill resume after `position`, where it stood when the
+    /// refill began: its reader may have gone past the queue, and come further than the last frame
+    /// that was queued.
+    pub(crate) fn resume_after(&mut self, position: &EventCursor) {
         if let Some(failure) = &mut self.failure
             && failure.resume_from.event_seq < position.event_seq
         {
@@ -241,14 +253,16 @@ impl BoundedQueue {
         }
     }
 
+    /// Returns whether a frame that is not terminal has room.
     fn has_room(&self) -> bool {
         let terminals = self.queue.count(KindClass::Terminal);
         self.queue.len() < self.capacity
             && self.queue.len() - terminals < self.non_terminal_capacity
     }
 
+    /// Queues a frame. It reports what is pending, and then its own notice.
     #[inline(never)]
-    fn queue(&mut self, event: Arc<SealedEvent>, own: Slot, weight: u64) {
+    fn queue(&mut self, event: Arc<SealedEvent>, own: MaybeNotice, weight: u64) {
         self.position.event_seq = event.envelope().event_seq;
         self.position
             .journal_cursor
@@ -262,19 +276,20 @@ impl BoundedQueue {
         });
     }
 
-    /// What is pending has no frame behind it: it rides on the last one, if there is one.
-    fn ride_on_last(&mut self) {
+    /// Attaches what is pending, which no frame comes after, to the last frame, if there is one.
+    fn attach_to_last(&mut self) {
         if let Some(last) = self.queue.last_mut() {
             append(&mut last.notice, self.pending.take());
         }
     }
 
+    /// Drops the frame that is offered.
     #[inline]
-    fn drop_arriving(&mut self, event: &SealedEvent, reason: EventOverflowReason) {
-        self.teller.add_drop(&mut self.pending, event, reason);
+    fn drop_offered(&mut self, event: &SealedEvent, reason: EventOverflowReason) {
+        self.notices.add_drop(&mut self.pending, event, reason);
     }
 
-    /// Drops the oldest frame of a class; the frame behind it tells.
+    /// Drops the oldest queued frame of a class. The frame after it reports that.
     #[inline(never)]
     fn evict(&mut self, class: KindClass, reason: EventOverflowReason) {
         let Some((
@@ -283,21 +298,22 @@ impl BoundedQueue {
                 mut notice,
                 weight,
             },
-            behind,
+            after,
         )) = self.queue.take_oldest(class)
         else {
             return;
         };
         if weight > 0 {
-            self.teller.add_drop(&mut notice, &event, reason);
+            self.notices.add_drop(&mut notice, &event, reason);
         }
-        match behind {
-            Some(behind) => prepend(&mut behind.notice, notice),
+        match after {
+            Some(after) => prepend(&mut after.notice, notice),
             None => prepend(&mut self.pending, notice),
         }
     }
 
-    /// Not to be called where all that is queued is terminal.
+    /// Drops the oldest frames that are not terminal until the queue has room for a terminal frame.
+    /// Not to be called when every queued frame is terminal.
     fn make_room_for_terminal(&mut self) {
         while self.queue.len() >= self.capacity
             && let Some(class) = self.queue.oldest_non_terminal()
@@ -306,6 +322,7 @@ impl BoundedQueue {
         }
     }
 
+    /// Adds a progress frame to the run that one frame will stand for.
     #[inline(never)]
     fn join_summary(&mut self, event: &Arc<SealedEvent>) {
         let envelope = event.envelope();
@@ -320,7 +337,7 @@ impl BoundedQueue {
             None => {
                 self.summary = Some(Summary {
                     count: 1,
-                    first: envelope.cursor(self.teller.scope.clone()),
+                    first: envelope.cursor(self.notices.scope.clone()),
                     last: event.clone(),
                     repair_from: envelope.journal_cursor.clone(),
                 });
@@ -328,8 +345,8 @@ impl BoundedQueue {
         }
     }
 
-    /// Puts one frame for the run of progress frames into the queue: the frame itself if it was
-    /// only one.
+    /// Queues one frame for the run of progress frames: the frame itself if it was only one. Drops
+    /// them all if there is no room.
     #[inline(never)]
     fn close_summary(&mut self) {
         let Some(Summary {
@@ -342,16 +359,17 @@ impl BoundedQueue {
             return;
         };
         if count == 1 {
-            match self.has_room() {
-                true => self.queue(last, None, 1),
-                false => self.drop_arriving(&last, EventOverflowReason::PolicyDroppedProgress),
+            if self.has_room() {
+                self.queue(last, None, 1);
+            } else {
+                self.drop_offered(&last, EventOverflowReason::PolicyDroppedProgress);
             }
             return;
         }
-        let end = last.envelope().cursor(self.teller.scope.clone());
+        let end = last.envelope().cursor(self.notices.scope.clone());
         let reason = EventOverflowReason::PolicyDroppedProgress;
-        self.teller.count(count, reason);
-        let notice = self.teller.notice(count, first, end, true, reason);
+        self.notices.count(count, reason);
+        let notice = self.notices.notice(count, first, end, true, reason);
         let notice = Some(Box::new(EventOverflowNotice {
             repair_from,
             ..notice
@@ -364,34 +382,35 @@ impl BoundedQueue {
         }
     }
 
-    /// Ends the stream after what is queued, because there is no room for `event`.
+    /// Ends the stream after the frames that are queued, because there is no room for `event`.
     #[cold]
     fn fail(&mut self, event: &SealedEvent) {
-        self.drop_arriving(event, EventOverflowReason::SubscriberQueueFull);
+        self.drop_offered(event, EventOverflowReason::SubscriberQueueFull);
         self.failure = self.pending.as_deref().map(|notice| {
             Box::new(Failure {
                 resume_from: self.position.clone(),
                 notice: notice.clone(),
             })
         });
-        self.ride_on_last();
+        self.attach_to_last();
     }
 
-    /// Nothing behind a failure is kept; but that a terminal frame is among it becomes known.
+    /// Keeps nothing of what is offered after a failure, but reports if a terminal frame is among
+    /// it.
     #[cold]
     fn offer_after_failure(&mut self, terminal: bool) {
         if !terminal {
             return;
         }
-        let told = match self.queue.last_mut() {
+        let reported = match self.queue.last_mut() {
             Some(last) => &mut last.notice,
             None => &mut self.pending,
         };
-        if let Some(notice) = told {
-            terminal_lost(notice);
+        if let Some(notice) = reported {
+            add_lost_terminal(notice);
         }
         if let Some(failure) = &mut self.failure {
-            terminal_lost(&mut failure.notice);
+            add_lost_terminal(&mut failure.notice);
         }
     }
 

@@ -44,7 +44,7 @@ pub(super) fn queue(policy: Policy, capacity: usize, reserve: usize) -> BoundedQ
     BoundedQueue::new(config, start())
 }
 
-/// Where the subscriptions start.
+/// Returns the position that the subscriptions start at.
 pub(super) fn start() -> EventCursor {
     EventCursor {
         scope: EventStreamScope::Run(RunId::new("r")),
@@ -66,10 +66,10 @@ pub(super) fn loss(first_seq: u64, last_seq: u64, terminal_preserved: bool) -> L
     }
 }
 
-/// What a test looks at of a notice: count, first, last, terminals preserved, reason.
-pub(super) type Told = (u64, u64, u64, bool, Reason);
+/// What a test checks of a notice: count, first, last, terminals preserved, reason.
+pub(super) type Reported = (u64, u64, u64, bool, Reason);
 
-pub(super) fn told(notice: &EventOverflowNotice) -> Told {
+pub(super) fn reported(notice: &EventOverflowNotice) -> Reported {
     let first = notice
         .gap_start
         .as_ref()
@@ -84,7 +84,7 @@ pub(super) fn told(notice: &EventOverflowNotice) -> Told {
     )
 }
 
-/// Offers `classes` as frames 1, 2, 3, ... in one take-in.
+/// Offers `classes` as frames 1, 2, 3, ... in one refill.
 fn filled(policy: Policy, capacity: usize, reserve: usize, classes: &str) -> BoundedQueue {
     let mut queue = queue(policy, capacity, reserve);
     for (sequence, class) in (1..).zip(classes.chars()) {
@@ -97,21 +97,21 @@ fn filled(policy: Policy, capacity: usize, reserve: usize, classes: &str) -> Bou
             break;
         }
     }
-    queue.settle();
+    queue.end_refill();
     queue
 }
 
-/// Offers a frame that the queue takes in.
+/// Offers a frame that the refill does not stop before.
 fn offer(queue: &mut BoundedQueue, event: &Arc<SealedEvent>) {
     assert!(queue.offer(event).is_continue(), "{event:?}");
 }
 
-fn drained(mut queue: BoundedQueue) -> Vec<(u64, Option<Told>)> {
+fn drained(mut queue: BoundedQueue) -> Vec<(u64, Option<Reported>)> {
     let next = std::iter::from_fn(|| queue.pop());
     next.map(|it| {
         (
             it.event.envelope().event_seq,
-            it.overflow.as_deref().map(told),
+            it.overflow.as_deref().map(reported),
         )
     })
     .collect()
@@ -129,7 +129,7 @@ const PROGRESS: Reason = Reason::PolicyDroppedProgress;
 const FULL: Reason = Reason::SubscriberQueueFull;
 
 #[test]
-fn what_has_room_is_queued() {
+fn a_frame_with_room_is_queued() {
     for policy in [
         Policy::DropNonTerminal,
         Policy::DropProgress,
@@ -143,7 +143,7 @@ fn what_has_room_is_queued() {
 }
 
 #[test]
-fn drop_non_terminal_drops_what_arrives_and_tells_on_the_next_frame() {
+fn drop_non_terminal_drops_the_offered_frame_and_reports_on_the_next() {
     let queue = filled(Policy::DropNonTerminal, 3, 1, "npnpt");
     assert_eq!(
         drained(queue),
@@ -156,7 +156,7 @@ fn drop_non_terminal_drops_what_arrives_and_tells_on_the_next_frame() {
 }
 
 #[test]
-fn a_gap_at_the_end_is_told_on_the_last_queued_frame() {
+fn a_gap_at_the_end_is_reported_on_the_last_queued_frame() {
     let queue = filled(Policy::DropNonTerminal, 3, 1, "nnnp");
     assert_eq!(
         drained(queue),
@@ -167,7 +167,7 @@ fn a_gap_at_the_end_is_told_on_the_last_queued_frame() {
 #[test]
 fn drop_progress_drops_progress_first() {
     let queue = filled(Policy::DropProgress, 4, 1, "npnpn");
-    // 4 had no room; 5 takes the place of 2.
+    // 4 had no room; 2 was dropped for 5.
     assert_eq!(
         drained(queue),
         [
@@ -198,14 +198,14 @@ fn a_summary_stands_for_its_run_and_a_run_of_one_is_itself() {
     assert_eq!((shown(0), &frames[0].overflow), (None, &None));
     assert_eq!(shown(2).as_deref(), Some("3 dropped progress frames"));
     assert_eq!(
-        told(frames[2].overflow.as_ref().unwrap()),
+        reported(frames[2].overflow.as_ref().unwrap()),
         (3, 3, 5, true, PROGRESS)
     );
     assert_eq!(frames[2].event.envelope().event_seq, 5);
 }
 
 #[test]
-fn a_summary_without_room_takes_its_frames_with_it() {
+fn a_summary_without_room_is_dropped_with_its_frames() {
     let queue = filled(Policy::SummarizeAndContinue, 2, 1, "npppt");
     assert_eq!(
         drained(queue),
@@ -233,18 +233,18 @@ fn summarizing_drops_a_normal_frame_without_room() {
 }
 
 #[test]
-fn failing_ends_after_what_is_queued_and_says_where_to_resume() {
+fn failing_ends_after_the_queued_frames_and_says_where_to_resume() {
     let mut queue = filled(Policy::FailSubscriber, 3, 1, "npp");
     let failure = queue.failure().unwrap();
     assert_eq!(
-        (failure.resume_from.event_seq, told(&failure.notice)),
+        (failure.resume_from.event_seq, reported(&failure.notice)),
         (2, (1, 3, 3, true, FULL))
     );
     offer(&mut queue, &event(4, KindClass::Normal));
     offer(&mut queue, &event(5, KindClass::Terminal));
     assert!(
         !queue.failure().unwrap().notice.terminal_preserved,
-        "5 will not come"
+        "5 is not delivered"
     );
     assert_eq!(
         drained(queue),
@@ -266,21 +266,21 @@ fn a_terminal_frame_pushes_out_the_oldest_non_terminal_one() {
 }
 
 #[test]
-fn b_a_take_in_ends_before_a_terminal_frame_that_has_no_room() {
+fn b_a_refill_stops_before_a_terminal_frame_that_has_no_room() {
     for policy in ALL {
         let mut queue = filled(policy, 4, 1, "ntttttt");
         let mut got = Vec::new();
         while queue.has_frame() {
             if queue.len() == 0 {
-                queue.begin();
+                queue.begin_refill();
                 (7..=7)
                     .for_each(|sequence| offer(&mut queue, &event(sequence, KindClass::Terminal)));
-                queue.settle();
+                queue.end_refill();
             }
             let taken = queue.pop().unwrap();
             got.push((taken.event.envelope().event_seq, taken.overflow.is_some()));
         }
-        // 1 makes room for 5; the take-in ends before 6.
+        // 1 makes room for 5; the refill stops before 6.
         let expected = [
             (2, true),
             (3, false),
@@ -294,21 +294,21 @@ fn b_a_take_in_ends_before_a_terminal_frame_that_has_no_room() {
 }
 
 #[test]
-fn what_is_lost_before_the_end_of_a_take_in_is_told_before_the_frame_that_ended_it() {
+fn a_loss_before_a_deferred_terminal_frame_is_reported_before_that_frame() {
     let mut queue = queue(Policy::DropNonTerminal, 1, 1);
     offer(&mut queue, &event(1, KindClass::Terminal));
     offer(&mut queue, &event(2, KindClass::Progress));
     assert!(queue.offer(&event(3, KindClass::Terminal)).is_break());
-    queue.settle();
+    queue.end_refill();
     assert_eq!((queue.len(), queue.has_frame()), (1, true));
     assert_eq!(queue.pending_overflow(), None);
     let first = queue.pop().unwrap();
     assert_eq!(
-        told(&first.overflow.unwrap()),
+        reported(&first.overflow.unwrap()),
         (1, 2, 2, true, NON_TERMINAL)
     );
     assert!(queue.pop().is_none() && queue.has_frame());
-    queue.begin();
+    queue.begin_refill();
     assert_eq!(drained(queue), [(3, None)]);
 }
 
@@ -316,7 +316,7 @@ fn what_is_lost_before_the_end_of_a_take_in_is_told_before_the_frame_that_ended_
 fn c_a_notice_waits_when_no_frame_is_queued() {
     let mut queue = filled(Policy::DropNonTerminal, 1, 1, "ppp");
     assert_eq!(
-        told(queue.pending_overflow().unwrap()),
+        reported(queue.pending_overflow().unwrap()),
         (3, 1, 3, true, NON_TERMINAL)
     );
     offer(&mut queue, &event(4, KindClass::Terminal));
@@ -326,7 +326,7 @@ fn c_a_notice_waits_when_no_frame_is_queued() {
 
 #[test]
 fn d_notices_that_meet_are_merged() {
-    // 2 is dropped and told on 3; 1 goes for 4, and what it leaves is told on 3 as well.
+    // 2 is dropped and reported on 3; 1 is dropped for 4, and reported on 3 as well.
     let queue = filled(Policy::DropNonTerminal, 2, 1, "nntt");
     assert_eq!(
         drained(queue),
@@ -335,14 +335,14 @@ fn d_notices_that_meet_are_merged() {
 }
 
 #[test]
-fn a_loss_in_the_rings_is_told_on_the_next_frame_and_ends_a_summary() {
+fn a_loss_in_the_rings_is_reported_on_the_next_frame_and_ends_a_summary() {
     let mut queue = queue(Policy::SummarizeAndContinue, 8, 1);
     for sequence in 1..=2 {
         offer(&mut queue, &event(sequence, KindClass::Progress));
     }
     queue.lose(&loss(3, 9, true));
     offer(&mut queue, &event(10, KindClass::Normal));
-    queue.settle();
+    queue.end_refill();
     let lagged = (7, 3, 9, true, Reason::SubscriberLagged);
     assert_eq!(
         drained(queue),
@@ -360,27 +360,27 @@ fn a_terminal_frame_recovered_from_a_lapped_range_carries_its_notice() {
     queue.lose(&lapped);
     offer(&mut queue, &event(5, KindClass::Terminal));
     offer(&mut queue, &event(10, KindClass::Terminal));
-    queue.settle();
+    queue.end_refill();
     let lagged = (8, 1, 9, true, Reason::SubscriberLagged);
     assert_eq!(drained(queue), [(5, Some(lagged)), (10, None)]);
 }
 
 #[test]
-fn a_terminal_frame_behind_a_failure_is_the_reason_that_is_told() {
+fn a_terminal_frame_after_a_failure_is_the_reason_reported() {
     let mut queue = queue(Policy::FailSubscriber, 2, 1);
     offer(&mut queue, &event(1, KindClass::Normal));
     queue.lose(&loss(2, 4, true));
     offer(&mut queue, &event(5, KindClass::Normal));
     let lagged = (4, 2, 5, true, Reason::SubscriberLagged);
-    assert_eq!(told(&queue.failure().unwrap().notice), lagged);
+    assert_eq!(reported(&queue.failure().unwrap().notice), lagged);
     offer(&mut queue, &event(6, KindClass::Terminal));
-    let spoilt = (4, 2, 5, false, FULL);
-    assert_eq!(told(&queue.failure().unwrap().notice), spoilt);
-    assert_eq!(drained(queue), [(1, Some(spoilt))]);
+    let lost_terminal = (4, 2, 5, false, FULL);
+    assert_eq!(reported(&queue.failure().unwrap().notice), lost_terminal);
+    assert_eq!(drained(queue), [(1, Some(lost_terminal))]);
 }
 
 #[test]
-fn a_failure_tells_what_is_lost_behind_the_place_to_resume_from() {
+fn a_failure_reports_what_is_lost_after_the_position_to_resume_from() {
     let mut queue = queue(Policy::FailSubscriber, 2, 1);
     offer(&mut queue, &event(1, KindClass::Normal));
     queue.lose(&loss(2, 4, true));
@@ -388,13 +388,13 @@ fn a_failure_tells_what_is_lost_behind_the_place_to_resume_from() {
     let failure = queue.failure().unwrap();
     let lost = (4, 2, 5, true, Reason::SubscriberLagged);
     assert_eq!(
-        (failure.resume_from.event_seq, told(&failure.notice)),
+        (failure.resume_from.event_seq, reported(&failure.notice)),
         (1, lost)
     );
 }
 
 #[test]
-fn a_capacity_without_end_costs_nothing_and_overflows_nothing() {
+fn an_unbounded_capacity_costs_nothing_and_overflows_nothing() {
     let queue = filled(Policy::DropNonTerminal, usize::MAX, usize::MAX, "nptnp");
     assert_eq!(drained(queue), [(3, Some((4, 1, 5, true, NON_TERMINAL)))]);
     let queue = filled(Policy::DropNonTerminal, usize::MAX, 1, "npt");
@@ -419,14 +419,14 @@ fn a_step_costs_the_same_whatever_the_capacity() {
                     _ => KindClass::Progress,
                 };
                 if queue.offer(&event(sequence, class)).is_break() {
-                    queue.settle();
+                    queue.end_refill();
                     while queue.pop().is_some() {}
-                    queue.begin();
+                    queue.begin_refill();
                 }
             }
-            queue.settle();
-            // Each frame goes in once and out once, whatever becomes of it; what fills the smaller
-            // queue goes in for sure.
+            queue.end_refill();
+            // Each frame goes in at most once and out at most once; those that fill the smaller
+            // queue go in.
             let steps = queue.steps();
             assert!(
                 (64..=2 * offered).contains(&steps),

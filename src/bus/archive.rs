@@ -1,6 +1,6 @@
-//! Archives: what was published, to be read again.
+//! Archives: published frames, kept to be read again.
 
-use super::AgentEventStream;
+use super::stream::AgentEventStream;
 use crate::event::{
     AgentError, AgentErrorKind, ArchiveCursor, ArchiveId, BusEpoch, CompiledEventFilter,
     EventDeliverySemantics, EventFrame, SharedEvent,
@@ -11,7 +11,7 @@ use std::task::Waker;
 
 /// Reads archived frames.
 pub trait EventArchive: Send + Sync {
-    /// The archived frames after `cursor` that the filter lets through, in order, as
+    /// Returns the archived frames after `cursor` that the filter lets through, in order, as
     /// [`EventDeliverySemantics::DerivedReplay`], each with its position in the archive and with
     /// what the filter's payload access allows.
     ///
@@ -24,35 +24,36 @@ pub trait EventArchive: Send + Sync {
     ) -> Result<AgentEventStream, AgentError>;
 }
 
-/// An archive that knows the frames of a bus by their numbers, and so can repair the gaps of its
-/// streams: see [`AgentEventStream::repaired_by`].
+/// An archive that finds the frames of a bus by their sequence numbers, and so can repair the gaps
+/// of its streams: see [`AgentEventStream::repaired_by`].
 pub trait RepairArchive: EventArchive {
-    /// The position before the first frame of this bus that bears this number or a higher one; the
-    /// end if there is none.
+    /// Returns the position before the first frame of this bus with this sequence number or a
+    /// higher one; the archive's end if there is none.
     ///
     /// # Errors
     /// If the archive can't be read.
     fn before_sequence(&self, epoch: BusEpoch, sequence: u64) -> Result<ArchiveCursor, AgentError>;
 
-    /// The first unbroken range of these numbers of which it has no frame.
+    /// Returns the first unbroken range of these sequence numbers of which the archive has no
+    /// frame; `None` if it has a frame for each.
     ///
     /// # Errors
     /// If the archive can't be read.
     fn next_hole(
         &self,
         epoch: BusEpoch,
-        numbers: Range<u64>,
+        sequences: Range<u64>,
     ) -> Result<Option<Range<u64>>, AgentError>;
 
-    /// Whether it has what it will have of this bus, up to this number. If not, `waker` is woken
-    /// when that may have changed. The archive keeps it weakly, so that a reader which is gone
-    /// costs nothing; it wakes and drops what it took out with no lock held, since a waker may do
-    /// anything.
-    fn is_settled(&self, epoch: BusEpoch, number: u64, waker: Option<&Arc<Waker>>) -> bool;
+    /// Returns whether the archive has all that it will have of this bus up to this sequence
+    /// number. If not, it wakes `waker` when that may have changed. It keeps the waker weakly, so
+    /// that a reader which is gone costs nothing; it wakes and drops wakers with no lock held,
+    /// since a waker may do anything.
+    fn is_settled(&self, epoch: BusEpoch, sequence: u64, waker: Option<&Arc<Waker>>) -> bool;
 }
 
-/// An archive in memory, for tests and small hosts: it keeps every frame that it is given, in the
-/// order in which they come. Clones share it.
+/// An archive in memory, for tests and small hosts: keeps every frame that is appended, in that
+/// order, and so grows without bound. Clones share it.
 ///
 /// ```
 /// use framebus::*;
@@ -69,6 +70,7 @@ pub trait RepairArchive: EventArchive {
 #[derive(Clone, Debug)]
 pub struct InMemoryEventArchive {
     id: ArchiveId,
+    /// The frame at index `i` has the position `i + 1`.
     frames: Arc<RwLock<Vec<EventFrame>>>,
 }
 
@@ -81,7 +83,7 @@ impl InMemoryEventArchive {
         }
     }
 
-    /// The position before the first frame.
+    /// Returns the position before the first frame.
     pub fn start(&self) -> ArchiveCursor {
         ArchiveCursor {
             archive_id: self.id.clone(),
@@ -89,7 +91,7 @@ impl InMemoryEventArchive {
         }
     }
 
-    /// Keeps a frame; returns the position after it.
+    /// Appends a frame. Returns the position after it.
     pub fn append(&self, frame: EventFrame) -> ArchiveCursor {
         let mut frames = self.frames.write().unwrap_or_else(PoisonError::into_inner);
         frames.push(frame);

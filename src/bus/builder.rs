@@ -21,10 +21,15 @@ use std::num::NonZeroUsize;
 #[derive(Clone, Debug)]
 #[must_use = "settings do nothing until `build`"]
 pub struct BusBuilder {
+    /// How many shards, before it is rounded up to a power of two.
     shards: usize,
+    /// How many frames a shard holds for sure.
     ring_capacity: usize,
+    /// How many terminal frames a shard holds for sure.
     terminal_capacity: usize,
+    /// The epoch of the bus that is reopened; `None` for a new bus.
     epoch: Option<BusEpoch>,
+    /// The last sequence number of the bus that is reopened; 0 for a new bus.
     after: u64,
 }
 
@@ -42,45 +47,47 @@ impl Default for BusBuilder {
 }
 
 impl BusBuilder {
-    /// How many shards, rounded up to a power of two: at most [`MAX_SHARDS`]. More of them keep
-    /// chatty runs further away from the history of others, and cost readers of everything more.
+    /// Sets the number of shards, which is rounded up to a power of two: at most [`MAX_SHARDS`]. By
+    /// default, as many as the machine has processors, at most 16. With more shards, fewer runs
+    /// share one, so that a chatty run overwrites the history of fewer others; and a reader of
+    /// everything costs more.
     pub fn shards(mut self, shards: NonZeroUsize) -> Self {
         self.shards = shards.get();
         self
     }
 
-    /// How many frames a shard holds for sure: at most [`MAX_WINDOW`]. Each takes 40 bytes beside
-    /// its event, once its place was used.
+    /// Sets how many frames a shard holds for sure: at most [`MAX_WINDOW`]; 57,000 by default. Each
+    /// takes 40 bytes beside its event, from the first time its slot is used.
     pub fn ring_capacity(mut self, frames: NonZeroUsize) -> Self {
         self.ring_capacity = frames.get();
         self
     }
 
-    /// How many terminal frames a shard holds for sure, beside the others; at least its ring
-    /// capacity in any case.
+    /// Sets how many terminal frames a shard holds for sure, beside the others: at most
+    /// [`MAX_WINDOW`]. It holds as many as its ring capacity in any case.
     pub fn terminal_capacity(mut self, frames: NonZeroUsize) -> Self {
         self.terminal_capacity = frames.get();
         self
     }
 
-    /// Continues a bus that was archived: its epoch, and the number of its last frame. Cursors of
-    /// that bus are good for this one.
+    /// Continues a bus that was archived: its epoch, and the sequence number of its last frame, at
+    /// most [`MAX_SEQUENCE`]. Cursors of that bus are good for this one.
     pub fn reopen(mut self, epoch: BusEpoch, last_sequence: u64) -> Self {
         self.epoch = Some(epoch);
         self.after = last_sequence;
         self
     }
 
-    /// How many frames the rings take at once for sure, whatever runs they are of.
+    /// Returns how many frames the rings take at once for sure, whatever runs they are of.
     #[cfg(feature = "archive")]
     pub(crate) fn batch_limit(&self) -> usize {
         self.ring_capacity.clamp(1, 1_024)
     }
 
-    /// The bus.
+    /// Builds the bus.
     ///
     /// # Errors
-    /// [`AgentErrorKind::InvalidValue`] for a size above its bound.
+    /// [`AgentErrorKind::InvalidValue`] for a setting above its bound.
     pub fn build(self) -> Result<InMemoryAgentEventBus, AgentError> {
         let check = |what: &str, value: u64, most: u64| {
             if value <= most {
@@ -108,14 +115,15 @@ impl BusBuilder {
         Ok(self.open())
     }
 
-    pub(super) fn open(self) -> InMemoryAgentEventBus {
+    /// Builds the bus from settings that are within their bounds.
+    fn open(self) -> InMemoryAgentEventBus {
         let config = RingConfig {
             shards: self.shards,
             frames: Geometry::for_window(self.ring_capacity),
             terminals: Geometry::for_window(self.terminal_capacity),
             after: self.after,
         };
-        // Two states of this kind never agree but by chance of 2^-64; 0 stands for no bus.
+        // Two random states make the same epoch with a chance of 2^-64. 0 means no bus.
         let epoch = self.epoch.unwrap_or_else(|| {
             BusEpoch::from_bits(
                 RandomState::new()
@@ -124,5 +132,19 @@ impl BusBuilder {
             )
         });
         InMemoryAgentEventBus::open(&config, epoch)
+    }
+}
+
+impl InMemoryAgentEventBus {
+    /// Returns the settings of a bus, to change them and build one.
+    pub fn builder() -> BusBuilder {
+        BusBuilder::default()
+    }
+}
+
+impl Default for InMemoryAgentEventBus {
+    /// As many shards as the machine has processors, at most 16, that hold 57,000 frames each.
+    fn default() -> Self {
+        BusBuilder::default().open()
     }
 }

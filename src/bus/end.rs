@@ -3,11 +3,11 @@
 use crate::event::{AgentError, EventCursor, EventOverflowNotice};
 use std::fmt;
 
-/// How a stream ended: nothing comes any more.
+/// How a stream ended. Nothing comes after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StreamEnd {
-    /// The last handle of the bus is gone, and the stream drained.
+    /// The last handle of the bus is gone, and the stream is drained.
     BusClosed,
     /// The list, or the part of an archive, that the stream was made from is used up.
     ListEnded,
@@ -15,9 +15,10 @@ pub enum StreamEnd {
     SourceFailed(AgentError),
     /// The policy [`FailSubscriber`](crate::SubscriberOverflowPolicy::FailSubscriber) ended it.
     Failed {
-        /// Where to resume.
+        /// The position to resume from.
         resume_from: EventCursor,
-        /// What was lost by then. Its last word on terminal frames may come later.
+        /// What was lost by then. Its `terminal_preserved` may still become false, when a terminal
+        /// frame is found after the failure.
         notice: Box<EventOverflowNotice>,
     },
 }

@@ -1,8 +1,8 @@
 //! The bus in memory: frames into the ring, subscriptions out of it.
 
-use super::AgentEventBus;
-use super::builder::BusBuilder;
+use super::event_bus::AgentEventBus;
 use super::scope::{self, Scope};
+use super::shared::{Event, Shared, publish_error, subscribe_error};
 use super::stream::{AgentEventStream, Live};
 use super::trace;
 use crate::event::{
@@ -10,45 +10,26 @@ use crate::event::{
     EventEnvelope, EventFrame, EventKind, EventStreamScope, RunId, SealedEvent, StreamStart,
     SubscriberOverflowPolicy, SubscriptionOptions,
 };
-use crate::ring::{PublishError, Ring, RingConfig, RingStats, Start, SubscribeError};
-use crate::sync::{Arc, AtomicBool, Ordering};
+use crate::ring::{Ring, RingConfig, RingStats, Start};
+use crate::sync::Arc;
 use triomphe::UniqueArc;
 
-pub(super) type Event = triomphe::Arc<SealedEvent>;
-
-/// What handles and streams share.
-pub(super) struct Shared {
-    pub(super) ring: Ring<Event>,
-    pub(super) epoch: BusEpoch,
-    closed: AtomicBool,
-}
-
-impl Shared {
-    /// Whether the last handle is gone. What was published before is visible then.
-    pub(super) fn is_closed(&self) -> bool {
-        // Acquire: PAIR: the store in `Handle::drop`.
-        self.closed.load(Ordering::Acquire)
-    }
-}
-
-/// What the clones of a bus share: dropped with the last of them.
+/// What the clones of a bus share. Dropping it, with the last of them, closes the bus.
 struct Handle(Arc<Shared>);
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // Release: PAIR: `Shared::is_closed`.
-        self.0.closed.store(true, Ordering::Release);
-        self.0.ring.wake_all();
+        self.0.close();
     }
 }
 
-/// The lock-free bus in memory. Clones share one bus; when the last one is dropped, streams end
-/// after they drained.
+/// The lock-free bus in memory. Clones share one bus; after the last one is dropped, streams end
+/// once they are drained.
 ///
 /// **Not across a fork.** A forked child has a copy of the rings, apart from its parent's, and none
-/// of the parent's other threads. A slot that one of those was writing stays unfinished in the
-/// child: there its readers wait behind it for ever, and a lock that one of them held (to
-/// subscribe) is never given back. Make the child's bus in the child, or let it execute a program.
+/// of the parent's other threads. If one of those was writing a slot, the slot stays unfinished in
+/// the child, whose readers never get past it; if one held a lock (to subscribe), the lock is never
+/// released there. Make the child's bus in the child, or let the child execute a program.
 ///
 /// ```
 /// use framebus::*;
@@ -63,46 +44,39 @@ impl Drop for Handle {
 /// ```
 #[derive(Clone)]
 pub struct InMemoryAgentEventBus {
-    /// The standard library's, also under loom, whose own has no weak form.
+    /// Counts the handles. The standard library's, also under loom, whose own has no weak form.
     handle: std::sync::Arc<Handle>,
 }
 
 impl InMemoryAgentEventBus {
-    /// Settings for a bus of another size.
-    pub fn builder() -> BusBuilder {
-        BusBuilder::default()
-    }
-
     /// A bus with these rings.
     pub(super) fn open(config: &RingConfig, epoch: BusEpoch) -> Self {
-        let shared = Shared {
-            ring: Ring::new(config),
-            epoch,
-            closed: AtomicBool::new(false),
-        };
+        let shared = Shared::new(Ring::new(config), epoch);
         InMemoryAgentEventBus {
             handle: std::sync::Arc::new(Handle(Arc::new(shared))),
         }
     }
 
-    /// A handle that does not keep the bus open: for those who only read.
+    /// Returns a handle that does not keep the bus open, for a holder that only reads.
     pub fn downgrade(&self) -> WeakEventBus {
         WeakEventBus {
             handle: std::sync::Arc::downgrade(&self.handle),
         }
     }
 
-    /// The bus that its numbers count in.
+    /// Returns the epoch that the bus's sequence numbers count in.
     pub fn epoch(&self) -> BusEpoch {
         self.shared().epoch
     }
 
-    /// The number of the last frame; the number before the first one if there is none.
+    /// Returns the sequence number of the last frame; if there is none, the one before the first
+    /// frame's.
     pub fn last_sequence(&self) -> u64 {
-        self.shared().ring.next_sequence() - 1
+        self.shared().last_sequence()
     }
 
-    /// What the bus holds and who waits, now. Slows no publisher; takes O(shards) steps.
+    /// Returns what the bus holds and which subscriptions wait, now. Slows no publisher; takes
+    /// O(shards) steps.
     pub fn stats(&self) -> RingStats {
         self.shared().ring.stats()
     }
@@ -111,18 +85,19 @@ impl InMemoryAgentEventBus {
         &self.handle.0
     }
 
-    /// Gives the frame the next number and makes it visible to all subscriptions. Waits for nobody.
-    /// Allocates nothing if nobody else holds the frame's event; else the event is copied first.
-    /// The frame's own notice is not passed on: it told of one subscription's loss.
+    /// Gives the frame the next sequence number and makes it visible to all subscriptions. Never
+    /// waits. Allocates nothing if the frame's event is not shared; otherwise the event is copied
+    /// first. The frame's own notice is not published: it is about one subscription's loss.
     ///
-    /// Its steps are bounded but for one destructor: once the frame is readable, the event that it
-    /// replaces in the ring is freed here, unless a subscriber still holds it. For most events that
-    /// takes some 60 nanoseconds, for one of 1,000 tags about 8 microseconds: as long as dropping
-    /// it takes anywhere.
+    /// Its steps are bounded, except for one destructor: once the frame is readable, the event that
+    /// it replaces in the ring is freed here, unless a subscriber still holds it. For most events
+    /// that takes some 60 nanoseconds, for one of 1,000 tags about 8 microseconds: as long as
+    /// dropping it takes anywhere.
     ///
     /// # Errors
-    /// [`AgentErrorKind::RingStuck`] when readers asleep inside their batches hold all of a shard,
-    /// [`AgentErrorKind::SequenceExhausted`]. Nothing was published then.
+    /// Nothing was published then.
+    /// - [`AgentErrorKind::RingStuck`] when readers asleep inside their batches pin all of a shard.
+    /// - [`AgentErrorKind::SequenceExhausted`].
     pub fn publish(&self, frame: EventFrame) -> Result<(), AgentError> {
         let shared = self.shared();
         let event = frame.event.into_unique(frame.archive_cursor);
@@ -132,7 +107,7 @@ impl InMemoryAgentEventBus {
         let published = shared
             .ring
             .publish_with(route, |sequence| seal(event, sequence, shared.epoch));
-        // Also when it failed: it may have held back what came after it.
+        // A publish that failed wakes too: it may have held back frames published after it.
         shared.ring.wake(route, keys);
         published.map(drop).map_err(publish_error)
     }
@@ -158,8 +133,8 @@ impl InMemoryAgentEventBus {
         self.publish(AgentEvent::envelope_only(envelope).into())
     }
 
-    /// Publishes frames under consecutive numbers: no other publisher's frame falls between them.
-    /// All of them, or none.
+    /// Publishes frames under consecutive sequence numbers: no other publisher's frame falls
+    /// between them. Publishes all of them, or none.
     ///
     /// # Errors
     /// As for [`publish`](Self::publish), and [`AgentErrorKind::BatchTooLarge`] for more frames of
@@ -176,8 +151,8 @@ impl InMemoryAgentEventBus {
         self.publish_events(&mut events.into_iter())
     }
 
-    /// The same for events that their publisher keeps if they are refused: those that got a number
-    /// are taken out.
+    /// Does the same for events that their publisher keeps if they are refused. Takes those out of
+    /// `events` that were given a sequence number.
     pub(crate) fn publish_events(
         &self,
         events: &mut std::vec::IntoIter<UniqueArc<SealedEvent>>,
@@ -187,7 +162,7 @@ impl InMemoryAgentEventBus {
             let route = scope::route(event.envelope());
             let keys = scope::keys(event.envelope());
             let published = shared.ring.publish_with(route, |sequence| {
-                // There is this one.
+                // Called at most once, and there is one event.
                 seal(events.next().unwrap(), sequence, shared.epoch)
             });
             shared.ring.wake(route, keys);
@@ -205,7 +180,7 @@ impl InMemoryAgentEventBus {
             .collect();
         let routes = keys.iter().map(|(_, route)| *route);
         let published = shared.ring.publish_all_with(routes, |sequence| {
-            // There is one for each route.
+            // Called at most once for each route, and there is an event for each.
             seal(events.next().unwrap(), sequence, shared.epoch)
         });
         keys.sort_unstable_by_key(|(keys, route)| (*keys, route.tag));
@@ -215,6 +190,7 @@ impl InMemoryAgentEventBus {
         published.map(drop).map_err(publish_error)
     }
 
+    /// Opens a stream of a scope: checks the policy and the cursor, and subscribes to the rings.
     fn subscribe(
         &self,
         scope: Scope,
@@ -237,8 +213,8 @@ impl InMemoryAgentEventBus {
             (None, _) => None,
         };
         let start = match (after, options.start) {
-            // Also before the first number of these rings: the archive they were reopened from has
-            // it.
+            // A cursor may be before the first sequence number of these rings: the archive that
+            // they were reopened from has those frames.
             (Some(after), _) => Start::After(after),
             (None, StreamStart::Latest) => Start::Latest,
             (None, _) => Start::Oldest,
@@ -253,7 +229,7 @@ impl InMemoryAgentEventBus {
     }
 }
 
-/// A handle that does not keep a bus open: streams end although it is there.
+/// A handle that does not keep a bus open: streams end although it still exists.
 ///
 /// ```
 /// # use framebus::InMemoryAgentEventBus;
@@ -269,7 +245,7 @@ pub struct WeakEventBus {
 }
 
 impl WeakEventBus {
-    /// A handle that keeps the bus open; `None` once the last of them is gone.
+    /// Returns a handle that keeps the bus open; `None` once the last such handle is gone.
     pub fn upgrade(&self) -> Option<InMemoryAgentEventBus> {
         let handle = self.handle.upgrade()?;
         Some(InMemoryAgentEventBus { handle })
@@ -282,11 +258,13 @@ impl std::fmt::Debug for WeakEventBus {
     }
 }
 
+/// Gives the event its sequence number, and shares it.
 fn seal(mut event: UniqueArc<SealedEvent>, sequence: u64, epoch: BusEpoch) -> Event {
     event.seal(sequence, epoch);
     event.shareable()
 }
 
+/// Checks that a cursor is of this scope and of this bus.
 fn check_cursor(cursor: &EventCursor, scope: &Scope, epoch: BusEpoch) -> Result<(), AgentError> {
     let own = scope.of_cursors();
     if cursor.scope != own {
@@ -309,30 +287,6 @@ fn check_cursor(cursor: &EventCursor, scope: &Scope, epoch: BusEpoch) -> Result<
         ));
     }
     Ok(())
-}
-
-fn publish_error(error: PublishError) -> AgentError {
-    let kind = match error {
-        PublishError::Stuck => AgentErrorKind::RingStuck,
-        PublishError::Exhausted => AgentErrorKind::SequenceExhausted,
-        PublishError::BatchTooLarge { .. } => AgentErrorKind::BatchTooLarge,
-    };
-    AgentError::new(kind, error.to_string())
-}
-
-pub(super) fn subscribe_error(error: SubscribeError) -> AgentError {
-    let kind = match error {
-        SubscribeError::Ahead { .. } => AgentErrorKind::CursorAhead,
-        SubscribeError::TooMany => AgentErrorKind::TooManySubscriptions,
-    };
-    AgentError::new(kind, error.to_string())
-}
-
-impl Default for InMemoryAgentEventBus {
-    /// As many shards as the machine has processors, at most 16, that hold 57,000 frames each.
-    fn default() -> Self {
-        BusBuilder::default().open()
-    }
 }
 
 impl std::fmt::Debug for InMemoryAgentEventBus {

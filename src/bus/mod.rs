@@ -1,166 +1,44 @@
 //! The bus: what a runtime publishes to and subscribers read from.
 //!
-//! It ties the vocabulary, the ring and the policies together: `memory.rs` routes frames into the
-//! ring and opens subscriptions, `builder.rs` has its settings, `scope.rs` knows where a frame goes
-//! and who reads it, `stream.rs` is what a reader holds and `stream/live.rs` reads a subscription
-//! through its policy, `batch.rs` and `end.rs` have what it gives, `stats.rs` what became of it,
-//! `trace.rs` says so, `park.rs` puts a thread to sleep until there is something, `archive.rs` is
-//! the bus's memory of what it forgot: `stream/repair.rs` fills a stream's gaps from it,
-//! `source.rs` is how a stream reads it.
+//! | module | its subject |
+//! | --- | --- |
+//! | `builder.rs`, `memory.rs` | the bus in memory: settings, publishing, subscribing |
+//! | `repair.rs`, `archive.rs` | a live stream's gaps filled from an archive; the traits of one |
+//! | `event_bus.rs` | the trait of a bus |
+//! | `task.rs` | waiting for a frame in a task |
+//! | `stream.rs` | a stream as its holder has it; waiting for a frame in a thread |
+//! | `stream/live.rs` | a subscription read through its policy, made of the others in `stream/` |
+//! | `source.rs`, `batch.rs`, `end.rs`, `stats.rs` | where else a stream reads, what it lends, how it ends, its figures |
+//! | `park.rs` | the sleep of a thread |
+//! | `scope.rs` | what a subscription reads, and where a frame goes |
+//! | `shared.rs`, `trace.rs` | the rings of a bus; what is reported to `tracing` |
+//!
+//! A module imports only from its own row and from the rows below it.
 #![forbid(unsafe_code)]
 
 mod archive;
 mod batch;
 mod builder;
 mod end;
+mod event_bus;
 mod memory;
 mod park;
+mod repair;
 mod scope;
+mod shared;
 mod source;
 mod stats;
 mod stream;
+mod task;
 mod trace;
 
 pub use archive::{EventArchive, InMemoryEventArchive, RepairArchive};
 pub use batch::{BatchItem, FrameRef};
 pub use builder::BusBuilder;
 pub use end::{RecvError, StreamEnd};
+pub use event_bus::AgentEventBus;
 pub use memory::{InMemoryAgentEventBus, WeakEventBus};
 pub use source::FrameSource;
 pub use stats::{DropCounts, StreamStats};
-pub use stream::{AgentEventStream, FrameStream};
-
-#[cfg(doc)]
-use crate::event::AgentErrorKind;
-use crate::event::{
-    AgentError, AgentId, CompiledEventFilter, EventCursor, EventFrame, RunId, StreamStart,
-    SubscriptionOptions,
-};
-
-/// A bus of event frames.
-///
-/// # What a backlog loses
-/// A subscription made without options reads through a queue of 64 frames. A call to it that finds
-/// the queue empty takes in all that was published by then: of a backlog that is longer, 63 frames
-/// that are not terminal stay, each terminal frame stays, and the rest is dropped by the queue's
-/// [policy](crate::SubscriberOverflowPolicy) and told on the frame behind it.
-/// [`SubscriptionOptions::complete`] has no queue: it gives every frame that the rings hold, by
-/// default more than 57,000 a shard.
-///
-/// ```
-/// # use framebus::*;
-/// let bus = InMemoryAgentEventBus::default();
-/// let frame = || EventEnvelope::new("run-1", "planner", EventKind::ModelStreamDelta);
-/// (0..1_000).try_for_each(|_| bus.publish(AgentEvent::envelope_only(frame()).into()))?;
-///
-/// let mut bounded = bus.subscribe_all(None)?;
-/// let frames: Vec<_> = bounded.by_ref().collect();
-/// assert_eq!(frames.len(), 63);
-/// assert_eq!(frames[62].overflow.as_ref().unwrap().dropped_count, 937);
-///
-/// let complete = bus.subscribe_all_with_options(None, SubscriptionOptions::complete())?;
-/// assert_eq!(complete.count(), 1_000);
-/// # Ok::<(), AgentError>(())
-/// ```
-///
-/// # Errors
-/// Subscribing fails with a cursor of another scope, of another bus or ahead of it, and with the
-/// policy [`BackpressureCaller`](crate::SubscriberOverflowPolicy::BackpressureCaller).
-pub trait AgentEventBus: Send + Sync {
-    /// Gives the frame the next number and makes it visible to all subscriptions.
-    ///
-    /// # Errors
-    /// If the frame can't be served: nothing of it was published then.
-    fn publish(&self, frame: EventFrame) -> Result<(), AgentError>;
-
-    /// Subscribes to everything through the default queue: of a backlog of more than 64 frames, all
-    /// but 63 of those that are not terminal are dropped, and told (see [the
-    /// trait](Self#what-a-backlog-loses)). Starts after `cursor`, or at the oldest frame held.
-    fn subscribe_all(&self, cursor: Option<EventCursor>) -> Result<AgentEventStream, AgentError> {
-        self.subscribe_all_with_options(cursor, SubscriptionOptions::default())
-    }
-
-    /// Subscribes to everything; what a backlog loses is up to the options' queue, whose default
-    /// drops all but 63 of the frames that are not terminal. [`SubscriptionOptions::complete`]
-    /// drops none.
-    fn subscribe_all_with_options(
-        &self,
-        cursor: Option<EventCursor>,
-        options: SubscriptionOptions,
-    ) -> Result<AgentEventStream, AgentError>;
-
-    /// Subscribes to a run through the default queue: of a backlog of more than 64 of its frames,
-    /// all but 63 of those that are not terminal are dropped, and told (see [the
-    /// trait](Self#what-a-backlog-loses)). Starts after `cursor`, or at the oldest frame held.
-    fn subscribe_run(
-        &self,
-        run_id: RunId,
-        cursor: Option<EventCursor>,
-    ) -> Result<AgentEventStream, AgentError> {
-        self.subscribe_run_with_options(run_id, cursor, SubscriptionOptions::default())
-    }
-
-    /// Subscribes to a run; what a backlog loses is up to the options' queue, whose default drops
-    /// all but 63 of the run's frames that are not terminal. [`SubscriptionOptions::complete`]
-    /// drops none.
-    fn subscribe_run_with_options(
-        &self,
-        run_id: RunId,
-        cursor: Option<EventCursor>,
-        options: SubscriptionOptions,
-    ) -> Result<AgentEventStream, AgentError>;
-
-    /// Subscribes to an agent through the default queue: of a backlog of more than 64 of its
-    /// frames, all but 63 of those that are not terminal are dropped, and told (see [the
-    /// trait](Self#what-a-backlog-loses)). Starts after `cursor`, or at the oldest frame held.
-    fn subscribe_agent(
-        &self,
-        agent_id: AgentId,
-        cursor: Option<EventCursor>,
-    ) -> Result<AgentEventStream, AgentError> {
-        self.subscribe_agent_with_options(agent_id, cursor, SubscriptionOptions::default())
-    }
-
-    /// Subscribes to an agent; what a backlog loses is up to the options' queue, whose default
-    /// drops all but 63 of the agent's frames that are not terminal.
-    /// [`SubscriptionOptions::complete`] drops none.
-    fn subscribe_agent_with_options(
-        &self,
-        agent_id: AgentId,
-        cursor: Option<EventCursor>,
-        options: SubscriptionOptions,
-    ) -> Result<AgentEventStream, AgentError>;
-
-    /// Subscribes to what a filter lets through, with the filter's queue, whose default drops all
-    /// but 63 frames of a backlog that are not terminal (see [the
-    /// trait](Self#what-a-backlog-loses)), and with the filter's payload access. Starts after
-    /// `cursor`, or at the oldest frame held.
-    fn subscribe_filtered(
-        &self,
-        filter: CompiledEventFilter,
-        cursor: Option<EventCursor>,
-    ) -> Result<AgentEventStream, AgentError>;
-
-    /// Subscribes to what a filter lets through, with the options' queue and payload access in
-    /// place of the filter's. The default queue drops all but 63 frames of a backlog that are not
-    /// terminal; [`SubscriptionOptions::complete`] drops none.
-    ///
-    /// # Errors
-    /// As written here, without a body of a bus's own, [`AgentErrorKind::ContractViolation`] for
-    /// complete reading and for a start other than [`StreamStart::OldestHeld`].
-    fn subscribe_filtered_with_options(
-        &self,
-        mut filter: CompiledEventFilter,
-        cursor: Option<EventCursor>,
-        options: SubscriptionOptions,
-    ) -> Result<AgentEventStream, AgentError> {
-        if options.complete || options.start != StreamStart::OldestHeld {
-            return Err(AgentError::contract_violation(
-                "this bus reads a filter through a queue, from the oldest frame held; subscribe without \
-                 `complete` and without a start",
-            ));
-        }
-        (filter.queue, filter.payload_access) = (options.queue, options.payload_access);
-        self.subscribe_filtered(filter, cursor)
-    }
-}
+pub use stream::AgentEventStream;
+pub use task::FrameStream;

@@ -1,10 +1,11 @@
-//! Puts the calling thread to sleep until a publisher wakes it.
+//! Waiting in a thread: the calling thread's waker, and its sleep.
 
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Instant;
 
+/// Wakes a parked thread.
 struct Unpark(Thread);
 
 impl Wake for Unpark {
@@ -17,17 +18,19 @@ impl Wake for Unpark {
     }
 }
 
-/// A waker of the calling thread.
+/// Returns a new waker of the calling thread.
 fn own_waker() -> Waker {
     Waker::from(Arc::new(Unpark(thread::current())))
 }
 
 thread_local! {
+    /// The thread's waker, made once.
     static WAKER: Waker = own_waker();
 }
 
-/// Lends the waker of the calling thread. While the thread ends and its own is destroyed already, a
-/// destructor of another thread-local value may still read a stream: it gets one made for the call.
+/// Calls `f` with the waker of the calling thread. When the thread ends and its waker is destroyed
+/// already, the destructor of another thread-local value may still read a stream: `f` then gets a
+/// waker made for the call.
 pub(super) fn with_waker<R>(mut f: impl FnMut(&Waker) -> R) -> R {
     match WAKER.try_with(&mut f) {
         Ok(result) => result,
@@ -35,18 +38,18 @@ pub(super) fn with_waker<R>(mut f: impl FnMut(&Waker) -> R) -> R {
     }
 }
 
-/// Sleeps until the thread's waker is woken, or the deadline; perhaps less. Whether the deadline
-/// is still ahead.
+/// Sleeps until the thread's waker is woken or the deadline has passed, perhaps for less. Returns
+/// false, without sleeping, if the deadline had passed before.
 pub(super) fn park(deadline: Option<Instant>) -> bool {
     let Some(deadline) = deadline else {
         thread::park();
         return true;
     };
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() {
+    let remaining = deadline.saturating_duration_since(Instant::now());
+    if remaining.is_zero() {
         return false;
     }
-    thread::park_timeout(left);
+    thread::park_timeout(remaining);
     true
 }
 
@@ -62,8 +65,8 @@ mod tests {
             with_waker(wake);
             let began = Instant::now();
             assert!(park(Some(began + Duration::from_secs(60))));
-            assert!(began.elapsed() < Duration::from_secs(30), "nobody woke it");
+            assert!(began.elapsed() < Duration::from_secs(30), "not woken");
         }
-        assert!(!park(Some(Instant::now())), "the deadline is over");
+        assert!(!park(Some(Instant::now())), "the deadline has passed");
     }
 }

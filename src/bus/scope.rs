@@ -1,43 +1,47 @@
-//! Where a frame goes, and where a scope reads: the one place that knows what a tag means.
+//! Where a frame goes, and what a scope reads: the one module that knows what a tag means.
 //!
-//! A frame's shard is chosen by the upper half of its run's hash, so all of a run is in one shard.
-//! Its tag is the number of its kind, in the class bits, and above it bits of the lower half of
-//! the hash. A tag only sorts out: what it lets through is compared exactly.
+//! A frame's shard is chosen by the upper half of its run's hash, so all frames of a run are in one
+//! shard. Its tag is its kind, in the class bits, and above that bits of the lower half of the
+//! hash. A tag only sorts out: a frame that it lets through is compared exactly.
 
+use crate::bound::Loss;
 use crate::event::{
-    AgentId, CompiledEventFilter, EventEnvelope, EventStreamScope, KindClass, KindSet, RunId,
+    AgentError, AgentId, BusEpoch, CompiledEventFilter, EventEnvelope, EventFilter,
+    EventOverflowReason, EventStreamScope, KindClass, KindSet, PayloadAccessMode, RunId,
 };
-use crate::ring::{ANY_KEY, CLASS_BITS, Route, Select, TAG_BITS, TagFilter};
+use crate::ring::{ANY_KEY, CLASS_BITS, Gap, Route, Select, TAG_BITS, TagFilter};
 
+/// How many bits of a run's hash a tag has.
 const RUN_BITS: u32 = TAG_BITS - CLASS_BITS;
 
+/// Returns the bits of a tag that are the run's; those of the class are 0.
 fn run_tag(run_id: &RunId) -> u32 {
     ((run_id.hash64() as u32) & ((1 << RUN_BITS) - 1)) << CLASS_BITS
 }
 
-/// The shard of a run; taken modulo the number of shards by the ring.
+/// Returns the shard of a run. The ring takes it modulo the number of shards.
 fn shard(run_id: &RunId) -> usize {
     (run_id.hash64() >> 32) as usize
 }
 
-/// The key by which those who wait for this run's frames are woken.
+/// Returns the key under which readers wait for this run's frames.
 fn run_key(run_id: &RunId) -> u64 {
     run_id.hash64()
 }
 
-/// The key by which those who wait for this agent's frames are woken. Turned about, so that a run
-/// and an agent of one name have two.
+/// Returns the key under which readers wait for this agent's frames. The hash is rotated, so that
+/// a run and an agent of the same name have two keys.
 fn agent_key(agent_id: &AgentId) -> u64 {
     agent_id.hash64().rotate_left(32)
 }
 
-/// The keys by which those who wait for this frame are woken.
+/// Returns the keys of the readers to wake for this frame: its run's and its agent's.
 #[inline]
 pub(super) fn keys(envelope: &EventEnvelope) -> [u64; 2] {
     [run_key(&envelope.run_id), agent_key(&envelope.agent_id)]
 }
 
-/// Where a frame goes.
+/// Returns the lane that a frame is published to, and its tag.
 #[inline]
 pub(super) fn route(envelope: &EventEnvelope) -> Route {
     let kind = envelope.event_kind;
@@ -48,15 +52,17 @@ pub(super) fn route(envelope: &EventEnvelope) -> Route {
     }
 }
 
-/// What a subscription reads, and which of it is meant.
+/// What a subscription reads: a scope by itself, or a filter with its criteria.
 #[derive(Clone, Debug)]
 pub(super) enum Scope {
+    /// Everything, one run or one agent.
     Plain(EventStreamScope),
+    /// What a filter lets through.
     Filtered(Box<CompiledEventFilter>),
 }
 
 impl Scope {
-    /// The scope that cursors bear.
+    /// Returns the scope that the subscription's cursors name.
     pub(super) fn of_cursors(&self) -> EventStreamScope {
         match self {
             Scope::Plain(scope) => scope.clone(),
@@ -64,7 +70,7 @@ impl Scope {
         }
     }
 
-    /// Whether a frame is meant, exactly.
+    /// Returns whether a frame is of the scope, compared exactly.
     #[inline]
     pub(super) fn matches(&self, envelope: &EventEnvelope) -> bool {
         match self {
@@ -75,7 +81,7 @@ impl Scope {
         }
     }
 
-    /// The lanes to read.
+    /// Returns the lanes to read: no more than the scope needs.
     pub(super) fn select(&self) -> Select {
         match (self.only_run(), self) {
             (Some(run_id), _) => Select::Shard(shard(run_id)),
@@ -90,18 +96,18 @@ impl Scope {
         }
     }
 
-    /// What tags sort out.
+    /// Returns the tags of the frames to read; `None` if every frame of the lanes is wanted.
     pub(super) fn tag_filter(&self) -> Option<TagFilter> {
         let kinds = match self {
             Scope::Plain(_) => KindSet::ALL,
             Scope::Filtered(filter) => filter.kinds(),
         };
-        let all_of_lanes = match self.select() {
+        let kinds_in_lanes = match self.select() {
             Select::Terminals => KindSet::of_class(KindClass::Terminal),
             _ => KindSet::ALL,
         };
         match self.only_run() {
-            None if all_of_lanes.is_within(kinds) => None,
+            None if kinds_in_lanes.is_within(kinds) => None,
             run_id => Some(TagFilter {
                 mask: run_id.map_or(0, |_| ((1 << RUN_BITS) - 1) << CLASS_BITS),
                 value: run_id.map_or(0, run_tag),
@@ -110,7 +116,8 @@ impl Scope {
         }
     }
 
-    /// The key of those who may have published something for this scope.
+    /// Returns the key under which a reader of the scope waits; [`ANY_KEY`] unless the scope is of
+    /// one run or one agent.
     pub(super) fn key(&self) -> u64 {
         match (self.only_run(), self.only_agent()) {
             (Some(run_id), _) => run_key(run_id),
@@ -119,23 +126,66 @@ impl Scope {
         }
     }
 
-    fn only_agent(&self) -> Option<&AgentId> {
-        match self {
-            Scope::Plain(EventStreamScope::Agent(agent_id)) => Some(agent_id),
-            Scope::Plain(_) => None,
-            Scope::Filtered(filter) => match filter.criteria().agent_ids.as_slice() {
-                [agent_id] => Some(agent_id),
-                _ => None,
+    /// Returns the loss that a gap in the rings is for this scope.
+    ///
+    /// A gap counts sequence numbers, or bounds them. How many of those are frames of a narrower
+    /// scope than everything is not known.
+    pub(super) fn loss(&self, gap: Gap, epoch: BusEpoch) -> Loss {
+        Loss {
+            count: gap.lost,
+            exact: gap.lost == 0 || matches!(self, Scope::Plain(EventStreamScope::All)),
+            first_seq: gap.first,
+            last_seq: gap.last,
+            epoch,
+            terminal_preserved: !gap.terminals_lost,
+            reason: if gap.expired {
+                EventOverflowReason::LiveBufferExpired
+            } else {
+                EventOverflowReason::SubscriberLagged
             },
         }
     }
 
+    /// Returns a filter that lets the same frames through, with this payload access: what an
+    /// archive replays for the scope.
+    ///
+    /// # Errors
+    /// As for [`EventFilter::compile`].
+    pub(super) fn to_filter(
+        &self,
+        access: PayloadAccessMode,
+    ) -> Result<CompiledEventFilter, AgentError> {
+        let mut filter = match self {
+            Scope::Plain(EventStreamScope::Run(run_id)) => EventFilter::run(run_id).compile()?,
+            Scope::Plain(EventStreamScope::Agent(agent_id)) => {
+                EventFilter::agent(agent_id).compile()?
+            }
+            Scope::Plain(_) => EventFilter::default().compile()?,
+            Scope::Filtered(filter) => (**filter).clone(),
+        };
+        filter.payload_access = access;
+        Ok(filter)
+    }
+
+    /// Returns the run, if the scope is of one run only.
     fn only_run(&self) -> Option<&RunId> {
         match self {
             Scope::Plain(EventStreamScope::Run(run_id)) => Some(run_id),
             Scope::Plain(_) => None,
             Scope::Filtered(filter) => match filter.criteria().run_ids.as_slice() {
                 [run_id] => Some(run_id),
+                _ => None,
+            },
+        }
+    }
+
+    /// Returns the agent, if the scope is of one agent only.
+    fn only_agent(&self) -> Option<&AgentId> {
+        match self {
+            Scope::Plain(EventStreamScope::Agent(agent_id)) => Some(agent_id),
+            Scope::Plain(_) => None,
+            Scope::Filtered(filter) => match filter.criteria().agent_ids.as_slice() {
+                [agent_id] => Some(agent_id),
                 _ => None,
             },
         }
@@ -185,7 +235,7 @@ mod tests {
             ..EventFilter::default()
         });
         assert!(matches!(terminals.select(), Select::Terminals));
-        // Nothing is to be sorted out where all of the lanes is wanted, by its tag.
+        // Where every frame of the lanes is wanted, tags sort nothing out.
         let agent = Scope::Plain(EventStreamScope::Agent("a".into()));
         let all = Scope::Plain(EventStreamScope::All);
         for scope in [&all, &agent] {
@@ -196,8 +246,8 @@ mod tests {
         }
     }
 
-    /// A tag has 17 bits of a run's hash: a run that has those of `run`, and is in its shard of
-    /// two.
+    /// Returns another run with the tag of `run`, which has 17 bits of its hash, in the same shard
+    /// of two.
     fn another_of_its_tag(run: &RunId) -> RunId {
         let like = |other: &RunId| {
             super::run_tag(other) == super::run_tag(run)

@@ -5,32 +5,33 @@ use super::end::StreamEnd;
 use crate::event::{AgentError, EventFrame, EventOverflowNotice};
 use std::fmt::Debug;
 
-/// Where a stream reads frames that no bus holds. [`AgentEventStream::from_source`] makes a stream
-/// of one.
+/// A source of frames that no bus holds. [`AgentEventStream::from_source`] makes a stream of one.
 ///
 /// [`AgentEventStream::from_source`]: crate::AgentEventStream::from_source
 pub trait FrameSource: Debug + Send + Sync {
-    /// The next frame; `None` at the end, after which it is not asked again.
+    /// Returns the next frame; `None` at the end, after which it is not called again.
     ///
     /// # Errors
-    /// If it can't be read. The stream ends with [`StreamEnd::SourceFailed`] then.
+    /// If the frame can't be read. The stream ends with [`StreamEnd::SourceFailed`] then.
     fn next(&mut self) -> Result<Option<EventFrame>, AgentError>;
 
-    /// What is missing before the next frame, if that is known before it comes.
+    /// Returns the notice of what is missing before the next frame, if that is known before the
+    /// frame comes. The default knows of nothing.
     fn pending_overflow(&self) -> Option<&EventOverflowNotice> {
         None
     }
 
-    /// An independent source at the same place.
+    /// Returns an independent source at the same position.
     fn boxed_clone(&self) -> Box<dyn FrameSource>;
 }
 
-/// A source that is being read, and how that ended.
+/// A source that a stream reads.
 #[derive(Debug)]
 pub(super) struct Reading {
     source: Box<dyn FrameSource>,
-    /// A frame that came from it and was taken back.
+    /// A frame that was taken back. It comes next.
     returned: Option<EventFrame>,
+    /// How reading ended. Set once.
     end: Option<StreamEnd>,
 }
 

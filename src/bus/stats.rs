@@ -1,13 +1,13 @@
-//! What became of a subscription, as numbers.
+//! The figures of a subscription.
 
 use crate::event::{EventEnvelope, EventOverflowReason};
 #[cfg(feature = "serde")]
 use std::collections::HashMap;
 use std::fmt;
 
-/// What became of a subscription so far; see
+/// What became of a subscription so far, from
 /// [`AgentEventStream::stats`](super::AgentEventStream::stats). A clone of a stream begins with the
-/// counts of its original, as with its place.
+/// figures of its original, as with its position.
 ///
 /// ```
 /// # use framebus::*;
@@ -29,41 +29,46 @@ use std::fmt;
 #[cfg_attr(feature = "serde", serde(default))]
 #[non_exhaustive]
 pub struct StreamStats {
-    /// Every frame of its scope numbered up to this one was given or told as lost. It moves with
-    /// what the stream has looked at, so a quiet run's reader stands where the bus does.
+    /// Every frame of its scope up to this sequence number was given or reported as lost. It moves
+    /// with what the stream has looked at, so a quiet run's reader stands where the bus does.
     pub position: u64,
-    /// How many numbers were given out since that position: at most so many frames wait for the
-    /// stream, in its queue and in the rings; fewer if its scope is narrow.
+    /// How many sequence numbers were given out after that position: at most so many frames wait
+    /// for the stream, in its queue and in the rings; fewer if its scope is narrow.
     pub lag: u64,
-    /// How many frames are in its queue.
+    /// How many frames are in its queue, or read ahead.
     pub queued: u64,
-    /// How many frames were given as themselves: all but summaries.
+    /// How many frames were given as themselves: all frames given but summaries.
     pub delivered: u64,
     /// How many of them were terminal.
     pub terminals: u64,
     /// How many frames it lost.
     pub dropped: DropCounts,
-    /// How often a lane of the rings was found overwritten before it was read.
+    /// How often a lane of the rings was found overwritten beyond what the stream had read.
     pub laps: u64,
     /// How many notices were given.
     pub notices: u64,
 }
 
-/// What a stream counts itself; the rest of its figures is found where it is.
+/// The figures that a stream counts itself. The others are read where they are kept.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
+    /// As [`StreamStats::delivered`].
     pub(super) delivered: u64,
+    /// As [`StreamStats::terminals`].
     pub(super) terminals: u64,
+    /// As [`StreamStats::notices`].
     pub(super) notices: u64,
 }
 
 impl Counts {
+    /// Counts a frame that was given as itself.
     #[inline]
     pub(super) fn deliver(&mut self, envelope: &EventEnvelope) {
         self.delivered += 1;
         self.terminals += u64::from(envelope.event_kind.is_terminal());
     }
 
+    /// No longer counts a frame, which was taken back.
     pub(super) fn take_back(&mut self, envelope: &EventEnvelope) {
         self.delivered -= 1;
         self.terminals -= u64::from(envelope.event_kind.is_terminal());
@@ -73,8 +78,8 @@ impl Counts {
 /// How many frames were lost, by reason. A notice that stands for several gaps names one reason;
 /// here each frame counts under its own.
 ///
-/// As text it is the sum, and in brackets what it is made of; in JSON, a count under each reason's
-/// name.
+/// As text, the total, and in brackets the count of each reason that is not 0. In JSON, an object
+/// with the count under each reason's name.
 ///
 /// ```
 /// # use framebus::{DropCounts, EventOverflowReason};
@@ -91,12 +96,12 @@ impl Counts {
 pub struct DropCounts([u64; EventOverflowReason::ALL.len()]);
 
 impl DropCounts {
-    /// How many for this reason.
+    /// Returns how many frames were lost for this reason.
     pub fn of(&self, reason: EventOverflowReason) -> u64 {
         self.0[reason as usize]
     }
 
-    /// How many in all.
+    /// Returns how many frames were lost in all; at most `u64::MAX`.
     pub fn total(&self) -> u64 {
         self.0
             .iter()
@@ -134,7 +139,7 @@ impl serde::Serialize for DropCounts {
 
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for DropCounts {
-    /// A reason that is absent has lost nothing.
+    /// An absent reason counts 0.
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let counts = HashMap::<EventOverflowReason, u64>::deserialize(deserializer)?;
         let of = |reason| counts.get(&reason).copied().unwrap_or(0);

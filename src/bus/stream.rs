@@ -1,16 +1,18 @@
 //! A stream, as its holder has it: live from a bus, read from elsewhere, or a list.
 //!
-//! Waiting is lie down, look again, sleep (see the ring's `wait.rs`). `stream/task.rs` waits in
-//! tasks.
+//! To wait is to register a waker, look again, and sleep (see the ring's `wait.rs`). Here a thread
+//! waits; `task.rs` waits in a task.
 
+mod fairness;
 mod live;
-mod repair;
-mod task;
+mod progress;
+mod read_ahead;
+mod scoped;
 
 pub(super) use self::live::Live;
-pub use self::task::FrameStream;
+pub(super) use self::read_ahead::{GapFiller, GapReports, Step};
 
-use self::repair::SomeRepaired;
+use self::fairness::Fairness;
 use super::batch::{BatchItem, Lender, lend};
 use super::end::{RecvError, StreamEnd};
 use super::park;
@@ -22,14 +24,14 @@ use std::ops::ControlFlow;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-/// How often one looks, lying down, for what an unfinished publish holds back before one sleeps and
-/// is woken by any.
+/// How often a reader whose waker is registered looks for what an unfinished publish holds back,
+/// before it has any publish wake it and sleeps.
 const LOOKS: u32 = 4;
 
 /// A stream of frames: live from a bus, read from an archive, or a fixed list.
 ///
 /// As an iterator it never blocks: `None` says that it is caught up, and more may come later unless
-/// [`end`](Self::end) says otherwise. A clone is an independent stream at the same place.
+/// [`end`](Self::end) says otherwise. A clone is an independent stream at the same position.
 ///
 /// | to wait for the next frame | |
 /// | --- | --- |
@@ -41,13 +43,18 @@ const LOOKS: u32 = 4;
 #[must_use = "a stream gives nothing unless it is read"]
 pub struct AgentEventStream {
     source: Source,
-    fairness: task::Fairness,
+    /// Only a task that reads the stream uses it.
+    pub(super) fairness: Fairness,
 }
 
+/// Where a stream's frames come from.
 #[derive(Clone, Debug)]
 enum Source {
+    /// The rings of a bus.
     Live(Box<Live>),
+    /// A fixed list.
     List(VecDeque<EventFrame>),
+    /// Elsewhere, such as an archive.
     Read(Reading),
 }
 
@@ -57,11 +64,12 @@ impl AgentEventStream {
         Self::of(Source::List(frames.into_iter().collect()))
     }
 
-    /// A stream of what a source gives, until it ends or fails.
+    /// A stream of the frames that a source gives, until it ends or fails.
     pub fn from_source(source: impl FrameSource + 'static) -> Self {
         Self::of(Source::Read(Reading::new(Box::new(source))))
     }
 
+    /// A stream of a subscription to a bus.
     pub(super) fn live(live: Live) -> Self {
         Self::of(Source::Live(Box::new(live)))
     }
@@ -69,77 +77,96 @@ impl AgentEventStream {
     fn of(source: Source) -> Self {
         AgentEventStream {
             source,
-            fairness: task::Fairness::default(),
+            fairness: Fairness::default(),
+        }
+    }
+
+    /// Returns the subscription, if the stream is live.
+    pub(super) fn as_live(&self) -> Option<&Live> {
+        match &self.source {
+            Source::Live(live) => Some(live),
+            Source::List(_) | Source::Read(_) => None,
+        }
+    }
+
+    /// Returns the subscription, if the stream is live, to change it.
+    pub(super) fn as_live_mut(&mut self) -> Option<&mut Live> {
+        match &mut self.source {
+            Source::Live(live) => Some(live),
+            Source::List(_) | Source::Read(_) => None,
         }
     }
 
     /// Waits for the next frame.
     ///
     /// # Errors
-    /// [`RecvError::Ended`].
+    /// [`RecvError::Ended`]; [`RecvError::Refused`] if more readers wait than the rings can count.
     pub fn recv(&mut self) -> Result<EventFrame, RecvError> {
         self.recv_until(None)
     }
 
-    /// Waits for the next frame, at most so long.
+    /// Waits for the next frame, for at most `timeout`.
     ///
     /// # Errors
-    /// [`RecvError::Ended`], [`RecvError::Timeout`].
+    /// [`RecvError::Timeout`], and as for [`recv`](Self::recv).
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<EventFrame, RecvError> {
-        // A deadline beyond the clock's end is none.
+        // A deadline beyond the clock's end never comes.
         self.recv_until(Instant::now().checked_add(timeout))
     }
 
+    /// Waits for the next frame until the deadline; without one, for ever.
     fn recv_until(&mut self, deadline: Option<Instant>) -> Result<EventFrame, RecvError> {
         loop {
             if let Poll::Ready(frame) = park::with_waker(|waker| self.poll_frame(waker)) {
                 return frame;
             }
-            let waited = park::park(deadline);
-            self.rise();
-            if !waited {
+            let in_time = park::park(deadline);
+            self.deregister_waker();
+            if !in_time {
                 let last = self.next();
                 return last.ok_or_else(|| self.end().map_or(RecvError::Timeout, RecvError::Ended));
             }
         }
     }
 
-    /// The next frame, or the end; else `waker` is woken when there may be one.
-    fn poll_frame(&mut self, waker: &Waker) -> Poll<Result<EventFrame, RecvError>> {
-        // What holds a frame back may be any other; mostly it is over by the next look.
+    /// Returns the next frame, or the end. Otherwise registers `waker`, which is woken when there
+    /// may be one.
+    pub(super) fn poll_frame(&mut self, waker: &Waker) -> Poll<Result<EventFrame, RecvError>> {
+        // A frame may be held back by an unfinished publish of another scope, which only a wake by
+        // any publish reveals. Mostly it is finished by the next look.
         let (mut any, mut looks) = (false, 0);
         loop {
             if let Some(frame) = self.next() {
-                self.rise();
+                self.deregister_waker();
                 return Poll::Ready(Ok(frame));
             }
             if let Some(end) = self.end() {
-                self.rise();
+                self.deregister_waker();
                 return Poll::Ready(Err(RecvError::Ended(end)));
             }
-            let Source::Live(live) = &mut self.source else {
+            let Some(live) = self.as_live_mut() else {
                 return Poll::Pending;
             };
-            // The first look was before it lay down.
+            // The first look was before the waker was registered.
             if looks > 0 {
-                if live.waits_for_archive() {
+                if live.waits_for_filler() {
                     return Poll::Pending;
                 }
-                let behind = live.subscription.is_behind();
-                if behind == any || any && looks == LOOKS {
+                let held_back = live.is_held_back();
+                if held_back == any || any && looks == LOOKS {
                     return Poll::Pending;
                 }
-                any = behind;
+                any = held_back;
             }
             looks += 1;
-            if let Err(error) = live.lie_down(any, waker) {
+            if let Err(error) = live.register_waker(any, waker) {
                 return Poll::Ready(Err(RecvError::Refused(error)));
             }
         }
     }
 
-    /// What became of the subscription so far. For a list, only what is queued; for what is read
-    /// from an archive, nothing.
+    /// Returns what became of the subscription so far. For a list, only `queued` is set; for frames
+    /// that are read from a source, such as an archive, nothing is.
     pub fn stats(&self) -> StreamStats {
         match &self.source {
             Source::Live(live) => live.stats(),
@@ -151,13 +178,15 @@ impl AgentEventStream {
         }
     }
 
-    fn rise(&mut self) {
-        if let Source::Live(live) = &mut self.source {
-            live.rise();
+    /// Deregisters the waker that [`poll_frame`](Self::poll_frame) registered.
+    pub(super) fn deregister_waker(&mut self) {
+        if let Some(live) = self.as_live_mut() {
+            live.deregister_waker();
         }
     }
 
-    /// How the stream ended, once it has: `None` while more may come.
+    /// Returns how the stream ended, once it has and every frame was given; `None` while more may
+    /// come.
     pub fn end(&mut self) -> Option<StreamEnd> {
         match &mut self.source {
             Source::List(frames) => frames.is_empty().then_some(StreamEnd::ListEnded),
@@ -166,7 +195,7 @@ impl AgentEventStream {
         }
     }
 
-    /// What was lost and has no frame to ride on yet: it rides on the next one.
+    /// Returns the notice of what was lost after the last frame. It is attached to the next frame.
     pub fn pending_overflow(&self) -> Option<&EventOverflowNotice> {
         match &self.source {
             Source::List(_) => None,
@@ -175,7 +204,8 @@ impl AgentEventStream {
         }
     }
 
-    /// Takes what was lost and has no frame to ride on yet, to tell it now: it rides on none then.
+    /// Takes the notice of what was lost after the last frame, to report it now. It is attached to
+    /// no frame then.
     pub fn take_pending_overflow(&mut self) -> Option<EventOverflowNotice> {
         match &mut self.source {
             Source::List(_) | Source::Read(_) => None,
@@ -183,35 +213,20 @@ impl AgentEventStream {
         }
     }
 
-    /// The position to resume from: after all that the stream has given or told, or looked at and
-    /// passed over. A reader of a quiet run that polls now and then, is dropped and resumes here,
-    /// has missed nothing. `None` unless the stream is live.
+    /// Returns the position to resume from: after every frame that the stream gave, reported as
+    /// lost, or looked at and passed over. A reader of a quiet run that polls now and then, is
+    /// dropped and resumes here, has missed nothing. `None` unless the stream is live.
     pub fn cursor(&self) -> Option<&EventCursor> {
-        match &self.source {
-            Source::List(_) | Source::Read(_) => None,
-            Source::Live(live) => Some(&live.position),
-        }
+        self.as_live().map(Live::position)
     }
 
     /// Lends what is there to `visit`, without a queue and without copying, until it breaks. Loses
-    /// frames to the rings only. Returns how many items it gave; 0 says that nothing is there now.
+    /// frames to the rings only. Returns how many items it lent; 0 means that nothing is there now.
     ///
-    /// A visitor that takes long delays nobody; publishers pass over the few slots that it holds.
-    /// Frames that [`next`](Iterator::next) had taken in come first.
+    /// A slow visitor delays nobody: publishers skip the few slots that its batch pins. Frames that
+    /// [`next`](Iterator::next) had queued come first.
     pub fn read_batch(&mut self, mut visit: impl FnMut(BatchItem<'_>) -> ControlFlow<()>) -> usize {
         match &mut self.source {
-            Source::Live(live) if live.repair.is_some() => {
-                let left = repair::AHEAD;
-                let count = lend(&mut SomeRepaired { live, left }, &mut visit);
-                match (count == 0).then(|| live.take_pending()).flatten() {
-                    // No frame came that it could ride on.
-                    Some(notice) => {
-                        let _ = visit(BatchItem::Gap(notice));
-                        1
-                    }
-                    None => count,
-                }
-            }
             Source::Live(live) => live.read_batch(visit),
             Source::List(frames) => lend(frames, &mut visit),
             Source::Read(reading) => lend(reading, &mut visit),

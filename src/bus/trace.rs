@@ -1,60 +1,62 @@
-//! What is said to `tracing`, with the feature of that name: who subscribes, who loses frames to
-//! the rings, who fails. Nothing is said for a frame, and nothing of an event's content.
+//! What is reported to `tracing`, with the feature of that name: subscriptions, losses to the
+//! rings, repairs and failures. Nothing is reported for a frame, and nothing of an event's content.
 
-use crate::event::{AgentError, EventCursor, EventStreamScope};
-use crate::ring::Gap;
+use crate::bound::Loss;
+use crate::event::{AgentError, EventCursor, EventOverflowReason, EventStreamScope};
 
+/// Reports an event of this level with these fields.
 #[cfg(feature = "tracing")]
-macro_rules! say {
-    ($level:ident, $($said:tt)*) => {
-        // A subscriber is code of the host, and its panics are not those of who loses frames.
+macro_rules! report {
+    ($level:ident, $($fields:tt)*) => {
+        // The facade's subscriber is code of the host. Its panics are contained: they must not
+        // unwind into a reader that loses frames.
         crate::foreign::contained(|| {
-            tracing::event!(target: "framebus", tracing::Level::$level, $($said)*);
+            tracing::event!(target: "framebus", tracing::Level::$level, $($fields)*);
         })
     };
 }
 
-/// Without the feature: nothing, but the names are used.
+/// Without the feature, evaluates the fields and reports nothing.
 #[cfg(not(feature = "tracing"))]
-macro_rules! say {
+macro_rules! report {
     ($level:ident, $($field:ident = % $value:expr,)* $text:literal) => {{
         $(let _ = &$value;)*
     }};
 }
 
-/// Somebody subscribed.
+/// Reports a new subscription.
 pub(super) fn subscribed(scope: &EventStreamScope, after: u64) {
-    say!(DEBUG, scope = %scope, after = %after, "subscribed");
+    report!(DEBUG, scope = %scope, after = %after, "subscribed");
 }
 
-/// The rings overwrote frames before they were read.
-pub(super) fn lost(scope: &EventStreamScope, gap: &Gap) {
-    say!(
+/// Reports that the rings overwrote frames before they were read.
+pub(super) fn lost(scope: &EventStreamScope, loss: &Loss) {
+    report!(
         WARN,
         scope = %scope,
-        frames = %gap.lost,
-        first = %gap.first,
-        last = %gap.last,
-        expired = %gap.expired,
-        terminals = %gap.terminals_lost,
+        frames = %loss.count,
+        first = %loss.first_seq,
+        last = %loss.last_seq,
+        expired = %(loss.reason == EventOverflowReason::LiveBufferExpired),
+        terminals = %!loss.terminal_preserved,
         "frames were overwritten before they were read"
     );
 }
 
-/// A gap was filled from an archive.
-pub(super) fn repaired(scope: &EventStreamScope, gap: &Gap) {
-    say!(
+/// Reports that a gap was repaired from an archive.
+pub(super) fn repaired(scope: &EventStreamScope, loss: &Loss) {
+    report!(
         DEBUG,
         scope = %scope,
-        first = %gap.first,
-        last = %gap.last,
+        first = %loss.first_seq,
+        last = %loss.last_seq,
         "a gap was repaired from the archive"
     );
 }
 
-/// An archive that was to fill a gap failed.
+/// Reports that an archive failed while a gap was repaired.
 pub(super) fn unrepaired(scope: &EventStreamScope, error: &AgentError) {
-    say!(
+    report!(
         WARN,
         scope = %scope,
         error = %error,
@@ -62,9 +64,9 @@ pub(super) fn unrepaired(scope: &EventStreamScope, error: &AgentError) {
     );
 }
 
-/// A policy ended a stream.
+/// Reports that a policy ended a stream.
 pub(super) fn failed(resume_from: &EventCursor) {
-    say!(
+    report!(
         WARN,
         scope = %resume_from.scope,
         resume_after = %resume_from.event_seq,

@@ -1,88 +1,12 @@
-//! Positions: in a bus, in an archive, and what a position is for.
+//! Positions in a bus and in an archive, and the scopes that they are positions of.
 
 mod text;
 
-pub(super) use text::filter_id;
-
-use super::error::AgentError;
+use super::hex::{BusEpoch, FilterFingerprint};
 use super::id::{AgentId, ArchiveId, EventFilterId, JournalCursor, RunId};
 use std::fmt;
-use std::str::FromStr;
 
-/// Eight bytes that JSON shows as 16 hexadecimal digits: a number that no reader may round.
-macro_rules! hex_word {
-    ($(#[$doc:meta])* $name:ident, $what:literal) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name(u64);
-
-        impl $name {
-            /// From its bits.
-            pub const fn from_bits(bits: u64) -> Self {
-                $name(bits)
-            }
-
-            /// Its bits.
-            pub const fn bits(self) -> u64 {
-                self.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{:016x}", self.0)
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, concat!(stringify!($name), "({:016x})"), self.0)
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = AgentError;
-
-            /// Reads 16 hexadecimal digits.
-            fn from_str(text: &str) -> Result<Self, AgentError> {
-                let digits = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-                match u64::from_str_radix(text, 16) {
-                    Ok(bits) if digits => Ok($name(bits)),
-                    _ => Err(text::malformed(text, $what, "16 hexadecimal digits")),
-                }
-            }
-        }
-
-        #[cfg(feature = "serde")]
-        impl serde::Serialize for $name {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        #[cfg(feature = "serde")]
-        impl<'de> serde::Deserialize<'de> for $name {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                use serde::de::Error;
-                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-                text.parse().map_err(D::Error::custom)
-            }
-        }
-    };
-}
-
-hex_word! {
-    /// Which bus a sequence number counts in: new for each bus, unless it was reopened from an
-    /// archive. 0 for none.
-    BusEpoch, "the epoch of a bus"
-}
-
-hex_word! {
-    /// What a filter asks for, as a number: equal for equal criteria in every process.
-    FilterFingerprint, "the fingerprint of a filter"
-}
-
-/// What a subscription is for, and so what its cursors resume.
+/// Which frames a subscription reads. A cursor resumes a subscription of its own scope only.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(
@@ -100,12 +24,12 @@ pub enum EventStreamScope {
     Filter {
         /// The filter's name.
         filter_id: EventFilterId,
-        /// The filter's criteria, as a number.
+        /// The hash of the filter's criteria.
         filter_fingerprint: FilterFingerprint,
     },
 }
 
-/// A scope in JSON: `{"kind":"run","run_id":"r1"}`.
+/// A scope's JSON: `{"kind":"run","run_id":"r1"}`.
 #[cfg(feature = "serde")]
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -172,7 +96,7 @@ impl fmt::Display for EventStreamScope {
 
 /// A position in a bus: after the frame with this sequence number, for one scope.
 ///
-/// As text it is one word of ASCII that holds all of it, fit for a file, a header or a log:
+/// As text it is one word of ASCII, fit for a file, a header or a log:
 /// `EPOCH-SCOPE-SEQUENCE`, with `@JOURNAL` if it has a journal cursor. The scope is `all`,
 /// `run:ID`, `agent:ID` or a filter's fingerprint (`filter:ID:FINGERPRINT` if the filter's name is
 /// another than that fingerprint gives); ids are percent-encoded. The web feed's `id:` is this text
@@ -193,14 +117,14 @@ impl fmt::Display for EventStreamScope {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct EventCursor {
-    /// What it resumes.
+    /// The scope that it resumes.
     pub scope: EventStreamScope,
-    /// The frame's sequence number; 0 for before the first.
+    /// The frame's sequence number; 0 before the first frame.
     pub event_seq: u64,
-    /// The bus that the number counts in.
+    /// The bus that the sequence number counts in.
     #[cfg_attr(feature = "serde", serde(default))]
     pub bus_epoch: BusEpoch,
-    /// Where the frame is in the host's journal.
+    /// The frame's position in the host's journal, if it has one.
     #[cfg_attr(
         feature = "serde",
         serde(default, skip_serializing_if = "Option::is_none")
@@ -219,8 +143,8 @@ pub struct EventCursor {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ArchiveCursor {
-    /// The archive.
+    /// The archive that the position is in.
     pub archive_id: ArchiveId,
-    /// The position in it; 0 for before the first frame.
+    /// The frame's position in the archive, from 1; 0 before the first frame.
     pub position: u64,
 }

@@ -1,11 +1,12 @@
-//! The envelope: what is known of an event without its payload. One cache line.
+//! The envelope: everything of an event but its payload. One cache line.
 //!
-//! What most events lack (session, tags, trace, ...) stands in boxed [`EnvelopeDetails`] and costs
-//! a null pointer when it is absent. JSON is flat: details stand beside the other fields, absent
-//! ones are left out.
+//! Fields that most events lack (session, tags, trace, ...) are in boxed [`EnvelopeDetails`], which
+//! cost a null pointer when all are absent. JSON is flat: details are beside the other fields, and
+//! absent ones are left out.
 
-use super::cursor::{BusEpoch, EventCursor, EventStreamScope};
+use super::cursor::{EventCursor, EventStreamScope};
 use super::error::{AgentError, AgentErrorKind};
+use super::hex::BusEpoch;
 use super::id::{
     AgentId, EntityId, EventId, EventTag, JournalCursor, MessageId, RunId, SessionId, SpanId,
     TraceId, TurnId,
@@ -13,7 +14,7 @@ use super::id::{
 use super::kind::{EventFamily, EventKind};
 use super::timestamp::Timestamp;
 
-/// The version of the envelope's form.
+/// The version of the envelope's JSON.
 pub const SCHEMA_VERSION: u16 = 1;
 
 /// How sure a frame's delivery is.
@@ -24,15 +25,15 @@ pub enum EventDeliverySemantics {
     /// From the live bus, which forgets.
     #[default]
     BestEffortLive,
-    /// Durable in the host's journal before it was published.
+    /// Durable in a journal before it was published.
     JournalBacked,
     /// Read back from an archive.
     DerivedReplay,
-    /// For diagnosis only: what it tells of is not durable.
+    /// For diagnosis only: the event that it is about is not durable.
     DiagnosticOnly,
 }
 
-/// What kind of data an event bears.
+/// What kind of data an event holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -44,11 +45,11 @@ pub enum PrivacyClass {
     Content,
     /// Content that needs care.
     Sensitive,
-    /// Content that no subscriber gets, whatever its payload access.
+    /// Content that no subscriber may see, whatever its payload access.
     Secret,
 }
 
-/// What kind of thing an event is about.
+/// The kind of an entity that an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -70,17 +71,17 @@ pub enum EntityKind {
     Other,
 }
 
-/// A thing that an event is about.
+/// An entity that an event is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct EntityRef {
-    /// What kind of thing.
+    /// The entity's kind.
     pub kind: EntityKind,
-    /// Which one.
+    /// The entity's id.
     pub id: EntityId,
 }
 
-/// What kind of party an event comes from or goes to.
+/// The kind of a party that an event comes from or goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -104,9 +105,9 @@ pub enum EndpointKind {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct EndpointRef {
-    /// What kind of party.
+    /// The party's kind.
     pub kind: EndpointKind,
-    /// Which one.
+    /// The party's id.
     pub id: EntityId,
 }
 
@@ -119,7 +120,7 @@ pub struct Correlation {
     pub value: EntityId,
 }
 
-/// What most events lack.
+/// The fields of an envelope that most events lack.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default))]
@@ -153,7 +154,7 @@ pub struct EnvelopeDetails {
     pub destination: Option<EndpointRef>,
 }
 
-/// What is known of an event without its payload.
+/// Everything of an event but its payload.
 ///
 /// ```
 /// # use framebus::{EventEnvelope, EventKind};
@@ -168,21 +169,22 @@ pub struct EnvelopeDetails {
 #[cfg_attr(feature = "serde", serde(try_from = "wire::Wire", into = "wire::Wire"))]
 #[must_use = "`with_...` returns the envelope that is changed"]
 pub struct EventEnvelope {
-    /// The event's number in its bus, from 1; 0 before it is published. Publishing sets it.
+    /// The event's sequence number in its bus, from 1; 0 before it is published. Publishing sets
+    /// it.
     pub event_seq: u64,
-    /// The bus that the number counts in. Publishing sets it.
+    /// The bus that the sequence number counts in. Publishing sets it.
     pub bus_epoch: BusEpoch,
     /// When it happened.
     pub timestamp: Timestamp,
     /// The run that it belongs to.
     pub run_id: RunId,
-    /// The agent that it is of.
+    /// The agent that it belongs to.
     pub agent_id: AgentId,
-    /// Where it is in the host's journal.
+    /// Its position in the host's journal, if it has one.
     pub journal_cursor: Option<JournalCursor>,
-    /// What is mostly absent.
+    /// The fields that most events lack; `None` if all are absent.
     pub details: Option<Box<EnvelopeDetails>>,
-    /// The version of the form of this event.
+    /// The version of the envelope's JSON; [`SCHEMA_VERSION`] for a new envelope.
     pub schema_version: u16,
     /// What happened.
     pub event_kind: EventKind,
@@ -190,7 +192,7 @@ pub struct EventEnvelope {
     pub event_family: EventFamily,
     /// How sure its delivery is.
     pub delivery_semantics: EventDeliverySemantics,
-    /// What kind of data it bears.
+    /// What kind of data it holds.
     pub privacy: PrivacyClass,
 }
 
@@ -213,7 +215,7 @@ impl EventEnvelope {
         }
     }
 
-    /// The position after this event, for a scope.
+    /// Returns the position after this event, for a scope.
     pub fn cursor(&self, scope: EventStreamScope) -> EventCursor {
         EventCursor {
             scope,
@@ -223,31 +225,31 @@ impl EventEnvelope {
         }
     }
 
-    /// With another time.
+    /// Sets the time.
     pub fn with_timestamp(mut self, timestamp: Timestamp) -> Self {
         self.timestamp = timestamp;
         self
     }
 
-    /// With a place in the host's journal.
+    /// Sets the position in the host's journal.
     pub fn with_journal_cursor(mut self, cursor: impl Into<JournalCursor>) -> Self {
         self.journal_cursor = Some(cursor.into());
         self
     }
 
-    /// With another surety of delivery.
+    /// Sets how sure its delivery is.
     pub fn with_delivery_semantics(mut self, semantics: EventDeliverySemantics) -> Self {
         self.delivery_semantics = semantics;
         self
     }
 
-    /// With another privacy class.
+    /// Sets the privacy class.
     pub fn with_privacy(mut self, privacy: PrivacyClass) -> Self {
         self.privacy = privacy;
         self
     }
 
-    /// With W3C trace and span ids.
+    /// Sets the W3C trace and span ids.
     ///
     /// # Errors
     /// [`AgentErrorKind::InvalidValue`] unless they are 32 and 16 lower-case hexadecimal digits,
@@ -266,13 +268,14 @@ impl EventEnvelope {
         }))
     }
 
+    /// Sets details.
     fn detailed(mut self, set: impl FnOnce(&mut EnvelopeDetails)) -> Self {
         set(self.details.get_or_insert_default());
         self
     }
 }
 
-/// An error unless `text` is that many lower-case hexadecimal digits, not all zero.
+/// Returns an error unless `text` is that many lower-case hexadecimal digits, not all zero.
 fn check_w3c(what: &str, text: &str, digits: usize) -> Result<(), AgentError> {
     let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     if text.len() == digits && text.bytes().all(is_digit) && text.bytes().any(|byte| byte != b'0') {
@@ -282,6 +285,7 @@ fn check_w3c(what: &str, text: &str, digits: usize) -> Result<(), AgentError> {
     Err(AgentError::new(AgentErrorKind::InvalidValue, message))
 }
 
+/// Defines an accessor and a setter for each optional detail.
 macro_rules! details {
     ($(#[$doc:meta] $get:ident $with:ident $field:ident: $type:ty;)*) => {
         impl EventEnvelope {$(
@@ -290,7 +294,7 @@ macro_rules! details {
                 self.details.as_ref()?.$field.as_ref()
             }
 
-            /// With this one.
+            /// Sets it.
             pub fn $with(self, value: impl Into<$type>) -> Self {
                 let value = value.into();
                 self.detailed(|details| details.$field = Some(value))
@@ -300,7 +304,7 @@ macro_rules! details {
 }
 
 details! {
-    /// The id that the host gave the event. The bus needs none: epoch and number name it.
+    /// The id that the host gave the event. The bus needs none: epoch and sequence number name it.
     event_id with_event_id event_id: EventId;
     /// The session, which may span runs.
     session_id with_session session_id: SessionId;
@@ -310,14 +314,15 @@ details! {
     message_id with_message message_id: MessageId;
     /// The event that caused this one.
     parent_event_id with_parent_event parent_event_id: EventId;
-    /// What the event is about.
+    /// The entity that the event is about.
     subject with_subject subject: EntityRef;
-    /// Where it comes from.
+    /// The party that it comes from.
     source with_source source: EndpointRef;
-    /// Where it goes to.
+    /// The party that it goes to.
     destination with_destination destination: EndpointRef;
 }
 
+/// Defines an accessor and an adder for each list of details.
 macro_rules! lists {
     ($(#[$doc:meta] $get:ident $with:ident $type:ty;)*) => {
         impl EventEnvelope {$(
@@ -326,7 +331,7 @@ macro_rules! lists {
                 self.details.as_ref().map_or(&[], |details| &details.$get)
             }
 
-            /// With one more.
+            /// Adds one.
             pub fn $with(self, value: impl Into<$type>) -> Self {
                 let value = value.into();
                 self.detailed(|details| details.$get.push(value))
@@ -336,7 +341,7 @@ macro_rules! lists {
 }
 
 lists! {
-    /// What else it is about.
+    /// Other entities that the event is about.
     related with_related EntityRef;
     /// Words to filter by.
     tags with_tag EventTag;
@@ -345,17 +350,18 @@ lists! {
 }
 
 impl EventEnvelope {
-    /// The W3C trace.
+    /// Returns the W3C trace id, if there is one.
     pub fn trace_id(&self) -> Option<&TraceId> {
         self.details.as_ref()?.trace_id.as_ref()
     }
 
-    /// The W3C span.
+    /// Returns the W3C span id, if there is one.
     pub fn span_id(&self) -> Option<&SpanId> {
         self.details.as_ref()?.span_id.as_ref()
     }
 }
 
+/// Lets a pair of a kind and an id stand for a reference.
 macro_rules! references {
     ($($reference:ident $kind:ident,)*) => {$(
         impl<I: Into<EntityId>> From<($kind, I)> for $reference {

@@ -7,7 +7,7 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AgentErrorKind {
-    /// Something was used against its contract.
+    /// A call against the contract of what it was made on.
     ContractViolation,
     /// A cursor of another scope.
     CursorScopeMismatch,
@@ -23,27 +23,27 @@ pub enum AgentErrorKind {
     ArchiveFull,
     /// The archive is open for writing elsewhere.
     ArchiveInUse,
-    /// The archive's folder, or its opening, lets nothing be written.
+    /// The archive's folder can't be written to, or the archive was opened for reading only.
     ArchiveReadOnly,
-    /// What the archive's files hold is not what was written.
+    /// The archive's files do not hold what was written to them.
     ArchiveDamaged,
-    /// The folder's archive is of a later version, or no archive.
+    /// The folder holds an archive of a later version, or files that are no archive.
     ArchiveVersion,
-    /// A frame whose number is not above those that the archive has of its bus.
+    /// A frame whose sequence number is not above those that the archive has of its bus.
     ArchiveOrder,
     /// An overflow policy that a live subscription can't have.
     InvalidOverflowPolicy,
     /// A filter that can't match, or is too large.
     InvalidFilter,
-    /// A batch that is larger than the ring it would go into.
+    /// A batch that is larger than the ring that it would go into.
     BatchTooLarge,
-    /// All ring space is held by readers or writers that don't move. Nothing of the frame was
-    /// stored or shown.
+    /// Every slot is held by a suspended reader or publisher. Nothing of the frame was stored or
+    /// published.
     RingStuck,
-    /// A journal has stored the frames, and shows them as soon as the rings take them. Do not
+    /// A journal has stored the frames, and publishes them as soon as the rings take them. Do not
     /// publish them again.
-    NotYetShown,
-    /// The sequence is used up.
+    NotYetPublished,
+    /// All sequence numbers are used up.
     SequenceExhausted,
     /// More subscriptions than the bus can hold.
     TooManySubscriptions,
@@ -51,7 +51,7 @@ pub enum AgentErrorKind {
     TooManyLabels,
     /// A name that is not in the vocabulary.
     UnknownName,
-    /// A value that does not have the form that it must have.
+    /// A value of the wrong form, or out of its bounds.
     InvalidValue,
 }
 
@@ -70,6 +70,7 @@ pub struct AgentError {
     message: Box<str>,
 }
 
+/// What an error of a kind begins with.
 struct Prefix(AgentErrorKind);
 
 impl fmt::Display for Prefix {
@@ -86,8 +87,11 @@ impl fmt::Display for Prefix {
     }
 }
 
+/// The most characters of a refused text that an error shows.
+const SHOWN: usize = 80;
+
 impl AgentError {
-    /// An error of this kind.
+    /// An error of this kind, with a message that says what to do.
     pub fn new(kind: AgentErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         AgentError {
             kind,
@@ -100,12 +104,20 @@ impl AgentError {
         Self::new(AgentErrorKind::ContractViolation, message)
     }
 
-    /// The kind.
+    /// The error for a text that is not `what`, which looks like `form`.
+    pub(super) fn malformed(text: &str, what: &str, form: &str) -> Self {
+        let shown: String = text.chars().take(SHOWN).collect();
+        let more = if shown.len() < text.len() { "..." } else { "" };
+        let message = format!("{shown:?}{more} is not {what}; expected {form}");
+        Self::new(AgentErrorKind::InvalidValue, message)
+    }
+
+    /// Returns the kind.
     pub fn kind(&self) -> AgentErrorKind {
         self.kind
     }
 
-    /// The message, without the kind's prefix.
+    /// Returns the message, without the kind's prefix.
     pub fn message(&self) -> &str {
         &self.message
     }

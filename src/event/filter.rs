@@ -1,15 +1,16 @@
 //! Filters: which events a subscriber wants, by envelope alone.
 //!
-//! AND across fields, OR within a field; an empty field asks nothing. Compiling folds kinds,
-//! families and `terminal_only` into one set of kinds, tested first by one shift; ids are found by
-//! the hash that they bear, then compared exactly, however many are listed; what stands in an
-//! envelope's details is looked at last and only if a field asks for it.
+//! AND across fields, OR within a field; an empty field accepts every event. Compiling folds kinds,
+//! families and `terminal_only` into one set of kinds, which is tested first, by one shift. Ids are
+//! found by the hash that they hold, then compared exactly, however many are listed. An envelope's
+//! details are looked at last, and only if a field needs them.
 
-use super::cursor::{EventStreamScope, FilterFingerprint, filter_id};
+use super::cursor::EventStreamScope;
 use super::envelope::{
     EndpointKind, EntityKind, EventDeliverySemantics, EventEnvelope, PrivacyClass,
 };
 use super::error::{AgentError, AgentErrorKind};
+use super::hex::FilterFingerprint;
 use super::id::{AgentId, EntityId, EventFilterId, EventTag, RunId, SessionId, TurnId};
 use super::kind::{EventFamily, EventKind, KindClass, KindSet};
 use super::overflow::SubscriberQueueConfig;
@@ -20,7 +21,8 @@ use xxhash_rust::xxh3::xxh3_64;
 /// The most entries that a field of a filter can have: 4,096.
 pub const MAX_FILTER_LIST: usize = 4_096;
 
-/// What a subscriber wants. An empty list asks nothing of its field.
+/// Which events a subscriber wants: those that every field accepts. A list accepts what is listed;
+/// an empty list accepts everything.
 ///
 /// ```
 /// # use framebus::{EventFamily, EventFilter, EventEnvelope, EventKind};
@@ -57,7 +59,7 @@ pub struct EventFilter {
     /// Kinds.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Vec::is_empty"))]
     pub kinds: Vec<EventKind>,
-    /// Tags, any of an event's.
+    /// Tags. One of an event's tags is enough.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Vec::is_empty"))]
     pub tags: Vec<EventTag>,
     /// Kinds of sources.
@@ -69,10 +71,10 @@ pub struct EventFilter {
     /// Kinds of subjects.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Vec::is_empty"))]
     pub subject_kinds: Vec<EntityKind>,
-    /// Kinds of related entities, any of an event's.
+    /// Kinds of related entities. One of an event's is enough.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Vec::is_empty"))]
     pub related_kinds: Vec<EntityKind>,
-    /// Keys of correlations, any of an event's.
+    /// Keys of correlations. One of an event's is enough.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Vec::is_empty"))]
     pub correlation_keys: Vec<EntityId>,
     /// Privacy classes.
@@ -83,14 +85,14 @@ pub struct EventFilter {
     pub delivery_semantics: Vec<EventDeliverySemantics>,
     /// Whether only terminal kinds are wanted.
     pub terminal_only: bool,
-    /// What may be seen of payloads.
+    /// How much of payloads a subscription with this filter may see.
     pub payload_access: PayloadAccessMode,
     /// The queue of a subscription with this filter.
     pub queue: SubscriberQueueConfig,
 }
 
 impl EventFilter {
-    /// Everything of one run.
+    /// A filter for everything of one run.
     pub fn run(run_id: impl Into<RunId>) -> Self {
         EventFilter {
             run_ids: vec![run_id.into()],
@@ -98,7 +100,7 @@ impl EventFilter {
         }
     }
 
-    /// Everything of one agent.
+    /// A filter for everything of one agent.
     pub fn agent(agent_id: impl Into<AgentId>) -> Self {
         EventFilter {
             agent_ids: vec![agent_id.into()],
@@ -106,7 +108,7 @@ impl EventFilter {
         }
     }
 
-    /// The ends of runs: completed, failed, cancelled.
+    /// A filter for the ends of runs: completed, failed, cancelled.
     pub fn terminal_run_events() -> Self {
         EventFilter {
             families: vec![EventFamily::Run],
@@ -115,7 +117,7 @@ impl EventFilter {
         }
     }
 
-    /// Checks the filter and makes it fast.
+    /// Checks the filter and prepares it for matching. Takes O(n log n) steps for n entries.
     ///
     /// # Errors
     /// [`AgentErrorKind::InvalidFilter`] if no event could match, or a list has more than
@@ -124,6 +126,7 @@ impl EventFilter {
         CompiledEventFilter::new(self)
     }
 
+    /// Returns the kinds that `kinds`, `families` and `terminal_only` accept.
     fn kind_set(&self) -> KindSet {
         let mut kinds = match self.kinds.as_slice() {
             [] => KindSet::ALL,
@@ -142,8 +145,9 @@ impl EventFilter {
         kinds
     }
 
-    /// The criteria as bytes, equal for equal criteria: what is asked of each field, sorted,
-    /// without repetition, with lengths; kinds as the set that they come to.
+    /// Returns the criteria as bytes, equal for equal criteria: each field's entries, sorted, each
+    /// once, with their lengths; kinds, families and `terminal_only` as the set of kinds that they
+    /// accept.
     fn canonical(&self) -> Vec<u8> {
         let mut bytes = vec![1]; // The version of this form.
         bytes.extend(self.kind_set().bits().to_le_bytes());
@@ -186,6 +190,7 @@ impl EventFilter {
         bytes
     }
 
+    /// Returns the length of the longest list.
     fn longest_list(&self) -> usize {
         let lengths = [
             self.run_ids.len(),
@@ -207,17 +212,18 @@ impl EventFilter {
     }
 }
 
-/// A small set of small numbers; 0 for "any".
-fn bits<T>(list: &[T], number: impl Fn(&T) -> u8) -> u32 {
-    list.iter().fold(0, |set, item| set | 1 << number(item))
+/// Returns the listed items as a set, one bit each. The empty set stands for any item.
+fn bits<T>(list: &[T], bit: impl Fn(&T) -> u8) -> u32 {
+    list.iter().fold(0, |set, item| set | 1 << bit(item))
 }
 
-fn bit_allows(set: u32, number: u8) -> bool {
-    set == 0 || set >> number & 1 == 1
+/// Returns whether a set of bits allows this one.
+fn bit_allows(set: u32, bit: u8) -> bool {
+    set == 0 || set >> bit & 1 == 1
 }
 
-/// A filter that was checked and made fast: matching takes a few nanoseconds and looks at no
-/// payload. Its JSON is its criteria's.
+/// A filter that was checked and prepared: matching takes a few nanoseconds and looks at no
+/// payload. Its JSON is that of its criteria.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(
@@ -227,11 +233,13 @@ fn bit_allows(set: u32, number: u8) -> bool {
 pub struct CompiledEventFilter {
     /// The queue of a subscription with this filter.
     pub queue: SubscriberQueueConfig,
-    /// What a subscription with this filter may see of payloads.
+    /// How much of payloads a subscription with this filter may see.
     pub payload_access: PayloadAccessMode,
+    /// What it was compiled from.
     criteria: EventFilter,
     filter_id: EventFilterId,
     fingerprint: FilterFingerprint,
+    /// The kinds that can match.
     kinds: KindSet,
     runs: Wanted<RunId>,
     agents: Wanted<AgentId>,
@@ -239,9 +247,11 @@ pub struct CompiledEventFilter {
     turns: Wanted<TurnId>,
     tags: Wanted<EventTag>,
     correlation_keys: Wanted<EntityId>,
+    /// The privacy classes that match, one bit each; 0 for any.
     privacy: u32,
+    /// The delivery semantics that match, one bit each; 0 for any.
     semantics: u32,
-    /// Whether a field asks for what stands in an envelope's details.
+    /// Whether a field is compared with an envelope's details.
     asks_details: bool,
 }
 
@@ -267,7 +277,7 @@ impl CompiledEventFilter {
         Ok(CompiledEventFilter {
             queue: criteria.queue,
             payload_access: criteria.payload_access,
-            filter_id: filter_id(fingerprint),
+            filter_id: fingerprint.filter_id(),
             fingerprint,
             kinds,
             runs: Wanted::new(&criteria.run_ids),
@@ -290,7 +300,7 @@ impl CompiledEventFilter {
         })
     }
 
-    /// Whether an event with this envelope is wanted.
+    /// Returns whether an event with this envelope is wanted.
     #[inline]
     pub fn matches_envelope(&self, envelope: &EventEnvelope) -> bool {
         self.kinds.contains(envelope.event_kind)
@@ -301,6 +311,7 @@ impl CompiledEventFilter {
             && (!self.asks_details || self.matches_details(envelope))
     }
 
+    /// Returns whether the fields that are compared with an envelope's details accept it.
     fn matches_details(&self, envelope: &EventEnvelope) -> bool {
         fn one<T: PartialEq>(wanted: &[T], found: Option<&T>) -> bool {
             wanted.is_empty() || found.is_some_and(|found| wanted.contains(found))
@@ -332,7 +343,7 @@ impl CompiledEventFilter {
             )
     }
 
-    /// The scope of a subscription with this filter, which its cursors bear.
+    /// Returns the scope of a subscription with this filter, as its cursors name it.
     pub fn cursor_scope(&self) -> EventStreamScope {
         EventStreamScope::Filter {
             filter_id: self.filter_id.clone(),
@@ -340,23 +351,23 @@ impl CompiledEventFilter {
         }
     }
 
-    /// The filter's name, derived from its fingerprint.
+    /// Returns the filter's name, derived from its fingerprint.
     pub fn filter_id(&self) -> &EventFilterId {
         &self.filter_id
     }
 
-    /// The criteria as a number: the same for equal criteria, whatever the order or repetition in
-    /// their lists, in every process. Queue and payload access are not part of it.
+    /// Returns the hash of the criteria: the same for equal criteria, whatever the order or
+    /// repetition in their lists, in every process. Queue and payload access are not part of it.
     pub fn fingerprint(&self) -> FilterFingerprint {
         self.fingerprint
     }
 
-    /// What it was made from.
+    /// Returns the criteria that it was compiled from.
     pub fn criteria(&self) -> &EventFilter {
         &self.criteria
     }
 
-    /// The kinds that can match.
+    /// Returns the kinds that can match.
     pub fn kinds(&self) -> KindSet {
         self.kinds
     }
@@ -371,7 +382,7 @@ impl TryFrom<EventFilter> for CompiledEventFilter {
 }
 
 impl From<CompiledEventFilter> for EventFilter {
-    /// The criteria, with the queue and the payload access as they are now.
+    /// Returns the criteria, with the queue and the payload access as they are now.
     fn from(filter: CompiledEventFilter) -> Self {
         EventFilter {
             queue: filter.queue,

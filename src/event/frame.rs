@@ -1,4 +1,4 @@
-//! Frames: what a subscription delivers, and its text for a log.
+//! Frames: what is published and what a subscription delivers, and their text for a log.
 
 use super::cursor::{ArchiveCursor, EventCursor, EventStreamScope};
 use super::id::{AgentId, RunId};
@@ -7,10 +7,10 @@ use super::overflow::EventOverflowNotice;
 use super::shared::SharedEvent;
 use std::fmt::{self, Write};
 
-/// An event with its position, and perhaps with notice of a gap before it.
+/// An event with its position, and a notice if frames before it were lost.
 ///
-/// As text it is one line for a log: sequence, run, kind, the summary if it may be seen, and what
-/// was lost before it.
+/// As text it is one line for a log: sequence number, run, kind, the summary if it may be seen, and
+/// what was lost before it.
 ///
 /// ```
 /// # use framebus::*;
@@ -30,13 +30,13 @@ pub struct EventFrame {
     pub event: SharedEvent,
     /// The position after it, for the scope that was asked for.
     pub cursor: EventCursor,
-    /// Its position in an archive, where it comes from one.
+    /// Its position in an archive, if it comes from one.
     #[cfg_attr(
         feature = "serde",
         serde(default, skip_serializing_if = "Option::is_none")
     )]
     pub archive_cursor: Option<ArchiveCursor>,
-    /// What the subscription lost before it.
+    /// What the subscription lost before it; for a summary, also what it stands for.
     #[cfg_attr(
         feature = "serde",
         serde(default, skip_serializing_if = "Option::is_none")
@@ -57,22 +57,22 @@ impl EventFrame {
         }
     }
 
-    /// What happened.
+    /// Returns the kind of its event.
     pub fn kind(&self) -> EventKind {
         self.event.envelope.event_kind
     }
 
-    /// The run that it belongs to.
+    /// Returns the run that it belongs to.
     pub fn run_id(&self) -> &RunId {
         &self.event.envelope.run_id
     }
 
-    /// The agent that it is of.
+    /// Returns the agent that it belongs to.
     pub fn agent_id(&self) -> &AgentId {
         &self.event.envelope.agent_id
     }
 
-    /// Its sequence number in its bus, from 1; 0 before it is published.
+    /// Returns its sequence number in its bus, from 1; 0 before it is published.
     pub fn sequence(&self) -> u64 {
         self.event.envelope.event_seq
     }
@@ -98,8 +98,8 @@ impl fmt::Display for EventFrame {
     }
 }
 
-/// Text from outside, on one line and in its own direction: what would end the line, turn the rest
-/// of it around or control a terminal is escaped.
+/// Writes text from outside on one line: characters that would end the line, change its direction
+/// or control a terminal are escaped.
 struct OneLine<'a>(&'a str);
 
 impl fmt::Display for OneLine<'_> {
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_shows_no_summary_that_may_not_be_seen() {
+    fn a_line_hides_a_summary_that_may_not_be_seen() {
         let frame = frame("r", "for some");
         let event = frame.event.restrict(PayloadAccessMode::EnvelopeOnly);
         assert_eq!(EventFrame::new(event).to_string(), "0 r ToolFailed");

@@ -9,11 +9,13 @@ use std::hash::{Hash, Hasher};
 use triomphe::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
+/// What the clones of an id share.
 struct IdText {
     hash: u64,
     text: Box<str>,
 }
 
+/// Defines id types, all of this shape.
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident,)*) => {$(
         $(#[$doc])*
@@ -27,12 +29,12 @@ macro_rules! ids {
                 $name(Arc::new(IdText { hash: xxh3_64(text.as_bytes()), text }))
             }
 
-            /// The text.
+            /// Returns the text.
             pub fn as_str(&self) -> &str {
                 &self.0.text
             }
 
-            /// The text's XXH3-64, computed when the id was made.
+            /// Returns the text's XXH3-64, computed when the id was made.
             #[inline(always)]
             pub fn hash64(&self) -> u64 {
                 self.0.hash
@@ -118,7 +120,7 @@ ids! {
     RunId,
     /// Names an agent.
     AgentId,
-    /// Names an event, where a host does so; the bus itself orders by sequence.
+    /// Names an event, if the host names its events. The bus itself orders by sequence number.
     EventId,
     /// Names a turn of a run.
     TurnId,
@@ -126,10 +128,11 @@ ids! {
     SessionId,
     /// Names a message.
     MessageId,
-    /// A W3C trace id: 32 lower-case hexadecimal digits, not all zero, where it came through
-    /// [`EventEnvelope::with_trace`](super::EventEnvelope::with_trace) or JSON.
+    /// A W3C trace id. [`EventEnvelope::with_trace`](super::EventEnvelope::with_trace) and JSON
+    /// accept 32 lower-case hexadecimal digits, not all zero.
     TraceId,
-    /// A W3C span id: 16 lower-case hexadecimal digits, not all zero, likewise.
+    /// A W3C span id. [`EventEnvelope::with_trace`](super::EventEnvelope::with_trace) and JSON
+    /// accept 16 lower-case hexadecimal digits, not all zero.
     SpanId,
     /// Names an entity that an event is about.
     EntityId,
@@ -137,7 +140,7 @@ ids! {
     EventTag,
     /// A position in a host's journal.
     JournalCursor,
-    /// Names a filter: derived from its fingerprint.
+    /// Names a filter. Derived from its fingerprint.
     EventFilterId,
     /// Names an archive.
     ArchiveId,

@@ -1,31 +1,32 @@
 //! The kinds of events, their families and their classes: one table, and sets of kinds.
 //!
-//! A kind's number is its place in the table, below 128, so a set of kinds is a `u128` and a kind
-//! fits the class bits of a ring's tag.
+//! A kind as a number is its index in the table, below 128, so a set of kinds is a `u128` and a
+//! kind fits the class bits of a ring's tag.
 
 use super::error::{AgentError, AgentErrorKind};
 use std::fmt;
 use std::str::FromStr;
 
-/// What an overflow policy makes of a kind.
+/// How overflow policies treat a kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum KindClass {
-    /// Ends something; no queue drops it.
+    /// Ends something. No queue drops it.
     Terminal,
-    /// Many in a row, each superseding the last; may be summarised.
+    /// One of many in a row, each superseding the last. May be summarised.
     Progress,
     /// Everything else.
     Normal,
 }
 
+/// Defines the families and the kinds from one table.
 macro_rules! vocabulary {
     (
         families { $($family:ident: $family_doc:literal,)* }
         kinds { $($kind:ident $of:ident $class:ident,)* }
     ) => {
-        /// What part of a runtime an event is about.
+        /// The part of a runtime that an event is about.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         #[repr(u8)]
@@ -38,14 +39,13 @@ macro_rules! vocabulary {
             /// All families.
             pub const ALL: &'static [EventFamily] = &[$(EventFamily::$family),*];
 
-            /// The family's name, as in JSON.
+            /// Returns the family's name, as in JSON.
             pub const fn as_str(self) -> &'static str {
                 match self { $(EventFamily::$family => stringify!($family),)* }
             }
         }
 
-        /// What happened. The documentation of each kind is its family and its class; the names
-        /// say the rest.
+        /// What happened. Each kind is documented by its family and its class.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         #[repr(u8)]
@@ -55,13 +55,13 @@ macro_rules! vocabulary {
         }
 
         impl EventKind {
-            /// All kinds, in the order of their numbers.
+            /// All kinds, in the order of the table.
             pub const ALL: &'static [EventKind] = &[$(EventKind::$kind),*];
 
             const FAMILIES: &'static [EventFamily] = &[$(EventFamily::$of),*];
             const CLASSES: &'static [KindClass] = &[$(KindClass::$class),*];
 
-            /// The kind's name, as in JSON.
+            /// Returns the kind's name, as in JSON.
             pub const fn as_str(self) -> &'static str {
                 match self { $(EventKind::$kind => stringify!($kind),)* }
             }
@@ -215,19 +215,19 @@ vocabulary! {
 }
 
 impl EventKind {
-    /// The family.
+    /// Returns the family.
     #[inline]
     pub const fn family(self) -> EventFamily {
         Self::FAMILIES[self as usize]
     }
 
-    /// The class.
+    /// Returns the class.
     #[inline]
     pub const fn class(self) -> KindClass {
         Self::CLASSES[self as usize]
     }
 
-    /// Whether it ends something.
+    /// Returns whether it ends something.
     ///
     /// ```
     /// # use framebus::EventKind;
@@ -239,7 +239,7 @@ impl EventKind {
         matches!(self.class(), KindClass::Terminal)
     }
 
-    /// Whether it is one of many, each superseding the last.
+    /// Returns whether it is one of many, each superseding the last.
     #[inline]
     pub const fn is_progress(self) -> bool {
         matches!(self.class(), KindClass::Progress)
@@ -279,6 +279,7 @@ impl FromStr for EventFamily {
     }
 }
 
+/// The error for a name that is not in the table.
 fn unknown(what: &str, name: &str) -> AgentError {
     let name: String = name.chars().take(64).collect();
     AgentError::new(
@@ -304,7 +305,7 @@ impl KindSet {
     /// Every kind.
     pub const ALL: KindSet = KindSet((1 << EventKind::ALL.len()) - 1);
 
-    /// The kinds of a class.
+    /// Returns the kinds of a class.
     pub const fn of_class(class: KindClass) -> Self {
         let (mut set, mut at) = (0, 0);
         while at < EventKind::ALL.len() {
@@ -316,7 +317,7 @@ impl KindSet {
         KindSet(set)
     }
 
-    /// The kinds of a family.
+    /// Returns the kinds of a family.
     pub fn of_family(family: EventFamily) -> Self {
         EventKind::ALL
             .iter()
@@ -325,33 +326,33 @@ impl KindSet {
             .collect()
     }
 
-    /// Whether the kind is in the set.
+    /// Returns whether the kind is in the set.
     #[inline(always)]
     pub const fn contains(self, kind: EventKind) -> bool {
         self.0 >> kind as u8 & 1 == 1
     }
 
-    /// The kinds in both sets.
+    /// Returns the kinds in both sets.
     pub const fn and(self, other: Self) -> Self {
         KindSet(self.0 & other.0)
     }
 
-    /// The kinds in either set.
+    /// Returns the kinds in either set.
     pub const fn or(self, other: Self) -> Self {
         KindSet(self.0 | other.0)
     }
 
-    /// Whether no kind is in the set.
+    /// Returns whether no kind is in the set.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Whether every kind in this set is in the other.
+    /// Returns whether every kind in this set is in the other.
     pub const fn is_within(self, other: Self) -> bool {
         self.0 & !other.0 == 0
     }
 
-    /// The kinds in the set, in the order of their numbers.
+    /// Returns the kinds in the set, in the order of the table.
     pub fn iter(self) -> impl Iterator<Item = EventKind> {
         EventKind::ALL
             .iter()
@@ -359,12 +360,12 @@ impl KindSet {
             .filter(move |&kind| self.contains(kind))
     }
 
-    /// The set with these bits; bits of no kind are left out.
+    /// Returns the set with these bits; bits of no kind are left out.
     pub const fn from_bits(bits: u128) -> Self {
         KindSet(bits & KindSet::ALL.0)
     }
 
-    /// A bit for each kind, at its number.
+    /// Returns the set with one bit for each kind, at its index in the table.
     pub const fn bits(self) -> u128 {
         self.0
     }
@@ -399,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn sets() {
+    fn a_set_holds_its_kinds_once() {
         assert_eq!(KindSet::ALL.iter().count(), 119);
         let run = KindSet::of_family(EventFamily::Run);
         assert_eq!(run.iter().count(), 8);

@@ -6,6 +6,7 @@ mod envelope;
 mod error;
 mod filter;
 mod frame;
+mod hex;
 mod id;
 mod kind;
 mod overflow;
@@ -14,7 +15,7 @@ mod shared;
 mod timestamp;
 mod wanted;
 
-pub use cursor::{ArchiveCursor, BusEpoch, EventCursor, EventStreamScope, FilterFingerprint};
+pub use cursor::{ArchiveCursor, EventCursor, EventStreamScope};
 pub use envelope::{
     Correlation, EndpointKind, EndpointRef, EntityKind, EntityRef, EnvelopeDetails,
     EventDeliverySemantics, EventEnvelope, PrivacyClass, SCHEMA_VERSION,
@@ -22,6 +23,7 @@ pub use envelope::{
 pub use error::{AgentError, AgentErrorKind};
 pub use filter::{CompiledEventFilter, EventFilter, MAX_FILTER_LIST};
 pub use frame::EventFrame;
+pub use hex::{BusEpoch, FilterFingerprint};
 pub use id::{
     AgentId, ArchiveId, EntityId, EventFilterId, EventId, EventTag, JournalCursor, MessageId,
     RunId, SessionId, SpanId, TraceId, TurnId,
@@ -32,7 +34,7 @@ pub use overflow::{
     SubscriberQueueConfig, SubscriptionOptions,
 };
 pub use payload::{EventPayload, PayloadAccessMode, PayloadContent};
-pub use shared::{AgentEvent, EventHead, EventView, SharedEvent};
+pub use shared::{AgentEvent, EnvelopeView, EventView, SharedEvent};
 pub use timestamp::Timestamp;
 
 pub(crate) use shared::SealedEvent;

@@ -1,4 +1,4 @@
-//! What a slow subscriber may lose, and how it is told.
+//! What a slow subscriber may lose, and how that is reported.
 
 use super::cursor::EventCursor;
 use super::id::JournalCursor;
@@ -6,17 +6,19 @@ use super::payload::PayloadAccessMode;
 use std::fmt;
 use std::num::NonZeroUsize;
 
-/// What a subscription's queue does when it has no room.
+/// What a subscription's queue does when it has no room. Under every policy, a terminal frame is
+/// queued in place of the oldest frame that is not terminal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum SubscriberOverflowPolicy {
-    /// Drops what is not terminal.
+    /// Drops the arriving frame that is not terminal.
     #[default]
     DropNonTerminal,
-    /// Drops progress frames first.
+    /// Drops an arriving progress frame; for another frame, the oldest queued progress frame.
     DropProgress,
-    /// Lets the last of a run of progress frames stand for all of it, whether or not there is room.
+    /// Lets the last of a run of progress frames stand for the whole run, whether or not there is
+    /// room. A run of one frame is that frame.
     SummarizeAndContinue,
     /// Refused for live subscriptions: no subscriber may hold up a publisher.
     BackpressureCaller,
@@ -29,11 +31,11 @@ pub enum SubscriberOverflowPolicy {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default))]
 pub struct SubscriberQueueConfig {
-    /// How many frames it holds.
+    /// How many frames it holds at most.
     pub capacity: NonZeroUsize,
-    /// How many of them only terminal frames may take.
+    /// How many of them are reserved for terminal frames.
     pub terminal_reserve: NonZeroUsize,
-    /// What it does without room.
+    /// What it does when it has no room.
     pub overflow: SubscriberOverflowPolicy,
 }
 
@@ -54,13 +56,14 @@ impl Default for SubscriberQueueConfig {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum StreamStart {
-    /// At the oldest frame that the bus still holds. What had gone before is not told.
+    /// At the oldest frame that the bus still holds. Frames that it no longer holds are not
+    /// reported as lost.
     #[default]
     OldestHeld,
-    /// After what has been published.
+    /// After everything published so far.
     Latest,
-    /// At the bus's first frame. If that is gone, the first frame given tells what is, with the
-    /// reason [`EventOverflowReason::LiveBufferExpired`].
+    /// At the bus's first frame. If that is gone, the first frame given reports the lost ones, with
+    /// the reason [`EventOverflowReason::LiveBufferExpired`].
     Beginning,
 }
 
@@ -82,11 +85,11 @@ pub enum StreamStart {
 pub struct SubscriptionOptions {
     /// Its queue.
     pub queue: SubscriberQueueConfig,
-    /// What it may see of payloads.
+    /// How much of payloads it may see.
     pub payload_access: PayloadAccessMode,
     /// Where it starts when it has no cursor.
     pub start: StreamStart,
-    /// Whether it does without a queue and its policy, and gives every frame that the rings still
+    /// Whether it reads without a queue and its policy, and gives every frame that the rings still
     /// hold.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "std::ops::Not::not"))]
     pub complete: bool,
@@ -94,7 +97,7 @@ pub struct SubscriptionOptions {
 
 impl SubscriptionOptions {
     /// Complete reading: no queue, and so no policy that drops. Frames are lost to the rings only,
-    /// and told. For readers that are not slow for long; it costs least.
+    /// and reported. Costs least. For readers that are not slow for long.
     #[must_use]
     pub fn complete() -> Self {
         SubscriptionOptions {
@@ -103,7 +106,7 @@ impl SubscriptionOptions {
         }
     }
 
-    /// A queue of so many frames, at least 1; the rest as by default.
+    /// A queue of so many frames, at least 1; everything else at its default.
     #[must_use]
     pub fn capacity(frames: usize) -> Self {
         let mut options = Self::default();
@@ -111,35 +114,35 @@ impl SubscriptionOptions {
         options
     }
 
-    /// The same with this policy for a queue that has no room.
+    /// Sets the policy of a queue that has no room.
     #[must_use]
     pub fn policy(mut self, policy: SubscriberOverflowPolicy) -> Self {
         self.queue.overflow = policy;
         self
     }
 
-    /// The same with so many places of the queue, at least 1, that only terminal frames may take.
+    /// Sets how many of the queue's frames, at least 1, are reserved for terminal ones.
     #[must_use]
     pub fn terminal_reserve(mut self, frames: usize) -> Self {
         self.queue.terminal_reserve = NonZeroUsize::new(frames).unwrap_or(NonZeroUsize::MIN);
         self
     }
 
-    /// The same with this access to payloads.
+    /// Sets how much of payloads the subscription may see.
     #[must_use]
     pub fn payload(mut self, access: PayloadAccessMode) -> Self {
         self.payload_access = access;
         self
     }
 
-    /// The same, starting [after what has been published](StreamStart::Latest).
+    /// Starts [after everything published so far](StreamStart::Latest).
     #[must_use]
     pub fn latest(mut self) -> Self {
         self.start = StreamStart::Latest;
         self
     }
 
-    /// The same, starting [at the bus's first frame](StreamStart::Beginning).
+    /// Starts [at the bus's first frame](StreamStart::Beginning).
     #[must_use]
     pub fn beginning(mut self) -> Self {
         self.start = StreamStart::Beginning;
@@ -152,7 +155,7 @@ impl SubscriptionOptions {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum EventOverflowReason {
-    /// The subscription's queue had no room, also not by its policy.
+    /// The subscription's queue had no room, and the policy made none.
     SubscriberQueueFull,
     /// The rings overwrote frames that this live subscription had not read.
     SubscriberLagged,
@@ -174,7 +177,7 @@ impl EventOverflowReason {
         EventOverflowReason::PolicyDroppedNonTerminal,
     ];
 
-    /// The reason's name, as in JSON.
+    /// Returns the reason's name, as in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             EventOverflowReason::SubscriberQueueFull => "subscriber_queue_full",
@@ -186,7 +189,7 @@ impl EventOverflowReason {
     }
 }
 
-/// Tells a subscriber what it lost. Rides on the first frame behind the gap.
+/// Reports what a subscription lost. Attached to the first frame after the gap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct EventOverflowNotice {
@@ -195,19 +198,19 @@ pub struct EventOverflowNotice {
     /// How many frames are gone; 0 where the gap was repaired from an archive.
     pub dropped_count: u64,
     /// Whether exactly `dropped_count` frames of the subscription's scope are gone. If not, at most
-    /// so many are: of frames that the rings overwrote, a scope narrower than all can't tell its
-    /// own from others. In JSON that does not say it, the count may be an upper bound.
+    /// so many are: of frames that the rings overwrote, it is not known which were of a scope
+    /// narrower than all. If JSON lacks the field, the count may be an upper bound.
     #[cfg_attr(feature = "serde", serde(default))]
     pub exact: bool,
-    /// The first of them, if known.
+    /// The cursor of the first of them, if known.
     #[cfg_attr(
         feature = "serde",
         serde(default, skip_serializing_if = "Option::is_none")
     )]
     pub gap_start: Option<EventCursor>,
-    /// The last of them.
+    /// The cursor of the last of them.
     pub gap_end: EventCursor,
-    /// The first known place in the host's journal from which the gap can be repaired.
+    /// The first known position in the host's journal from which the gap can be repaired.
     #[cfg_attr(
         feature = "serde",
         serde(default, skip_serializing_if = "Option::is_none")
@@ -215,15 +218,15 @@ pub struct EventOverflowNotice {
     pub repair_from: Option<JournalCursor>,
     /// Whether no terminal frame is among them.
     pub terminal_preserved: bool,
-    /// Why.
+    /// Why they are gone; for a notice of several gaps, the first one's reason.
     pub reason: EventOverflowReason,
 }
 
 impl EventOverflowNotice {
-    /// Makes this notice stand for another gap as well: counts add up and are exact if both were,
-    /// the gap spans both, the earliest repair point stays. A gap whose start is unknown leaves the
-    /// start of both unknown. The reason is [`EventOverflowReason::SubscriberQueueFull`] if a
-    /// terminal frame was lost, else this notice's.
+    /// Makes this notice report another gap as well. Counts add up, and are exact if both were; the
+    /// gap spans both; the earliest repair point stays. If the start of either gap is unknown, so
+    /// is the start of both. The reason is [`EventOverflowReason::SubscriberQueueFull`] if a
+    /// terminal frame was lost, otherwise this notice's.
     pub fn merge(&mut self, other: EventOverflowNotice) {
         self.dropped_count = self.dropped_count.saturating_add(other.dropped_count);
         self.exact &= other.exact;
@@ -237,7 +240,7 @@ impl EventOverflowNotice {
             self.repair_from = self.repair_from.take().or(other.repair_from);
         }
         if other_is_earlier || other.gap_start.is_none() {
-            // Where its own start is unknown, it stays so.
+            // An unknown start stays unknown.
             self.gap_start = self.gap_start.take().and(other.gap_start);
         }
         if other.gap_end.event_seq > self.gap_end.event_seq {
@@ -251,8 +254,8 @@ impl EventOverflowNotice {
 }
 
 impl fmt::Display for EventOverflowNotice {
-    /// `37 frames lost, numbers 12 to 48 (policy_dropped_non_terminal)`, with `up to` before a
-    /// count that is not exact, and a word on terminal frames if some may be among them.
+    /// `37 frames lost, sequences 12 to 48 (policy_dropped_non_terminal)`, with `up to` before a
+    /// count that is not exact, and `terminal frames among them` if some may be.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.dropped_count == 0 {
             f.write_str("repaired, nothing lost")?;
@@ -268,10 +271,10 @@ impl fmt::Display for EventOverflowNotice {
         match &self.gap_start {
             Some(start) => write!(
                 f,
-                ", numbers {} to {}",
+                ", sequences {} to {}",
                 start.event_seq, self.gap_end.event_seq
             )?,
-            None => write!(f, ", up to number {}", self.gap_end.event_seq)?,
+            None => write!(f, ", up to sequence {}", self.gap_end.event_seq)?,
         }
         if !self.terminal_preserved {
             f.write_str(", terminal frames among them")?;
@@ -320,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_gaps_with_one_start_or_one_end_the_first_said_stays() {
+    fn of_two_gaps_with_the_same_start_or_end_the_first_repair_point_stays() {
         let own = gap(Some(3), 5, Some("own"));
         let mut both = own.clone();
         both.merge(gap(Some(3), 4, Some("other")));
@@ -372,7 +375,7 @@ mod tests {
         let mut notice = gap(Some(3), 5, None);
         assert_eq!(
             notice.to_string(),
-            "2 frames lost, numbers 3 to 5 (subscriber_lagged)"
+            "2 frames lost, sequences 3 to 5 (subscriber_lagged)"
         );
         (
             notice.exact,
@@ -382,13 +385,13 @@ mod tests {
         notice.gap_start = None;
         assert_eq!(
             notice.to_string(),
-            "up to 1 frame lost, up to number 5, terminal frames among them (subscriber_lagged)"
+            "up to 1 frame lost, up to sequence 5, terminal frames among them (subscriber_lagged)"
         );
         notice = gap(Some(3), 5, None);
         notice.dropped_count = 0;
         assert_eq!(
             notice.to_string(),
-            "repaired, nothing lost, numbers 3 to 5 (subscriber_lagged)"
+            "repaired, nothing lost, sequences 3 to 5 (subscriber_lagged)"
         );
     }
 

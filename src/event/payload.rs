@@ -1,4 +1,4 @@
-//! What an event bears beside its envelope, and who may see how much of it.
+//! What an event holds beside its envelope, and how much of it a subscription may see.
 
 use super::envelope::EntityRef;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub enum PayloadAccessMode {
     FullPayloadIfPolicyAllows,
 }
 
-/// What an event bears beside its envelope.
+/// What an event holds beside its envelope.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(tag = "type", rename_all = "snake_case"))]
@@ -33,7 +33,7 @@ pub enum EventPayload {
     RedactedSummary {
         /// The text.
         text: Box<str>,
-        /// What it is about.
+        /// The entities that it is about.
         #[cfg_attr(
             feature = "serde",
             serde(default, skip_serializing_if = "no_references")
@@ -55,19 +55,19 @@ pub struct PayloadContent {
     pub bytes: Arc<[u8]>,
     /// A text fit for any reader.
     pub summary: Option<Box<str>>,
-    /// What it is about.
+    /// The entities that it is about.
     pub references: Box<[EntityRef]>,
 }
 
 impl PayloadContent {
-    /// The bytes as text, if they are UTF-8.
+    /// Returns the bytes as text, if they are UTF-8.
     pub fn text(&self) -> Option<&str> {
         std::str::from_utf8(&self.bytes).ok()
     }
 }
 
 impl EventPayload {
-    /// The redacted summary.
+    /// Returns the redacted summary, if there is one.
     pub fn redacted_summary(&self) -> Option<&str> {
         match self {
             EventPayload::EnvelopeOnly => None,
@@ -76,7 +76,7 @@ impl EventPayload {
         }
     }
 
-    /// What it is about.
+    /// Returns the entities that it is about.
     pub fn references(&self) -> &[EntityRef] {
         match self {
             EventPayload::EnvelopeOnly => &[],
@@ -85,7 +85,7 @@ impl EventPayload {
         }
     }
 
-    /// The content.
+    /// Returns the content, if there is some.
     pub fn content(&self) -> Option<&PayloadContent> {
         match self {
             EventPayload::Content(content) => Some(content),

@@ -1,17 +1,18 @@
 //! Events: what is published, and how it is shared.
 //!
-//! A published event is sealed once and shared by all who get it. A [`SharedEvent`] is a reference
-//! to it together with a right of access: the payload is reachable only through methods that look
-//! at that right, and no method widens it.
+//! A published event is sealed once and shared by all its readers. A [`SharedEvent`] is a reference
+//! to it together with an access mode. The payload is reachable only through methods that check the
+//! mode, and no method widens it.
 
-use super::cursor::{ArchiveCursor, BusEpoch};
+use super::cursor::ArchiveCursor;
 use super::envelope::{EntityRef, EventEnvelope, PrivacyClass};
+use super::hex::BusEpoch;
 use super::payload::{EventPayload, PayloadAccessMode, PayloadContent};
 use std::fmt;
 use std::ops::Deref;
 use triomphe::{Arc, UniqueArc};
 
-/// An event, owned: what a runtime makes.
+/// An event that a runtime makes, to publish it.
 ///
 /// ```
 /// # use framebus::{AgentEvent, EventEnvelope, EventKind};
@@ -22,7 +23,7 @@ use triomphe::{Arc, UniqueArc};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AgentEvent {
-    /// What is known without the payload.
+    /// Everything but the payload.
     pub envelope: EventEnvelope,
     /// The payload.
     #[cfg_attr(feature = "serde", serde(default))]
@@ -38,7 +39,7 @@ impl AgentEvent {
         }
     }
 
-    /// An event with a text that is fit for any reader.
+    /// An event with a redacted summary: a text fit for any reader.
     pub fn with_redacted_summary(envelope: EventEnvelope, text: impl Into<String>) -> Self {
         let text = text.into().into_boxed_str();
         let payload = EventPayload::RedactedSummary {
@@ -48,7 +49,7 @@ impl AgentEvent {
         AgentEvent { envelope, payload }
     }
 
-    /// An event with content.
+    /// An event with content: bytes of this media type, such as `text/plain`.
     pub fn with_content(
         envelope: EventEnvelope,
         media_type: impl Into<String>,
@@ -66,41 +67,42 @@ impl AgentEvent {
         }
     }
 
-    /// The redacted summary.
+    /// Returns the redacted summary.
     pub fn redacted_summary(&self) -> Option<&str> {
         self.payload.redacted_summary()
     }
 }
 
-/// What everybody may read of a shared event.
+/// The part of a shared event that every reader may read. A [`SharedEvent`] dereferences to it.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct EventHead {
+pub struct EnvelopeView {
     /// The envelope.
     pub envelope: EventEnvelope,
 }
 
-/// A published event: what the bus keeps and subscribers share.
+/// An event as the rings hold it and its readers share it.
 #[derive(Debug)]
 pub(crate) struct SealedEvent {
-    head: EventHead,
+    view: EnvelopeView,
     payload: EventPayload,
+    /// Its position in an archive, if it was stored before it was published.
     archive_cursor: Option<ArchiveCursor>,
 }
 
 impl SealedEvent {
     pub(crate) fn envelope(&self) -> &EventEnvelope {
-        &self.head.envelope
+        &self.view.envelope
     }
 
     pub(crate) fn archive_cursor(&self) -> Option<&ArchiveCursor> {
         self.archive_cursor.as_ref()
     }
 
-    /// Gives the event its place in a bus.
+    /// Sets what publishing sets: the sequence number, its epoch, and the kind's family.
     #[inline]
     pub(crate) fn seal(&mut self, sequence: u64, epoch: BusEpoch) {
-        let envelope = &mut self.head.envelope;
+        let envelope = &mut self.view.envelope;
         envelope.event_seq = sequence;
         envelope.bus_epoch = epoch;
         envelope.event_family = envelope.event_kind.family();
@@ -109,19 +111,19 @@ impl SealedEvent {
     /// The same event with its payload replaced by a text.
     pub(crate) fn summarised(&self, text: String) -> Self {
         let AgentEvent { envelope, payload } =
-            AgentEvent::with_redacted_summary(self.head.envelope.clone(), text);
+            AgentEvent::with_redacted_summary(self.view.envelope.clone(), text);
         SealedEvent {
-            head: EventHead { envelope },
+            view: EnvelopeView { envelope },
             payload,
             archive_cursor: self.archive_cursor.clone(),
         }
     }
 }
 
-/// An event that is shared, with a right of access to its payload.
+/// A shared event, with an access mode for its payload. Cloning it copies nothing.
 ///
-/// `event.envelope` reads through. The payload has no field and no method that would not look at
-/// the right of access:
+/// `event.envelope` reads the envelope. Every method that reads the payload checks the access mode,
+/// and no field gives it:
 ///
 /// ```compile_fail,E0609
 /// # use framebus::*;
@@ -154,7 +156,7 @@ impl SharedEvent {
         (self.sealed, self.access)
     }
 
-    /// What may be seen of the event, borrowed.
+    /// Returns what may be seen of the event, borrowed.
     #[inline]
     pub fn view(&self) -> EventView<'_> {
         EventView {
@@ -163,34 +165,34 @@ impl SharedEvent {
         }
     }
 
-    /// What may be seen of the payload.
+    /// Returns the access mode: how much of the payload may be seen.
     pub fn access(&self) -> PayloadAccessMode {
         self.access
     }
 
-    /// The same event with at most this right of access. A right is never widened.
+    /// Returns the same event with at most this access. Access is never widened.
     #[must_use = "the event that it returns is restricted, not those that share it"]
     pub fn restrict(mut self, access: PayloadAccessMode) -> Self {
         self.access = self.access.min(access);
         self
     }
 
-    /// The redacted summary, if there is one and it may be seen.
+    /// Returns the redacted summary, if there is one and it may be seen.
     pub fn redacted_summary(&self) -> Option<&str> {
         self.view().redacted_summary()
     }
 
-    /// What the payload is about, if that may be seen.
+    /// Returns what the payload is about, if that may be seen.
     pub fn references(&self) -> &[EntityRef] {
         self.view().references()
     }
 
-    /// The content, if there is some and it may be seen.
+    /// Returns the content, if there is some and it may be seen.
     pub fn content(&self) -> Option<&PayloadContent> {
         self.view().content()
     }
 
-    /// A copy of what may be seen of the payload.
+    /// Returns a copy of what may be seen of the payload.
     pub fn payload(&self) -> EventPayload {
         if let Some(content) = self.content() {
             return EventPayload::Content(Box::new(content.clone()));
@@ -204,7 +206,7 @@ impl SharedEvent {
         }
     }
 
-    /// A copy of what may be seen of the event.
+    /// Returns a copy of what may be seen of the event.
     pub fn to_event(&self) -> AgentEvent {
         AgentEvent {
             envelope: self.envelope.clone(),
@@ -212,8 +214,8 @@ impl SharedEvent {
         }
     }
 
-    /// The event for publishing again: its own allocation if nobody else has it and all of it may
-    /// be seen, else a copy of what may be seen.
+    /// Returns the event to be published again: in its own allocation if it is not shared and all
+    /// of it may be seen, otherwise a copy of what may be seen.
     pub(crate) fn into_unique(
         self,
         archive_cursor: Option<ArchiveCursor>,
@@ -239,36 +241,37 @@ impl SharedEvent {
         }
     }
 
-    /// The same event with its envelope changed: in its own allocation if nobody else has it.
+    /// Returns the same event with its envelope changed: in its own allocation if it is not shared.
     #[cfg(feature = "archive")]
     pub(crate) fn with_envelope(self, change: impl FnOnce(&mut EventEnvelope)) -> Self {
         let access = self.access;
         let mut unique = self.into_unique(None);
-        change(&mut unique.head.envelope);
+        change(&mut unique.view.envelope);
         SharedEvent {
             sealed: unique.shareable(),
             access,
         }
     }
 
+    /// Returns a copy of what may be seen. With full access that includes secret content, which the
+    /// copy's readers can't see either.
     fn copy(&self, archive_cursor: Option<ArchiveCursor>) -> UniqueArc<SealedEvent> {
-        // A right to see everything covers what it must hide from its holder, too.
         let payload = match self.access {
             PayloadAccessMode::FullPayloadIfPolicyAllows => self.sealed.payload.clone(),
             _ => self.payload(),
         };
-        let head = EventHead {
+        let view = EnvelopeView {
             envelope: self.envelope.clone(),
         };
         UniqueArc::new(SealedEvent {
-            head,
+            view,
             payload,
             archive_cursor,
         })
     }
 }
 
-/// What may be seen of an event, borrowed: the one place where the right of access is looked at.
+/// What may be seen of an event, borrowed. The only type that checks the access mode.
 #[derive(Clone, Copy)]
 pub struct EventView<'a> {
     sealed: &'a SealedEvent,
@@ -280,31 +283,32 @@ impl<'a> EventView<'a> {
         EventView { sealed, access }
     }
 
-    /// The envelope.
+    /// Returns the envelope.
     #[inline]
     pub fn envelope(self) -> &'a EventEnvelope {
-        &self.sealed.head.envelope
+        &self.sealed.view.envelope
     }
 
-    /// The redacted summary, if there is one and it may be seen.
+    /// Returns the redacted summary, if there is one and it may be seen.
     pub fn redacted_summary(self) -> Option<&'a str> {
         self.allows(PayloadAccessMode::RedactedSummary)?
             .redacted_summary()
     }
 
-    /// What the payload is about, if that may be seen.
+    /// Returns what the payload is about, if that may be seen.
     pub fn references(self) -> &'a [EntityRef] {
         self.allows(PayloadAccessMode::PayloadRefs)
             .map_or(&[], EventPayload::references)
     }
 
-    /// The content, if there is some and it may be seen.
+    /// Returns the content, if there is some and it may be seen.
     pub fn content(self) -> Option<&'a PayloadContent> {
         let secret = self.envelope().privacy == PrivacyClass::Secret;
         let payload = self.allows(PayloadAccessMode::FullPayloadIfPolicyAllows)?;
         payload.content().filter(|_| !secret)
     }
 
+    /// Returns the payload if the access mode is at least `needed`.
     fn allows(self, needed: PayloadAccessMode) -> Option<&'a EventPayload> {
         (self.access >= needed).then_some(&self.sealed.payload)
     }
@@ -324,11 +328,11 @@ impl fmt::Debug for EventView<'_> {
 }
 
 impl Deref for SharedEvent {
-    type Target = EventHead;
+    type Target = EnvelopeView;
 
     #[inline(always)]
-    fn deref(&self) -> &EventHead {
-        &self.sealed.head
+    fn deref(&self) -> &EnvelopeView {
+        &self.sealed.view
     }
 }
 
@@ -336,7 +340,7 @@ impl From<AgentEvent> for SharedEvent {
     fn from(event: AgentEvent) -> Self {
         let AgentEvent { envelope, payload } = event;
         let sealed = SealedEvent {
-            head: EventHead { envelope },
+            view: EnvelopeView { envelope },
             payload,
             archive_cursor: None,
         };
@@ -397,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn each_mode_sees_what_it_may() {
+    fn each_mode_shows_what_it_may() {
         let seen = |mode| {
             let event = event(PrivacyClass::Content).restrict(mode);
             let text = format!("{event:?}");
@@ -440,11 +444,11 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_kept_by_who_may_see_all_and_by_nobody_else() {
+    fn only_a_copy_with_full_access_keeps_a_secret() {
         let kept = |mode| {
             let event = event(PrivacyClass::Secret).restrict(mode);
             assert_eq!(event.access(), mode);
-            // Held elsewhere, too: it is copied.
+            // It is shared, so it is copied.
             let again = event.clone().into_unique(None);
             again.payload.content().is_some()
         };
@@ -462,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn a_unique_event_is_taken_over() {
+    fn an_unshared_event_keeps_its_allocation() {
         let event = event(PrivacyClass::Content);
         let address = &raw const *event.sealed;
         assert_eq!(&raw const *event.into_unique(None).shareable(), address);

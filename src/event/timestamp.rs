@@ -1,11 +1,11 @@
-//! When: microseconds since the Unix epoch, RFC 3339 in text.
+//! Points in time: microseconds since the Unix epoch, RFC 3339 as text.
 
 use super::error::{AgentError, AgentErrorKind};
 use std::fmt;
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A moment, in microseconds since the Unix epoch.
+/// A point in time, in microseconds since the Unix epoch.
 ///
 /// ```
 /// # use framebus::Timestamp;
@@ -17,7 +17,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The wall clock's time.
+    /// Returns the wall clock's time.
     pub fn now() -> Self {
         let micros = match SystemTime::now().duration_since(UNIX_EPOCH) {
             Ok(since) => i64::try_from(since.as_micros()).unwrap_or(i64::MAX),
@@ -26,8 +26,8 @@ impl Timestamp {
         Self::from_micros(micros)
     }
 
-    /// The moment so many microseconds after the Unix epoch, brought into the years that RFC 3339
-    /// can write (-9999 to 9999).
+    /// Returns the moment so many microseconds after the Unix epoch, brought into the years that
+    /// RFC 3339 can write (-9999 to 9999).
     pub fn from_micros(micros: i64) -> Self {
         let (first, last) = (
             jiff::Timestamp::MIN.as_microsecond(),
@@ -44,9 +44,8 @@ impl Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // From seconds and a part of one: `jiff::Timestamp::from_microsecond` refuses all of the
-        // last second but its start. `from_micros` keeps every value in range, so this finds its
-        // moment.
+        // From seconds and nanoseconds: `jiff::Timestamp::from_microsecond` refuses all of the last
+        // second but its start. `from_micros` keeps every value in range, so this can't fail.
         let nanos = self.0.rem_euclid(1_000_000) as i32 * 1_000;
         jiff::Timestamp::new(self.0.div_euclid(1_000_000), nanos)
             .unwrap_or(jiff::Timestamp::MAX)

@@ -1,13 +1,14 @@
-//! The ids that a field of a filter wants, found by hash.
+//! The ids that a field of a filter accepts, found by hash.
 //!
-//! The ids are sorted by the hash that each bears, so a search takes O(log n) steps in one array of
-//! numbers. Ids whose texts differ may share a hash: all that bear it stand side by side, and each
-//! of them is compared exactly. So an id is found if and only if an equal one was listed.
+//! The ids are sorted by the hash that each holds, so a search takes O(log n) steps in one array of
+//! hashes. Ids whose texts differ may share a hash: they stand side by side, and each of them is
+//! compared exactly. So an id is found if and only if an equal one was listed.
 
 use super::id::{AgentId, EntityId, EventTag, RunId, SessionId, TurnId};
 
-/// Bears its hash.
+/// A value that holds its hash.
 pub(super) trait Hashed {
+    /// Returns the hash. Equal values have equal hashes.
     fn hash(&self) -> u64;
 }
 
@@ -24,11 +25,12 @@ macro_rules! hashed {
 
 hashed! { RunId AgentId SessionId TurnId EventTag EntityId }
 
-/// A field's ids. Empty: the field asks nothing.
+/// The ids that one field of a filter accepts. If empty, the field accepts every event.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted<T> {
-    /// Ascending; `hashes[i]` is that of `ids[i]`.
+    /// Ascending. `hashes[i]` is that of `ids[i]`.
     hashes: Box<[u64]>,
+    /// Sorted by hash, each once.
     ids: Box<[T]>,
 }
 
@@ -44,24 +46,24 @@ impl<T: Clone + Ord + Hashed> Wanted<T> {
         }
     }
 
-    /// Whether the field asks nothing.
+    /// Returns whether the field accepts every event.
     #[inline(always)]
     pub(super) fn is_empty(&self) -> bool {
         self.hashes.is_empty()
     }
 
-    /// Whether a field with this id is wanted. O(log n).
+    /// Returns whether a field with this id is wanted. O(log n).
     #[inline(always)]
     pub(super) fn allows(&self, id: &T) -> bool {
         self.is_empty() || self.contains(id)
     }
 
-    /// Whether a field that has this id, if any, is wanted.
+    /// Returns whether a field that has this id, if any, is wanted.
     pub(super) fn allows_one(&self, found: Option<&T>) -> bool {
         self.is_empty() || found.is_some_and(|id| self.contains(id))
     }
 
-    /// Whether a field that has these ids is wanted: any of them is enough.
+    /// Returns whether a field that has these ids is wanted: any of them is enough.
     pub(super) fn allows_any<'a>(&self, mut found: impl Iterator<Item = &'a T>) -> bool
     where
         T: 'a,
@@ -72,7 +74,7 @@ impl<T: Clone + Ord + Hashed> Wanted<T> {
     #[inline]
     fn contains(&self, id: &T) -> bool {
         let hash = id.hash();
-        // One id, as for a filter of one run, is worth no search.
+        // A filter of one run has one id: it is compared without a search.
         if let ([only], [own]) = (&*self.hashes, &*self.ids) {
             return *only == hash && own == id;
         }
@@ -88,18 +90,18 @@ impl<T: Clone + Ord + Hashed> Wanted<T> {
 mod tests {
     use super::*;
 
-    /// A number whose hash, shared by a third of all numbers, decides nothing alone.
+    /// A value whose hash, shared by a third of all values, decides nothing alone.
     #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-    struct Number(u32);
+    struct Value(u32);
 
-    impl Hashed for Number {
+    impl Hashed for Value {
         fn hash(&self) -> u64 {
             u64::from(self.0 % 3)
         }
     }
 
-    fn wanted(numbers: &[u32]) -> Wanted<Number> {
-        let numbers: Vec<_> = numbers.iter().copied().map(Number).collect();
+    fn wanted(numbers: &[u32]) -> Wanted<Value> {
+        let numbers: Vec<_> = numbers.iter().copied().map(Value).collect();
         Wanted::new(&numbers)
     }
 
@@ -108,24 +110,24 @@ mod tests {
         let listed = [9, 4, 1, 4, 7, 13];
         let wanted = wanted(&listed);
         for id in 0..20 {
-            assert_eq!(wanted.allows(&Number(id)), listed.contains(&id), "{id}");
+            assert_eq!(wanted.allows(&Value(id)), listed.contains(&id), "{id}");
         }
-        assert!(wanted.allows_any([Number(2), Number(7)].iter()));
-        assert!(!wanted.allows_any([Number(2), Number(5)].iter()));
-        assert!(wanted.allows_one(Some(&Number(13))) && !wanted.allows_one(None));
+        assert!(wanted.allows_any([Value(2), Value(7)].iter()));
+        assert!(!wanted.allows_any([Value(2), Value(5)].iter()));
+        assert!(wanted.allows_one(Some(&Value(13))) && !wanted.allows_one(None));
     }
 
     #[test]
     fn one_id_is_compared_exactly() {
         let wanted = wanted(&[7, 7]);
-        assert!(wanted.allows(&Number(7)));
-        assert!(!wanted.allows(&Number(4)) && !wanted.allows(&Number(8)));
+        assert!(wanted.allows(&Value(7)));
+        assert!(!wanted.allows(&Value(4)) && !wanted.allows(&Value(8)));
     }
 
     #[test]
-    fn an_empty_field_asks_nothing() {
+    fn an_empty_field_accepts_every_event() {
         let wanted = wanted(&[]);
-        assert!(wanted.allows(&Number(1)) && wanted.allows_one(None));
+        assert!(wanted.allows(&Value(1)) && wanted.allows_one(None));
         assert!(wanted.allows_any([].iter()));
     }
 }

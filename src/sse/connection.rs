@@ -1,7 +1,7 @@
 //! One client's connection: its subscription as a stream of messages.
 //!
-//! It is polled when the connection takes more, and holds nothing back itself: what is not sent yet
-//! is in the subscription's queue, or still in the rings.
+//! It is polled when the connection takes more, and buffers nothing itself: frames that are not
+//! sent yet are in the subscription's queue, or still in the rings.
 
 use crate::bus::{AgentEventStream, StreamEnd};
 use crate::event::{EventCursor, EventFrame, EventOverflowNotice, EventStreamScope};
@@ -13,20 +13,23 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
+/// A client's messages, as a stream for axum.
 pub(super) struct Connection {
     stream: AgentEventStream,
-    /// The scope of the positions that it gives.
+    /// The scope that the messages' positions name.
     scope: EventStreamScope,
     next: Next,
-    /// Free for another client when this one is gone.
-    _place: OwnedSemaphorePermit,
+    /// The client's share of the limit on clients. Released when this is dropped.
+    _permit: OwnedSemaphorePermit,
 }
 
-/// What comes next.
+/// The next message.
 enum Next {
-    /// How long to wait before reconnecting.
+    /// The first one: how long to wait before reconnecting.
     Hello(Duration),
+    /// A frame, a gap, or the end.
     Frames,
+    /// None: the end was sent.
     Nothing,
 }
 
@@ -43,17 +46,18 @@ impl Connection {
         stream: AgentEventStream,
         scope: EventStreamScope,
         retry: Duration,
-        place: OwnedSemaphorePermit,
+        permit: OwnedSemaphorePermit,
     ) -> Self {
         Connection {
             stream,
             scope,
             next: Next::Hello(retry),
-            _place: place,
+            _permit: permit,
         }
     }
 
-    /// The cursor as a position: for what the client asked for, and without the host's journal.
+    /// Returns the text of a cursor as a client's position: of the scope that the client asked for,
+    /// and without the host's journal cursor.
     fn id(&self, cursor: &EventCursor) -> String {
         let position = EventCursor {
             scope: self.scope.clone(),
@@ -63,15 +67,18 @@ impl Connection {
         position.to_string()
     }
 
+    /// Returns the message of a frame.
     fn frame(&self, frame: &EventFrame) -> Result<Event, Error> {
         Event::default().id(self.id(&frame.cursor)).json_data(frame)
     }
 
+    /// Returns the message of a gap that no frame follows yet.
     fn gap(&self, notice: &EventOverflowNotice) -> Result<Event, Error> {
         let id = self.id(&notice.gap_end);
         Event::default().event("gap").id(id).json_data(notice)
     }
 
+    /// Returns the message of the stream's end.
     fn end(&mut self) -> Result<Event, Error> {
         let event = Event::default().event("end");
         let end = |reason, notice| End { reason, notice };
@@ -83,7 +90,7 @@ impl Connection {
                 .id(self.id(&resume_from))
                 .json_data(end("failed", Some(&notice))),
             Some(_) => event.json_data(end("bus_closed", None)),
-            // It could not be put to sleep: too many subscriptions wait already.
+            // Its waker could not be registered: too many subscriptions wait already.
             None => event.json_data(end("refused", None)),
         }
     }
@@ -104,7 +111,8 @@ impl Stream for Connection {
         }
         match Pin::new(&mut this.stream.as_stream()).poll_next(context) {
             Poll::Ready(Some(frame)) => Poll::Ready(Some(this.frame(&frame))),
-            // What no frame will tell any more is told before the end, then the end is found again.
+            // A notice that no frame will report any more comes before the end. Polling again finds
+            // the end again.
             ended_or_caught_up => match this.stream.take_pending_overflow() {
                 Some(notice) => Poll::Ready(Some(this.gap(&notice))),
                 None if ended_or_caught_up.is_pending() => Poll::Pending,

@@ -1,28 +1,31 @@
-//! What a host lets a request see, and how a request's wish is held to it.
+//! What a host lets a request see, and how a request is limited to it.
 //!
-//! Nothing is granted by default. What a request asks for by name must be within the grant, else
-//! it is refused: an empty stream would look like a quiet bus. What it leaves open is narrowed to
-//! the grant. Every other field of the granted filter stays as it is.
+//! Nothing is granted by default. What a request asks for by name must be within the grant;
+//! otherwise the request is refused, since an empty stream would look like a quiet bus. A field
+//! that the request leaves open is narrowed to the grant. Every other field of the granted filter
+//! stays as it is.
 
 use super::refusal::Refusal;
-use super::request::Wish;
+use super::request::Query;
 use crate::event::{EventFilter, PayloadAccessMode};
 
-/// What a request may see: nothing by default, envelopes only unless said otherwise.
+/// What a request may see: nothing by default; without
+/// [`with_payload`](Self::with_payload), envelopes only.
 #[derive(Clone, Debug, Default)]
 #[must_use = "a grant counts when the feed's `access` returns it"]
 pub struct FeedGrant {
+    /// `None` grants nothing.
     filter: Option<EventFilter>,
 }
 
 impl FeedGrant {
-    /// Nothing: the request is answered 403.
+    /// Grants nothing: the request is answered 403.
     pub fn nothing() -> Self {
         FeedGrant::default()
     }
 
-    /// The envelopes of the events that the filter lets through; the default filter is for all of
-    /// them. The filter's own payload access and queue are not used.
+    /// Grants the envelopes of the events that the filter lets through; the default filter lets all
+    /// of them through. The filter's own payload access and queue are not used.
     pub fn to(filter: EventFilter) -> Self {
         FeedGrant {
             filter: Some(EventFilter {
@@ -32,7 +35,7 @@ impl FeedGrant {
         }
     }
 
-    /// With so much of the payloads.
+    /// Grants so much of the payloads.
     pub fn with_payload(mut self, access: PayloadAccessMode) -> Self {
         if let Some(filter) = &mut self.filter {
             filter.payload_access = access;
@@ -40,18 +43,21 @@ impl FeedGrant {
         self
     }
 
-    /// What of the grant was asked for.
-    pub(super) fn narrow(self, wish: &Wish) -> Result<EventFilter, Refusal> {
+    /// Returns the filter of the part of the grant that the request asks for.
+    ///
+    /// # Errors
+    /// If the request asks by name for what is not granted.
+    pub(super) fn narrow(self, query: &Query) -> Result<EventFilter, Refusal> {
         let mut filter = self.filter.ok_or(Refusal::NothingGranted)?;
         let kinds = filter.clone().compile()?.kinds();
-        if let Some(kind) = wish.kinds.iter().find(|&&kind| !kinds.contains(kind)) {
+        if let Some(kind) = query.kinds.iter().find(|&&kind| !kinds.contains(kind)) {
             return Err(Refusal::NotGranted("kind", kind.to_string()));
         }
-        if !wish.kinds.is_empty() {
-            filter.kinds.clone_from(&wish.kinds);
+        if !query.kinds.is_empty() {
+            filter.kinds.clone_from(&query.kinds);
         }
-        narrow("run", &mut filter.run_ids, &wish.runs)?;
-        narrow("agent", &mut filter.agent_ids, &wish.agents)?;
+        narrow("run", &mut filter.run_ids, &query.runs)?;
+        narrow("agent", &mut filter.agent_ids, &query.agents)?;
         Ok(filter)
     }
 }
@@ -78,22 +84,22 @@ mod tests {
     use super::*;
     use crate::event::EventKind;
 
-    fn wish(runs: &[&str], kinds: &[EventKind]) -> Wish {
-        Wish {
+    fn query(runs: &[&str], kinds: &[EventKind]) -> Query {
+        Query {
             runs: runs.iter().map(|&run| run.into()).collect(),
             kinds: kinds.to_vec(),
-            ..Wish::default()
+            ..Query::default()
         }
     }
 
     #[test]
     fn nothing_is_granted_by_default() {
-        let refused = FeedGrant::default().narrow(&wish(&[], &[]));
+        let refused = FeedGrant::default().narrow(&query(&[], &[]));
         assert!(matches!(refused, Err(Refusal::NothingGranted)));
     }
 
     #[test]
-    fn what_is_left_open_is_narrowed_and_what_is_named_must_be_granted() {
+    fn an_open_field_is_narrowed_and_a_named_value_must_be_granted() {
         let grant = || {
             FeedGrant::to(EventFilter {
                 run_ids: vec!["a".into(), "b".into()],
@@ -102,11 +108,11 @@ mod tests {
                 ..EventFilter::default()
             })
         };
-        let open = grant().narrow(&wish(&[], &[])).unwrap();
+        let open = grant().narrow(&query(&[], &[])).unwrap();
         assert_eq!(open.run_ids, ["a".into(), "b".into()]);
         assert_eq!(open.payload_access, PayloadAccessMode::EnvelopeOnly);
         let named = grant()
-            .narrow(&wish(&["b"], &[EventKind::RunFailed]))
+            .narrow(&query(&["b"], &[EventKind::RunFailed]))
             .unwrap();
         assert_eq!(
             (named.run_ids, named.kinds),
@@ -117,7 +123,7 @@ mod tests {
             (vec!["shared".into()], true)
         );
         for (runs, kinds) in [(&["b", "c"][..], &[][..]), (&[], &[EventKind::RunStarted])] {
-            let refused = grant().narrow(&wish(runs, kinds));
+            let refused = grant().narrow(&query(runs, kinds));
             assert!(
                 matches!(refused, Err(Refusal::NotGranted(..))),
                 "{refused:?}"

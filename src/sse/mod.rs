@@ -1,11 +1,11 @@
 //! The web feed: frames to browsers, as Server-Sent Events over one route for axum.
 //!
-//! `GET /events?run=R&agent=A&kind=K` streams the frames that match; each parameter may be given
-//! several times (any of its values will do) or not at all. A frame is a message whose data is the
-//! frame's JSON and whose `id:` is its position, the text of an [`EventCursor`] without the
-//! journal's part, so that a browser that reconnects, with the header `Last-Event-ID`, goes on
-//! behind the last frame that it got, or is told its gap on the next one. A page that kept a
-//! position itself gives it as `after=ID`; the header goes first.
+//! `GET /events?run=R&agent=A&kind=K` streams the frames that match. Each parameter may be given
+//! several times, where one match is enough, or not at all. A frame is a message whose data is the
+//! frame's JSON and whose `id:` is its position: the text of an [`EventCursor`] without the
+//! journal's part. A browser that reconnects sends it in the header `Last-Event-ID`, and goes on
+//! after the last frame that it got; if the rings have lost frames since, the next frame reports
+//! that. A page that kept a position itself gives it as `after=ID`; the header takes precedence.
 //!
 //! ```
 //! use framebus::sse::{EventFeed, FeedGrant};
@@ -13,7 +13,7 @@
 //!
 //! let bus = InMemoryAgentEventBus::default();
 //! let feed = EventFeed::new(&bus, |request| {
-//!     // Put there by the host's own authentication, a middleware in front of this route.
+//!     // The host's own authentication, a middleware in front of this route, has set the header.
 //!     match request.headers.get("x-user") {
 //!         Some(user) if user == "operator" => FeedGrant::to(EventFilter::default())
 //!             .with_payload(PayloadAccessMode::RedactedSummary),
@@ -28,20 +28,20 @@
 //! | event | `id:` | data |
 //! | --- | --- | --- |
 //! | (none) | the position after the frame | the frame; with the notice of a gap before it, if any |
-//! | `gap` | the position after the gap | the notice of a gap behind which no frame came yet |
-//! | `end` | where to resume, if that helps | `{"reason": ...}`: `bus_closed`, `failed` (with the notice), `refused` |
+//! | `gap` | the position after the gap | the notice of a gap that no frame follows yet |
+//! | `end` | the position to resume from, for `failed` | `{"reason": ...}`: `bus_closed`, `failed` (with the notice), `refused` |
 //!
-//! Heartbeats are comments. The feed does not keep the bus open: when its last other handle goes,
-//! clients get what is left, then `end`.
+//! Heartbeats are comments. The feed does not keep the bus open: when the bus's last other handle
+//! is dropped, clients get the remaining frames, then `end`.
 //!
 //! # Refusals
 //! Plain text that says what to do: 400 for a parameter or a position that can't be read, 403 for
-//! what was not granted, 409 for a position of other parameters, or ahead of the bus, 410 for one
-//! of another bus, 503 when there are too many clients or the bus is closed.
+//! what is not granted, 409 for a position of other parameters, or ahead of the bus, 410 for one of
+//! another bus, 503 when there are too many clients or the bus is closed.
 //!
 //! # Over a journal
-//! [`EventFeed::of`] serves streams of another making, such as those of a journaled bus, which read
-//! what the rings lost from its journal:
+//! [`EventFeed::of`] serves streams of another kind of bus, such as those of a journaled bus, which
+//! read what the rings lost from its journal:
 //!
 //! ```
 //! # #[cfg(feature = "archive")] {
@@ -60,12 +60,13 @@
 //! # }
 //! ```
 //!
-//! A gap that was repaired is told with a `dropped_count` of 0. The archive is read on the server's
-//! thread, a block of about a thousand frames at a time.
+//! A gap that was repaired is reported with a `dropped_count` of 0. The archive is read on the
+//! server's thread, a block of about a thousand frames at a time.
 //!
 //! # Slow clients
-//! A client is read for when its connection takes more. Meanwhile the rings hold its frames, and
-//! its queue's policy decides what it loses, as for any subscription: it slows nobody.
+//! A client's subscription is read when its connection takes more. Meanwhile the rings hold its
+//! frames, and its queue's policy decides what it loses, as for any subscription. A slow client
+//! delays neither publishers nor other clients.
 #![forbid(unsafe_code)]
 
 mod connection;
@@ -84,12 +85,13 @@ use axum::response::sse::{KeepAlive, Sse};
 use axum::routing::get;
 use connection::Connection;
 use refusal::Refusal;
-use request::Wish;
+use request::Query;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
+/// Decides what a request may see.
 type Access = dyn Fn(&Parts) -> FeedGrant + Send + Sync;
 
 /// Makes a client's stream; `None` once the bus is closed.
@@ -97,21 +99,25 @@ type Subscribe = dyn Fn(CompiledEventFilter, Option<EventCursor>) -> Option<Resu
     + Send
     + Sync;
 
-/// A bus's frames for the web. See the [module](self).
-#[must_use = "a feed serves nobody until `into_router`"]
+/// The settings of a web feed: whose frames it serves, who may see them, and its limits.
+#[must_use = "a feed serves no client until `into_router`"]
 pub struct EventFeed {
     subscribe: Box<Subscribe>,
     access: Box<Access>,
+    /// The queue of each client's subscription.
     queue: SubscriberQueueConfig,
+    /// How long a connection is silent before it gets a comment.
     heartbeat: Duration,
+    /// How long browsers wait before they reconnect.
     retry: Duration,
+    /// How many clients are served at once.
     max_clients: usize,
 }
 
 impl EventFeed {
-    /// A feed that asks `access` for each request what it may see. It is called on the server's
-    /// thread and must not block: what needs I/O, like a look into a session store, belongs into a
-    /// middleware that leaves its result in the request's extensions.
+    /// A feed of a bus. `access` decides for each request what it may see. It is called on the
+    /// server's thread and must not block: what needs I/O, such as a look into a session store,
+    /// belongs into a middleware that leaves its result in the request's extensions.
     pub fn new(
         bus: &InMemoryAgentEventBus,
         access: impl Fn(&Parts) -> FeedGrant + Send + Sync + 'static,
@@ -122,8 +128,9 @@ impl EventFeed {
         Self::of(subscribe, access)
     }
 
-    /// A feed of streams that `subscribe` makes, for the filter and from the cursor of a request;
-    /// `None` says that the bus is closed. If it holds the bus, the feed keeps that open.
+    /// A feed of the streams that `subscribe` makes, for the filter and from the cursor of a
+    /// request. `None` means that the bus is closed. If `subscribe` holds the bus, the feed keeps
+    /// it open.
     pub fn of(
         subscribe: impl Fn(
             CompiledEventFilter,
@@ -148,38 +155,38 @@ impl EventFeed {
         }
     }
 
-    /// Each client's queue: 1,024 frames by default, of which one place is for terminal ones.
-    /// [`BackpressureCaller`](crate::SubscriberOverflowPolicy::BackpressureCaller) makes every
-    /// request fail with 500.
+    /// Sets each client's queue: 1,024 frames by default, of which one is reserved for terminal
+    /// ones. [`BackpressureCaller`](crate::SubscriberOverflowPolicy::BackpressureCaller) makes
+    /// every request fail with 500.
     pub fn queue(mut self, queue: SubscriberQueueConfig) -> Self {
         self.queue = queue;
         self
     }
 
-    /// How long a connection is silent before it gets a comment: 15 s by default.
+    /// Sets how long a connection is silent before it gets a comment: 15 s by default.
     pub fn heartbeat(mut self, heartbeat: Duration) -> Self {
         self.heartbeat = heartbeat;
         self
     }
 
-    /// How long browsers wait before they reconnect: 1 s by default.
+    /// Sets how long browsers wait before they reconnect: 1 s by default.
     pub fn retry(mut self, retry: Duration) -> Self {
         self.retry = retry;
         self
     }
 
-    /// How many clients are served at once: 1,000 by default. More are answered 503.
+    /// Sets how many clients are served at once: 1,000 by default. Further ones are answered 503.
     pub fn max_clients(mut self, clients: usize) -> Self {
         self.max_clients = clients;
         self
     }
 
-    /// The route `/events`, to nest or merge into a host's router.
+    /// Returns the route `/events`, to nest or merge into a host's router.
     pub fn into_router(self) -> Router {
-        let places = Arc::new(Semaphore::new(self.max_clients.min(Semaphore::MAX_PERMITS)));
+        let clients = Arc::new(Semaphore::new(self.max_clients.min(Semaphore::MAX_PERMITS)));
         let feed = Arc::new(Feed {
             settings: self,
-            places,
+            clients,
         });
         Router::new().route("/events", get(events)).with_state(feed)
     }
@@ -196,11 +203,14 @@ impl std::fmt::Debug for EventFeed {
     }
 }
 
+/// The state of the route.
 struct Feed {
     settings: EventFeed,
-    places: Arc<Semaphore>,
+    /// One permit for each further client.
+    clients: Arc<Semaphore>,
 }
 
+/// Answers `GET /events`.
 async fn events(
     State(feed): State<Arc<Feed>>,
     request: Request,
@@ -209,16 +219,16 @@ async fn events(
     Refusal,
 > {
     let (request, _) = request.into_parts();
-    let wish = Wish::read(&request)?;
-    let mut filter = (feed.settings.access)(&request).narrow(&wish)?;
+    let query = Query::read(&request)?;
+    let mut filter = (feed.settings.access)(&request).narrow(&query)?;
     filter.queue = feed.settings.queue;
     let filter = filter.compile()?;
-    let place = feed.places.clone().try_acquire_owned();
-    let place = place.map_err(|_| Refusal::TooManyClients)?;
-    let cursor = wish.cursor(&filter)?;
+    let permit = feed.clients.clone().try_acquire_owned();
+    let permit = permit.map_err(|_| Refusal::TooManyClients)?;
+    let cursor = query.cursor(&filter)?;
     let scope = filter.cursor_scope();
     let stream = (feed.settings.subscribe)(filter, cursor).ok_or(Refusal::BusClosed)??;
-    let connection = Connection::new(stream, scope, feed.settings.retry, place);
+    let connection = Connection::new(stream, scope, feed.settings.retry, permit);
     let keep_alive = KeepAlive::new().interval(feed.settings.heartbeat);
     Ok(Sse::new(connection).keep_alive(keep_alive))
 }

@@ -1,32 +1,37 @@
-//! What a request asks for: parameters, and the position to resume from.
+//! A request's parameters, and the position that it resumes from.
 //!
 //! A position is the text of an [`EventCursor`] of the request's filter.
 
 use super::refusal::Refusal;
 use crate::event::{AgentId, CompiledEventFilter, EventCursor, EventKind, RunId};
-use axum::extract::Query;
 use axum::http::request::Parts;
 
-/// What a request asks for. An empty list asks nothing.
+/// What a request asks for. An empty list leaves its field open.
 #[derive(Debug, Default)]
-pub(super) struct Wish {
+pub(super) struct Query {
     pub(super) runs: Vec<RunId>,
     pub(super) agents: Vec<AgentId>,
     pub(super) kinds: Vec<EventKind>,
+    /// The position to resume from.
     pub(super) after: Option<EventCursor>,
 }
 
-impl Wish {
+impl Query {
+    /// Reads a request's address and headers.
+    ///
+    /// # Errors
+    /// For a parameter or a position that is unknown or malformed.
     pub(super) fn read(request: &Parts) -> Result<Self, Refusal> {
-        let query = Query::<Vec<(String, String)>>::try_from_uri(&request.uri)
+        type Pairs = axum::extract::Query<Vec<(String, String)>>;
+        let pairs = Pairs::try_from_uri(&request.uri)
             .map_err(|error| Refusal::Malformed(error.body_text()))?;
-        let mut wish = Wish::default();
-        for (name, value) in query.0 {
+        let mut query = Query::default();
+        for (name, value) in pairs.0 {
             match name.as_str() {
-                "run" => wish.runs.push(value.into()),
-                "agent" => wish.agents.push(value.into()),
-                "kind" => wish.kinds.push(value.parse()?),
-                "after" => wish.after = Some(position(&value)?),
+                "run" => query.runs.push(value.into()),
+                "agent" => query.agents.push(value.into()),
+                "kind" => query.kinds.push(value.parse()?),
+                "after" => query.after = Some(position(&value)?),
                 _ => {
                     return Err(Refusal::Malformed(format!(
                         "there is no parameter {name:?}; use run, agent, kind and after"
@@ -34,19 +39,23 @@ impl Wish {
                 }
             }
         }
-        // A browser sends the newest position in the header; the address is that of its first try.
+        // A browser that reconnects sends its newest position in the header, with the address of
+        // its first request.
         if let Some(last) = request
             .headers
             .get("last-event-id")
             .filter(|id| !id.is_empty())
         {
             let last = last.to_str().map_err(|_| Refusal::position("not ASCII"))?;
-            wish.after = Some(position(last)?);
+            query.after = Some(position(last)?);
         }
-        Ok(wish)
+        Ok(query)
     }
 
-    /// Where to resume, if that is a position of this filter.
+    /// Returns the position to resume from, if there is one.
+    ///
+    /// # Errors
+    /// [`Refusal::OtherScope`] if it is not a position of this filter.
     pub(super) fn cursor(
         self,
         filter: &CompiledEventFilter,
@@ -58,6 +67,7 @@ impl Wish {
     }
 }
 
+/// Reads a position.
 fn position(text: &str) -> Result<EventCursor, Refusal> {
     text.parse().map_err(|_| Refusal::position(text))
 }

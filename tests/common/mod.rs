@@ -1,11 +1,11 @@
-//! Short ways to say things in tests.
+//! Helpers that most test programs share.
 #![allow(dead_code, reason = "each test program uses some of it")]
 
 use framebus::*;
 use std::io::Write;
 use std::num::NonZeroUsize;
 
-/// Says past the test's capture what is not tested here, and why.
+/// Prints past the test's capture what is not tested here, and why.
 pub fn not_run(what: &str) {
     let cry = format!("\n!!!! NOT RUN: {what} !!!!\n\n");
     let _ = std::io::stderr().write_all(cry.as_bytes());
@@ -52,7 +52,7 @@ pub fn options(
     }
 }
 
-/// The numbers of all that a stream has now.
+/// Returns the sequence numbers of the frames that a stream has now.
 pub fn seqs(stream: &mut AgentEventStream) -> Vec<u64> {
     stream.map(|frame| frame.cursor.event_seq).collect()
 }

@@ -1,9 +1,9 @@
-//! What was published, what a stream gave, and whether the one can be of the other: the checks of
-//! whole histories, used by the stress test and the property test of histories.
+//! What was published, what a stream gave, and whether the one can come of the other: the checks
+//! of whole histories, used by the stress test and the property test of histories.
 //!
 //! The checks know nothing of rings, lanes or queues. They are the promises: order, each frame
-//! once, nothing lost untold, each loss told before the next frame, terminal frames delivered or
-//! told as lost, counts that add up, a resumed stream that goes on where the last one stopped.
+//! once, every loss reported before the next frame, terminal frames delivered or reported as lost,
+//! counts that add up, a resumed stream that goes on where the last one stopped.
 #![allow(dead_code, reason = "each test that includes this uses its own part")]
 
 use framebus::{
@@ -120,13 +120,14 @@ impl Scope {
     }
 }
 
-/// What was published, by number. A number that nobody saw is unknown.
+/// What was published. The event of a sequence number that no reader saw is unknown.
 pub struct Record {
+    /// The event at index `i` has the sequence number `i + 1`.
     frames: Vec<Option<Published>>,
 }
 
 impl Record {
-    /// Of so many frames, none known yet.
+    /// A record of so many frames, none known yet.
     pub fn of_length(frames: u64) -> Self {
         Record {
             frames: vec![None; frames as usize],
@@ -141,12 +142,12 @@ impl Record {
         self.frames.len() as u64
     }
 
-    /// Learns that this event has this number. All who saw it must agree.
-    pub fn learn(&mut self, number: u64, event: Published) {
-        let known = &mut self.frames[number as usize - 1];
+    /// Records that this event has this sequence number. All readers that saw it must agree.
+    pub fn learn(&mut self, sequence: u64, event: Published) {
+        let known = &mut self.frames[sequence as usize - 1];
         assert!(
             known.is_none_or(|known| known == event),
-            "two frames numbered {number}"
+            "two frames have the sequence number {sequence}"
         );
         *known = Some(event);
     }
@@ -161,12 +162,12 @@ impl Record {
         self.frames.iter().all(Option::is_some)
     }
 
-    /// The event of a number.
-    pub fn event(&self, number: u64) -> Published {
-        self.frames[number as usize - 1].expect("a known one")
+    /// Returns the event with this sequence number.
+    pub fn event(&self, sequence: u64) -> Published {
+        self.frames[sequence as usize - 1].expect("a known one")
     }
 
-    /// The known events behind `after`, up to `to`, that are of a scope.
+    /// Returns the known events after `after`, up to `to`, that are of a scope.
     fn matching(
         &self,
         scope: Scope,
@@ -180,13 +181,13 @@ impl Record {
     }
 }
 
-/// What a stream said, in order.
+/// What a stream gave, in order.
 #[derive(Clone, Debug)]
-pub enum Said {
+pub enum Given {
     Frame {
-        number: u64,
+        sequence: u64,
         event: Published,
-        /// It stands for others, which its notice counts.
+        /// Whether it stands for other frames, which its notice counts.
         summary: bool,
     },
     Lost {
@@ -197,38 +198,38 @@ pub enum Said {
     },
 }
 
-impl Said {
-    /// The number of a frame, and whether it stands for itself.
+impl Given {
+    /// Returns the sequence number of a frame, and whether it stands for itself.
     pub fn shown(&self) -> Option<(u64, bool)> {
         match *self {
-            Said::Frame {
-                number, summary, ..
-            } => Some((number, !summary)),
-            Said::Lost { .. } => None,
+            Given::Frame {
+                sequence, summary, ..
+            } => Some((sequence, !summary)),
+            Given::Lost { .. } => None,
         }
     }
 }
 
-/// How a stream was left.
+/// How reading a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Left {
-    /// It gave all that there was.
+pub enum Outcome {
+    /// It gave everything.
     Drained,
-    /// Its reader went away; another went on at its cursor.
+    /// It was dropped before; another one resumed at its cursor.
     Early,
     /// Its policy ended it.
     Failed,
 }
 
-/// The life of one stream.
+/// The log of one stream.
 #[derive(Clone, Debug)]
 pub struct Log {
     pub scope: Scope,
-    /// How it reads, for who looks into a failure.
+    /// How it reads: shown when a check fails.
     pub queue: SubscriberQueueConfig,
-    /// It gives what comes behind this number.
+    /// It gives frames after this sequence number.
     pub after: u64,
-    pub said: Vec<Said>,
+    pub given: Vec<Given>,
 }
 
 impl Log {
@@ -238,11 +239,12 @@ impl Log {
             scope,
             queue,
             after: cursor.event_seq,
-            said: Vec::new(),
+            given: Vec::new(),
         }
     }
 
-    /// Takes down a frame that the stream gave; its number, and whether it stands for itself.
+    /// Logs a frame that the stream gave. Returns its sequence number, and whether it stands for
+    /// itself.
     pub fn frame(&mut self, frame: &EventFrame) -> (u64, bool) {
         if let Some(notice) = &frame.overflow {
             self.lost(notice);
@@ -261,17 +263,17 @@ impl Log {
     }
 
     fn envelope(&mut self, envelope: &EventEnvelope, summary: bool) {
-        self.said.push(Said::Frame {
-            number: envelope.event_seq,
+        self.given.push(Given::Frame {
+            sequence: envelope.event_seq,
             event: Published::of(envelope),
             summary,
         });
     }
 
-    /// Takes down a notice.
+    /// Logs a notice.
     pub fn lost(&mut self, notice: &EventOverflowNotice) {
         let start = notice.gap_start.as_ref();
-        self.said.push(Said::Lost {
+        self.given.push(Given::Lost {
             count: notice.dropped_count,
             first: start.map_or(0, |cursor| cursor.event_seq),
             last: notice.gap_end.event_seq,
@@ -279,9 +281,9 @@ impl Log {
         });
     }
 
-    /// Reads a borrowed batch of at most `most` items.
+    /// Reads and logs a borrowed batch of at most `most` items.
     pub fn batch(&mut self, stream: &mut AgentEventStream, most: usize) -> usize {
-        let mut left = most;
+        let mut remaining = most;
         stream.read_batch(|item| {
             match item {
                 BatchItem::Frame(frame) => {
@@ -290,9 +292,9 @@ impl Log {
                 }
                 BatchItem::Gap(notice) => self.lost(&notice),
             }
-            // A frame comes behind its notice, whatever this says to the notice.
-            left = left.saturating_sub(1);
-            match left {
+            // A frame comes after its notice, also if this breaks at the notice.
+            remaining = remaining.saturating_sub(1);
+            match remaining {
                 0 => ControlFlow::Break(()),
                 _ => ControlFlow::Continue(()),
             }
@@ -300,59 +302,64 @@ impl Log {
     }
 
     pub fn teach(&self, record: &mut Record) {
-        for said in &self.said {
-            if let Said::Frame { number, event, .. } = *said {
-                record.learn(number, event);
+        for given in &self.given {
+            if let Given::Frame {
+                sequence, event, ..
+            } = *given
+            {
+                record.learn(sequence, event);
             }
         }
     }
 
-    /// Checks the log against what was published; the frames given and the frames told as lost.
-    pub fn check(&self, record: &Record, left: Left) -> (u64, u64) {
+    /// Checks the log against what was published. Returns how many frames were given as themselves
+    /// and how many were reported as lost.
+    pub fn check(&self, record: &Record, outcome: Outcome) -> (u64, u64) {
         let (mut as_themselves, mut lost, mut missing) = (0, 0, 0);
-        let mut told: Vec<(u64, u64, bool)> = Vec::new();
+        let mut reported: Vec<(u64, u64, bool)> = Vec::new();
         let mut last = self.after;
-        for said in &self.said {
-            match *said {
-                Said::Lost {
+        for given in &self.given {
+            match *given {
+                Given::Lost {
                     count,
                     first,
                     last,
                     terminal_preserved,
                 } => {
-                    assert!(count > 0 && first <= last, "a notice of nothing: {said:?}");
+                    assert!(count > 0 && first <= last, "a notice of nothing: {given:?}");
                     lost += count;
-                    told.push((first, last, terminal_preserved));
+                    reported.push((first, last, terminal_preserved));
                 }
-                Said::Frame {
-                    number,
+                Given::Frame {
+                    sequence,
                     event,
                     summary,
                 } => {
-                    assert!(number > last, "{number} after {last}: {self:?}");
+                    assert!(sequence > last, "{sequence} after {last}: {self:?}");
                     assert!(self.scope.matches(event), "not asked for: {event:?}");
-                    assert_eq!(record.frames[number as usize - 1], Some(event));
+                    assert_eq!(record.frames[sequence as usize - 1], Some(event));
                     as_themselves += u64::from(!summary);
-                    // Whoever saves the cursor here has been told of all that is missing below it.
-                    self.check_told(record, last, number - 1, &told);
-                    missing += record.matching(self.scope, last, number - 1).count() as u64;
+                    // A reader that saves its cursor here has had every missing frame below it
+                    // reported.
+                    self.check_reported(record, last, sequence - 1, &reported);
+                    missing += record.matching(self.scope, last, sequence - 1).count() as u64;
                     missing += u64::from(summary);
                     assert!(
                         lost >= missing,
-                        "at {number}: {missing} are missing, {lost} told: {self:?}"
+                        "at {sequence}: {missing} are missing, {lost} reported: {self:?}"
                     );
-                    last = number;
+                    last = sequence;
                 }
             }
         }
-        if left == Left::Drained {
-            self.check_told(record, last, record.len(), &told);
+        if outcome == Outcome::Drained {
+            self.check_reported(record, last, record.len(), &reported);
             let published = self.matching_count(record);
             let accounted = as_themselves + lost;
             let exact = self.scope == Scope::All;
             assert!(
                 accounted >= published && (!exact || accounted == published),
-                "{as_themselves} given, {lost} told as lost, of {published}: {self:?}"
+                "{as_themselves} given, {lost} reported as lost, of {published}: {self:?}"
             );
             assert!(
                 accounted <= record.len() - self.after,
@@ -364,37 +371,39 @@ impl Log {
 
     fn matching_count(&self, record: &Record) -> u64 {
         match self.scope {
-            // Also those that nobody saw.
+            // Includes those that no reader saw.
             Scope::All => record.len() - self.after,
             scope => record.matching(scope, self.after, record.len()).count() as u64,
         }
     }
 
-    /// Checks that what is missing between two numbers was told, and terminal frames as such.
-    fn check_told(&self, record: &Record, after: u64, to: u64, told: &[(u64, u64, bool)]) {
-        for (number, event) in record.matching(self.scope, after, to) {
-            let mut notices = told
+    /// Checks that every missing frame between two sequence numbers was reported, and terminal ones
+    /// as such.
+    fn check_reported(&self, record: &Record, after: u64, to: u64, reported: &[(u64, u64, bool)]) {
+        for (sequence, event) in record.matching(self.scope, after, to) {
+            let mut notices = reported
                 .iter()
                 .rev()
-                .filter(|it| it.0 <= number && number <= it.1);
-            let fine = match event.kind.is_terminal() {
-                true => notices.any(|notice| !notice.2),
-                false => notices.next().is_some(),
+                .filter(|it| it.0 <= sequence && sequence <= it.1);
+            let fine = if event.kind.is_terminal() {
+                notices.any(|notice| !notice.2)
+            } else {
+                notices.next().is_some()
             };
             assert!(
                 fine,
-                "{number}, {event:?}, is missing and nobody said so: {self:?}"
+                "{sequence}, {event:?}, is missing and was not reported: {self:?}"
             );
         }
     }
 }
 
-/// Checks what holds for all publishers: each event once, and each one's own in its order.
+/// Checks that each event was published once, and each publisher's events in their order.
 pub fn check_publishers(record: &Record, publisher_of: impl Fn(u64) -> usize, publishers: usize) {
     let mut newest = vec![0; publishers];
-    for (number, event) in record.known() {
+    for (sequence, event) in record.known() {
         let newest = &mut newest[publisher_of(event.id)];
-        assert!(event.id > *newest, "{number}: {event:?} after {newest}");
+        assert!(event.id > *newest, "{sequence}: {event:?} after {newest}");
         *newest = event.id;
     }
 }

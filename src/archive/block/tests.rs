@@ -1,10 +1,10 @@
-//! The form of blocks: what is written is read, the bytes are pinned, none of them panic.
+//! The form of blocks: what is written is read back, its bytes are pinned, no bytes cause a panic.
 
 use super::*;
 use crate::event::{EndpointKind, EntityKind, EventPayload, SharedEvent};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// An event of every kind, with everything that an envelope and a payload can have, and without.
+/// Returns an event of every kind, some with everything that an envelope and a payload can have.
 fn events() -> Vec<SharedEvent> {
     use EndpointKind as Endpoint;
     use EntityKind as Entity;
@@ -108,10 +108,10 @@ fn block(events: &[SharedEvent]) -> Block {
 }
 
 #[test]
-fn what_was_written_is_read() {
+fn a_block_is_read_as_it_was_written() {
     let events = events();
     let block = block(&events);
-    let mut reader = BlockReader::new(block.to_bytes().unwrap(), block.head).unwrap();
+    let mut reader = BlockReader::new(block.to_bytes().unwrap(), block.header).unwrap();
     for (event, sequence) in events.iter().zip(7..) {
         let mut expected = event.to_event();
         expected.envelope.event_seq = sequence;
@@ -122,8 +122,8 @@ fn what_was_written_is_read() {
     assert!(reader.next(0, KindSet::ALL, |_| true).unwrap().is_none());
 }
 
-/// Archives are read by later versions: if this fails, the form has changed. Give it another
-/// number, go on reading the earlier one, and pin both.
+/// Later versions must read this archive: if this fails, the form has changed. Give the form
+/// another version, go on reading the earlier one, and pin both.
 #[test]
 fn the_bytes_are_pinned() {
     let bytes = block(&events()).to_bytes().unwrap();
@@ -134,24 +134,24 @@ fn the_bytes_are_pinned() {
 }
 
 #[test]
-fn no_bytes_make_it_panic() {
+fn no_bytes_cause_a_panic() {
     let block = block(&events());
     let whole = block.to_bytes().unwrap();
     for at in (0..whole.len()).step_by(29) {
         for change in [0x01, 0x80, 0xff] {
             let mut bytes = whole.clone();
             bytes[at] ^= change;
-            let _ = drain(bytes, block.head);
+            let _ = drain(bytes, block.header);
         }
         assert!(
-            drain(whole[..at].to_vec(), block.head).is_err(),
+            drain(whole[..at].to_vec(), block.header).is_err(),
             "cut at {at}"
         );
     }
 }
 
-fn drain(bytes: Vec<u8>, head: BlockHead) -> Result<(), AgentError> {
-    let mut reader = BlockReader::new(bytes, head)?;
+fn drain(bytes: Vec<u8>, header: BlockHeader) -> Result<(), AgentError> {
+    let mut reader = BlockReader::new(bytes, header)?;
     while reader.next(0, KindSet::ALL, |_| true)?.is_some() {}
     Ok(())
 }
@@ -173,9 +173,9 @@ fn a_block_is_dense_and_of_one_bus() {
         .iter()
         .map(|block| {
             (
-                block.head.epoch.bits(),
-                block.head.first_seq,
-                block.head.count,
+                block.header.epoch.bits(),
+                block.header.first_seq,
+                block.header.count,
             )
         })
         .collect();

@@ -1,60 +1,135 @@
-//! The journal's thread: it stores a group, shows it, and answers.
+//! The journal's thread: it stores a group, publishes it, and answers.
 //!
-//! Why the numbers in the archive are those on the bus: nobody else publishes on that bus, which
-//! takes numbers one by one, in the order of the calls. What is appended under the numbers behind
-//! the bus's last one gets these when it is published next. If the rings refuse frames that are
-//! durable already (readers asleep in their batches hold a whole lane), the journal *owes* them: it
-//! keeps them, and numbers nothing else until they are out. How many of them have their numbers it
-//! asks the bus, whatever a publish said.
+//! Why the sequence numbers in the archive are those on the bus: only this thread publishes on that
+//! bus, which takes sequence numbers one by one, in the order of the calls. Frames that are stored
+//! under the sequence numbers after the bus's last one get these when they are published next. If
+//! the rings refuse frames that are durable already (readers asleep in their batches pin a whole
+//! lane), the journal keeps them, and stores nothing else until they are published. It asks the bus
+//! how many of them are, whatever a publish returned.
 //!
-//! Code of a host that runs on this thread is behind [`crate::foreign`]: the wakers that a publish
-//! wakes. Its panics do not get here.
+//! The wakers that a publish wakes are the host's code and run on this thread. [`crate::foreign`]
+//! contains their panics.
 
-use super::super::block::{BlockWriter, Entry};
-use super::super::journal_cursor;
-use super::super::store::lock;
-use super::{JournalOptions, Journaled, Journaling};
+use crate::archive::block::{BlockWriter, Entry};
+use crate::archive::error::Stored;
+use crate::archive::handle::{Archive, journal_cursor};
+use crate::archive::store::lock;
+#[cfg(doc)]
+use crate::bus::AgentEventStream;
 use crate::bus::InMemoryAgentEventBus;
 use crate::event::{
     AgentError, AgentErrorKind, ArchiveCursor, EventDeliverySemantics, EventFrame, SealedEvent,
 };
 use crate::ring::MAX_SEQUENCE;
 use std::collections::VecDeque;
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 use triomphe::UniqueArc;
 
-/// How often frames that the rings refused are tried again before their publishers are told.
+/// How often frames that the rings refuse are published again before their submitters are answered.
 const TRIES: u32 = 1_000;
 
-/// How long the journal waits before it tries again unasked.
+/// How long the journal waits for a submission before it publishes refused frames again.
 const RETRY: Duration = Duration::from_millis(5);
 
+/// How submissions are gathered into groups. When a group is safe is up to the archive's
+/// [`Durability`](crate::archive::Durability).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JournalOptions {
+    /// A group takes no more submissions once it has so many frames.
+    pub group: NonZeroUsize,
+    /// How long a group waits for more submissions once it has one. With zero it takes those that
+    /// came while the group before it was written.
+    pub linger: Duration,
+    /// How many submissions may wait for their group. Beyond that,
+    /// [`submit`](crate::archive::JournaledBus::submit) waits for room.
+    pub waiting: NonZeroUsize,
+    /// Whether each subscription is [repaired](AgentEventStream::repaired_by) from the journal. It
+    /// loses nothing then, whatever its policy.
+    pub repair: bool,
+}
+
+impl Default for JournalOptions {
+    /// Groups of 8,192 frames, no lingering, 8,192 submissions waiting, no repair.
+    fn default() -> Self {
+        const GROUP: NonZeroUsize = NonZeroUsize::new(8_192).unwrap();
+        const WAITING: NonZeroUsize = NonZeroUsize::new(8_192).unwrap();
+        JournalOptions {
+            group: GROUP,
+            linger: Duration::ZERO,
+            waiting: WAITING,
+            repair: false,
+        }
+    }
+}
+
+/// Where frames are that are durable and published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Journaled {
+    /// Their sequence numbers on the bus.
+    pub sequences: Range<u64>,
+    /// Their positions in the archive.
+    pub positions: Range<u64>,
+}
+
+/// The claim of a bus to have an archive as its journal: one bus of a process at a time.
+#[derive(Debug)]
+pub(super) struct Journaling(Archive);
+
+impl Journaling {
+    /// Claims the archive.
+    ///
+    /// # Errors
+    /// If another bus of this process has it as its journal.
+    pub(super) fn begin(archive: &Archive) -> Stored<Self> {
+        // Acquire: PAIR: the store in `drop`. All that the earlier journal appended is seen.
+        if archive.shared.journaling.swap(true, Ordering::Acquire) {
+            return Err(AgentError::contract_violation(
+                "the archive is the journal of another bus of this process; clone that bus",
+            ));
+        }
+        Ok(Journaling(archive.clone()))
+    }
+}
+
+impl Drop for Journaling {
+    fn drop(&mut self) {
+        // Release: PAIR: the swap in `begin`.
+        self.0.shared.journaling.store(false, Ordering::Release);
+    }
+}
+
+/// The answer to a submission.
 pub(super) type Reply = Result<Journaled, AgentError>;
 
 /// Frames that were submitted together.
 pub(super) struct Job {
     pub(super) frames: Vec<EventFrame>,
+    /// Takes the answer, once.
     pub(super) reply: Sender<Reply>,
 }
 
-/// What the journal's thread has.
+/// The state of the journal's thread.
 pub(super) struct Journal {
     bus: InMemoryAgentEventBus,
     options: JournalOptions,
-    /// The most frames that the rings take at once.
-    most: usize,
-    owed: Owed,
-    /// Dropped last: then another bus may have the archive.
+    /// How many frames the rings take at once for sure.
+    batch_limit: usize,
+    unpublished: Unpublished,
+    /// Dropped last: another bus may claim the archive then.
     journaling: Journaling,
 }
 
-/// Frames of one group that are durable and not shown yet, in the order of their numbers.
+/// Frames of one group that are durable and not published yet, in the order of their sequence
+/// numbers.
 #[derive(Default)]
-struct Owed {
-    /// The number of the first one; of the next frame to be stored if there is none.
-    number: u64,
+struct Unpublished {
+    /// The sequence number of the first one; of the next frame to be stored if there is none.
+    next_sequence: u64,
     events: VecDeque<UniqueArc<SealedEvent>>,
 }
 
@@ -63,41 +138,44 @@ impl Journal {
         journaling: Journaling,
         bus: InMemoryAgentEventBus,
         options: JournalOptions,
-        most: usize,
+        batch_limit: usize,
     ) -> Self {
         Journal {
             bus,
             options,
-            most,
-            owed: Owed::default(),
+            batch_limit,
+            unpublished: Unpublished::default(),
             journaling,
         }
     }
 
-    /// Until nobody can submit any more, and all is done.
+    /// Commits what is submitted, until the last handle of the bus is gone and all is done.
     pub(super) fn run(mut self, waiting: &Receiver<Job>) {
         loop {
-            let first = match self.owed.events.is_empty() {
-                true => waiting.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                false => waiting.recv_timeout(RETRY),
+            let first = if self.unpublished.events.is_empty() {
+                waiting.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                waiting.recv_timeout(RETRY)
             };
             match first {
                 Ok(first) => self.commit(gather(waiting, first, &self.options)),
-                Err(RecvTimeoutError::Timeout) => drop(self.pay()),
+                Err(RecvTimeoutError::Timeout) => drop(self.publish_stored()),
                 Err(RecvTimeoutError::Disconnected) => {
-                    // What still can't be shown is in the archive.
-                    let _ = self.pay_patiently();
+                    // What still can't be published is in the archive.
+                    let _ = self.publish_stored_patiently();
                     return;
                 }
             }
         }
     }
 
+    /// Stores a group, publishes it and answers. If the rings refuse an earlier group, refuses this
+    /// one.
     fn commit(&mut self, mut jobs: Vec<Job>) {
         while !jobs.is_empty() {
-            if let Err(error) = self.pay() {
+            if let Err(error) = self.publish_stored() {
                 let message = format!(
-                    "frames that were stored before these have to be shown first: {}",
+                    "frames that were stored before these have to be published first: {}",
                     error.message()
                 );
                 return refuse(jobs, &AgentError::new(error.kind(), message));
@@ -105,19 +183,23 @@ impl Journal {
             match self.encode(&jobs) {
                 Ok(blocks) => return self.store(jobs, blocks),
                 Err((at, error)) => {
-                    // Those before it come first, also on the bus.
+                    // The jobs before it are committed first, so they come first on the bus.
                     let rest = jobs.split_off(at.max(1));
                     let first = std::mem::replace(&mut jobs, rest);
-                    match at {
-                        0 => self.diagnose(first, &error),
-                        _ => self.commit(first),
+                    if at == 0 {
+                        self.publish_diagnostic(first, &error);
+                    } else {
+                        self.commit(first);
                     }
                 }
             }
         }
     }
 
-    /// The frames of all jobs in blocks, or the first job that can't be stored.
+    /// Returns the frames of all jobs in blocks.
+    ///
+    /// # Errors
+    /// The index of the first job that can't be stored, and why.
     fn encode(&self, jobs: &[Job]) -> Result<BlockWriter, (usize, AgentError)> {
         let mut blocks = self.journaling.0.shared.block_writer();
         let mut sequences = self.bus.last_sequence() + 1..;
@@ -136,12 +218,12 @@ impl Journal {
         Ok(blocks)
     }
 
-    /// Appends, shows and answers. Nothing is owed.
+    /// Appends a group, publishes it and answers. Called when no earlier frame is unpublished.
     fn store(&mut self, jobs: Vec<Job>, blocks: BlockWriter) {
         let begin = self.bus.last_sequence() + 1;
         let count: u64 = jobs.iter().map(|job| job.frames.len() as u64).sum();
         if begin + count > MAX_SEQUENCE {
-            let message = "the journal's numbers are used up; begin a new archive";
+            let message = "the journal's sequence numbers are used up; begin a new archive";
             return refuse(
                 jobs,
                 &AgentError::new(AgentErrorKind::SequenceExhausted, message),
@@ -149,16 +231,16 @@ impl Journal {
         }
         let positions = match self.journaling.0.shared.append(blocks, &[]) {
             Ok(positions) => positions,
-            Err(error) => return self.diagnose(jobs, &error),
+            Err(error) => return self.publish_diagnostic(jobs, &error),
         };
-        self.owed.number = begin;
+        self.unpublished.next_sequence = begin;
         let (mut sequence, mut position) = (begin, positions.start);
         let mut replies = Vec::with_capacity(jobs.len());
         for job in jobs {
             let count = job.frames.len() as u64;
-            let places = (position..).map(|position| self.journaling.0.shared.at(position));
-            let events = job.frames.into_iter().zip(places).map(journal_backed);
-            self.owed.events.extend(events);
+            let cursors = (position..).map(|position| self.journaling.0.shared.at(position));
+            let events = job.frames.into_iter().zip(cursors).map(journal_backed);
+            self.unpublished.events.extend(events);
             let journaled = Journaled {
                 sequences: sequence..sequence + count,
                 positions: position..position + count,
@@ -166,68 +248,74 @@ impl Journal {
             (sequence, position) = (sequence + count, position + count);
             replies.push((job.reply, journaled));
         }
-        let paid = self.pay_patiently();
+        let all_published = self.publish_stored_patiently();
         for (reply, journaled) in replies {
-            let shown = journaled.sequences.end <= self.owed.number;
-            let told = if shown { Ok(()) } else { paid.clone() };
-            answer(&reply, told.map(|()| journaled).map_err(not_yet_shown));
+            let published = if journaled.sequences.end <= self.unpublished.next_sequence {
+                Ok(journaled)
+            } else {
+                all_published.clone().map(|()| journaled)
+            };
+            answer(&reply, published.map_err(not_yet_published));
         }
     }
 
-    /// Shows what is owed, as far as the rings take it: rings that refuse a batch may take its
-    /// first frame.
-    fn pay(&mut self) -> Result<(), AgentError> {
-        let mut most = self.most;
-        while !self.owed.events.is_empty() {
-            let size = most.min(self.owed.events.len());
-            let events: Vec<_> = self.owed.events.drain(..size).collect();
+    /// Publishes what is stored and not published yet, as far as the rings take it: rings that
+    /// refuse a batch may take its first frame.
+    fn publish_stored(&mut self) -> Result<(), AgentError> {
+        let mut limit = self.batch_limit;
+        while !self.unpublished.events.is_empty() {
+            let size = limit.min(self.unpublished.events.len());
+            let events: Vec<_> = self.unpublished.events.drain(..size).collect();
             let mut events = events.into_iter();
             let published = self.bus.publish_events(&mut events);
             let next = self.bus.last_sequence() + 1;
-            if next == self.owed.number {
-                // None of them has its number.
+            if next == self.unpublished.next_sequence {
+                // None of them was published.
                 events
                     .rev()
-                    .for_each(|event| self.owed.events.push_front(event));
+                    .for_each(|event| self.unpublished.events.push_front(event));
                 if size == 1 {
                     return published;
                 }
-                most = 1;
+                limit = 1;
                 continue;
             }
-            debug_assert_eq!(next, self.owed.number + size as u64);
-            self.owed.number = next;
+            debug_assert_eq!(next, self.unpublished.next_sequence + size as u64);
+            self.unpublished.next_sequence = next;
         }
         Ok(())
     }
 
-    /// The same, while readers that hold the rings get a moment to go on.
-    fn pay_patiently(&mut self) -> Result<(), AgentError> {
+    /// Does the same, and tries again a number of times, so that readers that pin the rings can go
+    /// on.
+    fn publish_stored_patiently(&mut self) -> Result<(), AgentError> {
         for _ in 0..TRIES {
-            if self.pay().is_ok() {
+            if self.publish_stored().is_ok() {
                 return Ok(());
             }
             thread::yield_now();
         }
-        self.pay()
+        self.publish_stored()
     }
 
-    /// Shows frames that could not be stored, and answers. Nothing is owed.
-    fn diagnose(&self, jobs: Vec<Job>, error: &AgentError) {
+    /// Publishes frames that could not be stored as diagnostic ones, and answers. Called when no
+    /// earlier frame is unpublished.
+    fn publish_diagnostic(&self, jobs: Vec<Job>, error: &AgentError) {
         let count: u64 = jobs.iter().map(|job| job.frames.len() as u64).sum();
         let last = self.bus.last_sequence() + count;
         let noted = match self.journaling.0.shared.writer() {
-            Ok(writer) => lock(writer).lock.note_shown(last).is_ok(),
+            Ok(writer) => lock(writer).lock.note_published(last).is_ok(),
             Err(_) => false,
         };
         for job in jobs {
-            // Without the note, a later process could give the numbers again.
+            // Without the note, a later process could give the sequence numbers to other frames.
             for frame in job.frames.into_iter().filter(|_| noted) {
                 let event = frame.event.with_envelope(|envelope| {
                     envelope.delivery_semantics = EventDeliverySemantics::DiagnosticOnly;
                     envelope.journal_cursor = None;
                 });
-                // The publisher is told of the first error; that nobody saw the frame adds nothing.
+                // The answer is the first error. That the frame was not published either adds
+                // nothing.
                 let _ = self.bus.publish(EventFrame::new(event));
             }
             answer(&job.reply, Err(error.clone()));
@@ -235,18 +323,19 @@ impl Journal {
     }
 }
 
-/// All that waits, up to a group.
+/// Returns the submissions that wait, up to a group.
 fn gather(waiting: &Receiver<Job>, first: Job, options: &JournalOptions) -> Vec<Job> {
     let until = Instant::now().checked_add(options.linger);
     let mut count = first.frames.len();
     let mut jobs = vec![first];
     while count < options.group.get() {
-        let left = until.map_or(Duration::MAX, |until| {
+        let remaining = until.map_or(Duration::MAX, |until| {
             until.saturating_duration_since(Instant::now())
         });
-        let next = match left.is_zero() {
-            true => waiting.try_recv().ok(),
-            false => waiting.recv_timeout(left).ok(),
+        let next = if remaining.is_zero() {
+            waiting.try_recv().ok()
+        } else {
+            waiting.recv_timeout(remaining).ok()
         };
         let Some(job) = next else { break };
         count += job.frames.len();
@@ -255,32 +344,32 @@ fn gather(waiting: &Receiver<Job>, first: Job, options: &JournalOptions) -> Vec<
     jobs
 }
 
-/// Answers for jobs that are neither stored nor shown.
+/// Answers for jobs that are neither stored nor published.
 fn refuse(jobs: Vec<Job>, error: &AgentError) {
     jobs.iter()
         .for_each(|job| answer(&job.reply, Err(error.clone())));
 }
 
 fn answer(reply: &Sender<Reply>, answer: Reply) {
-    // Nobody need wait for it.
+    // The receipt may have been dropped.
     let _ = reply.send(answer);
 }
 
-fn not_yet_shown(error: AgentError) -> AgentError {
+fn not_yet_published(error: AgentError) -> AgentError {
     AgentError::new(
-        AgentErrorKind::NotYetShown,
+        AgentErrorKind::NotYetPublished,
         format!(
-            "the frames are stored, and will be shown; do not publish them again: {}",
+            "the frames are stored, and will be published; do not publish them again: {}",
             error.message()
         ),
     )
 }
 
-/// A frame that is durable at this place.
-fn journal_backed((frame, place): (EventFrame, ArchiveCursor)) -> UniqueArc<SealedEvent> {
+/// Returns the event of a frame that is durable at this position.
+fn journal_backed((frame, position): (EventFrame, ArchiveCursor)) -> UniqueArc<SealedEvent> {
     let event = frame.event.with_envelope(|envelope| {
         envelope.delivery_semantics = EventDeliverySemantics::JournalBacked;
-        envelope.journal_cursor = Some(journal_cursor(&place));
+        envelope.journal_cursor = Some(journal_cursor(&position));
     });
     event.into_unique(None)
 }

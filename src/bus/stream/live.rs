@@ -1,211 +1,262 @@
 //! A subscription read through its policy: the live source of a stream.
 //!
-//! A call that finds the queue empty takes in what was published when it began and puts it through
-//! the queue; while frames are queued, calls give those and the rings are the buffer. A complete
-//! stream takes in a few frames at a time and drops none. With a repair, the queue is passed by:
-//! see `repair.rs`.
+//! A call that finds the queue empty refills it: it moves what was published when the call began
+//! through the policy into the queue. While frames are queued, calls deliver those, and the rings
+//! are the buffer. A complete stream refills with a few frames at a time and drops none. With a
+//! [`GapFiller`], the stream reads ahead past the queue: see `read_ahead.rs`.
 
-use super::repair::Repair;
-use crate::bound::{BoundedQueue, Loss, Queued};
-use crate::bus::batch::{BatchItem, FrameRef, frame};
+use super::progress::Progress;
+use super::read_ahead::{FRAMES_AHEAD, GapFiller, ReadAhead};
+use super::scoped::{Found, ScopedReader};
+use crate::bound::{BoundedQueue, Queued};
+use crate::bus::batch::{BatchItem, FrameRef, Lender, frame, lend};
 use crate::bus::end::StreamEnd;
-use crate::bus::memory::{Event, Shared, subscribe_error};
 use crate::bus::scope::Scope;
+use crate::bus::shared::{Event, Shared};
 use crate::bus::stats::{Counts, StreamStats};
 use crate::bus::trace;
 use crate::event::{
-    AgentError, BusEpoch, EventCursor, EventEnvelope, EventFrame, EventOverflowNotice,
-    EventOverflowReason, EventStreamScope, PayloadAccessMode, SubscriberOverflowPolicy,
-    SubscriberQueueConfig, SubscriptionOptions,
+    AgentError, BusEpoch, CompiledEventFilter, EventCursor, EventFrame, EventOverflowNotice,
+    PayloadAccessMode, SubscriberOverflowPolicy, SubscriberQueueConfig, SubscriptionOptions,
 };
-use crate::ring::{Delivery, Gap, Polled, Subscription};
+use crate::ring::Subscription;
 use crate::sync::Arc;
 use std::cell::Cell;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::task::Waker;
 
-/// How many frames a complete stream takes in at once.
-const AHEAD: usize = 64;
+/// How many frames a complete stream moves into its queue at once.
+const COMPLETE_REFILL: usize = 64;
 
-/// A live stream: a subscription to the rings, the queue that bounds it, and its position.
+/// A live stream: a reader of the rings, the queue that bounds it, and its progress.
 pub(in crate::bus) struct Live {
-    pub(super) shared: Arc<Shared>,
-    pub(super) subscription: Subscription<Event>,
-    pub(super) scope: Scope,
-    pub(super) queue: BoundedQueue,
-    /// How many frames the queue takes in at once.
-    most_queued: usize,
-    pub(super) access: PayloadAccessMode,
-    /// All of the scope up to here was given or told.
-    pub(super) position: EventCursor,
-    /// A publish that began earlier held back what came after it at the last take-in.
-    pub(super) held_back: bool,
-    pub(super) repair: Option<Box<Repair>>,
-    pub(super) counts: Counts,
+    reader: ScopedReader,
+    /// What the policy let through and is not delivered yet. It also counts all losses.
+    queue: BoundedQueue,
+    /// How many frames a refill moves into the queue at most.
+    refill_limit: usize,
+    /// How much of a payload the consumer may see.
+    access: PayloadAccessMode,
+    progress: Progress,
+    /// Present if something fills the stream's gaps. The queue is not refilled then.
+    ahead: Option<Box<ReadAhead>>,
 }
 
 impl Live {
-    /// A subscription that nothing was read of yet.
+    /// A stream of a subscription that nothing was read of yet.
     pub(in crate::bus) fn new(
         shared: Arc<Shared>,
         subscription: Subscription<Event>,
         scope: Scope,
         options: SubscriptionOptions,
     ) -> Self {
-        let position = EventCursor {
+        let start = EventCursor {
             scope: scope.of_cursors(),
             event_seq: subscription.position(),
             bus_epoch: shared.epoch,
             journal_cursor: None,
         };
-        let (queue, most_queued) = match options.complete {
-            // What has room for all drops nothing.
-            true => (
-                SubscriberQueueConfig {
-                    capacity: NonZeroUsize::MAX,
-                    overflow: SubscriberOverflowPolicy::default(),
-                    ..options.queue
-                },
-                AHEAD,
-            ),
-            false => (options.queue, usize::MAX),
+        let (queue, refill_limit) = if options.complete {
+            // A queue that has room for every frame drops none.
+            let unbounded = SubscriberQueueConfig {
+                capacity: NonZeroUsize::MAX,
+                overflow: SubscriberOverflowPolicy::default(),
+                ..options.queue
+            };
+            (unbounded, COMPLETE_REFILL)
+        } else {
+            (options.queue, usize::MAX)
         };
         Live {
-            shared,
-            subscription,
-            scope,
-            queue: BoundedQueue::new(queue, position.clone()),
-            most_queued,
+            reader: ScopedReader::new(shared, subscription, scope),
+            queue: BoundedQueue::new(queue, start.clone()),
+            refill_limit,
             access: options.payload_access,
-            position,
-            held_back: false,
-            repair: None,
-            counts: Counts::default(),
+            progress: Progress::new(start),
+            ahead: None,
         }
     }
 
-    /// Takes in what was published when the call began, if nothing is queued.
-    fn take_in(&mut self) {
+    /// Lets `filler` fill the stream's gaps from now on.
+    pub(in crate::bus) fn fill_gaps(&mut self, filler: Box<dyn GapFiller>) {
+        let ahead = ReadAhead::new(filler, self.queue.take_pending());
+        self.ahead = Some(Box::new(ahead));
+    }
+
+    /// Returns what fills the stream's gaps.
+    pub(in crate::bus) fn gap_filler(&self) -> Option<&dyn GapFiller> {
+        self.ahead.as_deref().map(ReadAhead::filler)
+    }
+
+    /// Returns the bus that is read.
+    pub(in crate::bus) fn epoch(&self) -> BusEpoch {
+        self.reader.shared.epoch
+    }
+
+    /// Returns the stream's scope and payload access as a filter.
+    ///
+    /// # Errors
+    /// If the filter does not compile.
+    pub(in crate::bus) fn to_filter(&self) -> Result<CompiledEventFilter, AgentError> {
+        self.reader.scope.to_filter(self.access)
+    }
+
+    /// Returns whether the policy has ended the stream. Queued frames are delivered yet.
+    pub(in crate::bus) fn has_failed(&self) -> bool {
+        self.queue.failure().is_some()
+    }
+
+    /// Returns the position to resume from.
+    pub(in crate::bus) fn position(&self) -> &EventCursor {
+        self.progress.position()
+    }
+
+    /// Returns whether an unfinished publish may hold back frames after it.
+    pub(in crate::bus) fn is_held_back(&self) -> bool {
+        self.reader.subscription.is_behind()
+    }
+
+    /// Returns whether a gap is open, and so nothing to be had until its filler has more.
+    pub(in crate::bus) fn waits_for_filler(&self) -> bool {
+        self.ahead
+            .as_deref()
+            .is_some_and(ReadAhead::waits_for_filler)
+    }
+
+    /// Moves what was published when the call began into the queue, if that is empty.
+    fn refill(&mut self) {
         if self.queue.len() > 0 {
             return;
         }
-        self.queue.begin();
-        let Live {
-            subscription,
-            scope,
-            queue,
-            shared,
-            most_queued,
-            ..
-        } = self;
-        let failed = queue.failure().is_some();
-        let polled = subscription.poll(|delivery| match delivery {
-            Delivery::Frame(_, event) if scope.matches(event.envelope()) => {
+        self.queue.begin_refill();
+        let had_failed = self.has_failed();
+        let (queue, refill_limit) = (&mut self.queue, self.refill_limit);
+        self.reader.poll(|found| match found {
+            Found::Frame(event) => {
                 queue.offer(event)?;
-                match queue.len() < *most_queued {
-                    true => ControlFlow::Continue(()),
-                    false => ControlFlow::Break(()),
+                if queue.len() < refill_limit {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
                 }
             }
-            Delivery::Frame(..) => ControlFlow::Continue(()),
-            Delivery::Gap(gap) => {
-                trace::lost(queue.scope(), &gap);
-                queue.lose(&loss(gap, shared.epoch, scope));
+            Found::Lost(loss) => {
+                trace::lost(queue.scope(), loss);
+                queue.lose(loss);
                 ControlFlow::Continue(())
             }
         });
-        queue.settle();
-        self.held_back = polled == Polled::Unfinished;
-        if !failed && queue.failure().is_some() {
-            queue.resume_behind(&self.position);
-            if let Some(failure) = queue.failure() {
+        self.queue.end_refill();
+        if !had_failed && self.has_failed() {
+            self.queue.resume_after(self.progress.position());
+            if let Some(failure) = self.queue.failure() {
                 trace::failed(&failure.resume_from);
             }
         }
     }
 
-    /// Moves the position to what was looked at, where all below was given and told.
-    pub(super) fn settle_position(&mut self) {
-        let all_said = self.queue.len() == 0
+    /// Moves the position to what was looked at, if all of the scope up to there was delivered or
+    /// reported.
+    fn settle_position(&mut self) {
+        let all_delivered = self.queue.len() == 0
             && self.pending_overflow().is_none()
-            && self.queue.failure().is_none()
-            && self.repair.as_deref().is_none_or(Repair::is_idle);
-        if all_said {
-            let looked_at = match self.queue.next_terminal() {
+            && !self.has_failed()
+            && self.ahead.as_deref().is_none_or(ReadAhead::is_idle);
+        if all_delivered {
+            let looked_at = match self.queue.deferred_terminal() {
                 Some(event) => event.envelope().event_seq - 1,
-                None => self.subscription.position(),
+                None => self.reader.subscription.position(),
             };
-            self.position.event_seq = self.position.event_seq.max(looked_at);
+            self.progress.advance_to(looked_at);
         }
     }
 
-    pub(super) fn next(&mut self) -> Option<EventFrame> {
-        let next = match self.repair.is_some() {
-            true => self.next_repaired(),
-            false => {
-                self.take_in();
-                self.next_taken()
-            }
+    /// Returns the next frame; `None` if there is none now.
+    pub(in crate::bus) fn next(&mut self) -> Option<EventFrame> {
+        let next = if self.ahead.is_some() {
+            self.next_gapless()
+        } else {
+            self.refill();
+            self.next_queued()
         };
         self.settle_position();
         next
     }
 
-    /// The next frame that was taken in.
-    pub(super) fn next_taken(&mut self) -> Option<EventFrame> {
+    /// Returns the next frame of a stream whose gaps are filled.
+    fn next_gapless(&mut self) -> Option<EventFrame> {
+        if let Some(frame) = self.ahead.as_mut()?.take_returned() {
+            self.progress.deliver(&frame.event.envelope);
+            return Some(frame);
+        }
+        // What the policy had let through before the gaps were filled.
+        if let Some(queued) = self.next_queued() {
+            return Some(queued);
+        }
+        let ahead = self.ahead.as_mut()?;
+        let next = ahead.next(&mut self.reader, &mut self.queue, self.access)?;
+        self.progress.counts.notices += u64::from(next.overflow.is_some());
+        self.progress.deliver(&next.event.envelope);
+        Some(next)
+    }
+
+    /// Returns the next queued frame.
+    fn next_queued(&mut self) -> Option<EventFrame> {
         let Queued {
             event, overflow, ..
         } = self.pop()?;
         Some(frame(event, overflow, self.access, self.queue.scope()))
     }
 
-    /// Takes out the next frame that was taken in, or that the last take-in ended before.
+    /// Takes the next queued frame out, or the terminal frame that the last refill stopped before.
     fn pop(&mut self) -> Option<Queued> {
         if self.queue.len() == 0 {
-            self.queue.begin();
+            self.queue.begin_refill();
         }
         let queued = self.queue.pop()?;
         let envelope = queued.event.envelope();
-        move_past(&mut self.position, envelope);
-        self.counts.notices += u64::from(queued.overflow.is_some());
-        if !queued.summary {
-            self.counts.deliver(envelope);
+        self.progress.counts.notices += u64::from(queued.overflow.is_some());
+        if queued.summary {
+            self.progress.pass(envelope);
+        } else {
+            self.progress.deliver(envelope);
         }
         Some(queued)
     }
 
-    /// Takes the notice that rides on the next frame that was taken in.
+    /// Takes the notice that is attached to the next queued frame.
     fn take_first_notice(&mut self) -> Option<EventOverflowNotice> {
         let notice = self.queue.take_first_notice();
-        self.counts.notices += u64::from(notice.is_some());
+        self.progress.counts.notices += u64::from(notice.is_some());
         notice
     }
 
-    pub(super) fn pending_overflow(&self) -> Option<&EventOverflowNotice> {
-        let repair = self.repair.as_ref().and_then(|it| it.notice.as_deref());
-        repair.or(self.queue.pending_overflow())
+    /// Returns the notice that is attached to no frame yet.
+    pub(in crate::bus) fn pending_overflow(&self) -> Option<&EventOverflowNotice> {
+        let ahead = self.ahead.as_deref().and_then(ReadAhead::notice);
+        ahead.or(self.queue.pending_overflow())
     }
 
-    pub(super) fn take_pending(&mut self) -> Option<EventOverflowNotice> {
-        let repair = self.repair.as_mut().and_then(|it| it.notice.take());
-        let notice = repair.map(|it| *it).or_else(|| self.queue.take_pending());
-        self.counts.notices += u64::from(notice.is_some());
-        if notice.is_some() {
-            self.settle_position();
-        }
-        notice
+    /// Takes the notice that is attached to no frame yet.
+    pub(in crate::bus) fn take_pending(&mut self) -> Option<EventOverflowNotice> {
+        let ahead = self.ahead.as_deref_mut().and_then(ReadAhead::take_notice);
+        let notice = ahead.or_else(|| self.queue.take_pending())?;
+        self.progress.counts.notices += 1;
+        self.settle_position();
+        Some(notice)
     }
 
-    pub(super) fn stats(&self) -> StreamStats {
-        let position = self.position.event_seq;
-        let ahead = self.repair.as_ref().map_or(0, |it| it.ahead.len());
-        let last = self.shared.ring.next_sequence() - 1;
+    /// Returns what became of the subscription so far.
+    pub(in crate::bus) fn stats(&self) -> StreamStats {
+        let position = self.position().event_seq;
+        let ahead = self.ahead.as_deref().map_or(0, ReadAhead::len);
+        let last = self.reader.shared.last_sequence();
         let Counts {
             delivered,
             terminals,
             notices,
-        } = self.counts;
+        } = self.progress.counts;
         StreamStats {
             position,
             lag: last.saturating_sub(position),
@@ -213,35 +264,37 @@ impl Live {
             delivered,
             terminals,
             dropped: (*self.queue.lost()).into(),
-            laps: self.subscription.laps(),
+            laps: self.reader.subscription.laps(),
             notices,
         }
     }
 
-    pub(super) fn end(&mut self) -> Option<StreamEnd> {
+    /// Returns how the stream ended, once it has and everything was delivered.
+    pub(in crate::bus) fn end(&mut self) -> Option<StreamEnd> {
         if self.queue.has_frame() {
             return None;
         }
         if let Some(failed) = self.failed() {
             return Some(failed);
         }
-        if !self.shared.is_closed() {
+        if !self.reader.shared.is_closed() {
             return None;
         }
-        // Nothing is published any more: what this does not find is not there.
-        if self.repair.is_some() {
-            return self
-                .is_repaired_to_the_end()
-                .then_some(StreamEnd::BusClosed);
+        // Nothing is published any more: what the following does not find is not there.
+        if let Some(ahead) = self.ahead.as_deref_mut() {
+            let nothing_left =
+                ahead.is_idle() && !ahead.read(&mut self.reader) && !self.reader.unfinished;
+            return nothing_left.then_some(StreamEnd::BusClosed);
         }
-        self.take_in();
+        self.refill();
         if self.queue.has_frame() {
             return None;
         }
         self.failed()
-            .or_else(|| (!self.held_back).then_some(StreamEnd::BusClosed))
+            .or_else(|| (!self.reader.unfinished).then_some(StreamEnd::BusClosed))
     }
 
+    /// Returns the end of a stream whose policy ended it.
     fn failed(&self) -> Option<StreamEnd> {
         let failure = self.queue.failure()?;
         Some(StreamEnd::Failed {
@@ -250,54 +303,78 @@ impl Live {
         })
     }
 
-    pub(super) fn lie_down(&mut self, any: bool, waker: &Waker) -> Result<(), AgentError> {
-        if let Some(repair) = &mut self.repair {
-            repair.lie_down(waker);
-        }
-        let key = (!any).then(|| self.scope.key());
-        self.subscription
-            .lie_down(key, waker)
-            .map_err(subscribe_error)
-    }
-
-    pub(super) fn rise(&mut self) {
-        self.subscription.rise();
-        if let Some(repair) = &mut self.repair {
-            repair.rise();
-        }
-    }
-
-    pub(super) fn read_batch(
+    /// Registers the waker to be woken when there may be something: by a publish for this scope, or
+    /// by any publish if `any`.
+    ///
+    /// # Errors
+    /// If more readers wait than the rings can count.
+    pub(in crate::bus) fn register_waker(
         &mut self,
-        visit: impl FnMut(BatchItem<'_>) -> ControlFlow<()>,
+        any: bool,
+        waker: &Waker,
+    ) -> Result<(), AgentError> {
+        if let Some(ahead) = &mut self.ahead {
+            ahead.filler_mut().register_waker(waker);
+        }
+        self.reader.register_waker(any, waker)
+    }
+
+    /// Registers no waker any more.
+    pub(in crate::bus) fn deregister_waker(&mut self) {
+        self.reader.deregister_waker();
+        if let Some(ahead) = &mut self.ahead {
+            ahead.filler_mut().deregister_waker();
+        }
+    }
+
+    /// Lends what is there to `visit` until it breaks. Returns how many items it lent.
+    pub(in crate::bus) fn read_batch(
+        &mut self,
+        mut visit: impl FnMut(BatchItem<'_>) -> ControlFlow<()>,
     ) -> usize {
-        let count = self.give_batch(visit);
-        self.settle_position();
+        if self.ahead.is_none() {
+            let count = self.lend_batch(visit);
+            self.settle_position();
+            return count;
+        }
+        let mut batch = GaplessBatch {
+            live: self,
+            remaining: FRAMES_AHEAD,
+        };
+        let count = lend(&mut batch, &mut visit);
+        if count == 0
+            && let Some(notice) = self.take_pending()
+        {
+            // No frame came that it could be attached to.
+            let _ = visit(BatchItem::Gap(notice));
+            return 1;
+        }
         count
     }
 
-    fn give_batch(&mut self, mut visit: impl FnMut(BatchItem<'_>) -> ControlFlow<()>) -> usize {
+    fn lend_batch(&mut self, mut visit: impl FnMut(BatchItem<'_>) -> ControlFlow<()>) -> usize {
         let count = Cell::new(0);
         let mut visit = |item: BatchItem<'_>| {
             count.set(count.get() + 1);
             visit(item)
         };
         loop {
-            // Told while the frame is queued yet, which a visitor that panics then does not lose.
-            let told = match self.take_first_notice() {
+            // The notice is lent while its frame is still queued: a visitor that panics at the
+            // notice does not lose the frame.
+            let at_notice = match self.take_first_notice() {
                 Some(notice) => visit(BatchItem::Gap(notice)),
                 None => ControlFlow::Continue(()),
             };
             let Some(Queued { event, .. }) = self.pop() else {
                 break;
             };
-            let shown = FrameRef {
+            let lent = FrameRef {
                 event: &event,
                 access: self.access,
                 scope: self.queue.scope(),
                 archived: None,
             };
-            if visit(BatchItem::Frame(shown)).is_break() || told.is_break() {
+            if visit(BatchItem::Frame(lent)).is_break() || at_notice.is_break() {
                 return count.get();
             }
         }
@@ -306,28 +383,24 @@ impl Live {
         {
             return count.get();
         }
-        let Live {
-            subscription,
-            scope,
-            queue,
-            shared,
-            access,
-            position,
-            counts,
-            ..
-        } = self;
-        if queue.failure().is_some() {
+        if self.has_failed() {
             return count.get();
         }
-        let mut deliver = |delivery: Delivery<'_, Event>| match delivery {
-            Delivery::Gap(gap) => {
-                trace::lost(queue.scope(), &gap);
-                counts.notices += 1;
-                visit(BatchItem::Gap(queue.tell(&loss(gap, shared.epoch, scope))))
+        let Live {
+            reader,
+            queue,
+            access,
+            progress,
+            ..
+        } = self;
+        let mut deliver = |found: Found<'_>| match found {
+            Found::Lost(loss) => {
+                trace::lost(queue.scope(), loss);
+                progress.counts.notices += 1;
+                visit(BatchItem::Gap(queue.report(loss)))
             }
-            Delivery::Frame(_, event) if scope.matches(event.envelope()) => {
-                move_past(position, event.envelope());
-                counts.deliver(event.envelope());
+            Found::Frame(event) => {
+                progress.deliver(event.envelope());
                 visit(BatchItem::Frame(FrameRef {
                     event,
                     access: *access,
@@ -335,36 +408,33 @@ impl Live {
                     archived: None,
                 }))
             }
-            Delivery::Frame(..) => ControlFlow::Continue(()),
         };
-        let given = subscription.batch(&mut deliver);
-        if count.get() == 0 && (given > 0 || !subscription.reads_everything()) {
-            // Nothing says yet that nothing is there: other frames may stand before those of the
-            // scope. A poll looks at all that was published, and knows how far it has looked.
-            subscription.poll(deliver);
+        let looked_at_all = reader.batch(&mut deliver);
+        if count.get() == 0 && !looked_at_all {
+            reader.poll(deliver);
         }
         count.get()
     }
 }
 
-pub(super) fn move_past(position: &mut EventCursor, envelope: &EventEnvelope) {
-    position.event_seq = envelope.event_seq;
-    position.journal_cursor.clone_from(&envelope.journal_cursor);
+/// One batch of a stream whose gaps are filled.
+struct GaplessBatch<'a> {
+    live: &'a mut Live,
+    /// How many more frames it lends.
+    remaining: usize,
 }
 
-pub(super) fn loss(gap: Gap, epoch: BusEpoch, scope: &Scope) -> Loss {
-    Loss {
-        count: gap.lost,
-        // A gap counts numbers, or bounds them: which of them are of a narrower scope nobody knows.
-        exact: gap.lost == 0 || matches!(scope, Scope::Plain(EventStreamScope::All)),
-        first_seq: gap.first,
-        last_seq: gap.last,
-        epoch,
-        terminal_preserved: !gap.terminals_lost,
-        reason: match gap.expired {
-            true => EventOverflowReason::LiveBufferExpired,
-            false => EventOverflowReason::SubscriberLagged,
-        },
+impl Lender for GaplessBatch<'_> {
+    fn next(&mut self) -> Option<EventFrame> {
+        self.remaining = self.remaining.checked_sub(1)?;
+        self.live.next_gapless()
+    }
+
+    fn take_back(&mut self, frame: EventFrame) {
+        self.live.progress.take_back(&frame.event.envelope);
+        if let Some(ahead) = &mut self.live.ahead {
+            ahead.take_back(frame);
+        }
     }
 }
 
@@ -372,18 +442,14 @@ impl Clone for Live {
     /// # Panics
     /// If some 2^30 subscriptions to one shard are alive.
     fn clone(&self) -> Self {
-        let subscription = self.subscription.try_clone();
+        let reader = self.reader.try_clone();
         Live {
-            shared: self.shared.clone(),
-            subscription: subscription.expect("fewer than 2^30 subscriptions are alive"),
-            scope: self.scope.clone(),
+            reader: reader.expect("fewer than 2^30 subscriptions are alive"),
             queue: self.queue.clone(),
-            most_queued: self.most_queued,
+            refill_limit: self.refill_limit,
             access: self.access,
-            position: self.position.clone(),
-            held_back: self.held_back,
-            repair: self.repair.clone(),
-            counts: self.counts,
+            progress: self.progress.clone(),
+            ahead: self.ahead.clone(),
         }
     }
 }
@@ -391,8 +457,8 @@ impl Clone for Live {
 impl std::fmt::Debug for Live {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Live")
-            .field("scope", &self.position.scope)
-            .field("position", &self.position.event_seq)
+            .field("scope", &self.position().scope)
+            .field("position", &self.position().event_seq)
             .field("queued", &self.queue.len())
             .finish_non_exhaustive()
     }

@@ -1,4 +1,4 @@
-//! Cursors in text: one form, each value has one text.
+//! Cursors as text. Each value has exactly one text.
 //!
 //! | value | text |
 //! | --- | --- |
@@ -12,26 +12,10 @@
 //! header, a file name and, where `%` and `:` are encoded once more, a query. Sequences end at the
 //! last `-`, so ids may contain it.
 
-use super::{ArchiveCursor, EventCursor, EventStreamScope, FilterFingerprint};
-use crate::event::{AgentError, AgentErrorKind, ArchiveId, EventFilterId};
+use super::{ArchiveCursor, EventCursor, EventStreamScope};
+use crate::event::{AgentError, ArchiveId, FilterFingerprint};
 use std::fmt;
 use std::str::FromStr;
-
-/// The most characters of a refused text that an error shows.
-const SHOWN: usize = 80;
-
-/// The error for a text that is not `what`, which looks like `form`.
-pub(super) fn malformed(text: &str, what: &str, form: &str) -> AgentError {
-    let shown: String = text.chars().take(SHOWN).collect();
-    let more = if shown.len() < text.len() { "..." } else { "" };
-    let message = format!("{shown:?}{more} is not {what}; expected {form}");
-    AgentError::new(AgentErrorKind::InvalidValue, message)
-}
-
-/// The name of the filter with this fingerprint.
-pub(in crate::event) fn filter_id(fingerprint: FilterFingerprint) -> EventFilterId {
-    EventFilterId::new(format!("flt-{fingerprint}"))
-}
 
 /// Writes an id percent-encoded.
 struct Encoded<'a>(&'a str);
@@ -49,7 +33,8 @@ impl fmt::Display for Encoded<'_> {
     }
 }
 
-/// Reads what [`Encoded`] writes, and what it would write in another way.
+/// Decodes percent-encoded text, also where [`Encoded`] would have written a byte as itself. `None`
+/// if it is malformed.
 fn decoded(text: &str) -> Option<String> {
     let mut bytes = text.bytes();
     let mut id = Vec::with_capacity(text.len());
@@ -77,7 +62,7 @@ impl fmt::Display for ScopeText<'_> {
             EventStreamScope::Filter {
                 filter_id: id,
                 filter_fingerprint,
-            } if *id == filter_id(*filter_fingerprint) => filter_fingerprint.fmt(f),
+            } if *id == filter_fingerprint.filter_id() => filter_fingerprint.fmt(f),
             EventStreamScope::Filter {
                 filter_id,
                 filter_fingerprint,
@@ -89,13 +74,14 @@ impl fmt::Display for ScopeText<'_> {
     }
 }
 
+/// Reads a scope's text; `None` if it is malformed.
 fn scope(text: &str) -> Option<EventStreamScope> {
     Some(match text.split_once(':') {
         None if text == "all" => EventStreamScope::All,
         None => {
-            let filter_fingerprint = text.parse().ok()?;
+            let filter_fingerprint: FilterFingerprint = text.parse().ok()?;
             EventStreamScope::Filter {
-                filter_id: filter_id(filter_fingerprint),
+                filter_id: filter_fingerprint.filter_id(),
                 filter_fingerprint,
             }
         }
@@ -123,13 +109,14 @@ impl fmt::Display for EventCursor {
     }
 }
 
+/// Reads a cursor's text, also in a form that it is not written in; `None` if it is malformed.
 fn event_cursor(text: &str) -> Option<EventCursor> {
-    let (place, journal) = match text.split_once('@') {
-        Some((place, journal)) => (place, Some(decoded(journal)?.into())),
+    let (position, journal) = match text.split_once('@') {
+        Some((position, journal)) => (position, Some(decoded(journal)?.into())),
         None => (text, None),
     };
-    let (epoch, place) = place.split_once('-')?;
-    let (scope_text, sequence) = place.rsplit_once('-')?;
+    let (epoch, rest) = position.split_once('-')?;
+    let (scope_text, sequence) = rest.rsplit_once('-')?;
     Some(EventCursor {
         scope: scope(scope_text)?,
         event_seq: sequence.parse().ok()?,
@@ -143,12 +130,12 @@ impl FromStr for EventCursor {
 
     /// Reads what `Display` writes.
     fn from_str(text: &str) -> Result<Self, AgentError> {
-        // One text for each cursor.
+        // Text in another form, such as with leading zeros, is refused: each cursor has one text.
         let cursor = event_cursor(text).filter(|cursor| cursor.to_string() == text);
         cursor.ok_or_else(|| {
             let form = "EPOCH-SCOPE-SEQUENCE as a cursor is written, such as \
                         00000000000000a7-run:run-1-17";
-            malformed(text, "a cursor", form)
+            AgentError::malformed(text, "a cursor", form)
         })
     }
 }
@@ -159,6 +146,7 @@ impl fmt::Display for ArchiveCursor {
     }
 }
 
+/// Reads a cursor's text, also in a form that it is not written in; `None` if it is malformed.
 fn archive_cursor(text: &str) -> Option<ArchiveCursor> {
     let (id, position) = text.split_once(':')?;
     Some(ArchiveCursor {
@@ -175,7 +163,7 @@ impl FromStr for ArchiveCursor {
         let cursor = archive_cursor(text).filter(|cursor| cursor.to_string() == text);
         cursor.ok_or_else(|| {
             let form = "ARCHIVE:POSITION as a cursor is written, such as archive-1:17";
-            malformed(text, "an archive's cursor", form)
+            AgentError::malformed(text, "an archive's cursor", form)
         })
     }
 }
@@ -183,7 +171,7 @@ impl FromStr for ArchiveCursor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::BusEpoch;
+    use crate::event::{AgentErrorKind, BusEpoch};
     use proptest::prelude::*;
 
     fn cursor(scope: EventStreamScope) -> EventCursor {
@@ -237,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_written_so_is_refused_with_the_form_that_is_expected() {
+    fn a_malformed_text_is_refused_with_the_expected_form() {
         let wrong = [
             "",
             "17",
@@ -277,7 +265,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_cursor_comes_back_from_its_text(
+        fn a_cursor_is_read_back_from_its_text(
             which in 0..5,
             id in any::<String>(),
             journal in proptest::option::of(any::<String>()),

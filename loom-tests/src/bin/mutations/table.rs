@@ -129,6 +129,7 @@ const WAIT: &str = "src/ring/wait.rs";
 const REGISTRY: &str = "src/ring/registry.rs";
 const WALK: &str = "src/ring/registry/walk.rs";
 const BUS: &str = "src/bus/memory.rs";
+const SHARED: &str = "src/bus/shared.rs";
 
 macro_rules! mutations {
     ($(#[$doc:meta])* $table:ident $($name:literal: $what:literal, $by:literal, $(($file:ident, $edit:literal)),+;)*) => {
@@ -383,19 +384,19 @@ mutations! {
         (WAIT, "sleeper.asleep.swap(true, [[Ordering::Release =>> Ordering::Relaxed]])");
     "uncounted": "a sleeper is not counted", "wait::a_park_against_a_publish",
         (WAIT, "[[self.count(place, 1); =>> ]]");
-    "end-unannounced": "nobody is woken when the last handle goes", "bus::the_last_handle_ends_a_stream",
-        (BUS, "[[self.0.ring.wake_all(); =>> ]]");
+    "end-unannounced": "no reader is woken when the last handle is dropped", "bus::the_last_handle_ends_a_stream",
+        (SHARED, "[[self.ring.wake_all(); =>> ]]");
     "closed-store-relaxed": "the end is stored without release", "bus::the_last_handle_ends_a_stream",
-        (BUS, "self.0.closed.store(true, [[Ordering::Release =>> Ordering::Relaxed]])");
+        (SHARED, "self.closed.store(true, [[Ordering::Release =>> Ordering::Relaxed]])");
     "closed-load-relaxed": "the end is read without acquire", "bus::the_last_handle_ends_a_stream",
-        (BUS, "self.closed.load([[Ordering::Acquire =>> Ordering::Relaxed]])");
+        (SHARED, "self.closed.load([[Ordering::Acquire =>> Ordering::Relaxed]])");
 
     // What failed, and batches.
-    "failed-publish-wakes-nobody": "a publish that failed wakes nobody", "tests::sleepers::a_publish_that_fails_wakes_those_it_may_have_held_back",
+    "failed-publish-wakes-nobody": "a publish that fails wakes no reader", "tests::sleepers::a_publish_that_fails_wakes_readers_that_it_may_have_held_back",
         (BUS, "[[shared.ring.wake(route, keys); published =>> if !$on || published.is_ok() { shared.ring.wake(route, keys); } published]].map(drop)");
-    "failed-batch-wakes-nobody": "nor does a batch that failed", "tests::sleepers::a_publish_that_fails_wakes_those_it_may_have_held_back",
+    "failed-batch-wakes-nobody": "a batch that fails wakes no reader", "tests::sleepers::a_publish_that_fails_wakes_readers_that_it_may_have_held_back",
         (BUS, "keys.dedup(); [[ =>> if $on && published.is_err() { keys.clear(); } ]] keys");
-    "failed-batch-of-one-wakes-nobody": "nor does a batch of one frame that failed", "tests::sleepers::a_publish_that_fails_wakes_those_it_may_have_held_back",
+    "failed-batch-of-one-wakes-nobody": "a batch of one frame that fails wakes no reader", "tests::sleepers::a_publish_that_fails_wakes_readers_that_it_may_have_held_back",
         (BUS, "[[shared.ring.wake(route, keys); return =>> if !$on || published.is_ok() { shared.ring.wake(route, keys); } return]] published");
     "batch-last-fence": "only a batch's last frame bears its fence", "order::neighbours_of_a_batch_beside_a_publisher",
         (CLAIM, "[[true => None, =>> true => None, false if $on && number + 1 < sequence + count => Some(Numbered { sequence: number, fence: index + 1 }),]]");

@@ -21,11 +21,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 const RUNS: usize = 12;
 
-/// The numbers of the terminal frames on the page.
+/// Returns the sequence numbers of the terminal frames on the page.
 const ENDS: &str = "[...document.querySelectorAll('.end')].map(end => Number(end.dataset.seq))\
                     .sort((a, b) => a - b)";
 
-/// Publishes a part of every run, and says which numbers the terminal frames got.
+/// Publishes a part of every run. Returns the sequence numbers of the terminal frames.
 fn part(bus: &InMemoryAgentEventBus, deltas: usize, ends: &[EventKind]) -> Vec<u64> {
     let mut terminals = Vec::new();
     for run in 0..RUNS {
@@ -86,15 +86,15 @@ fn frame(run: &str, kind: EventKind) -> EventFrame {
     EventFrame::new(AgentEvent::envelope_only(envelope))
 }
 
-/// What the page says in one of its fields.
+/// Returns the text of one of the page's fields.
 fn number(browser: &mut Browser, id: &str) -> u64 {
     let asked = browser.ask(&format!("document.getElementById('{id}')?.textContent"));
     let text = asked.as_str().unwrap_or_default();
     text.parse().unwrap_or(0)
 }
 
-/// Plays runs to the page, a part of them while it is cut off; says how many frames it was told it
-/// lost, after every terminal frame was found on it.
+/// Plays runs to the page, a part of them while it is disconnected. Checks that every terminal
+/// frame is on the page, and returns how many frames it shows as lost.
 fn cut_off_in_the_middle(ring: usize, deltas_while_away: usize) -> Option<u64> {
     let size = |n| NonZeroUsize::new(n).unwrap();
     let bus = InMemoryAgentEventBus::builder()
@@ -120,7 +120,7 @@ fn cut_off_in_the_middle(ring: usize, deltas_while_away: usize) -> Option<u64> {
         5,
         &[EventKind::TurnCompleted, EventKind::RunCompleted],
     ));
-    // Once more, with nothing missed.
+    // Once more, with no frame missed.
     until("the runs' ends", || {
         number("terminals") == published.len() as u64
     });
@@ -135,7 +135,7 @@ fn cut_off_in_the_middle(ring: usize, deltas_while_away: usize) -> Option<u64> {
         number("terminals") == published.len() as u64
     });
     let (frames, lost) = (number("frames"), number("lost"));
-    assert_eq!(frames + lost, bus.last_sequence(), "delivered and told");
+    assert_eq!(frames + lost, bus.last_sequence(), "delivered and reported");
 
     assert_eq!(
         browser.ask(ENDS),
@@ -146,19 +146,19 @@ fn cut_off_in_the_middle(ring: usize, deltas_while_away: usize) -> Option<u64> {
 }
 
 #[test]
-fn a_page_that_was_cut_off_goes_on_where_it_was() {
+fn a_page_that_was_disconnected_resumes_at_its_position() {
     let lost = cut_off_in_the_middle(10_000, 20);
     assert!(lost.is_none_or(|lost| lost == 0), "{lost:?}");
 }
 
 #[test]
-fn a_page_that_was_away_too_long_is_told_and_has_every_terminal_frame() {
+fn a_page_that_was_away_too_long_shows_the_gap_and_every_terminal_frame() {
     let lost = cut_off_in_the_middle(64, 200);
     assert!(lost.is_none_or(|lost| lost > 1_000), "{lost:?}");
 }
 
 #[test]
-fn a_page_begins_anew_with_another_bus() {
+fn a_page_starts_over_with_another_bus() {
     let [first, second] = [(); 2].map(|()| InMemoryAgentEventBus::default());
     let server = Server::start(&first);
     let proxy = Proxy::to(server.address);
@@ -169,7 +169,7 @@ fn a_page_begins_anew_with_another_bus() {
     until("the first bus", || {
         number(&mut browser, "terminals") == ends.len() as u64
     });
-    // The server is started again: its bus knows no position of the one before.
+    // The server is restarted: its bus knows no position of the one before.
     proxy.cut();
     drop(server);
     let server = Server::start(&second);

@@ -16,12 +16,14 @@ const COUNT: &str = "src/ring/lane/count.rs";
 const BUS: &str = "src/bus/memory.rs";
 const SCOPE: &str = "src/bus/scope.rs";
 const STREAM: &str = "src/bus/stream.rs";
-const TASK: &str = "src/bus/stream/task.rs";
+const TASK: &str = "src/bus/task.rs";
 const LIVE: &str = "src/bus/stream/live.rs";
 const COMMIT: &str = "src/archive/journal/commit.rs";
 const NOTICE: &str = "src/bound/notice.rs";
 const POLICY: &str = "src/bound/policy.rs";
-const REPAIR: &str = "src/bus/stream/repair.rs";
+const AHEAD: &str = "src/bus/stream/read_ahead.rs";
+const PROGRESS: &str = "src/bus/stream/progress.rs";
+const REPAIR: &str = "src/bus/repair.rs";
 const FIGURES: &str = "src/bus/stats.rs";
 const STATS: &str = "src/ring/stats.rs";
 
@@ -55,99 +57,99 @@ mutations! {
         (LOSS, "expired: [[self.last + 1 < self.expired_below =>> self.last < self.expired_below]],");
     "expired-flag-of-one-lane": "what had expired in one lane is told as expired, and not what had in the others", "tests::ring_readers::what_expired_in_the_younger_of_two_shards_is_told_as_expired",
         (START, "self.expired_below = [[self.expired_below.max(below) =>> below]];");
-    "run-tag-trusted": "a stream of a run gives what has the run's tag", "src::bus::scope::tests::two_runs_of_one_tag_are_told_apart",
+    "run-tag-trusted": "a stream of a run gives every frame that has the run's tag", "src::bus::scope::tests::two_runs_of_one_tag_are_told_apart",
         (SCOPE, "[[envelope.run_id == *run_id =>> true]],");
     "epoch-unchecked-filtered": "a cursor of another bus resumes a filter", "tests::cursors::a_cursor_resumes_its_own_scope_of_its_own_bus_and_no_other",
         (BUS, "if [[cursor.bus_epoch != epoch =>> cursor.bus_epoch != epoch && matches!(scope, Scope::Plain(_))]] {");
-    "forgotten-untold": "what a bus that was opened again had forgotten is told by nobody", "tests::cursors::what_a_reopened_bus_had_forgotten_is_told_once_by_each_way_of_reading",
+    "forgotten-untold": "what a bus that was opened again had forgotten is told by nobody", "tests::cursors::frames_before_a_reopening_are_reported_once_by_each_way_of_reading",
         (LOSS, "[[self.last + 1 < self.core.first =>> false]]");
-    "forgotten-kept-terminals": "it is told that no terminal frame is among it", "tests::cursors::what_a_reopened_bus_had_forgotten_is_told_once_by_each_way_of_reading",
+    "forgotten-kept-terminals": "it is told that no terminal frame is among it", "tests::cursors::frames_before_a_reopening_are_reported_once_by_each_way_of_reading",
         (LOSS, "terminals_lost: [[self.starts_before_the_ring() =>> false]] ||");
     "forgotten-too-far": "it is told to reach as far as the first frame that is given", "tests::ring_readers::what_was_before_the_ring_is_a_gap_apart_from_what_it_lost",
         (LOSS, "true => [[number.min(self.core.first) =>> number]],");
 
     // Who sleeps, one thread.
-    "classes-high-half": "the upper half of the kinds that a sleeper waits for is lost", "tests::sleepers::a_sleeper_that_filters_on_a_kind_is_woken_by_each_kind",
+    "classes-high-half": "the upper half of the kinds that a sleeper waits for is lost", "tests::sleepers::a_waiter_that_filters_on_a_kind_is_woken_by_each_kind",
         (WAIT, "self.classes[1].store([[(classes >> 64) as u64 =>> 0]], Ordering::Relaxed);");
-    "classes-low-half": "so is the lower one", "tests::sleepers::a_sleeper_that_filters_on_a_kind_is_woken_by_each_kind",
+    "classes-low-half": "so is the lower one", "tests::sleepers::a_waiter_that_filters_on_a_kind_is_woken_by_each_kind",
         (WAIT, "self.classes[0].store([[classes as u64 =>> 0]], Ordering::Relaxed);");
-    "drop-keeps-seat": "a subscription that is dropped goes on sleeping", "tests::sleepers::a_subscription_that_is_gone_does_not_sleep",
+    "drop-keeps-seat": "a subscription that is dropped goes on sleeping", "tests::sleepers::a_dropped_subscription_is_no_longer_parked",
         (SUBSCRIPTION, "if let Some(seat) = [[self.seat.take() =>> None]] {");
-    "timeout-stays-down": "a stream whose wait timed out goes on sleeping", "tests::sleepers::a_wait_that_is_over_does_not_sleep",
-        (STREAM, "let waited = park::park(deadline); [[self.rise(); =>> ]]");
-    "future-stays-down": "so does one whose wait was dropped", "tests::sleepers::a_wait_that_is_over_does_not_sleep",
-        (TASK, "impl Drop for Waiting<'_> { fn drop(&mut self) { [[self.0.rise(); =>> ]] } }");
+    "timeout-stays-down": "a stream whose wait timed out stays parked", "tests::sleepers::a_finished_wait_is_no_longer_parked",
+        (STREAM, "let in_time = park::park(deadline); [[self.deregister_waker(); =>> ]]");
+    "future-stays-down": "a stream whose wait was dropped stays parked", "tests::sleepers::a_finished_wait_is_no_longer_parked",
+        (TASK, "impl Drop for Waiting<'_> { fn drop(&mut self) { [[self.0.deregister_waker(); =>> ]] } }");
 
     // The fields of notices.
     "notice-policy": "a notice names the default policy", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
         (NOTICE, "policy: [[self.policy =>> SubscriberOverflowPolicy::DropNonTerminal]], dropped_count");
-    "notice-exact-always": "a loss in the rings is told as exact to every scope", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
+    "notice-exact-always": "a loss in the rings is reported as exact for every scope", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
         (NOTICE, "exact: [[loss.exact =>> true]],");
-    "notice-exact-never": "it is told as exact to none", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
-        (LIVE, "exact: [[gap.lost == 0 || matches!(scope, Scope::Plain(EventStreamScope::All)) =>> false]],");
-    "notice-start-late": "a loss in the rings begins one number late", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
-        (LIVE, "first_seq: [[gap.first =>> gap.first + 1]],");
-    "notice-end-late": "it ends one number late", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
-        (LIVE, "last_seq: [[gap.last =>> gap.last + 1]],");
-    "notice-count": "it counts one too few", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
-        (LIVE, "count: [[gap.lost =>> gap.lost.saturating_sub(1)]],");
-    "notice-reason": "it is told as a lag where the frames had expired", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
-        (LIVE, "reason: match [[gap.expired =>> false]] {");
-    "notice-terminals": "it is told that no terminal frame is among it", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
-        (LIVE, "terminal_preserved: [[!gap.terminals_lost =>> true]],");
+    "notice-exact-never": "a loss in the rings is reported as exact for no scope", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
+        (SCOPE, "exact: [[gap.lost == 0 || matches!(self, Scope::Plain(EventStreamScope::All)) =>> false]],");
+    "notice-start-late": "a loss in the rings begins one sequence number late", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
+        (SCOPE, "first_seq: [[gap.first =>> gap.first + 1]],");
+    "notice-end-late": "a loss in the rings ends one sequence number late", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
+        (SCOPE, "last_seq: [[gap.last =>> gap.last + 1]],");
+    "notice-count": "a loss in the rings counts one frame too few", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
+        (SCOPE, "count: [[gap.lost =>> gap.lost.saturating_sub(1)]],");
+    "notice-reason": "frames that had expired are reported as lost by a lag", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
+        (SCOPE, "reason: if [[gap.expired =>> false]] {");
+    "notice-terminals": "a lost terminal frame is reported as preserved", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
+        (SCOPE, "terminal_preserved: [[!gap.terminals_lost =>> true]],");
     "drop-row-count": "the next dropped frame of a row is not counted", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
         (NOTICE, "notice.dropped_count = [[notice.dropped_count.saturating_add(1) =>> notice.dropped_count]];");
     "drop-row-end": "a gap does not end at the last dropped frame of a row", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
         (NOTICE, "[[notice.gap_end.event_seq = envelope.event_seq; =>> ]]");
-    "drop-row-journal": "nor at its place in the journal", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
+    "drop-row-journal": "a gap does not end at the journal cursor of the last dropped frame of a row", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
         (NOTICE, "[[notice.gap_end.journal_cursor = cursor.cloned(); =>> ]]");
     "drop-reason-uncounted": "a dropped frame is not counted under its reason", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
         (NOTICE, "[[self.count(1, reason); =>> ]]");
-    "loss-reason-uncounted": "nor is a loss in the rings", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
+    "loss-reason-uncounted": "a loss in the rings is not counted under its reason", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
         (NOTICE, "[[self.count(loss.count, loss.reason); =>> ]]");
-    "summary-count": "a summary stands for one frame fewer", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
+    "summary-count": "a summary stands for one frame too few", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
         (POLICY, "[[summary.count += 1; =>> if !$on || summary.count > 1 { summary.count += 1; }]]");
     "summary-repair-point": "a summary's gap is to be repaired from its end", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
         (POLICY, "if [[summary.repair_from.is_none() =>> true]] {");
-    "pending-forgotten": "what is lost behind the last frame is told by none", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
+    "pending-forgotten": "a loss after the last queued frame is not reported", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
         (POLICY, "[[append(&mut last.notice, self.pending.take()); =>> drop(self.pending.take());]]");
-    "evicted-forgotten": "a frame that is dropped from the queue is told by none", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
-        (POLICY, "Some(behind) => [[prepend(&mut behind.notice, notice) =>> ()]],");
-    "repair-point-forgotten": "a repaired gap does not say from where it was repaired", "tests::fields::each_field_of_a_repaired_gap_is_right",
-        (REPAIR, "notice.repair_from = [[mending.repair_from =>> None]];");
-    "repair-notice-kept": "a repaired gap is told on each frame behind it", "tests::fields::each_field_of_a_repaired_gap_is_right",
-        (REPAIR, "next.overflow = [[self.repair.as_mut()?.notice.take() =>> self.repair.as_mut()?.notice.clone()]];");
-    "hole-count": "what an archive lacks is counted one too few", "tests::fields::each_field_of_a_repaired_gap_is_right",
-        (REPAIR, "lost: [[(numbers.end - numbers.start).min(gap.lost) =>> (numbers.end - numbers.start - 1).min(gap.lost)]],");
+    "evicted-forgotten": "a frame that is dropped from the queue is not reported", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
+        (POLICY, "Some(after) => [[prepend(&mut after.notice, notice) =>> ()]],");
+    "repair-point-forgotten": "a repaired gap does not say from where it was repaired", "tests::repaired_fields::each_field_of_a_repaired_gap_is_right",
+        (REPAIR, "|notice| notice.repair_from = [[self.repair_from =>> None]]);");
+    "repair-notice-kept": "a repaired gap is reported on each frame after it", "tests::repaired_fields::each_field_of_a_repaired_gap_is_right",
+        (AHEAD, "next.overflow = [[self.notice.take() =>> self.notice.clone()]];");
+    "hole-count": "frames that an archive lacks are counted one too few", "tests::repaired_fields::each_field_of_a_repaired_gap_is_right",
+        (REPAIR, "count: [[(sequences.end - sequences.start).min(self.lost.count) =>> (sequences.end - sequences.start - 1).min(self.lost.count)]],");
 
     // Cursors and figures of streams.
-    "journal-not-moved": "a cursor keeps the first place in the journal", "tests::fields::position_cursor_and_figures_move_with_each_frame",
-        (LIVE, "[[position.journal_cursor.clone_from(&envelope.journal_cursor); =>> ]]");
-    "queued-miscounted": "a stream says that one frame more is queued", "tests::fields::position_cursor_and_figures_move_with_each_frame",
+    "journal-not-moved": "a cursor keeps the first journal cursor", "tests::fields::position_cursor_and_figures_move_with_each_frame",
+        (PROGRESS, "[[journal.clone_from(&envelope.journal_cursor); =>> ]]");
+    "queued-miscounted": "a stream reports one queued frame too many", "tests::fields::position_cursor_and_figures_move_with_each_frame",
         (LIVE, "queued: [[(self.queue.len() + ahead) as u64 =>> (self.queue.len() + ahead + 1) as u64]],");
-    "lag-miscounted": "a stream lags by one frame more", "tests::fields::position_cursor_and_figures_move_with_each_frame",
+    "lag-miscounted": "a stream reports a lag of one frame too many", "tests::fields::position_cursor_and_figures_move_with_each_frame",
         (LIVE, "lag: [[last.saturating_sub(position) =>> (last + 1).saturating_sub(position)]],");
-    "summary-delivered": "a summary counts as a frame that was given", "tests::fields::position_cursor_and_figures_move_with_each_frame",
-        (LIVE, "if [[!queued.summary =>> true]] {");
-    "batch-undelivered": "frames of a batch do not count as given", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
-        (LIVE, "[[counts.deliver(event.envelope()); =>> ]] visit");
+    "summary-delivered": "a summary counts as a delivered frame", "tests::fields::position_cursor_and_figures_move_with_each_frame",
+        (LIVE, "if [[queued.summary =>> false]] {");
+    "batch-undelivered": "frames of a batch do not count as delivered", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
+        (LIVE, "[[progress.deliver(event.envelope()); =>> progress.pass(event.envelope());]] visit");
     "batch-notices-uncounted": "notices of a batch are not counted", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
-        (LIVE, "[[counts.notices += 1; =>> ]] visit");
-    "batch-stands-still": "a batch does not move the cursor's place in the journal", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
-        (LIVE, "[[move_past(position, event.envelope()); =>> ]] counts");
-    "clone-counts-anew": "a clone begins to count at none", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
-        (LIVE, "counts: [[self.counts =>> Counts::default()]], }");
-    "terminals-uncounted": "terminal frames that were given are not counted", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
+        (LIVE, "[[progress.counts.notices += 1; =>> ]] visit");
+    "batch-stands-still": "a batch does not move the cursor", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
+        (LIVE, "[[progress.deliver(event.envelope()); =>> progress.counts.deliver(event.envelope());]] visit");
+    "clone-counts-anew": "a clone counts from zero", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
+        (LIVE, "progress: [[self.progress.clone() =>> { let mut anew = self.progress.clone(); anew.counts = Default::default(); anew }]], ahead");
+    "terminals-uncounted": "delivered terminal frames are not counted", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
         (FIGURES, "[[self.terminals += u64::from(envelope.event_kind.is_terminal()); =>> ]]");
     "laps-uncounted": "laps are not counted", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
         (SUBSCRIPTION, "[[self.laps += 1; =>> ]] lapped");
 
     // Figures of a ring.
-    "published-miscounted": "a ring counts the number before its first frame", "tests::fields::each_figure_of_a_bus_counts_each_frame",
+    "published-miscounted": "a ring counts the number before its first frame", "tests::stats::each_figure_of_a_bus_counts_each_frame",
         (STATS, "published: [[last_sequence + 1 - core.first =>> last_sequence + 2 - core.first]],");
-    "oldest-miscounted": "the oldest frame that a ring holds is the one before it", "tests::fields::each_figure_of_a_bus_counts_each_frame",
+    "oldest-miscounted": "the oldest frame that a ring holds is the one before it", "tests::stats::each_figure_of_a_bus_counts_each_frame",
         (STATS, ".map(|reader| [[reader.position() + 1 =>> reader.position()]])");
-    "woken-uncounted": "who was woken is not counted", "tests::sleepers::a_wait_that_is_over_does_not_sleep",
+    "woken-uncounted": "who was woken is not counted", "tests::sleepers::a_finished_wait_is_no_longer_parked",
         (WAIT, "[[self.woken.fetch_add(1, Ordering::Relaxed); =>> ]]");
     "numbers-without-frames-passed": "a reader of everything passes numbers that no frame bears, and does not tell them", "tests::ring_panics::readers_go_on_after_a_batch_that_panics_in_any_lap",
         (SUBSCRIPTION, "if [[!self.everything =>> true]] && !self.owes() {");
@@ -155,8 +157,8 @@ mutations! {
         (WAIT, "watch.fetch_sub([[WIDE =>> 0]], Ordering::Relaxed);");
     "refused-batch-stays": "a batch that is refused leaves the tail before the voids that it found", "tests::ring_stuck::a_batch_is_taken_again_once_the_readers_that_held_all_places_are_gone",
         (COUNT, "let end = found.unwrap_or_else(|_| [[behind_voids(first, &void) =>> first]]);");
-    "paid-place-off": "what a journal owed comes out with the place of another frame", "tests::archive_owed::a_refused_frame_comes_out_later_at_its_own_place",
-        (COMMIT, "let places = [[(position..) =>> (position + 1..)]].map(");
+    "paid-place-off": "a frame that the rings refused is published with the position of another one", "tests::archive_unpublished::a_refused_frame_is_published_later_with_its_own_position",
+        (COMMIT, "let cursors = [[(position..) =>> (position + 1..)]].map(");
     "batch-gives-up": "a batch of which one pin holds nothing for its reader gives nothing", "tests::ring_readers::a_batch_that_gives_nothing_says_that_there_is_nothing",
         (SUBSCRIPTION, "if [[count > 0 || further || polled != Polled::Unfinished =>> true]] {");
 }

@@ -1,6 +1,6 @@
-//! What a journal owes: frames that are stored, and that the rings refused. They come out under
-//! their own numbers, with their own places and all of their content, whatever became of the
-//! archive meanwhile; and each receipt says what was done.
+//! Frames of a journal that are stored and that the rings refused. They are published later with
+//! their own sequence numbers, positions and content, whatever became of the archive meanwhile; and
+//! each receipt says what was done.
 
 mod common;
 
@@ -15,7 +15,7 @@ use std::path::Path;
 fn open(folder: &Path) -> Archive {
     let options = ArchiveOptions {
         durability: Durability::SystemCache,
-        // Of what is not stored, only the live frames have the content.
+        // Content that is not stored is only in the live frames.
         content_up_to: PrivacyClass::Metadata,
     };
     Archive::open(folder, options).unwrap()
@@ -58,9 +58,9 @@ fn stuck(answer: &Result<Journaled, AgentError>) -> Option<AgentErrorKind> {
     answer.as_ref().err().map(AgentError::kind)
 }
 
-/// Publishes groups beside readers that sleep in their batches, each of which holds the newest
-/// frame's slot, until the rings refuse some of one; then does this, with the readers still asleep.
-/// It is given how many frames were published.
+/// Publishes groups beside readers that sleep in their batches, each of which pins the newest
+/// frame's slot, until the rings refuse part of one. Then calls `then` with how many frames were
+/// published, while the readers are still asleep.
 fn while_stuck<T>(
     bus: &JournaledBus,
     published: usize,
@@ -75,10 +75,10 @@ fn while_stuck<T>(
     let all = published + group;
     let answer = bus.publish_all((published + 1..=all).map(delta));
     if let Some(kind) = stuck(&answer) {
-        assert_eq!(kind, AgentErrorKind::NotYetShown, "{answer:?}");
+        assert_eq!(kind, AgentErrorKind::NotYetPublished, "{answer:?}");
         return then(all);
     }
-    // A lapped one may have to look twice.
+    // A lapped reader may have to look twice.
     for _ in 0..10 {
         let mut done = None;
         sleeper.read_batch(|item| match item {
@@ -95,7 +95,7 @@ fn while_stuck<T>(
     panic!("a frame is there");
 }
 
-/// That these are the frames with the numbers from `first` on, each at its own place.
+/// Checks that these are the frames from sequence number `first` on, each with its own position.
 fn are_from(frames: &[EventFrame], first: u64, archive: &Archive) {
     for (frame, number) in frames.iter().zip(first..) {
         let envelope = &frame.event.envelope;
@@ -107,8 +107,8 @@ fn are_from(frames: &[EventFrame], first: u64, archive: &Archive) {
             envelope.delivery_semantics,
             EventDeliverySemantics::JournalBacked
         );
-        let place = envelope.journal_cursor.as_ref().unwrap();
-        assert_eq!(archive.locate(place).unwrap().position, number);
+        let cursor = envelope.journal_cursor.as_ref().unwrap();
+        assert_eq!(archive.locate(cursor).unwrap().position, number);
         let content = frame.event.content().unwrap();
         assert_eq!(content.text(), Some(format!("{number}").as_str()));
     }
@@ -120,13 +120,13 @@ fn reader(bus: &JournaledBus) -> AgentEventStream {
 }
 
 #[test]
-fn a_refused_frame_comes_out_later_at_its_own_place() {
+fn a_refused_frame_is_published_later_with_its_own_position() {
     let folder = tempfile::tempdir().unwrap();
     let archive = open(folder.path());
     let bus = journaled(&archive);
     let mut live = reader(&bus);
     let stored = while_stuck(&bus, 0, 1, &|published| {
-        // One is owed: nothing else is stored, or takes a number.
+        // One frame is unpublished: nothing else is stored, or given a sequence number.
         let refused = [bus.publish_all([delta(0)]), bus.publish_all([delta(0)])];
         for refused in refused {
             assert_eq!(stuck(&refused), Some(AgentErrorKind::RingStuck));
@@ -151,7 +151,7 @@ fn a_refused_frame_comes_out_later_at_its_own_place() {
 }
 
 #[test]
-fn what_retention_removes_before_it_was_shown_is_shown_all_the_same() {
+fn frames_removed_by_retention_before_they_are_published_are_published() {
     let folder = tempfile::tempdir().unwrap();
     let archive = open(folder.path());
     let bus = journaled(&archive);
@@ -177,7 +177,7 @@ fn what_retention_removes_before_it_was_shown_is_shown_all_the_same() {
 }
 
 #[test]
-fn of_a_group_that_is_shown_in_parts_each_frame_keeps_its_number() {
+fn each_frame_of_a_group_published_in_parts_keeps_its_sequence() {
     for (ring, group) in [(1, 3_000), (2, 3_000), (8, 3_000), (8, 8), (16, 16)] {
         let folder = tempfile::tempdir().unwrap();
         let archive = open(folder.path());
@@ -192,7 +192,7 @@ fn of_a_group_that_is_shown_in_parts_each_frame_keeps_its_number() {
             published
         });
         assert!(archive.len().unwrap() < stored as u64, "some are gone");
-        // Awake again: what was refused comes out before this one.
+        // The readers are awake: the refused frames are published before this one.
         let last = bus.publish_all([delta(stored + 1)]).unwrap();
         assert_eq!(last.sequences.start, stored as u64 + 1);
         let (mut given, mut lost) = (0, 0);
@@ -208,7 +208,7 @@ fn of_a_group_that_is_shown_in_parts_each_frame_keeps_its_number() {
 }
 
 #[test]
-fn a_journal_that_is_opened_again_goes_on_after_what_it_owed() {
+fn a_reopened_journal_goes_on_after_its_unpublished_frames() {
     let folder = tempfile::tempdir().unwrap();
     let stored = {
         let archive = open(folder.path());

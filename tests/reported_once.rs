@@ -1,4 +1,4 @@
-//! What was told is behind the cursor, and where a stream that failed stands: resuming there gives
+//! The cursor is after every reported loss, also that of a stream that failed: resuming there gives
 //! nothing twice.
 
 mod common;
@@ -22,7 +22,7 @@ fn lost(frame: &EventFrame) -> u64 {
 }
 
 #[test]
-fn a_stream_that_fails_resumes_behind_what_batches_gave() {
+fn a_stream_that_fails_resumes_after_frames_given_in_batches() {
     let bus = bus();
     let mut stream = all(&bus, options(2, 2, Policy::FailSubscriber));
     (0..5).for_each(|_| bus.publish(delta("r")).unwrap());
@@ -37,7 +37,7 @@ fn a_stream_that_fails_resumes_behind_what_batches_gave() {
 }
 
 #[test]
-fn a_stream_that_fails_when_it_is_asked_for_its_end_says_so_at_once() {
+fn a_stream_that_fails_when_asked_for_its_end_reports_it_at_once() {
     let bus = bus();
     let mut stream = all(&bus, options(1, 1, Policy::FailSubscriber));
     bus.publish(delta("r")).unwrap();
@@ -47,18 +47,18 @@ fn a_stream_that_fails_when_it_is_asked_for_its_end_says_so_at_once() {
 }
 
 #[test]
-fn a_notice_that_was_taken_is_behind_the_cursor() {
+fn a_taken_notice_is_before_the_cursor() {
     let bus = bus();
     let mut stream = all(&bus, options(1, 1, Policy::DropNonTerminal));
     (0..3).for_each(|_| bus.publish(delta("r")).unwrap());
     assert_eq!(stream.next(), None);
     assert_eq!(stream.cursor().unwrap().event_seq, 0);
     assert_eq!(stream.take_pending_overflow().unwrap().dropped_count, 3);
-    assert_eq!(stream.cursor().unwrap().event_seq, 3, "told once");
+    assert_eq!(stream.cursor().unwrap().event_seq, 3, "reported once");
 }
 
 #[test]
-fn what_was_told_before_a_terminal_frame_that_waits_is_behind_the_cursor() {
+fn a_loss_reported_before_a_deferred_terminal_frame_is_before_the_cursor() {
     let bus = bus();
     let mut stream = all(&bus, options(1, 1, Policy::DropNonTerminal));
     for frame in [end("r"), start("r"), start("r"), end("r")] {

@@ -1,5 +1,5 @@
-//! How a stream takes in what was published: when, up to where, what a slow reader loses by it, and
-//! where its cursor stands meanwhile.
+//! How a stream refills its queue from the rings: when, up to where, what a slow reader loses by
+//! it, and where its cursor is meanwhile.
 
 mod common;
 
@@ -28,10 +28,10 @@ fn lost(frame: &EventFrame) -> u64 {
     frame.overflow.as_ref().map_or(0, |it| it.dropped_count)
 }
 
-// One stretch and one notice.
+// A backlog loses one stretch, with one notice.
 
 #[test]
-fn a_slow_reader_loses_one_stretch_a_take_in() {
+fn a_slow_reader_loses_one_stretch_per_refill() {
     let bus = bus(1, 4_096);
     let mut stream = bus.subscribe_all(None).unwrap();
     let (mut frames, mut notices) = (0, Vec::new());
@@ -42,24 +42,24 @@ fn a_slow_reader_loses_one_stretch_a_take_in() {
         frames += 1;
         notices.extend(frame.overflow);
     }
-    // The first take-in finds ten frames, each later one ten times what the last one kept, up to
-    // 63.
+    // The first refill finds ten frames, each later one ten times as many as the last one kept, up
+    // to 63.
     assert!(notices.len() <= 1_000 / 63 + 2, "{}", notices.len());
-    let told: u64 = notices.iter().map(|notice| notice.dropped_count).sum();
+    let reported: u64 = notices.iter().map(|notice| notice.dropped_count).sum();
     let stats = stream.stats();
     let rest: Vec<_> = stream.collect();
-    let told = told + rest.iter().map(lost).sum::<u64>();
-    assert_eq!(frames + rest.len() as u64 + told, 10_000, "{stats:?}");
+    let reported = reported + rest.iter().map(lost).sum::<u64>();
+    assert_eq!(frames + rest.len() as u64 + reported, 10_000, "{stats:?}");
 }
 
 #[test]
-fn what_is_published_while_frames_are_queued_waits_in_the_rings() {
+fn frames_published_while_others_are_queued_wait_in_the_rings() {
     let bus = bus(1, 4_096);
     let mut stream = all(&bus, options(4, 1, Policy::DropNonTerminal));
     (0..3).for_each(|_| bus.publish(start("r")).unwrap());
     assert_eq!(stream.next().unwrap().cursor.event_seq, 1);
     (0..6).for_each(|_| bus.publish(start("r")).unwrap());
-    // 2 and 3 are queued; 4 to 9 are a take-in of their own, of which three stay.
+    // 2 and 3 are queued; 4 to 9 are a refill of their own, of which three are kept.
     let rest: Vec<_> = stream
         .map(|frame| (frame.cursor.event_seq, lost(&frame)))
         .collect();
@@ -97,7 +97,7 @@ fn a_queue_never_loses_a_terminal_frame_under_any_policy() {
             }
             let frames: Vec<_> = stream.by_ref().collect();
             let is_end = |it: &&EventFrame| it.event.envelope.event_kind.is_terminal();
-            let told = frames.iter().filter_map(|it| it.overflow.as_ref());
+            let reported = frames.iter().filter_map(|it| it.overflow.as_ref());
             let failed = matches!(stream.end(), Some(StreamEnd::Failed { .. }));
             if failed {
                 assert_eq!(policy, Policy::FailSubscriber);
@@ -108,20 +108,20 @@ fn a_queue_never_loses_a_terminal_frame_under_any_policy() {
                 ends,
                 "{policy:?} {capacity}"
             );
-            assert!(told.into_iter().all(|notice| notice.terminal_preserved));
+            assert!(reported.into_iter().all(|notice| notice.terminal_preserved));
         }
     }
 }
 
 #[test]
-fn the_frame_that_a_take_in_ended_before_comes_in_every_way_of_reading() {
+fn the_deferred_frame_comes_in_every_way_of_reading() {
     let parked = || {
         let bus = bus(1, 4_096);
         let mut stream = all(&bus, options(2, 1, Policy::DropNonTerminal));
         (0..5).for_each(|_| bus.publish(end("r")).unwrap());
         assert_eq!(stream.next().unwrap().cursor.event_seq, 1);
         assert_eq!(stream.next().unwrap().cursor.event_seq, 2);
-        // 3 is neither queued nor in front of the subscription any more.
+        // 3 is neither queued nor ahead of the subscription any more.
         (bus, stream)
     };
     let (_bus, mut stream) = parked();
@@ -144,7 +144,7 @@ fn the_frame_that_a_take_in_ended_before_comes_in_every_way_of_reading() {
 }
 
 #[test]
-fn a_loss_behind_the_last_queued_frame_is_told_before_the_frame_that_ended_the_take_in() {
+fn a_loss_after_the_last_queued_frame_is_reported_before_the_deferred_frame() {
     let bus = bus(1, 4_096);
     let mut stream = all(&bus, options(1, 1, Policy::DropNonTerminal));
     for kind in [
@@ -164,7 +164,7 @@ fn a_loss_behind_the_last_queued_frame_is_told_before_the_frame_that_ended_the_t
 // Complete reading.
 
 #[test]
-fn complete_reading_gives_all_in_every_way() {
+fn complete_reading_gives_everything_in_every_way() {
     let published: Vec<_> = (1..=1_000).collect();
     let complete = |bus: &InMemoryAgentEventBus| all(bus, SubscriptionOptions::complete());
     let bus = bus(4, 4_096);
@@ -184,7 +184,7 @@ fn complete_reading_gives_all_in_every_way() {
     assert_eq!(received, published);
     let mut stream = complete(&bus);
     let mut batched = Vec::new();
-    // By turns with `next`.
+    // Alternating with `next`.
     while let Some(frame) = stream.next() {
         batched.push(frame.cursor.event_seq);
         stream.read_batch(|item| {
@@ -218,7 +218,7 @@ fn complete_reading_gives_all_in_every_way() {
 }
 
 #[test]
-fn complete_reading_loses_to_the_rings_only_and_is_told() {
+fn complete_reading_loses_to_the_rings_only_with_a_notice() {
     let bus = bus(1, 64);
     let mut stream = all(&bus, SubscriptionOptions::complete());
     bus.publish(end("r")).unwrap();
@@ -243,7 +243,7 @@ fn complete_reading_loses_to_the_rings_only_and_is_told() {
 }
 
 #[test]
-fn complete_reading_refuses_nothing_but_what_any_queue_refuses() {
+fn complete_reading_refuses_only_what_every_queue_refuses() {
     let bus = bus(1, 64);
     let options = SubscriptionOptions::complete().policy(Policy::BackpressureCaller);
     let error = bus.subscribe_all_with_options(None, options).unwrap_err();
@@ -279,16 +279,16 @@ fn a_notice_says_whether_its_count_is_exact() {
         let notice = stream.next().unwrap().overflow.unwrap();
         assert_eq!(notice.exact, exact, "{notice}");
         assert_eq!(notice.to_string().contains("up to"), !exact);
-        let mut told = None;
+        let mut reported = None;
         batched.read_batch(|item| {
             if let BatchItem::Gap(notice) = item {
-                told = Some(notice.exact);
+                reported = Some(notice.exact);
             }
             ControlFlow::Continue(())
         });
-        assert_eq!(told, Some(exact));
+        assert_eq!(reported, Some(exact));
     }
-    // What a queue drops is counted frame by frame, whatever the scope.
+    // Frames that a queue drops are counted one by one, whatever the scope.
     let mut run = bus.subscribe_run("r".into(), None).unwrap();
     (0..1_000).for_each(|_| bus.publish(end("other")).unwrap());
     let frames: Vec<_> = run.by_ref().collect();
@@ -301,7 +301,7 @@ fn a_notice_says_whether_its_count_is_exact() {
 }
 
 #[test]
-fn drops_are_exact_and_a_loss_of_a_narrow_scope_spoils_it() {
+fn drops_are_exact_and_a_ring_loss_of_a_narrow_scope_is_not() {
     let bus = bus(1, 256);
     let mut run = bus
         .subscribe_run_with_options("r".into(), None, options(4, 1, Policy::DropNonTerminal))
@@ -338,7 +338,7 @@ fn json_shows_whether_a_count_is_exact() {
 // The cursor.
 
 #[test]
-fn a_quiet_runs_reader_that_polls_and_resumes_is_told_of_no_loss() {
+fn a_quiet_runs_reader_that_polls_and_resumes_gets_no_notice() {
     type Look = fn(&mut AgentEventStream);
     let next: Look = |stream| assert_eq!(stream.next(), None);
     let batch: Look = |stream| assert_eq!(stream.read_batch(|_| ControlFlow::Continue(())), 0);
@@ -381,7 +381,7 @@ fn a_quiet_runs_reader_that_polls_and_resumes_is_told_of_no_loss() {
 }
 
 #[test]
-fn a_cursor_passes_nothing_that_is_queued_or_untold() {
+fn a_cursor_passes_nothing_that_is_queued_or_unreported() {
     let bus = bus(1, 4_096);
     let mut stream = all(&bus, options(4, 1, Policy::DropNonTerminal));
     (0..3).for_each(|_| bus.publish(start("r")).unwrap());
@@ -418,7 +418,7 @@ fn a_cursor_of_a_failed_stream_stays_where_it_failed() {
 // Where it starts.
 
 #[test]
-fn a_reader_from_the_beginning_is_told_if_that_is_gone() {
+fn a_reader_from_the_beginning_gets_a_notice_if_it_has_expired() {
     let bus = bus(1, 64);
     (0..10).for_each(|_| bus.publish(delta("r")).unwrap());
     let beginning = SubscriptionOptions::complete().beginning();
@@ -450,7 +450,7 @@ fn a_filtered_subscription_can_start_at_the_latest_frame_or_the_first() {
 }
 
 #[test]
-fn options_say_in_a_line_what_they_set() {
+fn options_set_what_their_names_say() {
     let options = SubscriptionOptions::capacity(0)
         .terminal_reserve(0)
         .policy(Policy::DropProgress)

@@ -1,52 +1,21 @@
 //! Waiting in a task, on any runtime: a future for one frame, and the `futures` stream.
-//!
-//! A stream with a backlog is ready at each poll. On a runtime whose tasks give way by themselves,
-//! as most do, a task that reads one would keep its thread: no timer fires there and no other task
-//! runs. So a stream that was ready [`MOST_IN_A_ROW`] times says once that it is not, and has its
-//! task woken at once: the runtime gets a turn. That costs a wake-up for so many frames, 12
-//! instructions a frame on tokio.
 
-use super::AgentEventStream;
-use crate::bus::end::RecvError;
+use super::end::RecvError;
+use super::stream::AgentEventStream;
 use crate::event::EventFrame;
 use std::borrow::BorrowMut;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
-
-/// How many frames a stream gives in a row, before it lets its task's runtime have a turn.
-const MOST_IN_A_ROW: u32 = 32;
-
-/// How many frames a stream gave to a task since the task last had to wait.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Fairness {
-    in_a_row: u32,
-}
-
-impl Fairness {
-    /// Whether the task gives way now: its waker was woken then.
-    fn gives_way(&mut self, waker: &Waker) -> bool {
-        let gives_way = self.in_a_row >= MOST_IN_A_ROW;
-        if gives_way {
-            self.in_a_row = 0;
-            waker.wake_by_ref();
-        }
-        gives_way
-    }
-
-    fn gave(&mut self, frame: bool) {
-        self.in_a_row = if frame { self.in_a_row + 1 } else { 0 };
-    }
-}
+use std::task::{Context, Poll};
 
 impl AgentEventStream {
     /// Waits for the next frame, on any runtime.
     ///
-    /// Cancel-safe: a future that is dropped has taken no frame, and is not woken any more. A
-    /// stream with a backlog gives its runtime a turn every 32 frames, so timers and other tasks go
-    /// on beside it.
+    /// Cancel-safe: a future that is dropped has taken no frame, and its task is not woken for it
+    /// any more. A stream with a backlog yields to its runtime every 32 frames, so timers and other
+    /// tasks go on beside it.
     ///
     /// # Errors
-    /// [`RecvError::Ended`].
+    /// As for [`recv`](Self::recv).
     pub async fn recv_async(&mut self) -> Result<EventFrame, RecvError> {
         let waiting = Waiting(self);
         std::future::poll_fn(|context| waiting.0.poll_recv(context)).await
@@ -54,7 +23,8 @@ impl AgentEventStream {
 
     /// The same stream as a `futures` stream: for `StreamExt`, `select!` and combinators.
     ///
-    /// The stream itself is none, since it is an iterator: `next` would be ambiguous.
+    /// The type itself does not implement `futures::Stream`, since it is an iterator: `next` would
+    /// be ambiguous.
     ///
     /// ```
     /// use framebus::*;
@@ -80,48 +50,48 @@ impl AgentEventStream {
         FrameStream(self)
     }
 
-    /// The next frame for a task, which gives way now and then.
+    /// Polls for the next frame in a task, which yields now and then.
     fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Result<EventFrame, RecvError>> {
-        if self.fairness.gives_way(context.waker()) {
+        if self.fairness.yields(context.waker()) {
             return Poll::Pending;
         }
         let next = self.poll_frame(context.waker());
-        self.fairness.gave(matches!(next, Poll::Ready(Ok(_))));
+        self.fairness.polled(matches!(next, Poll::Ready(Ok(_))));
         next
     }
 }
 
-/// A reader that waits: when it is gone, nobody is woken for it.
+/// A reader that waits. When it is dropped, its waker is deregistered.
 struct Waiting<'a>(&'a mut AgentEventStream);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.rise();
+        self.0.deregister_waker();
     }
 }
 
 /// An [`AgentEventStream`] as a `futures` stream: made by
 /// [`into_stream`](AgentEventStream::into_stream) and [`as_stream`](AgentEventStream::as_stream).
 ///
-/// It gives frames, and `None` when the stream ended, of which [`AgentEventStream::end`] says why.
-/// Cancel-safe: a `next` future that is dropped has taken no frame. A stream with a backlog gives
-/// its runtime a turn every 32 frames.
+/// It gives frames, and `None` when the stream has ended; [`AgentEventStream::end`] says how.
+/// Cancel-safe: a `next` future that is dropped has taken no frame. A stream with a backlog yields
+/// to its runtime every 32 frames.
 #[derive(Clone, Debug)]
 #[must_use = "a stream does nothing unless it is polled"]
 pub struct FrameStream<S = AgentEventStream>(S);
 
 impl<S: BorrowMut<AgentEventStream>> FrameStream<S> {
-    /// The stream that it was made of.
+    /// Returns the stream.
     pub fn get_ref(&self) -> &AgentEventStream {
         self.0.borrow()
     }
 
-    /// The stream that it was made of, to change.
+    /// Returns the stream, to change it.
     pub fn get_mut(&mut self) -> &mut AgentEventStream {
         self.0.borrow_mut()
     }
 
-    /// The stream that it was made of, or the borrow.
+    /// Returns the stream, or the borrow of it.
     pub fn into_inner(self) -> S {
         self.0
     }

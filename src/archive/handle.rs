@@ -1,0 +1,291 @@
+//! The archive as its holder has it: opened, appended to, asked for its extent.
+
+use super::block::{BlockWriter, Entry};
+use super::error::{Doing, Stored};
+use super::process::Local;
+use super::progress::Progress;
+use super::store::{self, LostRange, Store, Writer, extent, identity, lock};
+use crate::event::{
+    AgentError, AgentErrorKind, ArchiveCursor, ArchiveId, BusEpoch, EventFrame, JournalCursor,
+    PrivacyClass,
+};
+use std::ops::{Range, RangeInclusive};
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+
+/// When appended frames are safe.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Durability {
+    /// Each append waits until it is on the disk: one `fsync` an append, however many frames it
+    /// has. Acknowledged frames survive a loss of power.
+    #[default]
+    EachAppend,
+    /// The system writes in its own time. Acknowledged frames survive the process, however it ends.
+    /// A loss of power may lose the last appends, never part of one.
+    SystemCache,
+}
+
+/// How an archive is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct ArchiveOptions {
+    /// When appended frames are safe.
+    pub durability: Durability,
+    /// The highest privacy class whose content is stored; that of [`PrivacyClass::Secret`] never
+    /// is. Of events above it, summary and references are stored.
+    pub content_up_to: PrivacyClass,
+}
+
+impl Default for ArchiveOptions {
+    /// An `fsync` for each append; all content but secrets.
+    fn default() -> Self {
+        ArchiveOptions {
+            durability: Durability::default(),
+            content_up_to: PrivacyClass::Sensitive,
+        }
+    }
+}
+
+/// Frames that a follower lost to the rings before it could archive them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ArchiveGap {
+    /// The position of the first frame that was archived after the gap.
+    pub before_position: u64,
+    /// The bus that the sequence numbers count in.
+    pub bus_epoch: BusEpoch,
+    /// The sequence numbers among which the lost frames are.
+    pub sequences: RangeInclusive<u64>,
+    /// How many frames were lost.
+    pub lost: u64,
+    /// Whether no terminal frame is among them.
+    pub terminal_preserved: bool,
+}
+
+/// An archive in a folder. Its clones and its replays share it; it is closed with the last of them.
+#[derive(Clone, Debug)]
+pub struct Archive {
+    pub(super) shared: Arc<Shared>,
+}
+
+/// What the clones of an archive share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) store: Store,
+    /// The archive's name. Never changes.
+    pub(super) id: ArchiveId,
+    /// The epoch of the bus that has the archive as its journal. Never changes.
+    pub(super) journal_epoch: BusEpoch,
+    /// The highest privacy class whose content is stored.
+    content_up_to: PrivacyClass,
+    /// Whether a bus of this process has the archive as its journal. Only `Journaling`, that bus's
+    /// claim, changes it.
+    pub(super) journaling: AtomicBool,
+    /// How far this process's archivers have come.
+    pub(super) progress: Progress,
+    /// `None` if the archive was opened for reading.
+    writer: Option<Local<Mutex<Writer>>>,
+}
+
+impl Archive {
+    /// Opens the archive in this folder for writing. Creates the folder and the archive if they are
+    /// missing, and migrates an archive of an earlier version.
+    ///
+    /// # Errors
+    /// - [`AgentErrorKind::ArchiveInUse`] if it is open for writing already.
+    /// - [`AgentErrorKind::ArchiveVersion`] if it is of a later version, or another program's file.
+    /// - [`AgentErrorKind::ArchiveReadOnly`], [`AgentErrorKind::ArchiveDamaged`],
+    ///   [`AgentErrorKind::ArchiveFull`], otherwise [`AgentErrorKind::ArchiveUnavailable`].
+    pub fn open(folder: impl AsRef<Path>, options: ArchiveOptions) -> Result<Self, AgentError> {
+        let every_append = options.durability == Durability::EachAppend;
+        let (store, writer) = Store::open(folder.as_ref(), every_append)?;
+        Self::new(store, Some(writer), options.content_up_to)
+    }
+
+    /// Opens the archive in this folder for reading, also while another process writes, or if the
+    /// folder can't be written to.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open); also [`AgentErrorKind::ArchiveVersion`] if it must be migrated
+    /// first.
+    pub fn open_for_reading(folder: impl AsRef<Path>) -> Result<Self, AgentError> {
+        Self::new(
+            Store::open_for_reading(folder.as_ref())?,
+            None,
+            PrivacyClass::Metadata,
+        )
+    }
+
+    fn new(store: Store, writer: Option<Writer>, keeps: PrivacyClass) -> Stored<Self> {
+        let (id, journal_epoch) = store.read(identity)?;
+        Ok(Archive {
+            shared: Arc::new(Shared {
+                store,
+                id,
+                journal_epoch,
+                content_up_to: keeps.min(PrivacyClass::Sensitive),
+                journaling: AtomicBool::new(false),
+                progress: Progress::default(),
+                writer: writer.map(|writer| Local::new(Mutex::new(writer))),
+            }),
+        })
+    }
+
+    /// Returns its name, which its cursors have.
+    pub fn id(&self) -> &ArchiveId {
+        &self.shared.id
+    }
+
+    /// Returns the epoch of the bus that has it as its journal, the same in every process.
+    pub fn journal_epoch(&self) -> BusEpoch {
+        self.shared.journal_epoch
+    }
+
+    /// Returns the position before the first frame that is still held.
+    ///
+    /// # Errors
+    /// If the archive can't be read.
+    pub fn start(&self) -> Result<ArchiveCursor, AgentError> {
+        Ok(self.shared.at(self.shared.store.read(extent)?.0))
+    }
+
+    /// Returns the position after the last frame.
+    ///
+    /// # Errors
+    /// If the archive can't be read.
+    pub fn end(&self) -> Result<ArchiveCursor, AgentError> {
+        Ok(self.shared.at(self.shared.store.read(extent)?.1))
+    }
+
+    /// Returns how many frames are held.
+    ///
+    /// # Errors
+    /// If the archive can't be read.
+    pub fn len(&self) -> Result<u64, AgentError> {
+        let (before, last) = self.shared.store.read(extent)?;
+        Ok(last - before)
+    }
+
+    /// Returns whether no frame is held.
+    ///
+    /// # Errors
+    /// If the archive can't be read.
+    pub fn is_empty(&self) -> Result<bool, AgentError> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Returns the sequence number of the last frame that was archived of a bus, also if it was
+    /// removed since; 0 if there is none.
+    ///
+    /// # Errors
+    /// If the archive can't be read.
+    pub fn last_sequence(&self, epoch: BusEpoch) -> Result<u64, AgentError> {
+        self.shared.store.read(|db| store::last_sequence(db, epoch))
+    }
+
+    /// Appends published frames: all of them or none, durable when it returns. Returns their
+    /// positions.
+    ///
+    /// Frames must come in the order of their sequence numbers, each once. What a frame's access
+    /// mode hides of its payload isn't stored.
+    ///
+    /// # Errors
+    /// [`AgentErrorKind::ArchiveOrder`], [`AgentErrorKind::InvalidValue`] for a frame of more than
+    /// 256 MiB, [`AgentErrorKind::ArchiveReadOnly`], or an error of the disk.
+    pub fn append(&self, frames: &[EventFrame]) -> Result<Range<u64>, AgentError> {
+        let mut blocks = self.shared.block_writer();
+        for frame in frames {
+            blocks.push(&Entry::published(frame.event.view()))?;
+        }
+        self.shared.append(blocks, &[])
+    }
+
+    /// Returns the gaps that followers recorded, oldest first.
+    ///
+    /// # Errors
+    /// If the archive can't be read.
+    pub fn gaps(&self) -> Result<Vec<ArchiveGap>, AgentError> {
+        let sql = "SELECT position, epoch, first_seq, last_seq, lost, terminal_preserved FROM gaps
+                   ORDER BY id";
+        self.shared.store.read(|db| {
+            let mut select = db.prepare_cached(sql).doing("reading gaps")?;
+            let gaps = select.query_map([], |row| {
+                let unsigned = |at: usize| row.get::<_, i64>(at).map(i64::cast_unsigned);
+                Ok(ArchiveGap {
+                    before_position: unsigned(0)?,
+                    bus_epoch: BusEpoch::from_bits(unsigned(1)?),
+                    sequences: unsigned(2)?..=unsigned(3)?,
+                    lost: unsigned(4)?,
+                    terminal_preserved: row.get(5)?,
+                })
+            });
+            gaps.and_then(Iterator::collect).doing("reading gaps")
+        })
+    }
+
+    /// Returns the position of a journal cursor of the bus that has this archive as its journal.
+    ///
+    /// # Errors
+    /// [`AgentErrorKind::ArchiveCursor`] for a cursor of another journal, or malformed text.
+    pub fn locate(&self, cursor: &JournalCursor) -> Result<ArchiveCursor, AgentError> {
+        let parts = cursor.as_str().rsplit_once('@');
+        let position = parts.and_then(|(id, position)| {
+            let digits = position.bytes().all(|byte| byte.is_ascii_digit());
+            let position = position.parse().ok().filter(|_| digits)?;
+            (id == self.shared.id.as_str()).then_some(position)
+        });
+        position
+            .map(|position| self.shared.at(position))
+            .ok_or_else(|| {
+                AgentError::new(
+                    AgentErrorKind::ArchiveCursor,
+                    format!(
+                        "{:?} is no position in the journal of archive {}; use one that its bus gave",
+                        cursor.as_str(),
+                        self.shared.id
+                    ),
+                )
+            })
+    }
+}
+
+/// Returns the journal cursor of a frame at this position of the archive that is its journal.
+pub(super) fn journal_cursor(at: &ArchiveCursor) -> JournalCursor {
+    JournalCursor::new(format!("{}@{}", at.archive_id, at.position))
+}
+
+impl Shared {
+    /// Returns the position after a frame.
+    pub(super) fn at(&self, position: u64) -> ArchiveCursor {
+        ArchiveCursor {
+            archive_id: self.id.clone(),
+            position,
+        }
+    }
+
+    /// Returns a writer of blocks that keeps content as the archive's options say.
+    pub(super) fn block_writer(&self) -> BlockWriter {
+        BlockWriter::new(self.content_up_to)
+    }
+
+    /// Appends blocks and gaps in one transaction. Returns the frames' positions.
+    pub(super) fn append(&self, mut blocks: BlockWriter, gaps: &[LostRange]) -> Stored<Range<u64>> {
+        let blocks = blocks.finish();
+        lock(self.writer()?).append(&blocks, gaps)
+    }
+
+    /// Returns the writer.
+    ///
+    /// # Errors
+    /// If the archive was opened for reading, and in a forked child.
+    pub(super) fn writer(&self) -> Stored<&Mutex<Writer>> {
+        let writer = self.writer.as_ref().ok_or_else(|| {
+            AgentError::new(
+                AgentErrorKind::ArchiveReadOnly,
+                "the archive was opened for reading; open it for writing",
+            )
+        })?;
+        writer.get()
+    }
+}
