@@ -75,8 +75,8 @@ mod sync;
 
 // What happened: events and what they bear.
 pub use event::{
-    AgentEvent, EventEnvelope, EventFrame, EventHead, EventPayload, EventView, PayloadAccessMode,
-    PayloadContent, SCHEMA_VERSION, SharedEvent,
+    AgentEvent, EnvelopeView, EventEnvelope, EventFrame, EventPayload, EventView,
+    PayloadAccessMode, PayloadContent, SCHEMA_VERSION, SharedEvent,
 };
 pub use event::{
     Correlation, EndpointKind, EndpointRef, EntityKind, EntityRef, EnvelopeDetails,
