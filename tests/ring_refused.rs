@@ -33,8 +33,8 @@ fn next_frame_is_read(ring: &Ring<u64>, case: &str) {
     }
 }
 
-/// Publishes batches of `count` after `singles` frames each, and keeps a reader in each batch, until
-/// one is refused.
+/// Publishes batches of `count` after `singles` frames each, and keeps a reader in each batch,
+/// until one is refused.
 fn until_refused(ring: &Ring<u64>, count: usize, singles: usize, depth: usize, case: &str) {
     let mut reader = ring.subscribe(Select::All, None, Start::Latest).unwrap();
     for _ in 0..singles {

@@ -1,5 +1,5 @@
-//! Batches that are refused: over a lane of which readers hold all slots, until the readers have gone
-//! on, and those that no lane holds.
+//! Batches that are refused: over a lane of which readers hold all slots, until the readers have
+//! gone on, and those that no lane holds.
 
 use framebus::ring::{Geometry, PublishError, Ring, RingConfig, Route, Select, Start};
 use std::ops::ControlFlow;

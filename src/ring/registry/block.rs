@@ -1,8 +1,6 @@
-//! A block of rows, and the right to one of them.
+//! A block of rows.
 
-use super::Registry;
-use crate::sync::{Arc, AtomicPtr, AtomicU64, UnsafeCell};
-use std::ops::Deref;
+use crate::sync::{AtomicPtr, AtomicU64, UnsafeCell};
 use std::ptr::NonNull;
 
 /// `N` rows of one list. What walkers look at first stands together.
@@ -46,42 +44,5 @@ impl<R, const N: usize> Block<R, N> {
         // For the model checker: it reports an access that is not ordered before this one.
         block.rows.with_mut(|_| ());
         block
-    }
-}
-
-/// The right to a row, which is given back when this is dropped. By then its content must say that
-/// the row is not in use: walkers may still look at it, and the next owner starts from it.
-pub(crate) struct Row<R, const N: usize> {
-    pub(super) registry: Arc<Registry<R, N>>,
-    /// The block that it is in; not freed while the row is taken.
-    pub(super) block: NonNull<Block<R, N>>,
-    /// Its position in the block, below `N`.
-    pub(super) at: usize,
-}
-
-// SAFETY: it lends `&R`, and the block lives as long as it does.
-unsafe impl<R: Send + Sync, const N: usize> Send for Row<R, N> {}
-// SAFETY: as above.
-unsafe impl<R: Send + Sync, const N: usize> Sync for Row<R, N> {}
-
-impl<R, const N: usize> Deref for Row<R, N> {
-    type Target = R;
-
-    #[inline(always)]
-    fn deref(&self) -> &R {
-        // SAFETY: a block with a taken row is not freed.
-        unsafe { Block::row(self.block, self.at) }
-    }
-}
-
-impl<R, const N: usize> std::fmt::Debug for Row<R, N> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Row").finish_non_exhaustive()
-    }
-}
-
-impl<R, const N: usize> Drop for Row<R, N> {
-    fn drop(&mut self) {
-        self.registry.give_back(self.block, self.at);
     }
 }

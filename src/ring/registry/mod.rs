@@ -47,7 +47,6 @@ mod walk;
 mod walkers;
 
 use self::block::Block;
-pub(crate) use self::block::Row;
 pub(crate) use self::walk::Walk;
 #[cfg(all(test, not(any(loom, shuttle))))]
 pub(crate) use self::walk::steps;
@@ -55,6 +54,7 @@ use self::walkers::Walkers;
 use crate::ring::slot::{Array, pointers};
 use crate::sync::{Arc, AtomicPtr, AtomicU64, AtomicUsize, Mutex, Ordering, UnsafeCell, fence};
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::PoisonError;
 
@@ -336,6 +336,43 @@ impl<R, const N: usize> Drop for Registry<R, N> {
                 drop(unsafe { Block::into_box(block) });
             }
         }
+    }
+}
+
+/// The right to a row, which is given back when this is dropped. By then its content must say that
+/// the row is not in use: walkers may still look at it, and the next owner starts from it.
+pub(crate) struct Row<R, const N: usize> {
+    registry: Arc<Registry<R, N>>,
+    /// The block that it is in; not freed while the row is taken.
+    block: NonNull<Block<R, N>>,
+    /// Its position in the block, below `N`.
+    at: usize,
+}
+
+// SAFETY: it lends `&R`, and the block lives as long as it does.
+unsafe impl<R: Send + Sync, const N: usize> Send for Row<R, N> {}
+// SAFETY: as above.
+unsafe impl<R: Send + Sync, const N: usize> Sync for Row<R, N> {}
+
+impl<R, const N: usize> Deref for Row<R, N> {
+    type Target = R;
+
+    #[inline(always)]
+    fn deref(&self) -> &R {
+        // SAFETY: a block with a taken row is not freed.
+        unsafe { Block::row(self.block, self.at) }
+    }
+}
+
+impl<R, const N: usize> std::fmt::Debug for Row<R, N> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Row").finish_non_exhaustive()
+    }
+}
+
+impl<R, const N: usize> Drop for Row<R, N> {
+    fn drop(&mut self) {
+        self.registry.give_back(self.block, self.at);
     }
 }
 

@@ -1,8 +1,19 @@
 //! What a waiter waits for: a key and a filter, in words that publishers read.
 
-use super::ANY_KEY;
 use crate::ring::slot::TagFilter;
 use crate::sync::{AtomicU64, Ordering};
+
+/// The key that matches every key.
+pub const ANY_KEY: u64 = u64::MAX;
+
+/// Whose frames a waiter waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WaitTarget {
+    /// Those of this shard.
+    Shard(usize),
+    /// Those of any shard.
+    AllShards,
+}
 
 /// Which frames a waiter is woken for.
 ///

@@ -7,5 +7,6 @@ mod parked;
 #[forbid(unsafe_code)]
 mod waiters;
 
-pub use waiters::ANY_KEY;
-pub(crate) use waiters::{WaitTarget, Waiter, Waiters};
+pub use interest::ANY_KEY;
+pub(crate) use interest::WaitTarget;
+pub(crate) use waiters::{Waiter, Waiters};

@@ -1,6 +1,6 @@
 //! How many waiters are parked: a publisher loads one word to learn that it has nobody to wake.
 
-use super::WaitTarget;
+use super::interest::WaitTarget;
 use crate::ring::registry::MAX_ROWS;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 use crossbeam_utils::CachePadded;

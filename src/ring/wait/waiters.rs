@@ -35,7 +35,7 @@
 //! panics end in its guard (`foreign.rs`), and a walk goes on whatever is registered or left
 //! meanwhile, also by the waker.
 
-use super::interest::Interest;
+use super::interest::{ANY_KEY, Interest, WaitTarget};
 use super::parked::{ParkedCounts, ShardCount};
 use crate::ring::registry::{Registry, Row, Walk};
 use crate::ring::slot::TagFilter;
@@ -43,20 +43,8 @@ use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicWaker, Ordering, fence};
 use crossbeam_utils::CachePadded;
 use std::task::Waker;
 
-/// The key that matches every key.
-pub const ANY_KEY: u64 = u64::MAX;
-
 /// The most buckets of a shard; a lane of 16 times as many slots has them all.
 const MOST_BUCKETS: usize = 4_096;
-
-/// Whose frames a waiter waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WaitTarget {
-    /// Those of this shard.
-    Shard(usize),
-    /// Those of any shard.
-    AllShards,
-}
 
 /// A registered waiter, parked or not, until it [leaves](Waiters::leave).
 pub(crate) struct Waiter {
