@@ -93,8 +93,8 @@ impl<T> Lane<T> {
         self.gates.load(start)
     }
 
-    /// Opens the chunks from `start` on, as far as that is simple: no look at the pins, nothing void,
-    /// not beyond the last slot or the lane's end. The chunks before `start` are open.
+    /// Opens the chunks from `start` on, as far as that is simple: no look at the pins, nothing
+    /// void, not beyond the last slot or the lane's end. The chunks before `start` are open.
     #[inline(always)]
     fn open_ahead(&self, start: u64) {
         let (chunk, generation) = (self.geometry.chunk(), self.geometry.generation(start));

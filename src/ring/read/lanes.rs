@@ -124,8 +124,8 @@ impl<T> Lanes<T> {
         found
     }
 
-    /// Pins every lane. Adds what was lost in lanes that were found lapped, and tries these again. A
-    /// lane that is lapped each time stays unpinned in this round.
+    /// Pins every lane. Adds what was lost in lanes that were found lapped, and tries these again.
+    /// A lane that is lapped each time stays unpinned in this round.
     #[inline(never)]
     pub(super) fn pin(&mut self, losses: &mut Losses) {
         for _ in 0..PIN_TRIES {
