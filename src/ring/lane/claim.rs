@@ -63,31 +63,39 @@ pub(crate) struct Claims<'a, T> {
 }
 
 impl<'a, T> Claims<'a, T> {
-    /// No index.
-    pub(super) fn none(slots: &'a Slots<T>, stragglers: Option<&'a Stragglers>) -> Self {
-        Claims {
-            slots,
-            stragglers,
-            run: 0..0,
-            others: Vec::new().into_iter(),
-            contiguous_end: None,
-        }
-    }
-
     /// The claims of neighbours.
     ///
     /// # Safety
     /// That of [`Claim::new`], for each index of `run`.
-    pub(super) unsafe fn with_run(mut self, run: Range<u64>) -> Self {
-        self.contiguous_end = Some(run.end);
-        self.run = run;
-        self
+    #[inline(always)]
+    pub(super) unsafe fn of_run(
+        slots: &'a Slots<T>,
+        stragglers: Option<&'a Stragglers>,
+        run: Range<u64>,
+    ) -> Self {
+        Claims {
+            slots,
+            stragglers,
+            contiguous_end: Some(run.end),
+            run,
+            others: Vec::new().into_iter(),
+        }
     }
 
-    /// Claims that were made one by one.
-    pub(super) fn with_each(mut self, claims: Vec<Claim<'a, T>>) -> Self {
-        self.others = claims.into_iter();
-        self
+    /// Claims that were made one by one, or none.
+    #[inline(always)]
+    pub(super) fn of_each(
+        slots: &'a Slots<T>,
+        stragglers: Option<&'a Stragglers>,
+        claims: Vec<Claim<'a, T>>,
+    ) -> Self {
+        Claims {
+            slots,
+            stragglers,
+            contiguous_end: None,
+            run: 0..0,
+            others: claims.into_iter(),
+        }
     }
 
     /// One above the last index, if all of the batch's indices are neighbours; else `None`.
@@ -98,7 +106,7 @@ impl<'a, T> Claims<'a, T> {
     /// Abandons the next index.
     pub(crate) fn abandon_next(&mut self) {
         drop(match self.run.next() {
-            // SAFETY: the contract of `with_run`; the index has left the run.
+            // SAFETY: the contract of `of_run`; the index has left the run.
             Some(index) => Some(unsafe { Claim::new(self.slots, index) }),
             None => self.others.next(),
         });
@@ -145,7 +153,7 @@ impl<'a, T> Claims<'a, T> {
                 let sequence = index.wrapping_add(offset);
                 (order(index, sequence), make(sequence))
             };
-            // SAFETY: S1, S2: the contract of `with_run`; the block has left the run.
+            // SAFETY: S1, S2: the contract of `of_run`; the block has left the run.
             unsafe { slots.write_block(block, &mut tag, make, &mut replaced) };
         }
         for (sequence, claim) in (sequence..end).zip(&mut self.others) {
@@ -158,7 +166,7 @@ impl<'a, T> Claims<'a, T> {
 impl<T> Drop for Claims<'_, T> {
     fn drop(&mut self) {
         for index in self.run.clone() {
-            // SAFETY: the contract of `with_run`; the run ends here.
+            // SAFETY: the contract of `of_run`; the run ends here.
             drop(unsafe { Claim::new(self.slots, index) });
         }
         (&mut self.others).for_each(drop);

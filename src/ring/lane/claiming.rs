@@ -4,6 +4,7 @@
 
 use super::claim::{Claim, Claims};
 use super::pins::PinTable;
+use super::stragglers::Stragglers;
 use super::{ClaimError, Lane};
 use crate::ring::sequence::MAX_SEQUENCE;
 use crate::sync::Ordering;
@@ -76,7 +77,7 @@ impl<T> Lane<T> {
         let first = self.tail.claim(count, Ordering::Relaxed);
         if self.admit_all(first, count, pins) {
             // SAFETY: claimed here, and all granted.
-            return Ok(unsafe { self.no_claims().with_run(first..first + count) });
+            return Ok(unsafe { self.claims_of_run(first..first + count) });
         }
         // Some are void: each is looked at again by itself. A granted index stays granted.
         let mut claims = Vec::with_capacity(count as usize);
@@ -89,13 +90,32 @@ impl<T> Lane<T> {
         while claims.len() < count as usize {
             claims.push(self.claim(|| pins)?.0);
         }
-        Ok(self.no_claims().with_each(claims))
+        Ok(self.claims_of_each(claims))
     }
 
     /// No claims in this lane.
+    #[inline(always)]
     pub(crate) fn no_claims(&self) -> Claims<'_, T> {
-        let stragglers = (!self.is_index_numbered()).then_some(&self.stragglers);
-        Claims::none(&self.slots, stragglers)
+        self.claims_of_each(Vec::new())
+    }
+
+    #[inline(always)]
+    fn claims_of_each<'a>(&'a self, claims: Vec<Claim<'a, T>>) -> Claims<'a, T> {
+        Claims::of_each(&self.slots, self.noted_stragglers(), claims)
+    }
+
+    /// # Safety
+    /// That of [`Claims::of_run`].
+    #[inline(always)]
+    unsafe fn claims_of_run(&self, run: Range<u64>) -> Claims<'_, T> {
+        // SAFETY: by the caller.
+        unsafe { Claims::of_run(&self.slots, self.noted_stragglers(), run) }
+    }
+
+    /// The stragglers, in a lane that is not index-numbered: in others, no frame is overtaken.
+    #[inline(always)]
+    fn noted_stragglers(&self) -> Option<&Stragglers> {
+        (!self.is_index_numbered()).then_some(&self.stragglers)
     }
 
     /// Whether all of these claimed indices are granted.
@@ -210,12 +230,11 @@ impl<T> Lane<T> {
         let first = granted.clone().next().unwrap_or(claimed.start);
         let claims = if void.is_empty() {
             // SAFETY: claimed by the caller, and all granted.
-            unsafe { self.no_claims().with_run(claimed) }
+            unsafe { self.claims_of_run(claimed) }
         } else {
             // SAFETY: claimed by the caller, and granted.
             let claim = |index| unsafe { Claim::new(&self.slots, index) };
-            self.no_claims()
-                .with_each(granted.by_ref().map(claim).collect())
+            self.claims_of_each(granted.by_ref().map(claim).collect())
         };
         let voids = clear.unwrap_or_else(|| self.voids_below_own(first));
         (self.sequence_at(first, voids), claims)

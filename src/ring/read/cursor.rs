@@ -272,16 +272,18 @@ impl Cursor {
     /// Finds the lane's next frame by sequence number, as far as the pin covers.
     #[inline(always)]
     pub(super) fn candidate<T>(&mut self, lane: &Lane<T>, filter: Option<&TagFilter>) -> Candidate {
-        // Most often nothing is held back, and the next frame is ready and offered where it is.
-        if filter.is_none()
-            && self.held_back.is_empty()
-            && let Some(covered) = self.pinned(lane).at(self.next)
-            && let Ok(ready) = covered.peek()
-            && let Ok(sequence) = self.offer(self.order_of_next(lane, &ready))
-        {
-            return Candidate::Ready(sequence);
-        }
-        self.search(lane, filter)
+        let Some(filter) = filter else {
+            // Most often nothing is held back, and the next frame is ready and offered where it is.
+            if self.held_back.is_empty()
+                && let Some(covered) = self.pinned(lane).at(self.next)
+                && let Ok(ready) = covered.peek()
+                && let Ok(sequence) = self.offer(self.order_of_next(lane, &ready))
+            {
+                return Candidate::Ready(sequence);
+            }
+            return self.search_all(lane);
+        };
+        self.search_wanted(lane, filter)
     }
 
     /// The order of the frame at `next`, which is ready.
@@ -303,8 +305,19 @@ impl Cursor {
         Err(order)
     }
 
-    /// The same as [`candidate`](Self::candidate), whatever is held back and whatever comes next.
+    // A search of its own for readers without a filter, which need not prepare for one.
     #[inline(never)]
+    fn search_all<T>(&mut self, lane: &Lane<T>) -> Candidate {
+        self.search(lane, None)
+    }
+
+    #[inline(never)]
+    fn search_wanted<T>(&mut self, lane: &Lane<T>, filter: &TagFilter) -> Candidate {
+        self.search(lane, Some(filter))
+    }
+
+    /// The same as [`candidate`](Self::candidate), whatever is held back and whatever comes next.
+    #[inline(always)]
     fn search<T>(&mut self, lane: &Lane<T>, filter: Option<&TagFilter>) -> Candidate {
         if self.pinned.is_empty() {
             return Candidate::BeyondPin;

@@ -38,7 +38,10 @@ impl<'a, T> Pinned<'a, T> {
     /// The index, if it is covered.
     #[inline(always)]
     pub(super) fn at(&self, index: u64) -> Option<Covered<'a, T>> {
-        self.indices.contains(&index).then_some(Covered {
+        if !self.indices.contains(&index) {
+            return None;
+        }
+        Some(Covered {
             lane: self.lane,
             index,
         })

@@ -31,7 +31,7 @@ impl<T> Core<T> {
         &self,
         lane: &Lane<T>,
         routes: impl Iterator<Item = Route> + Clone,
-        mut make: impl FnMut(u64) -> T,
+        make: impl FnMut(u64) -> T,
     ) -> Result<Range<u64>, PublishError> {
         let (count, terminal) = routes.clone().fold((0, 0), |(count, terminal), route| {
             (count + 1, terminal + u64::from(route.terminal))
@@ -47,19 +47,33 @@ impl<T> Core<T> {
             return Err(PublishError::Exhausted);
         }
         let mut replaced = Replaced::with_capacity(count);
-        let mut keep = |old| replaced.0.extend(old);
-        let mut part = LanePart::new(terminals, terminal);
+        let keep = |old| replaced.0.extend(old);
         if terminal > 0 {
-            part.claims = terminals.claim_batch(terminal, self.pins(0))?;
+            return self.publish_mixed(lane, routes, count, terminal, make, keep);
         }
         let (first, mut claims) = lane.claim_consecutive(count, self.pins(0))?;
+        let mut routes = routes;
+        let tag = || routes.next().unwrap_or_default().tag;
+        claims.fill(count, first, 0, tag, make, keep);
+        Ok(first..first + count)
+    }
+
+    /// The same with terminal frames among them.
+    #[inline]
+    fn publish_mixed(
+        &self,
+        lane: &Lane<T>,
+        routes: impl Iterator<Item = Route>,
+        count: u64,
+        terminal: u64,
+        mut make: impl FnMut(u64) -> T,
+        mut keep: impl FnMut(Option<T>),
+    ) -> Result<Range<u64>, PublishError> {
+        let terminals = self.lane(LaneId::new(0, LaneClass::Terminals));
+        let mut part = LanePart::new(terminals, terminal);
+        part.claims = terminals.claim_batch(terminal, self.pins(0))?;
+        let (first, mut claims) = lane.claim_consecutive(count, self.pins(0))?;
         let sequences = first..first + count;
-        if terminal == 0 {
-            let mut routes = routes;
-            let tag = || routes.next().unwrap_or_default().tag;
-            claims.fill(count, first, 0, tag, make, keep);
-            return Ok(sequences);
-        }
         for (sequence, route) in sequences.clone().zip(routes) {
             let tag = || route.tag;
             if route.terminal {
