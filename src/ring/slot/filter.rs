@@ -58,7 +58,7 @@ impl TagFilter {
     }
 
     /// Returns whether a frame with this tag is wanted. Only the lowest [`TAG_BITS`] bits of the
-    /// tag count, as in a [`Route`](super::Route).
+    /// tag count, as in a [`Route`](crate::ring::Route).
     #[inline(always)]
     pub fn matches(&self, tag: u32) -> bool {
         let tag = tag & ((1 << TAG_BITS) - 1);
