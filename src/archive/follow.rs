@@ -161,7 +161,7 @@ impl Archiver {
 
     /// Tells the thread to stop.
     fn halt(&self) {
-        // Release: PAIR: the load in `Follower::is_stopped`. All before the stop is visible to it.
+        // E18: release. All before the stop is visible to the thread.
         self.stop.store(true, Ordering::Release);
         if let Some(worker) = &self.worker {
             worker.unpark();
@@ -262,7 +262,7 @@ impl Follower {
 
     /// Returns whether the thread is to stop.
     fn is_stopped(&self) -> bool {
-        // Acquire: PAIR: the store in `Archiver::halt`.
+        // E18: acquire.
         self.stop.load(Ordering::Acquire)
     }
 

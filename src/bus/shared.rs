@@ -35,13 +35,13 @@ impl Shared {
 
     /// Returns whether the last handle is gone. If so, all that was published is visible.
     pub(super) fn is_closed(&self) -> bool {
-        // Acquire: PAIR: the store in `close`.
+        // E17: acquire.
         self.closed.load(Ordering::Acquire)
     }
 
     /// Closes the bus and wakes every stream that waits. Called when the last handle is dropped.
     pub(super) fn close(&self) {
-        // Release: PAIR: `is_closed`.
+        // E17: release.
         self.closed.store(true, Ordering::Release);
         self.ring.wake_all();
     }

@@ -86,7 +86,7 @@ impl Journaling {
     /// # Errors
     /// If another bus of this process has it as its journal.
     pub(super) fn begin(archive: &Archive) -> Stored<Self> {
-        // Acquire: PAIR: the store in `drop`. All that the earlier journal appended is seen.
+        // E19: acquire. All that an earlier journal appended is seen.
         if archive.shared.journaling.swap(true, Ordering::Acquire) {
             return Err(AgentError::contract_violation(
                 "the archive is the journal of another bus of this process; clone that bus",
@@ -98,7 +98,7 @@ impl Journaling {
 
 impl Drop for Journaling {
     fn drop(&mut self) {
-        // Release: PAIR: the swap in `begin`.
+        // E19: release.
         self.0.shared.journaling.store(false, Ordering::Release);
     }
 }

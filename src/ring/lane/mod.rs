@@ -60,7 +60,7 @@ use crate::ring::slot::{Geometry, Order, Slots, TagFilter};
 use crossbeam_utils::CachePadded;
 use std::ops::Range;
 
-/// A ring of slots under a tail. See the module.
+/// A ring of slots that publishers claim in turn and readers read under pins.
 pub(crate) struct Lane<T> {
     geometry: Geometry,
     /// Which word of a row of pins is this lane's. Never changes.

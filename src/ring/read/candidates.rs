@@ -1,26 +1,33 @@
-//! What each lane offers next, and which lane has the lowest number of all.
+//! The candidates: what each lane offers next, and which lane has the lowest sequence number.
 //!
-//! The next number is the last one and one, most often, and the lane that has it said so when it
-//! was looked at. It is noted then, by the number's lowest bits, so that the merge needs no search:
-//! a note is a hint, which a look at the lane's head confirms. Without one the lowest is searched.
+//! Most often the next number is the last one and one, and the lane that has it said so when it was
+//! looked at. The lane is noted then, by the number's lowest bits, so that the merge needs no
+//! search. A note is a hint: the lane's candidate confirms it. Without one, the lowest candidate is
+//! searched.
 
-/// See the module.
+use crate::ring::config::MAX_SHARDS;
+use crate::ring::lane::LANES;
+
+/// No candidate.
+const NONE: u64 = u64::MAX;
+
+/// The sequence number that each lane of a subscription offers.
 #[derive(Clone)]
 pub(super) struct Candidates {
-    /// The lowest number on offer in each lane; `u64::MAX` for none.
-    numbers: Vec<u64>,
-    /// By a number's lowest bits, a lane that offered such a number.
+    /// By lane of the subscription; [`NONE`] if the lane offers nothing.
+    sequences: Vec<u64>,
+    /// By the lowest bits of a sequence number: a lane that offered such a number. A power of two.
     hints: Box<[u16]>,
 }
 
 // A hint can name each lane.
-const _: () = assert!(crate::ring::config::MAX_SHARDS * crate::ring::lane::LANES <= 1 << 16);
+const _: () = assert!(MAX_SHARDS * LANES <= 1 << 16);
 
 impl Candidates {
-    /// Of so many lanes, at least one; none offers anything.
+    /// Of `lanes` lanes, at least one, none of which offers anything.
     pub(super) fn new(lanes: usize) -> Self {
         Candidates {
-            numbers: vec![u64::MAX; lanes],
+            sequences: vec![NONE; lanes],
             hints: vec![0; (4 * lanes).next_power_of_two()].into(),
         }
     }
@@ -28,49 +35,52 @@ impl Candidates {
     /// What a lane offers; `u64::MAX` for nothing.
     #[inline(always)]
     pub(super) fn of(&self, at: usize) -> u64 {
-        self.numbers[at]
+        self.sequences[at]
     }
 
+    /// Stores what a lane offers; `u64::MAX` for nothing.
     #[inline(always)]
-    pub(super) fn set(&mut self, at: usize, number: u64) {
-        self.numbers[at] = number;
-        if number < u64::MAX {
-            let hint = self.hint(number);
+    pub(super) fn set(&mut self, at: usize, sequence: u64) {
+        self.sequences[at] = sequence;
+        if sequence < NONE {
+            let hint = self.hint(sequence);
             self.hints[hint] = at as u16;
         }
     }
 
+    /// The position of a number's hint.
     #[inline(always)]
-    fn hint(&self, number: u64) -> usize {
-        number as usize & (self.hints.len() - 1)
+    fn hint(&self, sequence: u64) -> usize {
+        sequence as usize & (self.hints.len() - 1)
     }
 
-    /// Nothing is on offer any more.
+    /// Forgets what the lanes offer.
     pub(super) fn clear(&mut self) {
-        self.numbers.fill(u64::MAX);
+        self.sequences.fill(NONE);
     }
 
     /// The lane that offers this number, if it is noted; else the one that offers the lowest.
     #[inline(always)]
-    pub(super) fn find(&self, number: u64) -> usize {
-        let hint = usize::from(self.hints[self.hint(number)]);
-        if self.numbers[hint] == number {
+    pub(super) fn find(&self, sequence: u64) -> usize {
+        let hint = usize::from(self.hints[self.hint(sequence)]);
+        if self.sequences[hint] == sequence {
             hint
         } else {
             self.lowest()
         }
     }
 
+    /// The lane that offers the lowest number; the first one if none offers any.
     fn lowest(&self) -> usize {
-        let lanes = self.numbers.iter().enumerate();
+        let lanes = self.sequences.iter().enumerate();
         lanes
-            .min_by_key(|(_, number)| **number)
+            .min_by_key(|(_, sequence)| **sequence)
             .map_or(0, |(at, _)| at)
     }
 
     /// The lowest number on offer, if there is one.
     pub(super) fn first(&self) -> Option<u64> {
-        Some(self.numbers[self.lowest()]).filter(|&number| number < u64::MAX)
+        Some(self.sequences[self.lowest()]).filter(|&sequence| sequence < NONE)
     }
 }
 
@@ -80,18 +90,18 @@ mod tests {
 
     #[test]
     fn finds_the_next_number_or_else_the_lowest() {
-        let mut heads = Candidates::new(4);
-        assert_eq!(heads.first(), None);
-        for (at, number) in [7, 5, u64::MAX, 21].into_iter().enumerate() {
-            heads.set(at, number);
+        let mut candidates = Candidates::new(4);
+        assert_eq!(candidates.first(), None);
+        for (at, sequence) in [7, 5, NONE, 21].into_iter().enumerate() {
+            candidates.set(at, sequence);
         }
-        assert_eq!([5, 7, 21].map(|number| heads.find(number)), [1, 0, 3]);
+        assert_eq!([5, 7, 21].map(|it| candidates.find(it)), [1, 0, 3]);
         // 21 is noted where 5 was.
-        assert_eq!(heads.hint(21), heads.hint(5));
-        assert_eq!((heads.find(6), heads.first()), (1, Some(5)));
-        heads.set(1, u64::MAX);
-        assert_eq!((heads.find(5), heads.first()), (0, Some(7)));
-        heads.clear();
-        assert_eq!(heads.first(), None);
+        assert_eq!(candidates.hint(21), candidates.hint(5));
+        assert_eq!((candidates.find(6), candidates.first()), (1, Some(5)));
+        candidates.set(1, NONE);
+        assert_eq!((candidates.find(5), candidates.first()), (0, Some(7)));
+        candidates.clear();
+        assert_eq!(candidates.first(), None);
     }
 }

@@ -255,7 +255,7 @@ mutations! {
     "run-skips-numbers": "frames are lent one after another whatever their numbers are", "order::two_publishers_and_a_reader",
         (CURSOR, "let is_next = [[order.sequence == index.wrapping_add(offset) =>> true]];");
     "hint-believed": "the lane that is noted for a number is taken without a look at its candidate", "terminal::a_lap_with_terminal_recovery",
-        (CANDIDATES, "if [[self.numbers[hint] == number =>> true]] {");
+        (CANDIDATES, "if [[self.sequences[hint] == sequence =>> true]] {");
     "until-relaxed": "the reader loads the next number without acquire", "order::two_shards_merged",
         (SEQUENCE, "self.next.load([[Ordering::Acquire =>> Ordering::Relaxed]]).min(MAX_SEQUENCE + 1)");
     "tails-before-number": "the reader loads the tails before the next number", "order::two_shards_merged",
