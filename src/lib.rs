@@ -70,10 +70,9 @@ pub mod meter;
 pub mod ring;
 #[cfg(feature = "sse")]
 pub mod sse;
-#[allow(unsafe_code, reason = "wraps a cell, prefetches")]
 mod sync;
 
-// What happened: events and what they bear.
+// Events and what they carry.
 pub use event::{
     AgentEvent, EnvelopeView, EventEnvelope, EventFrame, EventPayload, EventView,
     PayloadAccessMode, PayloadContent, SCHEMA_VERSION, SharedEvent,

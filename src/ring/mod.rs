@@ -4,8 +4,8 @@
 //! of slots: one for ordinary frames and one for **terminal** frames, which a flood of ordinary
 //! ones can therefore not overwrite. Any number of threads publish; any number of [`Subscription`]s
 //! read everything, or some shards, or what a [`TagFilter`] lets through, each at its own pace, in
-//! strictly increasing order of the numbers. A reader that is too slow is lapped, never waited for,
-//! and is told exactly where and how much it lost.
+//! strictly increasing order of the sequence numbers. A reader that is too slow is lapped, never
+//! waited for, and learns exactly where and how much it lost.
 //!
 //! Publishing never waits, and allocates nothing but a batch's scratch; polling is wait-free.
 //! Subscribing takes a mutex that neither of them ever takes.

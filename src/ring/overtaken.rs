@@ -8,13 +8,13 @@ use super::{
 };
 use std::ops::ControlFlow;
 
-/// Two shards of so many places, each a chunk.
-fn ring(places: u64) -> Ring<u64> {
-    ring_of(2, places)
+/// Two shards whose lanes have `slots` slots, each a chunk.
+fn ring(slots: u64) -> Ring<u64> {
+    ring_of(2, slots)
 }
 
-fn ring_of(shards: usize, places: u64) -> Ring<u64> {
-    let lane = Geometry::exact(places, 1, 0, 1);
+fn ring_of(shards: usize, slots: u64) -> Ring<u64> {
+    let lane = Geometry::exact(slots, 1, 0, 1);
     Ring::new(&RingConfig {
         shards,
         frames: lane,
@@ -80,7 +80,7 @@ fn poll(reader: &mut Subscription<u64>) -> (Vec<u64>, Vec<Gap>, Polled) {
 }
 
 /// Where the gaps lie, and how much was lost in each.
-fn told(gaps: &[Gap]) -> Vec<(u64, u64, u64)> {
+fn reported(gaps: &[Gap]) -> Vec<(u64, u64, u64)> {
     gaps.iter()
         .map(|gap| (gap.first, gap.last, gap.lost))
         .collect()
@@ -133,7 +133,7 @@ fn frames_come_in_the_order_of_their_numbers_whatever_their_indices() {
 
 /// What the reader lost when it was lapped gets its number later, and a hole is where it lies.
 #[test]
-fn a_loss_that_gets_its_number_late_is_told_once_and_where_it_is() {
+fn a_loss_that_gets_its_number_late_is_reported_once_and_where_it_is() {
     for (lane, select) in LANES_READ {
         for numbered_only in [false, true] {
             let ring = ring(4);
@@ -151,7 +151,7 @@ fn a_loss_that_gets_its_number_late_is_told_once_and_where_it_is() {
             publish(&ring, 0, lane);
             let (numbers, gaps, _) = poll(&mut reader);
             assert_eq!(
-                (numbers, told(&gaps)),
+                (numbers, reported(&gaps)),
                 (vec![10], vec![(9, 9, 1)]),
                 "{select:?}"
             );
@@ -159,8 +159,8 @@ fn a_loss_that_gets_its_number_late_is_told_once_and_where_it_is() {
             if let Some(late) = late {
                 late.finish(number);
             }
-            // Breaks in the numbers of the lane, where a loss could be told. That the other frame
-            // is finished the reader sees at the first of them.
+            // Leaves a hole in the lane's numbers, where a loss could be reported. At the first one,
+            // the reader sees that the other frame is finished.
             let mut at_break = || {
                 publish(&ring, 1, lane);
                 publish(&ring, 0, lane);
@@ -168,14 +168,14 @@ fn a_loss_that_gets_its_number_late_is_told_once_and_where_it_is() {
             };
             let at_first = at_break();
             assert!(numbered_only || at_first.is_empty(), "{at_first:?}");
-            assert_eq!(told(&at_break()), [], "{select:?} {numbered_only}");
+            assert_eq!(reported(&at_break()), [], "{select:?} {numbered_only}");
         }
     }
 }
 
 /// The same, noticed before anything else is published.
 #[test]
-fn a_loss_that_got_its_number_is_told_to_the_last_number_and_no_further() {
+fn a_loss_that_got_its_number_is_reported_to_the_last_number_and_no_further() {
     for (lane, select) in LANES_READ {
         let ring = ring(4);
         let mut reader = ring.subscribe(select, None, Start::Oldest).unwrap();
@@ -191,13 +191,13 @@ fn a_loss_that_got_its_number_is_told_to_the_last_number_and_no_further() {
         numbers.extend(more.0);
         gaps.extend(more.1);
         assert_eq!(numbers.last(), Some(&11));
-        assert_eq!(told(&gaps), [(9, 9, 1)], "{select:?}");
+        assert_eq!(reported(&gaps), [(9, 9, 1)], "{select:?}");
     }
 }
 
 /// It was overtaken past its chunk, and lapped while what overtook it is held.
 #[test]
-fn a_loss_numbered_above_what_is_held_is_told_where_it_is() {
+fn a_loss_numbered_above_what_is_held_is_reported_where_it_is() {
     for (lane, select) in LANES_READ {
         let ring = ring(4);
         let mut reader = ring.subscribe(select, None, Start::Oldest).unwrap();
@@ -205,12 +205,12 @@ fn a_loss_numbered_above_what_is_held_is_told_where_it_is() {
         assert_eq!(publish(&ring, 0, lane), 1);
         let number = late.reserve_sequence();
         late.finish(number);
-        // One more than there are places.
+        // One more than there are slots.
         flood(&ring, 3, 0, lane);
         let (numbers, gaps, _) = poll(&mut reader);
-        let told = told(&gaps);
+        let reported = reported(&gaps);
         assert_eq!(
-            (numbers, told),
+            (numbers, reported),
             (vec![1, 3, 4, 5], vec![(2, 2, 1)]),
             "{select:?}"
         );
@@ -239,7 +239,7 @@ fn of_frames_that_were_held_back_those_that_are_lapped_count_as_lost() {
             (vec![], vec![], Polled::Unfinished)
         );
         assert_eq!(reader.batch(|_| ControlFlow::Continue(())), 0);
-        // The second takes the place of the first that was held back.
+        // The second overwrites the first one that was held back.
         flood(&ring, 2, 0, lane);
         let number = late.reserve_sequence();
         late.finish(number);
@@ -248,13 +248,13 @@ fn of_frames_that_were_held_back_those_that_are_lapped_count_as_lost() {
         numbers.extend(more.0);
         gaps.extend(more.1);
         assert_eq!(numbers, [20, 21, 22, 23], "{select:?}");
-        assert_eq!(told(&gaps), [(1, 19, 1)], "{select:?}");
+        assert_eq!(reported(&gaps), [(1, 19, 1)], "{select:?}");
     }
 }
 
-/// What had no number when the subscription was made is told when it has one.
+/// A loss that had no number when the subscription was made is reported when it has one.
 #[test]
-fn what_was_lapped_before_a_start_and_numbered_after_it_is_told() {
+fn what_was_lapped_before_a_start_and_numbered_after_it_is_reported() {
     for (lane, select) in LANES_READ {
         let ring = ring(4);
         let late = claim(&ring, lane);
@@ -265,14 +265,14 @@ fn what_was_lapped_before_a_start_and_numbered_after_it_is_told() {
         publish(&ring, 0, lane);
         let (numbers, gaps, _) = poll(&mut reader);
         assert_eq!(
-            (numbers, told(&gaps)),
+            (numbers, reported(&gaps)),
             (vec![10], vec![(9, 9, 1)]),
             "{select:?}"
         );
         publish(&ring, 1, lane);
         publish(&ring, 0, lane);
         let (_, gaps, _) = poll(&mut reader);
-        assert_eq!(told(&gaps), [], "{select:?}");
+        assert_eq!(reported(&gaps), [], "{select:?}");
     }
 }
 
@@ -291,7 +291,7 @@ fn a_frame_that_was_held_back_is_given_once_nothing_can_come_before_it() {
         let number = first.reserve_sequence();
         first.finish(number);
         poll(&mut reader);
-        // The neighbour's place is left: there is nothing to read behind the frame.
+        // The neighbour's slot is abandoned: there is nothing to read after the frame.
         drop(late);
         let (numbers, gaps, polled) = poll(&mut reader);
         assert_eq!(
