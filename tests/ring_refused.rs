@@ -1,7 +1,8 @@
-//! A batch that is refused moves no reader past what is published next.
+//! A batch that is refused moves no reader past what is published next, and takes no number.
 
 use framebus::ring::{
-    Delivery, Geometry, Ring, RingConfig, Route, Select, Start, Subscription, TagFilter,
+    Delivery, Geometry, PublishError, Ring, RingConfig, Route, Select, Start, Subscription,
+    TagFilter,
 };
 use std::ops::ControlFlow;
 
@@ -80,6 +81,33 @@ fn readers_that_start_after_a_refused_batch_get_the_next_frame() {
                     until_refused(&ring, count, singles, 12, &case);
                 }
             }
+        }
+    }
+}
+
+/// A batch that finds too few slots has opened the chunks that it looked at, up to a lap ahead.
+#[test]
+fn numbers_are_known_after_a_batch_that_found_no_room() {
+    for slots in [2, 4, 8] {
+        for published in 1..3 * slots {
+            let lane = Geometry::exact(slots, 1, 0, 1);
+            let ring = Ring::new(&RingConfig {
+                shards: 1,
+                frames: lane,
+                terminals: lane,
+                after: 0,
+            });
+            let mut asleep = ring.subscribe(Select::All, None, Start::Oldest).unwrap();
+            ring.publish(Route::default(), 0).unwrap();
+            // Its slot is void from now on, lap after lap.
+            asleep.batch(|_| {
+                let publish = |n| ring.publish(Route::default(), n).unwrap();
+                let last = (1..published).fold(1, |_, n| publish(n));
+                let all = std::iter::repeat_n(Route::default(), slots as usize);
+                assert_eq!(ring.publish_all_with(all, |n| n), Err(PublishError::Stuck));
+                assert_eq!(ring.next_sequence(), last + 1, "{slots} {published}");
+                ControlFlow::Continue(())
+            });
         }
     }
 }
