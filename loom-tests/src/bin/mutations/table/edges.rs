@@ -11,6 +11,7 @@ const ASLEEP: &str = "src/ring/read/wait.rs";
 const LOSSES: &str = "src/ring/read/losses.rs";
 const MERGE: &str = "src/ring/read/merge.rs";
 const LANES: &str = "src/ring/read/lanes.rs";
+const OPEN: &str = "src/ring/lane/open.rs";
 const CLAIMING: &str = "src/ring/lane/claiming.rs";
 const PUBLISH: &str = "src/ring/write/publish.rs";
 const WAIT: &str = "src/ring/wait/waiters.rs";
@@ -158,6 +159,8 @@ mutations! {
         (SUBSCRIPTION, "if [[!self.merge.reads_everything() =>> true]] && !self.merge.has_unreported_gap() {");
     "leave-keeps-count": "publishers look for waiters for all shards for ever after one was there", "src::ring::wait::waiters::tests::a_waiter_that_left_is_counted_in_no_shard",
         (PARKED, "word.fetch_sub([[FOR_ALL =>> 0]], Ordering::Relaxed);");
+    "slack-after-a-refused-batch": "a refused batch raises the horizon by slack beyond what it looked at", "tests::ring_refused::readers_that_start_after_a_refused_batch_get_the_next_frame",
+        (OPEN, "let newest = [[self.tail().max(1) =>> self.tail().max(start + 1)]] - 1;");
     "refused-batch-stays": "a batch that is refused leaves the tail before the voids that it found", "tests::ring_stuck::a_batch_is_accepted_again_once_the_readers_that_held_all_slots_are_gone",
         (CLAIMING, "let end = found.unwrap_or_else(|_| [[first_after(first, &void) =>> first]]);");
     "republished-position-off": "a frame that the rings refused is published with the position of another one", "tests::archive_unpublished::a_refused_frame_is_published_later_with_its_own_position",
