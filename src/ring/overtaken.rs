@@ -159,7 +159,7 @@ fn a_loss_that_gets_its_number_late_is_reported_once_and_where_it_is() {
             if let Some(late) = late {
                 late.finish(number);
             }
-            // Leaves a hole in the lane's numbers, where a loss could be reported. At the first one,
+            // Leaves a hole in the lane's numbers, where a loss could be reported. At the first,
             // the reader sees that the other frame is finished.
             let mut at_break = || {
                 publish(&ring, 1, lane);

@@ -124,7 +124,8 @@ fn loose(text: &str) -> String {
     tokens.collect::<Vec<_>>().join(SPACE)
 }
 
-/// Returns the text with all edits in it. Edits of the same range are alternatives.
+/// Returns the text with all edits in it. Edits of the same range are alternatives, but one that
+/// names the switch has to stand alone.
 fn apply(text: &str, mut edits: Vec<Edit>) -> Result<String, String> {
     edits.sort_by_key(|edit| (edit.from, edit.to));
     let mut out = String::new();
@@ -135,6 +136,9 @@ fn apply(text: &str, mut edits: Vec<Edit>) -> Result<String, String> {
             return Err(format!("mutations overlap at {:?}", &text[from..to]));
         }
         let old = &text[from..to];
+        if place.len() > 1 && place.iter().any(|edit| edit.with.contains(ON)) {
+            return Err(format!("an edit with {ON} shares {old:?} with another"));
+        }
         let mut new = old.to_owned();
         for edit in place {
             let on = format!("crate::sync::mutated({})", edit.number);

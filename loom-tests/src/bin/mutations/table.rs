@@ -245,7 +245,7 @@ mutations! {
     "no-order-bound": "a frame gets no order bound beyond its own index", "order::two_publishers_and_a_reader",
         (LANE, "self.stragglers.assign_order(index, sequence, [[self.tail() =>> index + 1]])");
     "batch-bound-of-first-only": "only the first frame of a batch gets its order bound", "order::a_batch_read_through_a_filter",
-        (CLAIM, "Some(if [[index + 1 < bound =>> index + 1 < bound && sequence == first]] {");
+        (CLAIM, "stragglers.assign_order(index, sequence, [[bound =>> if sequence == first { bound } else { index + 1 }]])");
     "no-batch-bound": "the frames of a batch get no order bound beyond their own indices", "order::a_batch_beside_a_publisher",
         (BATCH, "if self.claims.contiguous_end() == Some(tail) { 0 } else { [[tail =>> 0]] }");
     "bound-ignored": "a reader does not scan up to the order bound", "order::two_publishers_and_a_reader",
