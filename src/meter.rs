@@ -4,23 +4,26 @@
 //! A host calls [`BusMeter::record`] at its own pace, such as each second or at each scrape, and
 //! each reader its [`SubscriptionMeter::record`] now and then.
 //!
-//! | name | type | labels | |
-//! | --- | --- | --- | --- |
-//! | `framebus_published_total` | counter | `bus` | frames published |
-//! | `framebus_woken_total` | counter | `bus` | sleeping subscriptions that a publisher woke |
-//! | `framebus_voids_total` | counter | `bus` | slots skipped because a reader or publisher held them |
-//! | `framebus_wraps_total` | counter | `bus`, `lane` | how often lanes wrapped around: `frames`, `terminals` |
-//! | `framebus_sequence` | gauge | `bus` | the sequence number of the last frame |
-//! | `framebus_oldest_sequence` | gauge | `bus` | the sequence number of the oldest frame held |
-//! | `framebus_parked` | gauge | `bus` | subscriptions asleep |
-//! | `framebus_lane_fill` | gauge | `bus`, `lane` | how full the fullest shard's lane is, 0 to 1 |
-//! | `framebus_subscription_delivered_total` | counter | `bus`, `subscription` | frames given as themselves |
-//! | `framebus_subscription_terminals_total` | counter | `bus`, `subscription` | terminal ones of them |
-//! | `framebus_subscription_dropped_total` | counter | `bus`, `subscription`, `reason` | frames lost |
-//! | `framebus_subscription_laps_total` | counter | `bus`, `subscription` | lanes found overwritten |
-//! | `framebus_subscription_notices_total` | counter | `bus`, `subscription` | notices given |
-//! | `framebus_subscription_lag` | gauge | `bus`, `subscription` | sequence numbers that it lags by: at most so many frames |
-//! | `framebus_subscription_queued` | gauge | `bus`, `subscription` | frames in its queue |
+//! Labels: each has `bus`; those of a lane have `lane` (`frames` or `terminals`) as well, those of a
+//! subscription `subscription`, and the dropped frames also `reason`.
+//!
+//! | name | type | |
+//! | --- | --- | --- |
+//! | `framebus_published_total` | counter | frames published |
+//! | `framebus_woken_total` | counter | parked subscriptions that a publisher woke |
+//! | `framebus_voids_total` | counter | slots skipped: a reader or publisher held them |
+//! | `framebus_wraps_total` | counter | how often lanes of a class wrapped around |
+//! | `framebus_sequence` | gauge | the sequence number of the last frame |
+//! | `framebus_oldest_sequence` | gauge | the sequence number of the oldest frame held |
+//! | `framebus_parked` | gauge | subscriptions that wait |
+//! | `framebus_lane_fill` | gauge | how full the fullest shard's lane of a class is, 0 to 1 |
+//! | `framebus_subscription_delivered_total` | counter | frames delivered as themselves |
+//! | `framebus_subscription_terminals_total` | counter | terminal ones of them |
+//! | `framebus_subscription_dropped_total` | counter | frames lost |
+//! | `framebus_subscription_laps_total` | counter | how often a lane was found lapped |
+//! | `framebus_subscription_notices_total` | counter | notices delivered |
+//! | `framebus_subscription_lag` | gauge | sequence numbers since its position |
+//! | `framebus_subscription_queued` | gauge | frames in its queue |
 //!
 //! The host chooses the labels of buses and subscriptions. [`BusMeter::max_subscriptions`] bounds
 //! how many there are, since a recorder keeps every label that it ever saw.

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+const NAME: &str = "no_acknowledged_frame_is_lost";
 const FOLDER: &str = "FRAMEBUS_CRASH_FOLDER";
 const ROUND: &str = "FRAMEBUS_CRASH_ROUND";
 
@@ -38,14 +39,9 @@ fn open(folder: &Path) -> (Archive, JournaledBus) {
 
 /// The process that is killed: two threads publish, a third one does upkeep. Prints what was
 /// acknowledged.
-#[test]
-#[ignore = "is started, and killed, by the test below"]
-fn child() {
-    let Some(folder) = std::env::var_os(FOLDER) else {
-        return;
-    };
+fn child(folder: &Path) {
     let round = number(ROUND, 0);
-    let (archive, bus) = open(Path::new(&folder));
+    let (archive, bus) = open(folder);
     std::thread::scope(|threads| {
         for thread in 0..2_u64 {
             let bus = &bus;
@@ -90,10 +86,10 @@ fn acknowledged(line: &str) -> Option<[u64; 5]> {
     numbers.try_into().ok()
 }
 
-/// Starts the child, and kills it some time after so many acknowledgements. Returns them all.
+/// Starts the child, and kills it some time after `after` acknowledgements. Returns them all.
 fn run_and_kill(folder: &Path, round: u64, after: u64, delay: Duration) -> Vec<[u64; 5]> {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child", "--ignored", "--nocapture", "--quiet"])
+        .args(["--exact", NAME, "--nocapture", "--quiet"])
         .env(FOLDER, folder)
         .env(ROUND, round.to_string())
         .stdout(Stdio::piped())
@@ -113,8 +109,12 @@ fn run_and_kill(folder: &Path, round: u64, after: u64, delay: Duration) -> Vec<[
     whole.lines().filter_map(acknowledged).collect()
 }
 
+/// Runs itself as the process that is killed: with a folder in its environment, it is that.
 #[test]
 fn no_acknowledged_frame_is_lost() {
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        return child(Path::new(&folder));
+    }
     let folder = tempfile::tempdir().unwrap();
     let mut state = number("FRAMEBUS_SEED", 42).max(1);
     let kills = number("FRAMEBUS_KILLS", 12);

@@ -40,7 +40,7 @@ fn positions(stream: AgentEventStream) -> Vec<u64> {
         .collect()
 }
 
-/// Returns a frame of this run that happened so many hours ago.
+/// Returns a frame of this run that happened `hours` hours ago.
 fn aged(run: &str, hours: i64) -> EventFrame {
     let now = Timestamp::now().as_micros();
     let time = Timestamp::from_micros(now - hours * 3_600_000_000);

@@ -227,7 +227,7 @@ fn few<T: Clone + std::fmt::Debug + 'static>(all: &'static [T]) -> BoxedStrategy
     prop_oneof![3 => Just(Vec::new()), 1 => vec(select(all), 1..4)].boxed()
 }
 
-/// No ids, a few that envelopes have, or so many that a scan would be slow.
+/// No ids, a few that envelopes have, or more than a scan is quick for.
 fn ids<T: for<'a> From<&'a str> + Clone + std::fmt::Debug + 'static>() -> BoxedStrategy<Vec<T>> {
     let many = vec((0..60_u32).prop_map(|n| n.to_string()), 9..40);
     let few = || vec(text(), 1..4);

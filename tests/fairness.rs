@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// A stream with a backlog of so many frames.
+/// A stream with a backlog of `frames` frames.
 fn backlog(frames: usize) -> (InMemoryAgentEventBus, AgentEventStream) {
     let builder = InMemoryAgentEventBus::builder().shards(size(1));
     let bus = builder.ring_capacity(size(frames)).build().unwrap();

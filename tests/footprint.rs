@@ -121,7 +121,7 @@ fn no_memory_remains_of_dropped_subscriptions() {
     }
 }
 
-/// The bytes that a bus with one parked subscription of a kind holds, after a peak of so many.
+/// The bytes that a bus with one parked subscription of a kind holds, after a peak of `peak`.
 fn held_with_one(
     peak: usize,
     survivor: usize,

@@ -94,7 +94,7 @@ const FILTER: TagFilter = TagFilter {
     classes: 1 << 1,
 };
 
-/// What a reader selects, and whether it gets a frame of this route, of so many shards.
+/// What a reader selects, and whether it gets a frame of this route in a ring of `shards` shards.
 type Kind = (Select, Option<TagFilter>, fn(Route, usize) -> bool);
 
 fn readers(ring: &Ring<u64>, start: Start) -> Vec<Reader> {

@@ -44,7 +44,7 @@ impl Drop for Noticing {
     }
 }
 
-/// Runs `with` on a ring of so many shards, drops the ring, and checks that each frame was dropped
+/// Runs `with` on a ring of `shards` shards, drops the ring, and checks that each frame was dropped
 /// once.
 fn each_is_dropped_once(shards: usize, lane: Geometry, with: impl FnOnce(&Ring<Noticing>)) {
     let ring = Ring::new(&RingConfig {

@@ -26,7 +26,7 @@ const FORM: u8 = 1;
 /// How many frames a block has at most. Reading one frame decodes no more than these.
 pub(super) const BLOCK_FRAMES: u32 = 1_024;
 
-/// A block is closed once its records take so many bytes.
+/// The size of a block, in bytes of its records: then it is closed.
 const BLOCK_BYTES: usize = 512 << 10;
 
 /// How many bytes one frame can take at most.

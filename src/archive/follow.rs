@@ -30,7 +30,7 @@ const RETRY: Duration = Duration::from_millis(100);
 /// How an [`Archiver`] gathers what it writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FollowOptions {
-    /// How long the archiver pauses between groups: frames are durable so much later, plus the time
+    /// How long the archiver pauses between groups: frames are durable later by this, plus the time
     /// of an `fsync`. The rings must hold what is published meanwhile.
     pub linger: Duration,
     /// How many frames a group has at most.

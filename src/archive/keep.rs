@@ -25,9 +25,9 @@ const JOINED_BYTES: u64 = 512 << 10;
 pub struct Retention {
     /// A block is removed once all of its frames happened longer ago than this.
     pub max_age: Option<Duration>,
-    /// At least the last so many frames are kept, and less than a block beyond them.
+    /// How many of the last frames are kept, at least; less than a block more may be.
     pub max_frames: Option<u64>,
-    /// The frames take at most so many bytes. Indexes take some 5 percent beyond.
+    /// How many bytes the frames may take. Indexes take some 5 percent more.
     pub max_bytes: Option<u64>,
 }
 

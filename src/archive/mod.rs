@@ -50,9 +50,10 @@
 //!
 //! | module | its subject |
 //! | --- | --- |
-//! | `journal.rs`, `journal/commit.rs` | the journaled bus, and the thread that commits its frames |
+//! | `journal.rs`, `journal/commit.rs` | the journaled bus; the thread that commits its frames |
 //! | `follow.rs` | the archiver: a subscriber that archives a bus |
-//! | `repair.rs`, `replay.rs`, `keep.rs`, `runs.rs` | what an archive is asked for: holes, frames, upkeep, runs |
+//! | `repair.rs`, `replay.rs` | what an archive is asked for: holes, frames |
+//! | `keep.rs`, `runs.rs` | upkeep, and the runs that there are |
 //! | `handle.rs` | the archive as its holder has it |
 //! | `progress.rs` | how far archivers have come, and which readers wait for them |
 //! | `store.rs`, `schema.rs`, `folder.rs` | the file, its tables, the folder's lock |

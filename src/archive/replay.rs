@@ -12,7 +12,7 @@ use super::handle::{Archive, Shared, journal_cursor};
 use super::store::{BlockRow, extent};
 use crate::bus::{AgentEventStream, EventArchive, FrameSource};
 use crate::event::{
-    AgentError, AgentErrorKind, AgentId, ArchiveCursor, BusEpoch, CompiledEventFilter, EventCursor,
+    AgentError, AgentId, ArchiveCursor, BusEpoch, CompiledEventFilter, EventCursor,
     EventDeliverySemantics, EventFilter, EventFrame, EventOverflowNotice, EventOverflowReason,
     KindSet, RunId, SharedEvent, Timestamp,
 };
@@ -273,20 +273,8 @@ impl EventArchive for Archive {
         filter: CompiledEventFilter,
         cursor: ArchiveCursor,
     ) -> Result<AgentEventStream, AgentError> {
-        let refused = |message| Err(AgentError::new(AgentErrorKind::ArchiveCursor, message));
-        if cursor.archive_id != self.shared.id {
-            return refused(format!(
-                "the cursor is of archive {}, this is {}; start from this archive's own",
-                cursor.archive_id, self.shared.id
-            ));
-        }
         let (_, end) = self.shared.store.read(extent)?;
-        if cursor.position > end {
-            return refused(format!(
-                "the cursor is at {}, the archive ends at {end}; start from a position that it gave",
-                cursor.position
-            ));
-        }
+        cursor.check(&self.shared.id, end)?;
         let replay = Replay::new(self.shared.clone(), filter, cursor.position, end);
         Ok(AgentEventStream::from_source(replay))
     }

@@ -465,7 +465,7 @@ fn immutable_uri(path: &Path) -> String {
     format!("file:{escaped}?immutable=1")
 }
 
-/// Who the archive is: its id, and the epoch of the bus that it is the journal of.
+/// The archive's identity: its id, and the epoch of the bus that it is the journal of.
 pub(super) fn identity(db: &Connection) -> Stored<(ArchiveId, BusEpoch)> {
     let (id, epoch): (String, i64) = db
         .query_row("SELECT archive_id, journal_epoch FROM state", [], |row| {

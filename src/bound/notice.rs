@@ -8,7 +8,7 @@ use crate::event::{
 /// Frames of a subscription's scope that the rings lost.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Loss {
-    /// How many frames; at most so many unless `exact`.
+    /// How many frames; an upper bound unless `exact`.
     pub(crate) count: u64,
     /// The first lost sequence number.
     pub(crate) first_seq: u64,
@@ -18,7 +18,7 @@ pub(crate) struct Loss {
     pub(crate) epoch: BusEpoch,
     /// Whether no terminal frame is among them.
     pub(crate) terminal_preserved: bool,
-    /// Whether exactly `count` frames were lost, and not at most so many.
+    /// Whether exactly `count` frames were lost; else `count` is an upper bound.
     pub(crate) exact: bool,
     /// Why the rings no longer held them.
     pub(crate) reason: EventOverflowReason,

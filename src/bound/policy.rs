@@ -5,11 +5,15 @@
 //!
 //! | offered | DropNonTerminal | DropProgress | SummarizeAndContinue | FailSubscriber |
 //! | --- | --- | --- | --- | --- |
-//! | terminal | [`make_room_for_terminal`](BoundedQueue::make_room_for_terminal), queued; if all C are terminal, the refill stops before it | same | pending summary closed first | same |
+//! | terminal | room made, queued | same | summary closed first | same |
 //! | progress, room | queued | queued | joins the summary | queued |
-//! | progress, none | dropped | dropped | joins the summary | dropped, [`fail`](BoundedQueue::fail) |
+//! | progress, none | dropped | dropped | joins the summary | dropped, fails |
 //! | normal, room | queued | queued | summary closed first, room judged after | queued |
-//! | normal, none | dropped | oldest progress dropped for it, or itself | summary closed first, dropped | dropped, `fail` |
+//! | normal, none | dropped | oldest progress, or it | summary closed first, dropped | dropped, fails |
+//!
+//! Room for a terminal frame is made by
+//! [`make_room_for_terminal`](BoundedQueue::make_room_for_terminal); if all C are terminal, the
+//! refill stops before it. "Fails" is [`fail`](BoundedQueue::fail).
 
 use super::fifo::{Entry, Fifo};
 use super::notice::{Loss, MaybeNotice, NoticeBuilder, add_lost_terminal, append, prepend};

@@ -2,8 +2,8 @@
 
 use super::stream::AgentEventStream;
 use crate::event::{
-    AgentError, AgentErrorKind, ArchiveCursor, ArchiveId, BusEpoch, CompiledEventFilter,
-    EventDeliverySemantics, EventFrame, SharedEvent,
+    AgentError, ArchiveCursor, ArchiveId, BusEpoch, CompiledEventFilter, EventDeliverySemantics,
+    EventFrame, SharedEvent,
 };
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -108,21 +108,8 @@ impl EventArchive for InMemoryEventArchive {
         filter: CompiledEventFilter,
         cursor: ArchiveCursor,
     ) -> Result<AgentEventStream, AgentError> {
-        let refused = |message| Err(AgentError::new(AgentErrorKind::ArchiveCursor, message));
-        if cursor.archive_id != self.id {
-            return refused(format!(
-                "the cursor is of archive {}, this is {}; start from this archive's own",
-                cursor.archive_id, self.id
-            ));
-        }
         let frames = self.frames.read().unwrap_or_else(PoisonError::into_inner);
-        let held = frames.len() as u64;
-        if cursor.position > held {
-            return refused(format!(
-                "the cursor is at {}, the archive ends at {held}; start from a position that it gave",
-                cursor.position
-            ));
-        }
+        cursor.check(&self.id, frames.len() as u64)?;
         let scope = filter.cursor_scope();
         let positions = cursor.position + 1..;
         let kept = frames.iter().skip(cursor.position as usize).zip(positions);

@@ -15,7 +15,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::task::Waker;
 
-/// A gap that begins at most so many sequence numbers after the last one is reached by reading on,
+/// A gap that begins within this many sequence numbers of the last one is reached by reading on,
 /// without opening the archive again.
 const NEAR: u64 = 4_096;
 

@@ -32,7 +32,7 @@ pub struct StreamStats {
     /// Every frame of its scope up to this sequence number was given or reported as lost. It moves
     /// with what the stream has looked at, so a quiet run's reader stands where the bus does.
     pub position: u64,
-    /// How many sequence numbers were given out after that position: at most so many frames wait
+    /// How many sequence numbers were given out after that position: no more frames wait
     /// for the stream, in its queue and in the rings; fewer if its scope is narrow.
     pub lag: u64,
     /// How many frames are in its queue, or read ahead.

@@ -2,6 +2,7 @@
 
 mod text;
 
+use super::error::{AgentError, AgentErrorKind};
 use super::hex::{BusEpoch, FilterFingerprint};
 use super::id::{AgentId, ArchiveId, EventFilterId, JournalCursor, RunId};
 use std::fmt;
@@ -147,4 +148,24 @@ pub struct ArchiveCursor {
     pub archive_id: ArchiveId,
     /// The frame's position in the archive, from 1; 0 before the first frame.
     pub position: u64,
+}
+
+impl ArchiveCursor {
+    /// Refuses a cursor that is not of the archive `archive`, or beyond its last position `end`.
+    pub(crate) fn check(&self, archive: &ArchiveId, end: u64) -> Result<(), AgentError> {
+        let refused = |message| Err(AgentError::new(AgentErrorKind::ArchiveCursor, message));
+        if self.archive_id != *archive {
+            return refused(format!(
+                "the cursor is of archive {}, this is {archive}; start from this archive's own",
+                self.archive_id
+            ));
+        }
+        if self.position > end {
+            return refused(format!(
+                "the cursor is at {}, the archive ends at {end}; start from a position that it gave",
+                self.position
+            ));
+        }
+        Ok(())
+    }
 }

@@ -106,7 +106,7 @@ impl SubscriptionOptions {
         }
     }
 
-    /// A queue of so many frames, at least 1; everything else at its default.
+    /// A queue of `frames` frames, at least 1; everything else at its default.
     #[must_use]
     pub fn capacity(frames: usize) -> Self {
         let mut options = Self::default();

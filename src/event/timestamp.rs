@@ -26,7 +26,7 @@ impl Timestamp {
         Self::from_micros(micros)
     }
 
-    /// Returns the moment so many microseconds after the Unix epoch, brought into the years that
+    /// Returns the moment `micros` microseconds after the Unix epoch, brought into the years that
     /// RFC 3339 can write (-9999 to 9999).
     pub fn from_micros(micros: i64) -> Self {
         let (first, last) = (

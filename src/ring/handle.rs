@@ -118,7 +118,7 @@ impl<T> Ring<T> {
     ///
     /// # Errors
     /// Those of [`publish`](Self::publish), and [`PublishError::BatchTooLarge`] if a lane can't
-    /// take so many frames at once. `make` was not called then. A batch that was refused as
+    /// take that many frames at once. `make` was not called then. A batch that was refused as
     /// [`PublishError::Stuck`] is accepted when the readers have gone on; but if they held more
     /// than the lane's slack and less than all of it, only after single frames have gone round.
     ///

@@ -35,7 +35,7 @@ impl FeedGrant {
         }
     }
 
-    /// Grants so much of the payloads.
+    /// Grants this access to payloads.
     pub fn with_payload(mut self, access: PayloadAccessMode) -> Self {
         if let Some(filter) = &mut self.filter {
             filter.payload_access = access;

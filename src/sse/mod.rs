@@ -27,9 +27,11 @@
 //! # Messages
 //! | event | `id:` | data |
 //! | --- | --- | --- |
-//! | (none) | the position after the frame | the frame; with the notice of a gap before it, if any |
+//! | (none) | the position after the frame | the frame; a gap before it as its notice |
 //! | `gap` | the position after the gap | the notice of a gap that no frame follows yet |
-//! | `end` | the position to resume from, for `failed` | `{"reason": ...}`: `bus_closed`, `failed` (with the notice), `refused` |
+//! | `end` | for `failed`, the position to resume from | `{"reason": ...}` |
+//!
+//! The reasons are `bus_closed`, `failed` (with the notice) and `refused`.
 //!
 //! Heartbeats are comments. The feed does not keep the bus open: when the bus's last other handle
 //! is dropped, clients get the remaining frames, then `end`.

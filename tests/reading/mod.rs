@@ -42,7 +42,7 @@ pub struct Case {
     /// The capacity of the rings.
     pub ring: usize,
     pub subscribe: Subscribe,
-    /// What is published after it has subscribed: kinds, each so many times.
+    /// What is published after it has subscribed: kinds, each with how many times.
     pub published: &'static [(EventKind, u64)],
     pub expected: Expected,
 }

@@ -127,7 +127,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// A record of so many frames, none known yet.
+    /// A record of `frames` frames, none known yet.
     pub fn of_length(frames: u64) -> Self {
         Record {
             frames: vec![None; frames as usize],

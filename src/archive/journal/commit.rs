@@ -40,7 +40,7 @@ const RETRY: Duration = Duration::from_millis(5);
 /// [`Durability`](crate::archive::Durability).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JournalOptions {
-    /// A group takes no more submissions once it has so many frames.
+    /// The frames of a group, from which on it takes no more submissions.
     pub group: NonZeroUsize,
     /// How long a group waits for more submissions once it has one. With zero it takes those that
     /// came while the group before it was written.

@@ -3,7 +3,7 @@
 //! A stream with a backlog is ready at each poll. On a runtime whose tasks yield by themselves, as
 //! most do, a task that reads one would keep its thread: no timer fires there and no other task
 //! runs. So a stream that was ready [`MOST_IN_A_ROW`] times returns `Pending` once, and wakes its
-//! task at once: the runtime gets a turn. That costs a wake-up for so many frames, 12 instructions
+//! task at once: the runtime gets a turn. That costs a wake-up for each 32 frames, 12 instructions
 //! a frame on tokio.
 
 use std::task::Waker;

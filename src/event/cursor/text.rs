@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `EventCursor` | `EPOCH-SCOPE-SEQUENCE`, and `@JOURNAL` if it has a journal cursor |
 //! | its scope | `all`, `run:ID`, `agent:ID`, a filter's `FINGERPRINT` |
-//! | the scope of a filter whose name is not the one that its fingerprint gives | `filter:ID:FINGERPRINT` |
+//! | the scope of a filter with a name of its own | `filter:ID:FINGERPRINT` |
 //! | `ArchiveCursor` | `ARCHIVE:POSITION` |
 //! | `BusEpoch`, `FilterFingerprint` | 16 hexadecimal digits |
 //!

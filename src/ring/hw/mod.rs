@@ -16,29 +16,11 @@
 //!   7.3.2).
 
 #[cfg(not(any(loom, shuttle, miri, framebus_plain)))]
-mod clock;
-#[cfg(not(any(loom, shuttle, miri, framebus_plain)))]
-mod contention;
-#[cfg(not(any(loom, shuttle, miri, framebus_plain)))]
-#[allow(unsafe_code, reason = "prefetches and acquires cache lines")]
-mod lines;
+mod native;
 #[cfg(any(loom, shuttle, miri, framebus_plain))]
 mod off;
-#[cfg(not(any(loom, shuttle, miri, framebus_plain)))]
-mod pacing;
-#[cfg(not(any(loom, shuttle, miri, framebus_plain)))]
-#[allow(unsafe_code, reason = "loads two words at a time")]
-mod scan;
 
-#[cfg(all(test, not(any(loom, shuttle, miri, framebus_plain))))]
-pub(crate) use self::scan::portable;
 #[cfg(not(any(loom, shuttle, miri, framebus_plain)))]
-pub(crate) use self::{
-    clock::processors,
-    contention::Contention,
-    lines::{acquire_lines, prefetch, prefetch_for_write},
-    pacing::{ENOUGH_AHEAD, Pacing},
-    scan::unwanted_eights,
-};
+pub(crate) use self::native::*;
 #[cfg(any(loom, shuttle, miri, framebus_plain))]
-pub(crate) use off::*;
+pub(crate) use self::off::*;

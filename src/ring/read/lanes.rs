@@ -13,7 +13,7 @@ use crate::sync::{Arc, Ordering, fence};
 /// How often a pin is tried again after a lap before the round goes on without it.
 const PIN_TRIES: usize = 4;
 
-/// A reader of at most so many lanes fetches ahead what may come next in each.
+/// A reader of no more lanes than this fetches ahead what may come next in each.
 const FEW: usize = 2;
 
 /// The cursors and pins of a subscription.
@@ -64,11 +64,6 @@ impl<T> Lanes<T> {
             filter: self.filter,
             core: self.core.clone(),
         })
-    }
-
-    /// The ring's shared state, to be kept.
-    pub(super) fn core_handle(&self) -> Arc<Core<T>> {
-        self.core.clone()
     }
 
     #[inline(always)]
@@ -171,6 +166,21 @@ impl<T> Lanes<T> {
         }
     }
 
+    /// Finds out how many frames below `oldest`, where a lane's cursor starts, may be numbered above
+    /// `last`, and below which number they are: see [`Suspects::expire`](super::suspects::Suspects).
+    pub(super) fn expire(
+        &mut self,
+        at: usize,
+        oldest: u64,
+        held: Option<u64>,
+        last: u64,
+    ) -> (u64, u64) {
+        let cursor = &mut self.cursors[at];
+        let lane = self.core.lane(cursor.lane());
+        let next = || self.core.next_sequence();
+        cursor.suspects().expire(lane, oldest, held, last, next)
+    }
+
     /// Puts another cursor in the place of one.
     pub(super) fn replace_cursor(&mut self, at: usize, cursor: Cursor) -> Cursor {
         std::mem::replace(&mut self.cursors[at], cursor)
@@ -211,7 +221,7 @@ impl<T> Lanes<T> {
         self.cursors.iter().map(pins).sum()
     }
 
-    /// Takes the cache lines that were read in this round (see `hw/contention.rs`).
+    /// Takes the cache lines that were read in this round (see `hw/native/contention.rs`).
     #[inline(never)]
     pub(super) fn acquire_lines(&self) {
         for cursor in &self.cursors {

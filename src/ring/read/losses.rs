@@ -26,7 +26,7 @@ impl Losses {
         self.times_lapped
     }
 
-    /// Counts a lap that lost so many indices.
+    /// Counts a lap that lost `lost` indices.
     pub(super) fn add_lap(&mut self, lost: u64) {
         self.unreported += lost;
         self.times_lapped += 1;

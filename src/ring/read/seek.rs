@@ -32,10 +32,7 @@ pub(super) fn seek<T>(merge: &mut Merge<T>, after: Option<u64>) {
     }
     for (at, (expired, held)) in held_from.into_iter().enumerate() {
         if expired > 0 {
-            let core = merge.lanes().core_handle();
-            let (cursor, lane, _) = merge.lanes_mut().split(at);
-            let next = || core.next_sequence();
-            let (lost, below) = cursor.suspects().expire(lane, expired, held, last, next);
+            let (lost, below) = merge.lanes_mut().expire(at, expired, held, last);
             if lost > 0 {
                 merge.losses_mut().add_expired(lost, below);
             }

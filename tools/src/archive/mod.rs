@@ -94,13 +94,13 @@ enum Command {
     Tidy {
         /// The archive's folder.
         archive: PathBuf,
-        /// Remove frames that are older than so many days.
+        /// Remove frames that are older than this many days.
         #[arg(long)]
         max_days: Option<u32>,
-        /// Keep the last so many frames, and less than a block beyond them.
+        /// Keep the last frames, this many and less than a block more.
         #[arg(long)]
         max_frames: Option<u64>,
-        /// Keep no more than so many bytes of frames.
+        /// Keep no more than this many bytes of frames.
         #[arg(long)]
         max_bytes: Option<u64>,
     },

@@ -45,7 +45,7 @@ impl AddAssign for Count {
 }
 
 impl Play {
-    /// Takes all runs, and copies all of them until there are at least so many runs and frames.
+    /// Takes all runs, and copies all of them until there are at least this many runs and frames.
     pub fn new(recorded: Vec<RecordedRun>, least_runs: usize, least_frames: usize) -> Self {
         let mut play = Play {
             runs: Vec::new(),

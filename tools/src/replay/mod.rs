@@ -32,11 +32,11 @@ pub struct Options {
     #[arg(long, default_value = "2")]
     threads: NonZeroUsize,
 
-    /// Play copies of the runs until there are at least so many.
+    /// Play copies of the runs until there are at least this many.
     #[arg(long, default_value_t = 0)]
     runs: usize,
 
-    /// Play copies of the runs until there are at least so many frames.
+    /// Play copies of the runs until there are at least this many frames.
     #[arg(long, default_value_t = 0)]
     frames: usize,
 

@@ -33,7 +33,7 @@ pub struct Options {
     #[arg(long, default_value_t = 1.0)]
     speed: f64,
 
-    /// Play copies of the runs until there are at least so many.
+    /// Play copies of the runs until there are at least this many.
     #[arg(long, default_value_t = 0)]
     runs: usize,
 }

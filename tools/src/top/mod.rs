@@ -35,7 +35,7 @@ pub struct Options {
     #[arg(long, default_value_t = 10.0)]
     speed: f64,
 
-    /// Play copies of the runs until there are at least so many.
+    /// Play copies of the runs until there are at least this many.
     #[arg(long, default_value_t = 300)]
     runs: usize,
 
@@ -51,7 +51,7 @@ pub struct Options {
     #[arg(long, default_value = "1500")]
     ring_capacity: NonZeroUsize,
 
-    /// End after so many seconds.
+    /// End after this many seconds.
     #[arg(long)]
     seconds: Option<f64>,
 

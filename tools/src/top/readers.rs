@@ -64,7 +64,7 @@ impl Reader {
     }
 }
 
-/// How a reader reads: after so many frames it pauses.
+/// How a reader reads: after how many frames it pauses.
 #[derive(Clone, Copy)]
 struct Habit {
     frames: u64,

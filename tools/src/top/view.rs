@@ -73,7 +73,7 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// For a play of so many frames.
+    /// For a play of `total` frames.
     pub fn new(frames: u64, stats: RingStats) -> Self {
         Screen {
             frames,
@@ -310,7 +310,7 @@ fn right_text(count: u64, width: usize) -> Span<'static> {
     format!("{:>width$}", grouped(count)).into()
 }
 
-/// Draws a bar of so many columns, to the eighth of one.
+/// Draws a bar of `width` columns, to the eighth of one.
 fn bar(part: f64, width: usize) -> String {
     const EIGHTHS: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
     let eighths = (part.clamp(0.0, 1.0) * (width * 8) as f64).round() as usize;

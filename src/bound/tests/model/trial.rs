@@ -17,7 +17,7 @@ enum Incoming {
 enum Act {
     /// Refills it with these, unless frames are queued.
     Refill(Vec<Incoming>),
-    /// Takes so many frames out.
+    /// Takes `count` frames out.
     Pop(usize),
 }
 

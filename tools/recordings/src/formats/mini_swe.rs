@@ -4,11 +4,14 @@
 //! | --- | --- |
 //! | start | `RunStarted` |
 //! | system and first user | `MessageAccepted`, `TurnStarted` |
-//! | assistant | `ModelAttemptStarted`, `ModelStreamDelta`s (reasoning, then content), `ModelMessageCompleted`, `UsageRecorded`, `CostEstimated`; `ToolRequested`, `ToolStarted` for its bash block |
+//! | assistant | `ModelAttemptStarted`, `ModelStreamDelta`s (reasoning, then content) |
+//! | | `ModelMessageCompleted`, `UsageRecorded`, `CostEstimated` |
+//! | | `ToolRequested`, `ToolStarted` for its bash block |
 //! | user, `<returncode>0` | `ToolCompleted` |
 //! | user, another return code or `timed out` | `ToolFailed` |
-//! | user, `Please always provide EXACTLY ONE action` | the call before it ends with `ModelAttemptFailed` and starts no tool |
-//! | user, last of a submitted run | `ToolCompleted`, `OutputDispatchRequested`, `OutputDispatchCompleted` |
+//! | user, `Please always provide EXACTLY ONE action` | `ModelAttemptFailed`, and no tool |
+//! | user, last of a submitted run | `ToolCompleted` |
+//! | | `OutputDispatchRequested`, `OutputDispatchCompleted` |
 //! | end | `TurnCompleted`, then `RunCompleted` for a submitted run, else `RunFailed` |
 //!
 //! Model calls have times in whole seconds; their answers have none.

@@ -5,7 +5,7 @@
 //! | start | `RunStarted` |
 //! | `system` | none |
 //! | `user` | `MessageAccepted`, `TurnStarted` |
-//! | `assistant` | `ModelAttemptStarted`, `ModelStreamDelta`s of its text, `ModelMessageCompleted` |
+//! | `assistant` | `ModelAttemptStarted`, `ModelStreamDelta`s, `ModelMessageCompleted` |
 //! | … without a tool call | `TurnCompleted` |
 //! | … with tool calls | `ToolRequested`, `ToolStarted` each |
 //! | … handing over to a human | `ApprovalRequested`, `ApprovalDispatched` as well |

@@ -12,7 +12,8 @@
 //! | result of a tool that the provider ran | `ToolCompleted`, `ToolFailed` if it says so |
 //! | approval wanted | `ApprovalRequested` |
 //! | usage | `UsageRecorded`, once for each model call and with its last report |
-//! | end of the message, then of the file | `ModelMessageCompleted`, `TurnCompleted`, `RunCompleted` |
+//! | end of the message | `ModelMessageCompleted` |
+//! | end of the file | `TurnCompleted`, `RunCompleted` |
 //! | error, or no end | `ModelAttemptFailed`, `TurnFailed`, `RunFailed` |
 //!
 //! A message counts as ended only when the next one or the end of the file comes, since usage

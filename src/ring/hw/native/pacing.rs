@@ -18,9 +18,9 @@ pub(crate) const ENOUGH_AHEAD: u64 = 4_096;
 const FIRST_PAUSE: u64 = 150;
 /// The longest total, in nanoseconds.
 const LONGEST: u64 = 64 * FIRST_PAUSE;
-/// A reader pauses on only while a frame comes at least once in so many nanoseconds.
+/// A reader pauses on only while a frame comes in each of these spans, in nanoseconds.
 const NANOS_A_FRAME: u64 = FIRST_PAUSE;
-/// Under contention, a reader waits for a batch as long as it would for so many single frames.
+/// How many single frames a batch counts as, while a reader waits for it under contention.
 const PATIENCE: u64 = 8;
 /// After how many batches it does not pause, once pausing brought too little.
 const REST: u32 = 32;

@@ -16,7 +16,7 @@
 
 use super::lines::ACQUIRES_LINES;
 
-/// A round that gave so many frames gave many.
+/// From this many frames on, a round gave many.
 const MANY: u64 = 64;
 /// For how many rounds a reader acquires lines before it looks again.
 const ROUNDS: u32 = 16;

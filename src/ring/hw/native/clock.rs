@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::thread::{available_parallelism, yield_now};
 use std::time::Instant;
 
-/// A pause of at least so many nanoseconds is longer than a switch to another thread and back.
+/// In nanoseconds: a pause from here on is longer than a switch to another thread and back.
 const LONGER_THAN_A_SWITCH: u64 = 600;
 
 /// Spins for `nanos` nanoseconds by the clock: the instruction for a pause takes three cycles on
