@@ -4,8 +4,8 @@
 //! A host calls [`BusMeter::record`] at its own pace, such as each second or at each scrape, and
 //! each reader its [`SubscriptionMeter::record`] now and then.
 //!
-//! Labels: each has `bus`; those of a lane have `lane` (`frames` or `terminals`) as well, those of a
-//! subscription `subscription`, and the dropped frames also `reason`.
+//! Each figure has the label `bus`. Those of a lane have `lane` as well (`frames` or `terminals`),
+//! those of a subscription `subscription`, and dropped frames also `reason`.
 //!
 //! | name | type | |
 //! | --- | --- | --- |

@@ -9,7 +9,7 @@
 //! | progress, room | queued | queued | joins the summary | queued |
 //! | progress, none | dropped | dropped | joins the summary | dropped, fails |
 //! | normal, room | queued | queued | summary closed first, room judged after | queued |
-//! | normal, none | dropped | oldest progress, or it | summary closed first, dropped | dropped, fails |
+//! | normal, none | dropped | oldest progress, or it | summary closed, dropped | dropped, fails |
 //!
 //! Room for a terminal frame is made by
 //! [`make_room_for_terminal`](BoundedQueue::make_room_for_terminal); if all C are terminal, the

@@ -8,7 +8,8 @@
 //! | `task.rs` | waiting for a frame in a task |
 //! | `stream.rs` | a stream as its holder has it; waiting for a frame in a thread |
 //! | `stream/live.rs` | a subscription read through its policy, made of the others in `stream/` |
-//! | `source.rs`, `batch.rs`, `end.rs`, `stats.rs` | where else a stream reads, what it lends, how it ends, its figures |
+//! | `source.rs`, `batch.rs` | where else a stream reads, and what it lends |
+//! | `end.rs`, `stats.rs` | how a stream ends, and its figures |
 //! | `park.rs` | the sleep of a thread |
 //! | `scope.rs` | what a subscription reads, and where a frame goes |
 //! | `shared.rs`, `trace.rs` | the rings of a bus; what is reported to `tracing` |

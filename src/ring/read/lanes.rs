@@ -166,8 +166,8 @@ impl<T> Lanes<T> {
         }
     }
 
-    /// Finds out how many frames below `oldest`, where a lane's cursor starts, may be numbered above
-    /// `last`, and below which number they are: see [`Suspects::expire`](super::suspects::Suspects).
+    /// Finds out how many frames below `oldest`, where a lane's cursor starts, may be numbered
+    /// above `last`, and below which number they are (`Suspects::expire`).
     pub(super) fn expire(
         &mut self,
         at: usize,

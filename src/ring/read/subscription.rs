@@ -257,7 +257,7 @@ impl<T> Subscription<T> {
     /// for this reader, and returns how many deliveries it made. 0 says that nothing is there now.
     ///
     /// A subscription that keeps up with publishers that flood the ring may stay here for some
-    /// microseconds after a batch, so that it does not hinder them (see `hw/native/pacing.rs`). If its
+    /// microseconds after a batch, so that it does not hinder them (`hw/native/pacing.rs`). If its
     /// shard has more readers than there are processors, it yields meanwhile, and other threads
     /// may run for longer.
     ///
