@@ -44,6 +44,16 @@ fn the_view_says_that_there_is_nothing_to_play() {
     );
 }
 
+#[test]
+fn the_view_says_that_it_needs_a_terminal() {
+    let output = framebus(&["top"]);
+    assert_eq!(output.status.code(), Some(1));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let asked = "the output is not a terminal; run `top` in one, or `replay` for a table\n";
+    assert!(errors.ends_with(asked), "{errors}");
+    assert!(output.stdout.is_empty(), "{:?}", output.stdout);
+}
+
 #[cfg(feature = "serve")]
 #[test]
 fn a_port_that_is_taken_is_named() {

@@ -13,7 +13,7 @@ use framebus_recordings::ReadOptions;
 use indicatif::ProgressBar;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use readers::Reader;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::thread::{self, JoinHandle};
@@ -65,6 +65,8 @@ pub struct Options {
 enum TopError {
     #[error("nothing to play; name recordings or folders of them")]
     Nothing,
+    #[error("the output is not a terminal; run `top` in one, or `replay` for a table")]
+    NoTerminal,
     #[error(transparent)]
     Bus(#[from] AgentError),
     #[error("the terminal: {0}")]
@@ -92,6 +94,9 @@ fn top(options: &Options) -> Result<(), TopError> {
     if play.frames() == 0 {
         return Err(TopError::Nothing);
     }
+    if !io::stdout().is_terminal() {
+        return Err(TopError::NoTerminal);
+    }
     let bus = InMemoryAgentEventBus::builder()
         .shards(options.shards)
         .ring_capacity(options.ring_capacity)
@@ -110,7 +115,7 @@ fn top(options: &Options) -> Result<(), TopError> {
     }));
 
     // Puts the terminal back also when a thread panics.
-    let mut terminal = ratatui::init();
+    let mut terminal = ratatui::try_init()?;
     let begin = Instant::now();
     let mut watch = || -> Result<(), TopError> {
         loop {
