@@ -6,6 +6,7 @@
 #[cfg(feature = "archive")]
 mod archive;
 mod digits;
+mod output;
 mod play;
 mod progress;
 mod replay;

@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 fn framebus(arguments: &[&str]) -> Output {
     let mut framebus = Command::new(common::FRAMEBUS);
@@ -52,6 +52,21 @@ fn the_view_says_that_it_needs_a_terminal() {
     let asked = "the output is not a terminal; run `top` in one, or `replay` for a table\n";
     assert!(errors.ends_with(asked), "{errors}");
     assert!(output.stdout.is_empty(), "{:?}", output.stdout);
+}
+
+/// As under `framebus replay | head -1`.
+#[test]
+fn a_reader_that_closes_the_output_early_is_no_error() {
+    let mut replay = Command::new(common::FRAMEBUS)
+        .args(["replay", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(replay.stdout.take());
+    let output = replay.wait_with_output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{errors}");
 }
 
 #[cfg(feature = "serve")]

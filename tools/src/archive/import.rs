@@ -1,7 +1,7 @@
 //! JSON lines into an archive: by groups, each line accounted for.
 
 use super::failure::{Failure, Outcome};
-use crate::progress;
+use crate::{output, progress};
 use framebus::archive::{Archive, ArchiveOptions};
 use framebus::{AgentError, AgentErrorKind, EventFrame};
 use std::fs::File;
@@ -69,12 +69,13 @@ pub fn import(folder: &Path, input: &Path, skip_damaged: bool, from_line: u64) -
         }
     }
     bar.finish_and_clear();
-    println!(
+    output::line(format_args!(
         "{} frames imported, {} lines skipped; the archive has {}",
         group.imported,
         group.damage.skipped,
         archive.len()?
-    );
+    ))
+    .map_err(Failure::Output)?;
     Ok(())
 }
 

@@ -1,8 +1,8 @@
 //! Recorded runs into an archive: journal first, or by an archiver that follows a live bus.
 
 use super::failure::{Failure, Outcome};
-use crate::progress;
 use crate::sources::Sources;
+use crate::{output, progress};
 use framebus::archive::{
     Archive, ArchiveOptions, Archiver, FollowOptions, JournalOptions, JournaledBus,
 };
@@ -42,11 +42,12 @@ fn journal_first(archive: &Archive, runs: &[RecordedRun], bar: &ProgressBar) -> 
         bus.publish_all(frames)?;
     }
     bar.finish_and_clear();
-    println!(
+    output::line(format_args!(
         "{count} frames of {} runs; the archive has {}",
         runs.len(),
         archive.len()?
-    );
+    ))
+    .map_err(Failure::Output)?;
     Ok(())
 }
 
@@ -62,12 +63,13 @@ fn by_archiver(archive: &Archive, runs: &[RecordedRun], bar: &ProgressBar) -> Ou
     let report = archiver.finish();
     bar.finish_and_clear();
     report.error.map_or(Ok(()), Err)?;
-    println!(
+    output::line(format_args!(
         "{} frames of {} runs, {} lost",
         report.frames,
         runs.len(),
         report.lost
-    );
+    ))
+    .map_err(Failure::Output)?;
     Ok(())
 }
 

@@ -1,13 +1,15 @@
 //! Checks an archive, and keeps it within limits.
 
-use super::failure::Outcome;
+use super::failure::{Failure, Outcome};
+use crate::output;
 use framebus::archive::{Archive, ArchiveOptions, Retention};
 use std::path::Path;
 
 /// Reads everything and checks it.
 pub fn check(folder: &Path) -> Outcome {
     let count = Archive::open_for_reading(folder)?.check()?;
-    println!("{count} frames, all as they were written");
+    output::line(format_args!("{count} frames, all as they were written"))
+        .map_err(Failure::Output)?;
     Ok(())
 }
 
@@ -16,13 +18,14 @@ pub fn tidy(folder: &Path, limits: &Retention) -> Outcome {
     let archive = Archive::open(folder, ArchiveOptions::default())?;
     let removed = archive.retain(limits)?;
     let done = archive.compact()?;
-    println!(
+    output::line(format_args!(
         "{} frames of {} bytes removed, {} blocks joined into {}; {} frames are left",
         removed.frames,
         removed.bytes,
         done.joined,
         done.into,
         archive.len()?
-    );
+    ))
+    .map_err(Failure::Output)?;
     Ok(())
 }

@@ -7,11 +7,12 @@ mod report;
 mod tally;
 
 use crate::play::{Pace, Play, publish};
-use crate::progress;
 use crate::sources::Sources;
+use crate::{output, progress};
 use framebus::{AgentError, InMemoryAgentEventBus};
 use framebus_recordings::ReadOptions;
 use report::Report;
+use std::io;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -73,13 +74,15 @@ fn speed(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Why nothing was played.
+/// Why there is no report.
 #[derive(Debug, thiserror::Error)]
 enum ReplayError {
     #[error("nothing to play in {0} path(s); name recordings or folders of them")]
     Nothing(usize),
     #[error(transparent)]
     Bus(#[from] AgentError),
+    #[error("the output: {0}")]
+    Output(io::Error),
 }
 
 /// Plays, and prints the report. The exit code is the one that the help states.
@@ -155,10 +158,11 @@ fn replay(options: &Options) -> Result<Vec<String>, ReplayError> {
         published,
         left_out: &recorded.left_out,
     };
-    if options.json {
-        println!("{:#}", report.json());
+    let printed = if options.json {
+        output::line(format_args!("{:#}", report.json()))
     } else {
-        println!("{}", report.table());
-    }
+        output::line(report.table())
+    };
+    printed.map_err(ReplayError::Output)?;
     Ok(report.violations())
 }

@@ -4,6 +4,7 @@ mod page;
 #[cfg(test)]
 mod tests;
 
+use crate::output;
 use crate::play::{Pace, Play, publish};
 use crate::sources::Sources;
 use framebus::sse::{EventFeed, FeedGrant};
@@ -70,12 +71,12 @@ async fn serve(options: &Options) -> Result<(), ServeError> {
     let listener = tokio::net::TcpListener::bind(address)
         .await
         .map_err(|error| ServeError::Port(address, error))?;
-    println!("http://{}/", listener.local_addr()?);
-    println!(
+    output::line(format_args!("http://{}/", listener.local_addr()?))?;
+    output::line(format_args!(
         "playing {} frames of {} runs",
         play.frames(),
         play.parts().len()
-    );
+    ))?;
     let pace = Pace {
         threads: NonZeroUsize::MIN,
         speed: options.speed.max(0.0),
@@ -85,7 +86,10 @@ async fn serve(options: &Options) -> Result<(), ServeError> {
     let publisher = bus.clone();
     thread::spawn(
         move || match publish(&publisher, &play, pace, &ProgressBar::hidden()) {
-            Ok(()) => println!("all played; the page stays up until Ctrl-C"),
+            Ok(()) => {
+                // Without an output the page stays up all the same.
+                let _ = output::line("all played; the page stays up until Ctrl-C");
+            }
             Err(error) => eprintln!("{error}"),
         },
     );
