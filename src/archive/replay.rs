@@ -268,6 +268,8 @@ impl EventArchive for Archive {
     /// [`AgentErrorKind::ArchiveCursor`] for a cursor of another archive, or beyond the end, or an
     /// error of the disk. A later error ends the stream with
     /// [`StreamEnd::SourceFailed`](crate::StreamEnd::SourceFailed).
+    ///
+    /// [`AgentErrorKind::ArchiveCursor`]: crate::event::AgentErrorKind::ArchiveCursor
     fn replay_filtered_from_cursor(
         &self,
         filter: CompiledEventFilter,

@@ -17,6 +17,8 @@ pub trait EventArchive: Send + Sync {
     ///
     /// # Errors
     /// [`AgentErrorKind::ArchiveCursor`] for a cursor of another archive, or beyond the end.
+    ///
+    /// [`AgentErrorKind::ArchiveCursor`]: crate::event::AgentErrorKind::ArchiveCursor
     fn replay_filtered_from_cursor(
         &self,
         filter: CompiledEventFilter,
