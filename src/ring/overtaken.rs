@@ -335,3 +335,69 @@ fn a_batch_gives_no_more_than_its_pins_hold() {
     }
     assert_eq!(reader.batch(|_| ControlFlow::Continue(())), 0);
 }
+
+/// A reader of everything knows that it is caught up without a look at its lanes, and a poll then
+/// says the same. It never takes what is unfinished, undecided or lost for delivered.
+#[test]
+fn a_reader_of_everything_knows_when_it_is_caught_up() {
+    for shards in [1, 2] {
+        for lane in [Frames, Terminals] {
+            let ring = ring_of(shards, 4);
+            let subscribe = |start| ring.subscribe(Select::All, None, start).unwrap();
+            let mut reader = subscribe(Start::Oldest);
+            assert!(reader.is_caught_up());
+            publish(&ring, 0, lane);
+            assert!(!reader.is_caught_up());
+            assert_eq!(poll(&mut reader).0, [1]);
+            assert!(reader.is_caught_up(), "{shards} {lane:?}");
+            // Lapped.
+            flood(&ring, 9, 0, lane);
+            assert!(!reader.is_caught_up());
+            assert!(!poll(&mut reader).1.is_empty());
+            assert!(reader.is_caught_up(), "{shards} {lane:?}");
+            // Claimed and numbered, and not finished.
+            let (core, id) = (ring.core_for_tests(), LaneId::new(0, Frames));
+            let (unfinished, _) = core.lane(id).claim(|| core.pins(0)).unwrap();
+            if shards > 1 {
+                core.reserve_sequence().unwrap();
+            }
+            assert!(!reader.is_caught_up());
+            assert_eq!(poll(&mut reader).2, Polled::Unfinished);
+            assert!(!reader.is_caught_up());
+            // Its number stays without a frame, which is reported before the next one at the latest.
+            drop(unfinished);
+            let mut gaps = poll(&mut reader).1;
+            assert_eq!(reader.is_caught_up(), !gaps.is_empty());
+            publish(&ring, 0, lane);
+            gaps.extend(poll(&mut reader).1);
+            assert_eq!(reported(&gaps), [(11, 11, 1)]);
+            assert!(reader.is_caught_up(), "{shards} {lane:?}");
+            let latest = subscribe(Start::Latest);
+            assert!(latest.is_caught_up() && !subscribe(Start::Oldest).is_caught_up());
+            let terminals = ring.subscribe(Select::Terminals, None, Start::Latest);
+            assert!(
+                !terminals.unwrap().is_caught_up(),
+                "it is not of everything"
+            );
+        }
+    }
+}
+
+/// What lies before the ring's first frame is reported, although nothing was published.
+#[test]
+fn a_reader_from_before_the_ring_is_not_caught_up() {
+    for shards in [1, 2] {
+        let lane = Geometry::exact(4, 1, 0, 1);
+        let ring = Ring::<u64>::new(&RingConfig {
+            shards,
+            frames: lane,
+            terminals: lane,
+            after: 7,
+        });
+        let subscribed = ring.subscribe(Select::All, None, Start::After(3));
+        let mut reader = subscribed.unwrap();
+        assert!(!reader.is_caught_up());
+        assert_eq!(reported(&poll(&mut reader).1), [(4, 7, 4)]);
+        assert!(reader.is_caught_up());
+    }
+}

@@ -149,6 +149,16 @@ impl Cursor {
         self.next >= tail && self.held_back.is_empty()
     }
 
+    /// Whether this cursor of an index-numbered lane has passed the lane's tail, and every index
+    /// below has a number below `sequence`. A publish that happens before the call claimed an index
+    /// below that tail: the one whose number its frame has.
+    #[inline(always)]
+    pub(super) fn next_is_at_most<T>(&self, lane: &Lane<T>, sequence: u64) -> bool {
+        self.voids != UNKNOWN
+            && self.next >= lane.tail()
+            && lane.sequence_at(self.next, self.voids) <= sequence
+    }
+
     /// Passes over what needs no pin, in at most as many steps as a lap has indices. Returns
     /// whether there is something to pin for. If not, and if `eager`, begins to fetch the line of
     /// the next frame: for a reader that looks again at once, it comes together with the stamp's.

@@ -212,6 +212,20 @@ impl<T> Lanes<T> {
         self.cursors.iter().any(is_behind)
     }
 
+    /// Whether it can be told by a load or two that every publish which has returned got a number
+    /// below `sequence`. These lanes are all of the ring.
+    #[inline(always)]
+    pub(super) fn next_is_at_most(&self, sequence: u64) -> bool {
+        match self.core.index_numbered() {
+            // The next sequence number costs a look at a gate and at voids; the cursor has counted.
+            Some(lane) => self.cursors[0].next_is_at_most(lane, sequence),
+            None => self
+                .core
+                .published_below()
+                .is_some_and(|next| next <= sequence),
+        }
+    }
+
     /// An upper bound of the rounds that it takes to read all that the lanes hold.
     pub(super) fn most_rounds(&self) -> u64 {
         let pins = |cursor: &Cursor| {

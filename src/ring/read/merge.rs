@@ -113,6 +113,14 @@ impl<T> Merge<T> {
         self.deliveries
     }
 
+    /// Whether the next sequence number, as far as that can be told by a load or two, is the one
+    /// after the position of a reader of everything. Then nothing is left to deliver or to report:
+    /// every publish that has returned got a number up to the position.
+    #[inline(always)]
+    pub(super) fn is_caught_up(&self) -> bool {
+        self.everything && self.lanes.next_is_at_most(self.last + 1)
+    }
+
     /// Moves the position.
     pub(super) fn set_last(&mut self, last: u64) {
         self.last = last;

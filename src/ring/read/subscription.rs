@@ -121,6 +121,17 @@ impl<T> Subscription<T> {
         self.merge.reads_everything()
     }
 
+    /// Whether it is known, by one load or two and whatever the number of shards, that a poll that
+    /// begins now would deliver nothing: every frame whose publish has returned was delivered or
+    /// reported as lost. False if a poll would have to look.
+    ///
+    /// Known only for a subscription that [reads everything](Self::reads_everything): its position
+    /// is in that of the ring.
+    #[inline]
+    pub fn is_caught_up(&self) -> bool {
+        self.merge.is_caught_up()
+    }
+
     /// How often a lane was found lapped.
     pub fn times_lapped(&self) -> u64 {
         self.merge.losses().times_lapped()
@@ -134,6 +145,9 @@ impl<T> Subscription<T> {
     /// If `visit` panics, the pins end, and the next poll goes on after the frame that it was lent.
     #[inline]
     pub fn poll(&mut self, mut visit: impl FnMut(Delivery<'_, T>) -> ControlFlow<()>) -> Polled {
+        if self.is_caught_up() {
+            return Polled::CaughtUp;
+        }
         match self.plan() {
             Ok(plan) => self.deliver(plan, &mut visit),
             Err(polled) => polled,
@@ -143,7 +157,6 @@ impl<T> Subscription<T> {
     /// What a poll that begins now delivers; or how it ends, if that is nothing.
     fn plan(&mut self) -> Result<Plan, Polled> {
         let merge = &mut self.merge;
-        let pending = merge.pending_gap();
         // E8: acquire, or E9: acquire: all claims for smaller numbers happen before.
         let Some(until) = merge.lanes().core().published_below() else {
             return Err(Polled::Unfinished);
@@ -151,6 +164,8 @@ impl<T> Subscription<T> {
         if until <= merge.last() + 1 {
             return Err(Polled::CaughtUp);
         }
+        // Only this reader notices losses, so these are those that it had noticed before.
+        let pending = merge.pending_gap();
         // Before the cursors move: what they pass is compared with these tails.
         merge.load_tails(until);
         if !merge.lanes_mut().skip_ahead() && !pending.has_loss() {

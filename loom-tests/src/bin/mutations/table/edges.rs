@@ -51,6 +51,14 @@ mutations! {
     // What a reader is given.
     "behind-first-only": "a reader that asks if it is behind looks at its first lane only", "tests::ring_readers::a_reader_is_behind_while_a_publish_is_unfinished_in_any_of_its_lanes",
         (LANES, "[[self.cursors.iter().any(is_behind) =>> self.cursors.iter().take(1).any(is_behind)]]");
+    "caught-up-by-any-reader": "a reader that does not read everything takes the ring's next number for its own", "src::ring::overtaken::a_reader_of_everything_knows_when_it_is_caught_up",
+        (MERGE, "[[self.everything =>> true]] && self.lanes.next_is_at_most(self.last + 1)");
+    "caught-up-below-the-next": "a reader takes itself for caught up when one frame is left", "src::ring::overtaken::a_reader_of_everything_knows_when_it_is_caught_up",
+        (MERGE, "self.everything && self.lanes.next_is_at_most([[self.last + 1 =>> self.last + 2]])");
+    "caught-up-without-tail": "a reader of one shard takes what it has passed for all that was claimed", "src::ring::overtaken::a_reader_of_everything_knows_when_it_is_caught_up",
+        (CURSOR, "&& [[self.next >= lane.tail() =>> true]] && lane.sequence_at(");
+    "caught-up-without-number": "a reader of one shard that has passed the tail takes frames of the other lane for delivered", "src::ring::overtaken::a_reader_of_everything_knows_when_it_is_caught_up",
+        (CURSOR, "&& self.next >= lane.tail() && [[lane.sequence_at(self.next, self.voids) <= sequence =>> true]]");
     "run-ignores-filter": "frames of the index-numbered lane are lent one after another whatever their tags are", "tests::ring_readers::a_filter_gives_the_wanted_of_each_row_of_tags",
         (CURSOR, "if [[by_index && filter.is_none() =>> by_index]] {");
     "run-ignores-filter-sequenced": "frames of other lanes are lent one after another whatever their tags are", "tests::ring_readers::a_filter_gives_the_wanted_of_each_row_of_tags",
