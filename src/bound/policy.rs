@@ -209,6 +209,12 @@ impl BoundedQueue {
         self.queue.len()
     }
 
+    /// Returns whether nothing is queued, and nothing waits for a frame to be reported on.
+    #[inline]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.queue.len() == 0 && self.pending.is_none()
+    }
+
     /// Returns whether a frame is there without a look at the rings: queued, or the first of the
     /// next refill.
     pub(crate) fn has_frame(&self) -> bool {

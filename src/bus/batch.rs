@@ -54,6 +54,7 @@ impl FrameRef<'_> {
 }
 
 /// Returns an event as a frame of a subscription.
+#[inline]
 pub(super) fn frame(
     event: Event,
     overflow: Option<Box<EventOverflowNotice>>,

@@ -1,6 +1,7 @@
 //! The bus in memory: frames into the ring, subscriptions out of it.
 
 use super::event_bus::AgentEventBus;
+use super::replaced::drop_later;
 use super::scope::{self, Scope};
 use super::shared::{Event, Shared, publish_error, subscribe_error};
 use super::stream::{AgentEventStream, Live};
@@ -104,9 +105,8 @@ impl InMemoryAgentEventBus {
         let route = scope::route(event.envelope());
         let keys = scope::keys(event.envelope());
         shared.ring.prefetch_wake(route, keys);
-        let published = shared
-            .ring
-            .publish_with(route, |sequence| seal(event, sequence, shared.epoch));
+        let seal = |sequence| seal(event, sequence, shared.epoch);
+        let published = shared.ring.publish_replacing(route, seal, drop_later);
         // A publish that failed wakes too: it may have held back frames published after it.
         shared.ring.wake(route, keys);
         published.map(drop).map_err(publish_error)

@@ -25,6 +25,7 @@ mod event_bus;
 mod memory;
 mod park;
 mod repair;
+mod replaced;
 mod scope;
 mod shared;
 mod source;

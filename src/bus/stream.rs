@@ -247,6 +247,7 @@ impl Lender for VecDeque<EventFrame> {
 impl Iterator for AgentEventStream {
     type Item = EventFrame;
 
+    #[inline]
     fn next(&mut self) -> Option<EventFrame> {
         match &mut self.source {
             Source::Live(live) => live.next(),

@@ -216,6 +216,7 @@ impl EventEnvelope {
     }
 
     /// Returns the position after this event, for a scope.
+    #[inline]
     pub fn cursor(&self, scope: EventStreamScope) -> EventCursor {
         EventCursor {
             scope,

@@ -8,6 +8,7 @@ use super::cursor::ArchiveCursor;
 use super::envelope::{EntityRef, EventEnvelope, PrivacyClass};
 use super::hex::BusEpoch;
 use super::payload::{EventPayload, PayloadAccessMode, PayloadContent};
+use crate::ring::prefetch_for_write;
 use std::fmt;
 use std::ops::Deref;
 use triomphe::{Arc, UniqueArc};
@@ -106,6 +107,21 @@ impl SealedEvent {
         envelope.event_seq = sequence;
         envelope.bus_epoch = epoch;
         envelope.event_family = envelope.event_kind.family();
+    }
+
+    /// Begins to fetch its memory, to be dropped.
+    #[inline]
+    pub(crate) fn prefetch(&self) {
+        prefetch_for_write(std::slice::from_ref(self), 192);
+        prefetch_for_write(std::slice::from_ref(&self.archive_cursor), 1);
+    }
+
+    /// Begins to fetch the memory of its text.
+    #[inline]
+    pub(crate) fn prefetch_text(&self) {
+        if let EventPayload::RedactedSummary { text, .. } = &self.payload {
+            prefetch_for_write(text.as_bytes(), 1);
+        }
     }
 
     /// The same event with its payload replaced by a text.
@@ -216,29 +232,24 @@ impl SharedEvent {
 
     /// Returns the event to be published again: in its own allocation if it is not shared and all
     /// of it may be seen, otherwise a copy of what may be seen.
+    #[inline]
     pub(crate) fn into_unique(
         self,
         archive_cursor: Option<ArchiveCursor>,
     ) -> UniqueArc<SealedEvent> {
-        let all_visible = self.access == PayloadAccessMode::FullPayloadIfPolicyAllows;
-        match Arc::try_unique(self.sealed) {
-            Ok(mut unique) if all_visible => {
-                unique.archive_cursor = archive_cursor;
-                unique
+        let access = self.access;
+        let sealed = match Arc::try_unique(self.sealed) {
+            Ok(mut unique) if access == PayloadAccessMode::FullPayloadIfPolicyAllows => {
+                // Most often there is none, and nothing has to be written.
+                if archive_cursor.is_some() || unique.archive_cursor.is_some() {
+                    unique.archive_cursor = archive_cursor;
+                }
+                return unique;
             }
-            Ok(unique) => {
-                let shared = SharedEvent {
-                    sealed: unique.shareable(),
-                    access: self.access,
-                };
-                shared.copy(archive_cursor)
-            }
-            Err(sealed) => SharedEvent {
-                sealed,
-                access: self.access,
-            }
-            .copy(archive_cursor),
-        }
+            Ok(unique) => unique.shareable(),
+            Err(sealed) => sealed,
+        };
+        SharedEvent { sealed, access }.copy(archive_cursor)
     }
 
     /// Returns the same event with its envelope changed: in its own allocation if it is not shared.
@@ -255,6 +266,7 @@ impl SharedEvent {
 
     /// Returns a copy of what may be seen. With full access that includes secret content, which the
     /// copy's readers can't see either.
+    #[cold]
     fn copy(&self, archive_cursor: Option<ArchiveCursor>) -> UniqueArc<SealedEvent> {
         let payload = match self.access {
             PayloadAccessMode::FullPayloadIfPolicyAllows => self.sealed.payload.clone(),

@@ -3,7 +3,7 @@
 use super::error::{AgentError, AgentErrorKind};
 use std::fmt;
 use std::str::FromStr;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A point in time, in microseconds since the Unix epoch.
 ///
@@ -19,11 +19,14 @@ pub struct Timestamp(i64);
 impl Timestamp {
     /// Returns the wall clock's time.
     pub fn now() -> Self {
-        let micros = match SystemTime::now().duration_since(UNIX_EPOCH) {
-            Ok(since) => i64::try_from(since.as_micros()).unwrap_or(i64::MAX),
-            Err(before) => -i64::try_from(before.duration().as_micros()).unwrap_or(i64::MAX),
+        let micros = |from: Duration| {
+            let seconds = i64::try_from(from.as_secs()).unwrap_or(i64::MAX);
+            seconds.saturating_mul(1_000_000).saturating_add(i64::from(from.subsec_micros()))
         };
-        Self::from_micros(micros)
+        Self::from_micros(match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(since) => micros(since),
+            Err(before) => -micros(before.duration()),
+        })
     }
 
     /// Returns the moment `micros` microseconds after the Unix epoch, brought into the years that

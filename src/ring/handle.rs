@@ -74,7 +74,7 @@ impl<T> Ring<T> {
     /// the sequence numbers are used up. The frame is dropped.
     #[inline]
     pub fn publish(&self, route: Route, frame: T) -> Result<u64, PublishError> {
-        self.core.publish(route, |_| frame)
+        self.core.publish(route, |_| frame, drop)
     }
 
     /// Publishes the frame that `make` returns for its sequence number, and returns the number.
@@ -93,7 +93,26 @@ impl<T> Ring<T> {
         route: Route,
         make: impl FnOnce(u64) -> T,
     ) -> Result<u64, PublishError> {
-        self.core.publish(route, make)
+        self.core.publish(route, make, drop)
+    }
+
+    /// Does the same, and hands the frame that was replaced, if any, to `replaced` when the new one
+    /// is readable, for a publisher that uses its memory again.
+    ///
+    /// # Errors
+    /// Those of [`publish`](Self::publish). Neither `make` nor `replaced` was called then.
+    ///
+    /// # Panics
+    /// If `make` does, as for [`publish_with`](Self::publish_with). A panic of `replaced` goes no
+    /// further.
+    #[inline]
+    pub fn publish_replacing(
+        &self,
+        route: Route,
+        make: impl FnOnce(u64) -> T,
+        replaced: impl FnOnce(T),
+    ) -> Result<u64, PublishError> {
+        self.core.publish(route, make, replaced)
     }
 
     /// Publishes a batch, all frames or none, and returns the range of their sequence numbers: one

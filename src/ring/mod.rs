@@ -59,3 +59,5 @@ pub use sequence::MAX_SEQUENCE;
 pub use slot::{CLASS_BITS, Geometry, MAX_WINDOW, TAG_BITS, TagFilter};
 pub use stats::{LaneStats, RingStats, ShardStats};
 pub use wait::ANY_KEY;
+
+pub(crate) use hw::prefetch_for_write;

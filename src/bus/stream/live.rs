@@ -22,6 +22,7 @@ use crate::event::{
 use crate::ring::Subscription;
 use crate::sync::Arc;
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::task::Waker;
@@ -32,10 +33,12 @@ const COMPLETE_REFILL: usize = 64;
 /// A live stream: a reader of the rings, the queue that bounds it, and its progress.
 pub(in crate::bus) struct Live {
     reader: ScopedReader,
+    /// Frames of a complete stream that nothing was lost before. They come before what is queued.
+    ready: VecDeque<Event>,
     /// What the policy let through and is not delivered yet. It also counts all losses.
     queue: BoundedQueue,
-    /// How many frames a refill moves into the queue at most.
-    refill_limit: usize,
+    /// How many frames a refill takes in at most, if the stream is complete.
+    complete: Option<usize>,
     /// How much of a payload the consumer may see.
     access: PayloadAccessMode,
     progress: Progress,
@@ -57,21 +60,21 @@ impl Live {
             bus_epoch: shared.epoch,
             journal_cursor: None,
         };
-        let (queue, refill_limit) = if options.complete {
+        let queue = if options.complete {
             // A queue that has room for every frame drops none.
-            let unbounded = SubscriberQueueConfig {
+            SubscriberQueueConfig {
                 capacity: NonZeroUsize::MAX,
                 overflow: SubscriberOverflowPolicy::default(),
                 ..options.queue
-            };
-            (unbounded, COMPLETE_REFILL)
+            }
         } else {
-            (options.queue, usize::MAX)
+            options.queue
         };
         Live {
             reader: ScopedReader::new(shared, subscription, scope),
+            ready: VecDeque::new(),
             queue: BoundedQueue::new(queue, start.clone()),
-            refill_limit,
+            complete: options.complete.then_some(COMPLETE_REFILL),
             access: options.payload_access,
             progress: Progress::new(start),
             ahead: None,
@@ -124,23 +127,49 @@ impl Live {
             .is_some_and(ReadAhead::waits_for_filler)
     }
 
-    /// Moves what was published when the call began into the queue, if that is empty.
+    /// Takes in what was published when the call began, if nothing that was taken in is left.
     fn refill(&mut self) {
-        if self.queue.len() > 0 {
+        if !self.ready.is_empty() || self.queue.len() > 0 {
             return;
         }
-        self.queue.begin_refill();
-        let had_failed = self.has_failed();
-        let (queue, refill_limit) = (&mut self.queue, self.refill_limit);
-        self.reader.poll(|found| match found {
-            Found::Frame(event) => {
-                queue.offer(event)?;
-                if queue.len() < refill_limit {
-                    ControlFlow::Continue(())
-                } else {
-                    ControlFlow::Break(())
+        match self.complete {
+            Some(limit) => self.refill_complete(limit),
+            None => self.refill_queue(),
+        }
+    }
+
+    /// Takes in at most `limit` frames, and drops none.
+    fn refill_complete(&mut self, limit: usize) {
+        let (ready, queue) = (&mut self.ready, &mut self.queue);
+        self.reader.poll(|found| {
+            match found {
+                Found::Frame(event) if queue.is_idle() => ready.push_back(event.clone()),
+                Found::Frame(event) => queue.offer(event)?,
+                Found::Lost(loss) => {
+                    trace::lost(queue.scope(), loss);
+                    // The loss is reported on the next frame or, without one, on the last.
+                    if let Some(last) = ready.pop_back() {
+                        queue.offer(&last)?;
+                    }
+                    queue.lose(loss);
                 }
             }
+            if ready.len() + queue.len() < limit {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        });
+        self.queue.end_refill();
+    }
+
+    /// Moves all of it through the policy into the queue.
+    fn refill_queue(&mut self) {
+        self.queue.begin_refill();
+        let had_failed = self.has_failed();
+        let queue = &mut self.queue;
+        self.reader.poll(|found| match found {
+            Found::Frame(event) => queue.offer(event),
             Found::Lost(loss) => {
                 trace::lost(queue.scope(), loss);
                 queue.lose(loss);
@@ -159,7 +188,8 @@ impl Live {
     /// Moves the position to what was looked at, if all of the scope up to there was delivered or
     /// reported.
     fn settle_position(&mut self) {
-        let all_delivered = self.queue.len() == 0
+        let all_delivered = self.ready.is_empty()
+            && self.queue.len() == 0
             && self.pending_overflow().is_none()
             && !self.has_failed()
             && self.ahead.as_deref().is_none_or(ReadAhead::is_idle);
@@ -173,11 +203,31 @@ impl Live {
     }
 
     /// Returns the next frame; `None` if there is none now.
+    #[inline]
     pub(in crate::bus) fn next(&mut self) -> Option<EventFrame> {
+        if self.ready.is_empty() {
+            let next = self.next_or_refill();
+            if self.ready.is_empty() {
+                return next;
+            }
+        }
+        // Inlined into the caller, so that the frame need not go through memory.
+        let event = self.pop_ready()?;
+        Some(frame(event, None, self.access, self.queue.scope()))
+    }
+
+    /// Returns the next frame, or refills what is ready; `None` if there is none now.
+    #[inline(never)]
+    fn next_or_refill(&mut self) -> Option<EventFrame> {
         let next = if self.ahead.is_some() {
             self.next_gapless()
+        } else if !self.queue.has_frame() && self.reader.is_caught_up() {
+            return None;
         } else {
             self.refill();
+            if !self.ready.is_empty() {
+                return None;
+            }
             self.next_queued()
         };
         self.settle_position();
@@ -207,6 +257,17 @@ impl Live {
             event, overflow, ..
         } = self.pop()?;
         Some(frame(event, overflow, self.access, self.queue.scope()))
+    }
+
+    /// Takes the next frame out that nothing was lost before.
+    #[inline]
+    fn pop_ready(&mut self) -> Option<Event> {
+        let event = self.ready.pop_front()?;
+        self.progress.deliver(event.envelope());
+        if self.ready.is_empty() {
+            self.settle_position();
+        }
+        Some(event)
     }
 
     /// Takes the next queued frame out, or the terminal frame that the last refill stopped before.
@@ -260,7 +321,7 @@ impl Live {
         StreamStats {
             position,
             lag: last.saturating_sub(position),
-            queued: (self.queue.len() + ahead) as u64,
+            queued: (self.ready.len() + self.queue.len() + ahead) as u64,
             delivered,
             terminals,
             dropped: (*self.queue.lost()).into(),
@@ -271,7 +332,7 @@ impl Live {
 
     /// Returns how the stream ended, once it has and everything was delivered.
     pub(in crate::bus) fn end(&mut self) -> Option<StreamEnd> {
-        if self.queue.has_frame() {
+        if self.has_frame() {
             return None;
         }
         if let Some(failed) = self.failed() {
@@ -287,11 +348,16 @@ impl Live {
             return nothing_left.then_some(StreamEnd::BusClosed);
         }
         self.refill();
-        if self.queue.has_frame() {
+        if self.has_frame() {
             return None;
         }
         self.failed()
             .or_else(|| (!self.reader.unfinished).then_some(StreamEnd::BusClosed))
+    }
+
+    /// Returns whether a frame is there without a look at the rings.
+    fn has_frame(&self) -> bool {
+        !self.ready.is_empty() || self.queue.has_frame()
     }
 
     /// Returns the end of a stream whose policy ended it.
@@ -358,6 +424,17 @@ impl Live {
             count.set(count.get() + 1);
             visit(item)
         };
+        while let Some(event) = self.pop_ready() {
+            let lent = FrameRef {
+                event: &event,
+                access: self.access,
+                scope: self.queue.scope(),
+                archived: None,
+            };
+            if visit(BatchItem::Frame(lent)).is_break() {
+                return count.get();
+            }
+        }
         loop {
             // The notice is lent while its frame is still queued: a visitor that panics at the
             // notice does not lose the frame.
@@ -445,8 +522,9 @@ impl Clone for Live {
         let reader = self.reader.try_clone();
         Live {
             reader: reader.expect("fewer than 2^30 subscriptions are alive"),
+            ready: self.ready.clone(),
             queue: self.queue.clone(),
-            refill_limit: self.refill_limit,
+            complete: self.complete,
             access: self.access,
             progress: self.progress.clone(),
             ahead: self.ahead.clone(),

@@ -22,20 +22,22 @@ impl From<ClaimError> for PublishError {
 
 impl<T> Core<T> {
     /// Publishes the frame that `make` returns for its sequence number, and returns the number.
+    /// Hands the frame that it replaced to `replaced`.
     #[inline(always)]
     pub(crate) fn publish(
         &self,
         route: Route,
         make: impl FnOnce(u64) -> T,
+        replaced: impl FnOnce(T),
     ) -> Result<u64, PublishError> {
         match self.index_numbered() {
             Some(lane) if !route.terminal => {
                 let (claim, voids) = lane.claim(|| self.pins(0))?;
                 let sequence = lane.sequence_at(claim.index(), voids);
-                drop_replaced(claim.fill(route.tag, None, make(sequence)));
+                hand_over(claim.fill(route.tag, None, make(sequence)), replaced);
                 Ok(sequence)
             }
-            _ => self.publish_sequenced(route, make),
+            _ => self.publish_sequenced(route, make, replaced),
         }
     }
 
@@ -45,6 +47,7 @@ impl<T> Core<T> {
         &self,
         route: Route,
         make: impl FnOnce(u64) -> T,
+        replaced: impl FnOnce(T),
     ) -> Result<u64, PublishError> {
         if !self.may_reserve(1) {
             return Err(PublishError::Exhausted);
@@ -54,15 +57,15 @@ impl<T> Core<T> {
         let (claim, _) = lane.claim(|| self.pins(id.shard()))?;
         let sequence = self.reserve_sequence()?;
         let order = lane.assign_order(claim.index(), sequence);
-        drop_replaced(claim.fill(route.tag, Some(order), make(sequence)));
+        hand_over(claim.fill(route.tag, Some(order), make(sequence)), replaced);
         Ok(sequence)
     }
 }
 
-/// Drops the frame that a new one replaced.
+/// Hands the frame that a new one replaced to `replaced`.
 #[inline(always)]
-fn drop_replaced<T>(frame: Option<T>) {
+fn hand_over<T>(frame: Option<T>, replaced: impl FnOnce(T)) {
     if let Some(frame) = frame {
-        contained(|| drop(frame));
+        contained(|| replaced(frame));
     }
 }
