@@ -1,7 +1,6 @@
 //! Tables of what was measured, as Markdown.
 
-use crate::bar::{BARS, Bar, Limit, US};
-use crate::case::MILLIONS;
+use crate::bar::{BARS, BEHIND, Bar, Limit, NOBODY, US, ahead};
 use crate::record::{Record, Results, median};
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
@@ -77,12 +76,8 @@ pub fn losses(results: &Results) -> String {
     let mut peers: BTreeMap<&str, Vec<(f64, &str)>> = BTreeMap::new();
     for record in &results.records {
         for series in &record.series {
-            let Some(ratio) = record.ratio(series) else {
+            let Some(factor) = ahead(record, series) else {
                 continue;
-            };
-            let factor = match series.figure.as_str() {
-                MILLIONS => 1.0 / ratio,
-                _ => ratio,
             };
             // A channel as large as another bus is compared with that one.
             let is_peer = !series.contract.is_empty()
@@ -138,7 +133,10 @@ pub fn bars(results: &Results) -> String {
         table.add_row([
             bar.case.into(),
             bar.ours.into(),
-            bar.theirs.into(),
+            match bar.theirs {
+                NOBODY => "-".into(),
+                theirs => theirs.into(),
+            },
             figure,
             limit,
             digits(median(&verdict.ratios)),
@@ -154,5 +152,41 @@ pub fn bars(results: &Results) -> String {
             },
         ]);
     }
+    table.add_rows(everywhere(results));
     format!("{table}\n")
+}
+
+/// The bar of being ahead of one peer in every case that both have.
+fn everywhere(results: &Results) -> Option<[String; 9]> {
+    let (mut factors, mut lost) = (Vec::new(), Vec::new());
+    for record in &results.records {
+        let peers = record.series.iter();
+        for series in peers.filter(|it| it.name.starts_with(BEHIND)) {
+            let Some(factor) = ahead(record, series) else {
+                continue;
+            };
+            factors.push(factor);
+            if factor > 1.0 {
+                let which = series.name.trim_start_matches(BEHIND);
+                lost.push(format!("{}{which} {}", record.case, digits(factor)));
+            }
+        }
+    }
+    let of = factors.len();
+    (of > 0).then(|| {
+        [
+            "each that both have".into(),
+            US.into(),
+            BEHIND.into(),
+            "each case's; a rate's inverse".into(),
+            "at most 1, in all".into(),
+            digits(median(&factors)),
+            extremes(&factors),
+            format!("{} of {of} cases", of - lost.len()),
+            match lost.is_empty() {
+                true => "met".into(),
+                false => format!("**not met**: {}", lost.join("; ")),
+            },
+        ]
+    })
 }
