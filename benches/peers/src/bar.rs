@@ -165,7 +165,8 @@ pub const BEHIND: &str = "photon-ring";
 /// By what factor a contender is ahead of framebus in its own figure; less than 1 if it is behind.
 pub fn ahead(record: &Record, theirs: &Series) -> Option<f64> {
     let ratio = record.ratio(theirs)?;
-    Some(match theirs.figure.as_str() {
+    let ratio_of_ours = record.series.first()?.name == US;
+    ratio_of_ours.then(|| match theirs.figure.as_str() {
         MILLIONS => 1.0 / ratio,
         _ => ratio,
     })

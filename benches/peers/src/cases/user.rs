@@ -119,10 +119,10 @@ fn main_case() -> Case {
             ways::of_tokio(TURNS, held),
             ways::of_tokio(TURNS, WithShards::<16>::capacity()).named(", as 16 shards"),
             ways::of_tokio(TURNS, WithShards::<64>::capacity()).named(", as 64 shards"),
-            ways::of_peer::<Shared, DequeInRwLock>(TURNS, held),
-            ways::of_peer::<Shared, VecInMutex>(TURNS, held),
+            ways::of_peer::<Shared, DequeInRwLock>(TURNS, held, NEXT),
+            ways::of_peer::<Shared, VecInMutex>(TURNS, held, NEXT),
             ways::of_crossbeam(TURNS, held),
-            ways::of_peer::<EventFrame, PhotonOwned>(TURNS, held),
+            ways::of_peer::<EventFrame, PhotonOwned>(TURNS, held, BATCH),
         ],
     }
 }
@@ -136,9 +136,9 @@ fn variation(name: &str, about: &'static str, load: Load) -> Case {
             ways::of_bus::<Here>(load),
             ways::of_bus::<WithShards<1>>(load),
             ways::of_tokio(load, held),
-            ways::of_peer::<Shared, DequeInRwLock>(load, held),
+            ways::of_peer::<Shared, DequeInRwLock>(load, held, NEXT),
             ways::of_crossbeam(load, held),
-            ways::of_peer::<EventFrame, PhotonOwned>(load, held),
+            ways::of_peer::<EventFrame, PhotonOwned>(load, held, BATCH),
         ],
     }
 }

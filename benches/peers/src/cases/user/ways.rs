@@ -35,8 +35,11 @@ const LOOKS: usize = 4_096;
 /// Events in a burst; those that a default subscription's queue takes.
 const BURST: usize = 256;
 const QUEUED: usize = 48;
-/// Bursts in a stretch, of which the median is taken.
+/// Bursts in a stretch.
 const STRETCH: usize = 64;
+/// Stretches of which the median is taken; of fresh rings.
+const STRETCHES: u64 = 9;
+const FRESH: u64 = 3;
 /// Lines of memory that another program touches: twice the second cache of most processors.
 const PRESSURE: usize = 2 << 20 >> 6;
 
@@ -44,6 +47,8 @@ const PRESSURE: usize = 2 << 20 >> 6;
 struct Bench<T: Payload, P: Peer<T>, M> {
     load: Load,
     scale: Scale,
+    /// Bursts in a stretch: of fresh rings so few that all three figures together don't fill them.
+    bursts: usize,
     publisher: P::Publisher,
     subscriber: P::Subscriber,
     make: M,
@@ -65,6 +70,10 @@ where
     Bench {
         load,
         scale,
+        bursts: match load.lapped {
+            true => STRETCH,
+            false => capacity / BURST / (4 * FRESH as usize),
+        },
         publisher: publishers.remove(0),
         subscriber: subscribers.remove(0),
         make: move |word| T::from(make(word)),
@@ -113,22 +122,25 @@ impl<T: Payload, P: Peer<T>, M: FnMut(u64) -> T> Bench<T, P, M> {
 
     /// The processor time of a frame: `act` is timed, which handles `count` of them.
     fn time(&mut self, count: usize, mut act: impl FnMut(&mut Self)) -> f64 {
-        // Of fresh rings no more than what they hold.
-        let stretches = self.scale.of(if self.load.lapped { 9 } else { 3 });
+        let stretches = match self.load.lapped {
+            true => self.scale.of(STRETCHES),
+            false => FRESH,
+        };
+        let bursts = self.bursts;
         let mut stretch = || {
-            let mut spent = Duration::ZERO;
-            for _ in 0..STRETCH {
+            let (begin, mut by_others) = (Stopwatch::start(), Duration::ZERO);
+            for _ in 0..bursts {
                 if self.load.pressure {
+                    let begin = Stopwatch::start();
                     let lines = self.others.iter_mut();
                     lines.for_each(|line| line[0] = black_box(line[0] + 1));
+                    by_others += begin.elapsed();
                 }
-                let begin = Stopwatch::start();
                 act(self);
-                spent += begin.elapsed();
             }
-            spent
+            begin.elapsed() - by_others
         };
-        ns_per_frame((0..stretches).map(|_| stretch()), STRETCH * count)[0].1
+        ns_per_frame((0..stretches).map(|_| stretch()), bursts * count)[0].1
     }
 
     /// Publishes a burst.
@@ -204,8 +216,9 @@ impl<T: Payload, P: Peer<T>, M: FnMut(u64) -> T> Bench<T, P, M> {
 
 /// The bus as a user opens it.
 pub fn of_bus<O: Opened>(load: Load) -> Contender {
+    let capacity = O::capacity();
     Contender::peer::<EventFrame, O>(move |scale| {
-        let mut bench = open::<EventFrame, O>(load, 0, scale);
+        let mut bench = open::<EventFrame, O>(load, capacity, scale);
         if load.queue {
             bench.subscriber = event_bus::queued(&bench.publisher);
         }
@@ -215,14 +228,11 @@ pub fn of_bus<O: Opened>(load: Load) -> Contender {
         figures.push(bench.both(NEXT, |subscriber, _| {
             subscriber.by_next().map(black_box).sum()
         }));
+        figures.push(bench.both_by_reading(BATCH));
         if !load.lapped {
             return figures;
         }
-        figures.extend([
-            bench.both_by_reading(BATCH),
-            bench.both_by_waiting(),
-            bench.both_by_awaiting(),
-        ]);
+        figures.extend([bench.both_by_waiting(), bench.both_by_awaiting()]);
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         let runtime = runtime.unwrap();
         figures.push(bench.both(STREAM, |subscriber, count| {
@@ -257,8 +267,9 @@ pub fn of_tokio(load: Load, capacity: usize) -> Contender {
     })
 }
 
-/// A peer of this capacity, without waiting. One that does not overwrite is read throughout.
-pub fn of_peer<T, P>(load: Load, capacity: usize) -> Contender
+/// A peer of this capacity, without waiting, and which of the ways it reads in. One that does not
+/// overwrite is read throughout.
+pub fn of_peer<T, P>(load: Load, capacity: usize, way: &'static str) -> Contender
 where
     T: Payload + From<EventFrame>,
     P: Peer<T>,
@@ -267,7 +278,7 @@ where
         let mut bench = open::<T, P>(load, capacity, scale);
         bench.settle(2 * capacity);
         let mut figures = vec![
-            bench.both_by_reading(NEXT),
+            bench.both_by_reading(way),
             bench.empty(|subscriber| subscriber.read(|_| ())),
         ];
         if P::CONTRACT == Contract::Overwrites {
