@@ -88,3 +88,14 @@ pub fn progress(cases: &[Case], rounds: usize) -> ProgressBar {
     let style = ProgressStyle::with_template(template);
     ProgressBar::new(runs as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "lost")]
+    fn a_run_that_panics_does_not_hang() {
+        watched("", || panic!("lost"));
+    }
+}
