@@ -101,8 +101,25 @@ pub fn losses(results: &Results) -> String {
     format!("{table}\n")
 }
 
-/// The bars, met or not; one of a quick look says so.
+/// A row of the table of bars.
+type Row = [String; 9];
+
+/// All bars, met or not; one of a quick look says so.
 pub fn bars(results: &Results) -> String {
+    table_of_bars(judged(results).into_iter().map(|(_, row)| row))
+}
+
+/// How many bars are met, and those that are not.
+pub fn bars_not_met(results: &Results) -> String {
+    let (met, not_met): (Vec<_>, Vec<_>) = judged(results).into_iter().partition(|(met, _)| *met);
+    let (met, of) = (met.len(), met.len() + not_met.len());
+    let table = table_of_bars(not_met.into_iter().map(|(_, row)| row));
+    format!(
+        "{met} of {of} are met, [all with their ratios](docs/perf/tables.md); not met:\n\n{table}"
+    )
+}
+
+fn table_of_bars(rows: impl Iterator<Item = Row>) -> String {
     let mut table = markdown([
         "case",
         "contender",
@@ -114,6 +131,13 @@ pub fn bars(results: &Results) -> String {
         "rounds kept",
         "",
     ]);
+    table.add_rows(rows);
+    format!("{table}\n")
+}
+
+/// Each bar that was measured: whether it is met, and its row.
+fn judged(results: &Results) -> Vec<(bool, Row)> {
+    let mut judged = Vec::new();
     for bar in BARS {
         let Some(verdict) = bar.verdict(results) else {
             continue;
@@ -130,7 +154,7 @@ pub fn bars(results: &Results) -> String {
             [a, b] if a == b => a.to_string(),
             [a, b] => format!("{a} / {b}"),
         };
-        table.add_row([
+        let row = [
             bar.case.into(),
             bar.ours.into(),
             match bar.theirs {
@@ -150,14 +174,15 @@ pub fn bars(results: &Results) -> String {
                 (true, true) => "met, at a quick look".into(),
                 (false, _) => "**not met**".into(),
             },
-        ]);
+        ];
+        judged.push((verdict.met, row));
     }
-    table.add_rows(everywhere(results));
-    format!("{table}\n")
+    judged.extend(everywhere(results));
+    judged
 }
 
 /// The bar of being ahead of one peer in every case that both have.
-fn everywhere(results: &Results) -> Option<[String; 9]> {
+fn everywhere(results: &Results) -> Option<(bool, Row)> {
     let (mut factors, mut lost) = (Vec::new(), Vec::new());
     for record in &results.records {
         let peers = record.series.iter();
@@ -174,7 +199,7 @@ fn everywhere(results: &Results) -> Option<[String; 9]> {
     }
     let of = factors.len();
     (of > 0).then(|| {
-        [
+        let row = [
             "each that both have".into(),
             US.into(),
             BEHIND.into(),
@@ -187,6 +212,7 @@ fn everywhere(results: &Results) -> Option<[String; 9]> {
                 true => "met".into(),
                 false => format!("**not met**: {}", lost.join("; ")),
             },
-        ]
+        ];
+        (lost.is_empty(), row)
     })
 }
