@@ -4,7 +4,7 @@ use crate::case::{MILLIONS, NS, PUBLISH_NS};
 use crate::cases::user::{BATCH, EMPTY, MADE, MAIN, NEXT, RECV_ASYNC};
 use crate::cases::{FETCH_ADD, LINE, P50, WORD};
 use crate::peers::replaced;
-use crate::record::{Results, median, ratios};
+use crate::record::{Record, Results, Series, median, ratios};
 
 /// Whether the ratio may be at most or must be at least the limit.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,7 +30,7 @@ pub struct Bar {
     pub case: &'static str,
     /// The contender whose figure it is.
     pub ours: &'static str,
-    /// The contender that it is divided by.
+    /// The contender that it is divided by; [`NOBODY`] if the limit is one of the figure itself.
     pub theirs: &'static str,
     /// The figure of ours, and the one of theirs.
     pub figures: [&'static str; 2],
@@ -57,18 +57,37 @@ const fn bar(
     }
 }
 
+impl Bar {
+    /// The same, with the ratio of so many rounds of 9 keeping it.
+    const fn in_rounds(mut self, rounds: usize) -> Self {
+        self.in_rounds = rounds;
+        self
+    }
+
+    /// The same, with another figure of the contender that it is divided by.
+    const fn against(mut self, figure: &'static str) -> Self {
+        self.figures[1] = figure;
+        self
+    }
+}
+
 /// Framebus, as it stands in the results.
 pub const US: &str = "framebus";
 const BATCHES: &str = "framebus, batches of 64";
 const TOKIO: &str = "tokio broadcast";
 const DEQUE: &str = "RwLock<VecDeque>";
+const CROSSBEAM: &str = "crossbeam-channel";
 const MANY: &str = "disruptor, many producers";
 const ONE_SHARD: &str = "framebus, 1 shard";
 const SHARDS_16: &str = "framebus, 16 shards";
 const SHARDS_64: &str = "framebus, 64 shards";
 const TOKIO_AS_16: &str = "tokio broadcast, as 16 shards";
 const TOKIO_AS_64: &str = "tokio broadcast, as 64 shards";
+/// No contender.
+pub const NOBODY: &str = "";
 const USER_1_TO_1: &str = "user/stream/1-to-1";
+const WORDS_1_TO_1: &str = "stream/1-to-1/u64";
+const WORDS_2_TO_1: &str = "stream/2-to-1/u64";
 
 /// All bars.
 pub const BARS: &[Bar] = &[
@@ -78,10 +97,7 @@ pub const BARS: &[Bar] = &[
     bar(MAIN, US, TOKIO, NEXT, AtMost(0.8)),
     bar(MAIN, SHARDS_16, TOKIO_AS_16, NEXT, AtMost(0.9)),
     bar(MAIN, SHARDS_64, TOKIO_AS_64, NEXT, AtMost(1.0)),
-    Bar {
-        figures: [BATCH, NEXT],
-        ..bar(MAIN, US, TOKIO, NEXT, AtMost(0.6))
-    },
+    bar(MAIN, US, TOKIO, BATCH, AtMost(0.6)).against(NEXT),
     bar(MAIN, US, TOKIO, RECV_ASYNC, AtMost(0.8)),
     bar(MAIN, US, TOKIO, EMPTY, AtMost(0.5)),
     bar(MAIN, SHARDS_16, TOKIO, EMPTY, AtMost(0.5)),
@@ -90,32 +106,23 @@ pub const BARS: &[Bar] = &[
     bar(USER_1_TO_1, US, TOKIO, MILLIONS, AtLeast(4.0)),
     bar(USER_1_TO_1, US, ONE_SHARD, MILLIONS, AtLeast(0.8)),
     bar("user/stream/1-to-4", US, TOKIO, MILLIONS, AtLeast(2.0)),
+    bar("user/one-run", US, NOBODY, NS, AtMost(1.0)),
     bar("publish/u64", US, TOKIO, NS, AtMost(0.45)),
-    bar("publish/u64", SHARDS_16, TOKIO, NS, AtMost(0.45)),
+    bar("publish/u64", SHARDS_16, TOKIO, NS, AtMost(0.6)),
+    bar("drain/u64", US, MANY, NS, AtMost(1.0)),
     bar("round-trip/u64", US, TOKIO, NS, AtMost(0.30)),
+    bar("round-trip/u64", SHARDS_16, TOKIO, NS, AtMost(0.8)),
     bar("round-trip/u64", US, MANY, NS, AtMost(1.0)),
     bar("round-trip/u64", US, DEQUE, NS, AtMost(0.9)),
     bar("round-trip/u64", BATCHES, DEQUE, NS, AtMost(0.3)),
     bar("round-trip/u64", BATCHES, TOKIO, NS, AtMost(0.10)),
     bar("round-trip/arc", US, TOKIO, NS, AtMost(0.25)),
-    Bar {
-        in_rounds: 8,
-        ..bar("stream/1-to-1/u64", US, TOKIO, MILLIONS, AtLeast(6.0))
-    },
-    Bar {
-        in_rounds: 8,
-        ..bar("stream/1-to-1/u64", US, MANY, MILLIONS, AtLeast(1.5))
-    },
-    bar("stream/1-to-1/u64", US, DEQUE, MILLIONS, AtLeast(1.5)),
-    bar("stream/1-to-4/u64", US, DEQUE, MILLIONS, AtLeast(1.5)),
-    bar(
-        "stream/2-to-1/u64",
-        US,
-        "crossbeam-channel",
-        MILLIONS,
-        AtLeast(1.0),
-    ),
-    bar("stream/2-to-1/u64", US, DEQUE, MILLIONS, AtLeast(1.5)),
+    bar(WORDS_1_TO_1, US, TOKIO, MILLIONS, AtLeast(6.0)).in_rounds(8),
+    bar(WORDS_1_TO_1, US, MANY, MILLIONS, AtLeast(1.5)).in_rounds(8),
+    bar(WORDS_1_TO_1, US, DEQUE, MILLIONS, AtLeast(1.5)),
+    bar("stream/1-to-4/u64", US, DEQUE, MILLIONS, AtLeast(1.0)).in_rounds(6),
+    bar(WORDS_2_TO_1, US, CROSSBEAM, MILLIONS, AtLeast(1.0)).in_rounds(6),
+    bar(WORDS_2_TO_1, US, DEQUE, MILLIONS, AtLeast(1.0)).in_rounds(6),
     bar("stream/2-to-2/u64", US, TOKIO, MILLIONS, AtLeast(4.0)),
     bar("stream/1-to-1/event", US, TOKIO, MILLIONS, AtLeast(1.5)),
     bar(
@@ -148,12 +155,22 @@ pub const BARS: &[Bar] = &[
         AtMost(1.2),
     ),
     bar("backlog", replaced::NAME, US, NS, AtLeast(50.0)),
-    Bar {
-        figures: [P50, LINE],
-        ..bar("latency/polling/u64", US, US, P50, AtMost(2.0))
-    },
+    bar("latency/polling/u64", US, US, P50, AtMost(2.0)).against(LINE),
     bar("latency/polling/u64", US, WORD, P50, AtMost(1.5)),
 ];
+
+/// The peer that framebus has to be ahead of in every case that both have, whatever its contender.
+pub const BEHIND: &str = "photon-ring";
+
+/// By what factor a contender is ahead of framebus in its own figure; less than 1 if it is behind.
+pub fn ahead(record: &Record, theirs: &Series) -> Option<f64> {
+    let ratio = record.ratio(theirs)?;
+    let ratio_of_ours = record.series.first()?.name == US;
+    ratio_of_ours.then(|| match theirs.figure.as_str() {
+        MILLIONS => 1.0 / ratio,
+        _ => ratio,
+    })
+}
 
 /// How a bar was kept.
 pub struct Verdict {
@@ -174,6 +191,7 @@ impl Bar {
         };
         match self.figures {
             [a, b] if a != b => format!("{case}: {a} / {b}"),
+            [a, _] if self.theirs == NOBODY => format!("{case}: {a}"),
             _ => format!("{case} / {}", self.theirs),
         }
     }
@@ -182,8 +200,10 @@ impl Bar {
     pub fn verdict(&self, results: &Results) -> Option<Verdict> {
         let record = results.case(self.case)?;
         let ours = record.series(self.ours)?.rounds(self.figures[0])?;
-        let theirs = record.series(self.theirs)?.rounds(self.figures[1])?;
-        let ratios = ratios(ours, theirs);
+        let ratios = match self.theirs {
+            NOBODY => ours.to_vec(),
+            theirs => ratios(ours, record.series(theirs)?.rounds(self.figures[1])?),
+        };
         let kept = ratios
             .iter()
             .filter(|&&ratio| self.limit.holds(ratio))
@@ -231,6 +251,8 @@ mod tests {
         assert_eq!((verdict.kept, verdict.met), (5, true));
         at_most_half.in_rounds = 8;
         assert!(!at_most_half.verdict(&results).unwrap().met);
+        let at_most_one = bar("case", US, NOBODY, NS, AtMost(1.0));
+        assert!(at_most_one.verdict(&results).unwrap().met);
         let at_least = bar("case", US, TOKIO, NS, AtLeast(1.0));
         assert!(!at_least.verdict(&results).unwrap().met);
         assert!(
@@ -246,7 +268,8 @@ mod tests {
         for bar in BARS {
             let case = cases.iter().find(|case| case.name == bar.case);
             let named = |name| case.unwrap().contenders.iter().any(|it| it.name == name);
-            assert!(named(bar.ours) && named(bar.theirs), "{}", bar.short());
+            let theirs = bar.theirs == NOBODY || named(bar.theirs);
+            assert!(named(bar.ours) && theirs, "{}", bar.short());
         }
     }
 }

@@ -38,6 +38,7 @@ pub const STREAMS: Columns = &[
 pub const USER_STREAMS: Columns = &[
     ("user/stream/1-to-1", "1 to 1"),
     ("user/stream/1-to-4", "1 to 4"),
+    ("user/stream/2-to-1", "2 to 1"),
 ];
 
 /// Medians: a row for each contender, a column for each case.

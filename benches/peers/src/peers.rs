@@ -4,6 +4,7 @@ mod broadcast;
 mod disruptor;
 pub mod event_bus;
 mod locked;
+mod photon;
 mod queues;
 pub mod replaced;
 pub mod ring;
@@ -12,6 +13,7 @@ pub use broadcast::{AsyncBroadcast, Bus, Multiqueue, Tokio};
 pub use disruptor::{DisruptorMany, DisruptorOne};
 pub use event_bus::EventBus;
 pub use locked::{DequeInRwLock, VecInMutex};
+pub use photon::{PhotonMany, PhotonOne, PhotonOwned};
 pub use queues::{Crossbeam, Crossfire, CrossfireAsync, Flume, Kanal, Rtrb};
 pub use ring::Shards;
 
@@ -24,10 +26,18 @@ use std::sync::Arc;
 pub trait Carried: Payload {
     /// The part of framebus that carries it.
     type Framebus: Peer<Self>;
+
+    /// Visits the peers that carry it, but not any payload.
+    fn each_of_its_own(_visit: &mut impl Visit<Self>) {}
 }
 
 impl Carried for u64 {
     type Framebus = Shards<1>;
+
+    fn each_of_its_own(visit: &mut impl Visit<Self>) {
+        visit.visit::<PhotonMany>();
+        visit.visit::<PhotonOne>();
+    }
 }
 
 impl Carried for Arc<Event300> {
@@ -44,7 +54,7 @@ pub trait Visit<T: Payload> {
     fn visit<P: Peer<T>>(&mut self);
 }
 
-/// Visits framebus, then every peer that carries any payload.
+/// Visits framebus, then every peer that carries this payload.
 pub fn each<T: Carried>(visit: &mut impl Visit<T>) {
     visit.visit::<T::Framebus>();
     visit.visit::<DequeInRwLock>();
@@ -53,6 +63,8 @@ pub fn each<T: Carried>(visit: &mut impl Visit<T>) {
     visit.visit::<VecInMutex>();
     visit.visit::<DisruptorMany>();
     visit.visit::<DisruptorOne>();
+    T::each_of_its_own(visit);
+    visit.visit::<PhotonOwned>();
     visit.visit::<Multiqueue>();
     visit.visit::<Bus>();
     visit.visit::<Crossbeam>();

@@ -40,9 +40,9 @@ impl Record {
         self.series.iter().find(|series| series.name == name)
     }
 
-    /// The median of the ratios of the first contender to another one, round by round; for one that
-    /// publishes in batches, of the first one's own batches. Nothing for those that can't be
-    /// compared.
+    /// The median of the ratios of the first contender to another one, round by round, in the
+    /// figure that the other one is about; for one that publishes in batches, of the first one's
+    /// own batches. Nothing for those that can't be compared.
     pub fn ratio(&self, theirs: &Series) -> Option<f64> {
         let first = self.series.first()?;
         let batches = theirs.name.find(BATCHES).map(|at| &theirs.name[at..]);
@@ -50,8 +50,10 @@ impl Record {
             Some(batches) => self.series(&format!("{}{batches}", first.name))?,
             None => first,
         };
-        let comparable = ours.figure == theirs.figure && ours.name != theirs.name;
-        comparable.then(|| median(&ratios(ours.main(), theirs.main())))
+        if ours.name == theirs.name {
+            return None;
+        }
+        Some(median(&ratios(ours.rounds(&theirs.figure)?, theirs.main())))
     }
 }
 

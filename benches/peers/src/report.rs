@@ -1,7 +1,6 @@
 //! Tables of what was measured, as Markdown.
 
-use crate::bar::{BARS, Bar, Limit, US};
-use crate::case::MILLIONS;
+use crate::bar::{BARS, BEHIND, Bar, Limit, NOBODY, US, ahead};
 use crate::record::{Record, Results, median};
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
@@ -77,12 +76,8 @@ pub fn losses(results: &Results) -> String {
     let mut peers: BTreeMap<&str, Vec<(f64, &str)>> = BTreeMap::new();
     for record in &results.records {
         for series in &record.series {
-            let Some(ratio) = record.ratio(series) else {
+            let Some(factor) = ahead(record, series) else {
                 continue;
-            };
-            let factor = match series.figure.as_str() {
-                MILLIONS => 1.0 / ratio,
-                _ => ratio,
             };
             // A channel as large as another bus is compared with that one.
             let is_peer = !series.contract.is_empty()
@@ -106,8 +101,25 @@ pub fn losses(results: &Results) -> String {
     format!("{table}\n")
 }
 
-/// The bars, met or not; one of a quick look says so.
+/// A row of the table of bars.
+type Row = [String; 9];
+
+/// All bars, met or not; one of a quick look says so.
 pub fn bars(results: &Results) -> String {
+    table_of_bars(judged(results).into_iter().map(|(_, row)| row))
+}
+
+/// How many bars are met, and those that are not.
+pub fn bars_not_met(results: &Results) -> String {
+    let (met, not_met): (Vec<_>, Vec<_>) = judged(results).into_iter().partition(|(met, _)| *met);
+    let (met, of) = (met.len(), met.len() + not_met.len());
+    let table = table_of_bars(not_met.into_iter().map(|(_, row)| row));
+    format!(
+        "{met} of {of} are met, [all with their ratios](docs/perf/tables.md); not met:\n\n{table}"
+    )
+}
+
+fn table_of_bars(rows: impl Iterator<Item = Row>) -> String {
     let mut table = markdown([
         "case",
         "contender",
@@ -119,6 +131,13 @@ pub fn bars(results: &Results) -> String {
         "rounds kept",
         "",
     ]);
+    table.add_rows(rows);
+    format!("{table}\n")
+}
+
+/// Each bar that was measured: whether it is met, and its row.
+fn judged(results: &Results) -> Vec<(bool, Row)> {
+    let mut judged = Vec::new();
     for bar in BARS {
         let Some(verdict) = bar.verdict(results) else {
             continue;
@@ -135,10 +154,13 @@ pub fn bars(results: &Results) -> String {
             [a, b] if a == b => a.to_string(),
             [a, b] => format!("{a} / {b}"),
         };
-        table.add_row([
+        let row = [
             bar.case.into(),
             bar.ours.into(),
-            bar.theirs.into(),
+            match bar.theirs {
+                NOBODY => "-".into(),
+                theirs => theirs.into(),
+            },
             figure,
             limit,
             digits(median(&verdict.ratios)),
@@ -152,7 +174,45 @@ pub fn bars(results: &Results) -> String {
                 (true, true) => "met, at a quick look".into(),
                 (false, _) => "**not met**".into(),
             },
-        ]);
+        ];
+        judged.push((verdict.met, row));
     }
-    format!("{table}\n")
+    judged.extend(everywhere(results));
+    judged
+}
+
+/// The bar of being ahead of one peer in every case that both have.
+fn everywhere(results: &Results) -> Option<(bool, Row)> {
+    let (mut factors, mut lost) = (Vec::new(), Vec::new());
+    for record in &results.records {
+        let peers = record.series.iter();
+        for series in peers.filter(|it| it.name.starts_with(BEHIND)) {
+            let Some(factor) = ahead(record, series) else {
+                continue;
+            };
+            factors.push(factor);
+            if factor > 1.0 {
+                let which = series.name.trim_start_matches(BEHIND);
+                lost.push(format!("{}{which} {}", record.case, digits(factor)));
+            }
+        }
+    }
+    let of = factors.len();
+    (of > 0).then(|| {
+        let row = [
+            "each that both have".into(),
+            US.into(),
+            BEHIND.into(),
+            "each case's; a rate's inverse".into(),
+            "at most 1, in all".into(),
+            digits(median(&factors)),
+            extremes(&factors),
+            format!("{} of {of} cases", of - lost.len()),
+            match lost.is_empty() {
+                true => "met".into(),
+                false => format!("**not met**: {}", lost.join("; ")),
+            },
+        ];
+        (lost.is_empty(), row)
+    })
 }

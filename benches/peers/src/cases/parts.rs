@@ -124,6 +124,7 @@ fn skip() -> Case {
             bus,
             reading_all::<Tokio>(),
             reading_all::<peers::DequeInRwLock>(),
+            reading_all::<peers::PhotonMany>(),
             fetch_add,
         ],
     }

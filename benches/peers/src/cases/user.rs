@@ -1,10 +1,11 @@
 //! What a user gets: the bus as `InMemoryAgentEventBus::default()` opens it, with real events that
 //! are made new for each publish, of many runs, once every ring was lapped.
 //!
-//! A case is a [`Load`]. Its contenders are the bus with the shards that it opens here, the bus
-//! with those of other machines, and channels and lists of `Arc<EventFrame>` that hold as many
-//! frames. One run of a contender warms it up once and then gives a figure for each way in which
-//! a user reads. Events are made, and freed, within what is timed.
+//! A case is a [`Load`]. Its contenders are the bus as `default()` opens it here and on other
+//! machines, the bus with other numbers of shards, and peers that hold as many frames: channels and
+//! lists of `Arc<EventFrame>`, and a ring that owns its frames. One run of a contender warms it up
+//! once and then gives a figure for each way in which a user reads. Events are made, and freed,
+//! within what is timed; in streams each on the thread that would do so.
 
 mod load;
 mod one_run;
@@ -15,8 +16,8 @@ use super::stream::{Stream, stream};
 use crate::case::{Case, Contender};
 use crate::payload::Payload;
 use crate::peer::{Peer, Size};
-use crate::peers::event_bus::{AsOpened, capacity_of};
-use crate::peers::{Crossbeam, DequeInRwLock, Tokio, VecInMutex};
+use crate::peers::event_bus::{AsOn, Here, Opened, WithShards};
+use crate::peers::{Crossbeam, DequeInRwLock, PhotonOwned, Tokio, VecInMutex};
 use framebus::EventFrame;
 use std::time::Duration;
 
@@ -44,8 +45,17 @@ pub fn cases() -> Vec<Case> {
         ),
         variation(
             "user/bursts",
-            "the same, 64 events of a run before the next run's turn",
+            "events of 64 runs, 64 of a run before the next run's turn",
             Load { burst: 64, ..TURNS },
+        ),
+        variation(
+            "user/1000-runs-bursts",
+            "events of 1,000 runs, 64 of a run before the next run's turn",
+            Load {
+                runs: 1_000,
+                burst: 64,
+                ..TURNS
+            },
         ),
         variation(
             "user/text-200",
@@ -57,6 +67,14 @@ pub fn cases() -> Vec<Case> {
             "the same, a text of 2,000 bytes in each event",
             Load {
                 text: 2_000,
+                ..TURNS
+            },
+        ),
+        variation(
+            "user/queue",
+            "the same, 48 at once, read through the queue of a default subscription",
+            Load {
+                queue: true,
                 ..TURNS
             },
         ),
@@ -77,53 +95,64 @@ pub fn cases() -> Vec<Case> {
             },
         ),
         one_run::case(),
-        streams(1),
-        streams(4),
+        streams(1, 1),
+        streams(1, 4),
+        streams(2, 1),
     ]);
     cases
 }
 
 fn main_case() -> Case {
-    let held = capacity_of(0);
+    let held = Here::capacity();
     Case {
         name: MAIN.into(),
         about: "new events of 64 runs in turn, a text of 20 bytes in each, rings lapped",
         contenders: vec![
-            ways::of_bus::<0>(TURNS),
-            ways::of_bus::<1>(TURNS),
-            ways::of_bus::<16>(TURNS),
-            ways::of_bus::<64>(TURNS),
+            ways::of_bus::<Here>(TURNS),
+            ways::of_bus::<AsOn<2>>(TURNS),
+            ways::of_bus::<AsOn<4>>(TURNS),
+            ways::of_bus::<AsOn<16>>(TURNS),
+            ways::of_bus::<AsOn<64>>(TURNS),
+            ways::of_bus::<WithShards<1>>(TURNS),
+            ways::of_bus::<WithShards<16>>(TURNS),
+            ways::of_bus::<WithShards<64>>(TURNS),
             ways::of_tokio(TURNS, held),
-            ways::of_tokio(TURNS, capacity_of(16)).named(", as 16 shards"),
-            ways::of_tokio(TURNS, capacity_of(64)).named(", as 64 shards"),
-            ways::of_list::<DequeInRwLock>(TURNS, held),
-            ways::of_list::<VecInMutex>(TURNS, held),
+            ways::of_tokio(TURNS, WithShards::<16>::capacity()).named(", as 16 shards"),
+            ways::of_tokio(TURNS, WithShards::<64>::capacity()).named(", as 64 shards"),
+            ways::of_peer::<Shared, DequeInRwLock>(TURNS, held, NEXT),
+            ways::of_peer::<Shared, VecInMutex>(TURNS, held, NEXT),
             ways::of_crossbeam(TURNS, held),
+            ways::of_peer::<EventFrame, PhotonOwned>(TURNS, held, BATCH),
         ],
     }
 }
 
 fn variation(name: &str, about: &'static str, load: Load) -> Case {
-    let held = capacity_of(0);
+    let held = Here::capacity();
     Case {
         name: name.into(),
         about,
         contenders: vec![
-            ways::of_bus::<0>(load),
-            ways::of_bus::<1>(load),
+            ways::of_bus::<Here>(load),
+            ways::of_bus::<WithShards<1>>(load),
             ways::of_tokio(load, held),
-            ways::of_list::<DequeInRwLock>(load, held),
+            ways::of_peer::<Shared, DequeInRwLock>(load, held, NEXT),
             ways::of_crossbeam(load, held),
+            ways::of_peer::<EventFrame, PhotonOwned>(load, held, BATCH),
         ],
     }
 }
 
-/// New events from one thread to others, nothing lost.
-fn streams(subscribers: usize) -> Case {
-    fn of<T: Payload + From<EventFrame>, P: Peer<T>>(subscribers: usize) -> Contender {
+/// New events from some threads to others, nothing lost.
+fn streams(publishers: usize, subscribers: usize) -> Case {
+    fn of<T, P>(publishers: usize, subscribers: usize) -> Contender
+    where
+        T: Payload + From<EventFrame>,
+        P: Peer<T>,
+    {
         Contender::peer::<T, P>(move |scale| {
             let setup = Stream {
-                size: Size::new(1, subscribers).holding(capacity_of(0)),
+                size: Size::new(publishers, subscribers).holding(Here::capacity()),
                 batch: 1,
                 // So long that the rings are lapped several times.
                 time: Duration::from_millis(600),
@@ -134,17 +163,21 @@ fn streams(subscribers: usize) -> Case {
             })
         })
     }
+    let mut contenders = vec![
+        of::<EventFrame, Here>(publishers, subscribers),
+        of::<EventFrame, WithShards<1>>(publishers, subscribers),
+        of::<EventFrame, WithShards<16>>(publishers, subscribers),
+        of::<Shared, Tokio>(publishers, subscribers),
+        of::<Shared, DequeInRwLock>(publishers, subscribers),
+        of::<Shared, VecInMutex>(publishers, subscribers),
+        of::<Shared, Crossbeam>(publishers, subscribers),
+    ];
+    if publishers == 1 {
+        contenders.push(of::<EventFrame, PhotonOwned>(publishers, subscribers));
+    }
     Case {
-        name: format!("user/stream/1-to-{subscribers}"),
+        name: format!("user/stream/{publishers}-to-{subscribers}"),
         about: "new events of 64 runs in turn: frames delivered in a second, nothing lost",
-        contenders: vec![
-            of::<EventFrame, AsOpened<0>>(subscribers),
-            of::<EventFrame, AsOpened<1>>(subscribers),
-            of::<EventFrame, AsOpened<16>>(subscribers),
-            of::<Shared, Tokio>(subscribers),
-            of::<Shared, DequeInRwLock>(subscribers),
-            of::<Shared, VecInMutex>(subscribers),
-            of::<Shared, Crossbeam>(subscribers),
-        ],
+        contenders,
     }
 }

@@ -53,27 +53,71 @@ impl Publish<EventFrame> for InMemoryAgentEventBus {
     }
 }
 
-/// The bus with default settings and `N` shards; for 0 with those that `default()` opens. Its
-/// reading is complete, and its history is what the settings make it, whatever the capacity.
-pub struct AsOpened<const N: usize>;
+/// A bus as a user opens it: its history is what the settings make it, whatever the capacity, and
+/// its reading is complete.
+pub trait Opened: 'static {
+    /// As it stands in the tables.
+    const NAME: &'static str;
 
-/// The bus of [`AsOpened`].
-pub fn as_opened(shards: usize) -> InMemoryAgentEventBus {
-    match NonZeroUsize::new(shards) {
-        None => InMemoryAgentEventBus::default(),
-        Some(shards) => {
-            let builder = InMemoryAgentEventBus::builder().shards(shards);
-            builder.build().unwrap()
-        }
+    /// Opens a new one.
+    fn bus() -> InMemoryAgentEventBus;
+
+    /// The capacity with which a peer holds as many frames, in all shards together.
+    fn capacity() -> usize {
+        let stats = Self::bus().stats();
+        let windows = stats.shards.iter().map(|shard| shard.frames.window);
+        (windows.sum::<u64>() as usize).next_power_of_two()
     }
 }
 
-/// The capacity with which a peer holds as many frames as the bus of [`as_opened`], in all its
-/// shards together.
-pub fn capacity_of(shards: usize) -> usize {
-    let stats = as_opened(shards).stats();
-    let windows = stats.shards.iter().map(|shard| shard.frames.window);
-    (windows.sum::<u64>() as usize).next_power_of_two()
+/// `default()`, here.
+pub struct Here;
+
+impl Opened for Here {
+    const NAME: &'static str = "framebus";
+
+    fn bus() -> InMemoryAgentEventBus {
+        InMemoryAgentEventBus::default()
+    }
+}
+
+/// What `default()` opens on a machine of `N` processors.
+pub struct AsOn<const N: usize>;
+
+impl<const N: usize> Opened for AsOn<N> {
+    const NAME: &'static str = match N {
+        2 => "framebus, as on 2 processors",
+        4 => "framebus, as on 4 processors",
+        16 => "framebus, as on 16 processors",
+        64 => "framebus, as on 64 processors",
+        _ => panic!("a name for each"),
+    };
+
+    fn bus() -> InMemoryAgentEventBus {
+        with_shards(N.next_power_of_two().min(16))
+    }
+}
+
+/// Default settings, but for the number of shards.
+pub struct WithShards<const N: usize>;
+
+impl<const N: usize> Opened for WithShards<N> {
+    const NAME: &'static str = match N {
+        1 => "framebus, 1 shard",
+        16 => "framebus, 16 shards",
+        64 => "framebus, 64 shards",
+        _ => panic!("a name for each"),
+    };
+
+    fn bus() -> InMemoryAgentEventBus {
+        with_shards(N)
+    }
+}
+
+fn with_shards(shards: usize) -> InMemoryAgentEventBus {
+    let builder = InMemoryAgentEventBus::builder();
+    let shards = NonZeroUsize::new(shards).unwrap();
+    builder.shards(shards).build().unwrap()
 }
 
 /// Whether every ring that anything was published to was lapped twice.
@@ -95,21 +139,15 @@ fn subscriber(bus: &InMemoryAgentEventBus, options: SubscriptionOptions) -> Subs
     }
 }
 
-impl<const N: usize> Peer<EventFrame> for AsOpened<N> {
-    const NAME: &'static str = match N {
-        0 => "framebus",
-        1 => "framebus, 1 shard",
-        16 => "framebus, 16 shards",
-        64 => "framebus, 64 shards",
-        _ => panic!("a name for each"),
-    };
+impl<O: Opened> Peer<EventFrame> for O {
+    const NAME: &'static str = O::NAME;
     const CONTRACT: Contract = Contract::Overwrites;
     const BATCHES: bool = true;
     type Publisher = InMemoryAgentEventBus;
     type Subscriber = Subscriber;
 
     fn open(size: Size) -> Ends<Self::Publisher, Subscriber> {
-        let bus = as_opened(N);
+        let bus = O::bus();
         let subscribe = |_| subscriber(&bus, SubscriptionOptions::complete());
         let subscribers = (0..size.subscribers).map(subscribe).collect();
         (vec![bus; size.publishers], subscribers)

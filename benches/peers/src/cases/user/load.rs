@@ -17,6 +17,8 @@ pub struct Load {
     pub text: usize,
     /// Whether every ring was lapped before anything is timed.
     pub lapped: bool,
+    /// Whether the bus is read through the queue of a default subscription, not completely.
+    pub queue: bool,
     /// Whether another program's data goes through the cache between bursts.
     pub pressure: bool,
 }
@@ -27,6 +29,7 @@ pub const TURNS: Load = Load {
     burst: 1,
     text: 20,
     lapped: true,
+    queue: false,
     pressure: false,
 };
 

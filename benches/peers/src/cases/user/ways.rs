@@ -3,8 +3,8 @@
 use super::load::{Load, Shared};
 use crate::case::{Contender, Figure, Scale, ns_per_frame};
 use crate::payload::Payload;
-use crate::peer::{Await, Peer, Publish, Read, Size, Wait};
-use crate::peers::event_bus::{self, AsOpened};
+use crate::peer::{Await, Contract, Peer, Publish, Read, Size, Wait};
+use crate::peers::event_bus::{self, Opened};
 use crate::peers::{Crossbeam, Tokio};
 use crate::stopwatch::Stopwatch;
 use framebus::EventFrame;
@@ -13,8 +13,8 @@ use std::time::Duration;
 
 /// Make and publish; a subscriber is there and reads nothing.
 pub const MADE: &str = "make, publish: ns";
-/// Make and publish 256, then read them singly without waiting: `next`, `try_recv`, or what a list
-/// copies out.
+/// Make and publish a burst, then read it singly without waiting: `next`, `try_recv`, or what a
+/// list copies out.
 pub const NEXT: &str = "and next: ns";
 /// The same, read borrowed.
 pub const BATCH: &str = "and read_batch: ns";
@@ -24,22 +24,22 @@ const RECV: &str = "and recv: ns";
 pub const RECV_ASYNC: &str = "and recv_async: ns";
 /// The same, as a stream that a task on tokio reads.
 pub const STREAM: &str = "and into_stream: ns";
-/// Make and publish 48, then read them from a default subscription, whose queue takes them all.
-const QUEUE: &str = "48 and next, default queue: ns";
 /// Look for a frame when there is none.
 pub const EMPTY: &str = "empty next: ns";
 
 /// All of these, in the order of the tables.
-pub const WAYS: [&str; 8] = [MADE, NEXT, BATCH, RECV, RECV_ASYNC, STREAM, QUEUE, EMPTY];
+pub const WAYS: [&str; 7] = [MADE, NEXT, BATCH, RECV, RECV_ASYNC, STREAM, EMPTY];
 
 /// Looks for a frame in a row.
 const LOOKS: usize = 4_096;
-/// Events published in a row.
+/// Events in a burst; those that a default subscription's queue takes.
 const BURST: usize = 256;
-/// Events in a row that the queue of a default subscription takes.
 const QUEUED: usize = 48;
-/// Bursts in a stretch, of which the median is taken.
+/// Bursts in a stretch.
 const STRETCH: usize = 64;
+/// Stretches of which the median is taken; of fresh rings.
+const STRETCHES: u64 = 9;
+const FRESH: u64 = 3;
 /// Lines of memory that another program touches: twice the second cache of most processors.
 const PRESSURE: usize = 2 << 20 >> 6;
 
@@ -47,6 +47,8 @@ const PRESSURE: usize = 2 << 20 >> 6;
 struct Bench<T: Payload, P: Peer<T>, M> {
     load: Load,
     scale: Scale,
+    /// Bursts in a stretch: of fresh rings so few that all three figures together don't fill them.
+    bursts: usize,
     publisher: P::Publisher,
     subscriber: P::Subscriber,
     make: M,
@@ -68,6 +70,10 @@ where
     Bench {
         load,
         scale,
+        bursts: match load.lapped {
+            true => STRETCH,
+            false => capacity / BURST / (4 * FRESH as usize),
+        },
         publisher: publishers.remove(0),
         subscriber: subscribers.remove(0),
         make: move |word| T::from(make(word)),
@@ -97,44 +103,54 @@ impl<T: Payload, P: Peer<T>, M: FnMut(u64) -> T> Bench<T, P, M> {
         }
     }
 
+    /// Events in a burst.
+    fn burst(&self) -> usize {
+        if self.load.queue { QUEUED } else { BURST }
+    }
+
     /// Publishes and reads `frames` frames, where the load asks for laps. A peer that frees what
     /// was read is measured before anything is left unread: what it frees then lies scattered in
     /// the heap, and later events are made of it.
     fn settle(&mut self, frames: usize) {
         if self.load.lapped {
-            for _ in 0..self.scale.warm_up(frames / BURST) {
-                self.publish(BURST);
+            for _ in 0..self.scale.warm_up(frames / self.burst()) {
+                self.publish();
                 self.catch_up();
             }
         }
     }
 
-    /// The processor time of a frame: `act` is timed, which handles `burst` of them.
-    fn time(&mut self, burst: usize, mut act: impl FnMut(&mut Self)) -> f64 {
-        // Of fresh rings no more than what they hold.
-        let stretches = self.scale.of(if self.load.lapped { 9 } else { 3 });
+    /// The processor time of a frame: `act` is timed, which handles `count` of them.
+    fn time(&mut self, count: usize, mut act: impl FnMut(&mut Self)) -> f64 {
+        let stretches = match self.load.lapped {
+            true => self.scale.of(STRETCHES),
+            false => FRESH,
+        };
+        let bursts = self.bursts;
         let mut stretch = || {
-            let mut spent = Duration::ZERO;
-            for _ in 0..STRETCH {
+            let (begin, mut by_others) = (Stopwatch::start(), Duration::ZERO);
+            for _ in 0..bursts {
                 if self.load.pressure {
+                    let begin = Stopwatch::start();
                     let lines = self.others.iter_mut();
                     lines.for_each(|line| line[0] = black_box(line[0] + 1));
+                    by_others += begin.elapsed();
                 }
-                let begin = Stopwatch::start();
                 act(self);
-                spent += begin.elapsed();
             }
-            spent
+            begin.elapsed() - by_others
         };
-        ns_per_frame((0..stretches).map(|_| stretch()), STRETCH * burst)[0].1
+        ns_per_frame((0..stretches).map(|_| stretch()), bursts * count)[0].1
     }
 
-    fn publish(&mut self, count: usize) {
-        (0..count as u64).for_each(|word| self.publisher.publish((self.make)(word)));
+    /// Publishes a burst.
+    fn publish(&mut self) {
+        let words = 0..self.burst() as u64;
+        words.for_each(|word| self.publisher.publish((self.make)(word)));
     }
 
     fn publish_only(&mut self) -> Figure {
-        (MADE, self.time(BURST, |bench| bench.publish(BURST)))
+        (MADE, self.time(self.burst(), Self::publish))
     }
 
     /// Publishes a burst and reads it: `read` takes the count of frames and returns the sum of
@@ -142,19 +158,19 @@ impl<T: Payload, P: Peer<T>, M: FnMut(u64) -> T> Bench<T, P, M> {
     fn both(
         &mut self,
         figure: &'static str,
-        burst: usize,
         mut read: impl FnMut(&mut P::Subscriber, usize) -> u64,
     ) -> Figure {
+        let burst = self.burst();
         let sum = (burst * (burst - 1) / 2) as u64;
         let ns = self.time(burst, |bench| {
-            bench.publish(burst);
+            bench.publish();
             assert_eq!(read(&mut bench.subscriber, burst), sum, "{figure}");
         });
         (figure, ns)
     }
 
     fn both_by_reading(&mut self, figure: &'static str) -> Figure {
-        self.both(figure, BURST, |subscriber, _| {
+        self.both(figure, |subscriber, _| {
             let mut sum = 0;
             while subscriber.read(|word| sum += black_box(word)) > 0 {}
             sum
@@ -165,10 +181,9 @@ impl<T: Payload, P: Peer<T>, M: FnMut(u64) -> T> Bench<T, P, M> {
     where
         P::Subscriber: Wait,
     {
-        let read = |subscriber: &mut P::Subscriber, count| {
+        self.both(RECV, |subscriber, count| {
             (0..count).map(|_| black_box(subscriber.wait())).sum()
-        };
-        self.both(RECV, BURST, read)
+        })
     }
 
     fn both_by_awaiting(&mut self) -> Figure
@@ -177,7 +192,7 @@ impl<T: Payload, P: Peer<T>, M: FnMut(u64) -> T> Bench<T, P, M> {
     {
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         let runtime = runtime.unwrap();
-        self.both(RECV_ASYNC, BURST, |subscriber, count| {
+        self.both(RECV_ASYNC, |subscriber, count| {
             runtime.block_on(async {
                 let mut sum = 0;
                 for _ in 0..count {
@@ -199,35 +214,31 @@ impl<T: Payload, P: Peer<T>, M: FnMut(u64) -> T> Bench<T, P, M> {
     }
 }
 
-/// The bus with `N` shards, or as `default()` opens it for 0.
-pub fn of_bus<const N: usize>(load: Load) -> Contender {
-    Contender::peer::<EventFrame, AsOpened<N>>(move |scale| {
-        let mut bench = open::<EventFrame, AsOpened<N>>(load, 0, scale);
+/// The bus as a user opens it.
+pub fn of_bus<O: Opened>(load: Load) -> Contender {
+    let capacity = O::capacity();
+    Contender::peer::<EventFrame, O>(move |scale| {
+        let mut bench = open::<EventFrame, O>(load, capacity, scale);
+        if load.queue {
+            bench.subscriber = event_bus::queued(&bench.publisher);
+        }
         bench.lap(|bus, _| event_bus::is_lapped(bus));
         let mut figures = vec![bench.publish_only()];
         bench.catch_up();
-        figures.push(bench.both(NEXT, BURST, |subscriber, _| {
+        figures.push(bench.both(NEXT, |subscriber, _| {
             subscriber.by_next().map(black_box).sum()
         }));
+        figures.push(bench.both_by_reading(BATCH));
         if !load.lapped {
             return figures;
         }
-        figures.extend([
-            bench.both_by_reading(BATCH),
-            bench.both_by_waiting(),
-            bench.both_by_awaiting(),
-        ]);
+        figures.extend([bench.both_by_waiting(), bench.both_by_awaiting()]);
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         let runtime = runtime.unwrap();
-        figures.push(bench.both(STREAM, BURST, |subscriber, count| {
+        figures.push(bench.both(STREAM, |subscriber, count| {
             runtime.block_on(subscriber.by_stream(count))
         }));
         figures.push(bench.empty(|subscriber| subscriber.by_next().count()));
-        bench.subscriber = event_bus::queued(&bench.publisher);
-        bench.catch_up();
-        figures.push(bench.both(QUEUE, QUEUED, |subscriber, _| {
-            subscriber.by_next().map(black_box).sum()
-        }));
         figures
     })
 }
@@ -256,15 +267,25 @@ pub fn of_tokio(load: Load, capacity: usize) -> Contender {
     })
 }
 
-/// A list of this capacity behind a lock.
-pub fn of_list<P: Peer<Shared>>(load: Load, capacity: usize) -> Contender {
-    Contender::peer::<Shared, P>(move |scale| {
-        let mut bench = open::<Shared, P>(load, capacity, scale);
+/// A peer of this capacity, without waiting, and which of the ways it reads in. One that does not
+/// overwrite is read throughout.
+pub fn of_peer<T, P>(load: Load, capacity: usize, way: &'static str) -> Contender
+where
+    T: Payload + From<EventFrame>,
+    P: Peer<T>,
+{
+    Contender::peer::<T, P>(move |scale| {
+        let mut bench = open::<T, P>(load, capacity, scale);
         bench.settle(2 * capacity);
-        let next = bench.both_by_reading(NEXT);
-        let empty = bench.empty(|subscriber| subscriber.read(|_| ()));
-        bench.lap(went_round(capacity));
-        vec![bench.publish_only(), next, empty]
+        let mut figures = vec![
+            bench.both_by_reading(way),
+            bench.empty(|subscriber| subscriber.read(|_| ())),
+        ];
+        if P::CONTRACT == Contract::Overwrites {
+            bench.lap(went_round(capacity));
+            figures.insert(0, bench.publish_only());
+        }
+        figures
     })
 }
 
