@@ -23,8 +23,8 @@ use std::num::NonZeroUsize;
 pub struct BusBuilder {
     /// How many shards, before it is rounded up to a power of two.
     shards: usize,
-    /// How many frames a shard holds for sure.
-    ring_capacity: usize,
+    /// How many frames a shard holds for sure; `None` for what the number of shards makes it.
+    ring_capacity: Option<NonZeroUsize>,
     /// How many terminal frames a shard holds for sure.
     terminal_capacity: usize,
     /// The epoch of the bus that is reopened; `None` for a new bus.
@@ -35,10 +35,9 @@ pub struct BusBuilder {
 
 impl Default for BusBuilder {
     fn default() -> Self {
-        let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         BusBuilder {
-            shards: processors.next_power_of_two().min(16),
-            ring_capacity: 57_000,
+            shards: 1,
+            ring_capacity: None,
             terminal_capacity: 0,
             epoch: None,
             after: 0,
@@ -47,20 +46,34 @@ impl Default for BusBuilder {
 }
 
 impl BusBuilder {
-    /// Sets the number of shards, which is rounded up to a power of two: at most [`MAX_SHARDS`]. By
-    /// default, as many as the machine has processors, at most 16. With more shards, fewer runs
-    /// share one, so that a chatty run overwrites the history of fewer others; and a reader of
-    /// everything costs more.
+    /// Sets the number of shards, which is rounded up to a power of two: at most [`MAX_SHARDS`]; 1
+    /// by default, on every machine. With more shards, fewer runs share one: a chatty run
+    /// overwrites the history of fewer others, and a reader of one run passes over fewer frames.
+    /// But a publish takes one more locked instruction, on a counter that all shards share, so
+    /// that more shards publish no more in all; and a reader of everything merges them.
     pub fn shards(mut self, shards: NonZeroUsize) -> Self {
         self.shards = shards.get();
         self
     }
 
-    /// Sets how many frames a shard holds for sure: at most [`MAX_WINDOW`]; 57,000 by default. Each
-    /// takes 40 bytes beside its event, from the first time its slot is used.
+    /// Sets how many frames a shard holds for sure: at most [`MAX_WINDOW`]. Each takes 40 bytes
+    /// beside its event, from the first time its slot is used.
+    ///
+    /// By default one shard holds 57,000 frames, and several hold 26,000 in all, at least 48 each.
+    /// The events of one shard are replaced in the order in which they were made, which memory
+    /// is fast at; those of several are not, unless they stay in a processor's cache.
     pub fn ring_capacity(mut self, frames: NonZeroUsize) -> Self {
-        self.ring_capacity = frames.get();
+        self.ring_capacity = Some(frames);
         self
+    }
+
+    /// Returns how many frames a shard holds for sure.
+    fn frames_a_shard(&self) -> usize {
+        match self.ring_capacity {
+            Some(frames) => frames.get(),
+            None if self.shards == 1 => 57_000,
+            None => (26_000 / self.shards).max(48),
+        }
     }
 
     /// Sets how many terminal frames a shard holds for sure, beside the others: at most
@@ -81,7 +94,7 @@ impl BusBuilder {
     /// Returns how many frames the rings take at once for sure, whatever runs they are of.
     #[cfg(feature = "archive")]
     pub(crate) fn batch_limit(&self) -> usize {
-        self.ring_capacity.clamp(1, 1_024)
+        self.frames_a_shard().clamp(1, 1_024)
     }
 
     /// Builds the bus.
@@ -103,7 +116,7 @@ impl BusBuilder {
         )?;
         check(
             "the ring capacity",
-            self.ring_capacity as u64,
+            self.frames_a_shard() as u64,
             MAX_WINDOW as u64,
         )?;
         check(
@@ -119,7 +132,7 @@ impl BusBuilder {
     fn open(self) -> InMemoryAgentEventBus {
         let config = RingConfig {
             shards: self.shards,
-            frames: Geometry::for_window(self.ring_capacity),
+            frames: Geometry::for_window(self.frames_a_shard()),
             terminals: Geometry::for_window(self.terminal_capacity),
             after: self.after,
         };
@@ -143,8 +156,27 @@ impl InMemoryAgentEventBus {
 }
 
 impl Default for InMemoryAgentEventBus {
-    /// As many shards as the machine has processors, at most 16, that hold 57,000 frames each.
+    /// One shard that holds 57,000 frames, and as many terminal ones, on every machine: at most
+    /// 64 MiB with events of 300 bytes.
     fn default() -> Self {
         BusBuilder::default().open()
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn default_histories_take_no_more_than_65_536_slots_in_all() {
+        for shards in [1, 2, 3, 4, 16, 64, 128, 256, 1_024] {
+            let builder = BusBuilder::default().shards(NonZeroUsize::new(shards).unwrap());
+            let stats = builder.build().unwrap().stats();
+            assert_eq!(stats.shards.len(), shards.next_power_of_two());
+            let slots = |window: u64| Geometry::for_window(window as usize).slots();
+            let slots: usize = stats.shards.iter().map(|it| slots(it.frames.window)).sum();
+            let least = if shards == 1 { 65_536 } else { 32_768 };
+            assert!((least..=65_536).contains(&slots), "{shards}: {slots}");
+        }
     }
 }

@@ -15,7 +15,7 @@ use crate::event::{
 /// queue empty moves all that was published by then into it. Of a longer backlog, the queue keeps
 /// every terminal frame and 63 of the others; its [policy](crate::SubscriberOverflowPolicy) drops
 /// the rest, and the frame after the gap reports that. [`SubscriptionOptions::complete`] has no
-/// queue: it gives every frame that the rings hold, by default more than 57,000 a shard.
+/// queue: it gives every frame that the rings hold, by default 57,000.
 ///
 /// ```
 /// # use framebus::*;

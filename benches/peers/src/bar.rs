@@ -78,7 +78,6 @@ const TOKIO: &str = "tokio broadcast";
 const DEQUE: &str = "RwLock<VecDeque>";
 const CROSSBEAM: &str = "crossbeam-channel";
 const MANY: &str = "disruptor, many producers";
-const ONE_SHARD: &str = "framebus, 1 shard";
 const SHARDS_16: &str = "framebus, 16 shards";
 const SHARDS_64: &str = "framebus, 64 shards";
 const TOKIO_AS_16: &str = "tokio broadcast, as 16 shards";
@@ -102,9 +101,9 @@ pub const BARS: &[Bar] = &[
     bar(MAIN, US, TOKIO, EMPTY, AtMost(0.5)),
     bar(MAIN, SHARDS_16, TOKIO, EMPTY, AtMost(0.5)),
     bar(MAIN, SHARDS_64, TOKIO, EMPTY, AtMost(0.5)),
-    bar(MAIN, SHARDS_64, ONE_SHARD, EMPTY, AtMost(1.5)),
+    // `default()` opens one shard.
+    bar(MAIN, SHARDS_64, US, EMPTY, AtMost(1.5)),
     bar(USER_1_TO_1, US, TOKIO, MILLIONS, AtLeast(4.0)),
-    bar(USER_1_TO_1, US, ONE_SHARD, MILLIONS, AtLeast(0.8)),
     bar("user/stream/1-to-4", US, TOKIO, MILLIONS, AtLeast(2.0)),
     bar("user/one-run", US, NOBODY, NS, AtMost(1.0)),
     bar("publish/u64", US, TOKIO, NS, AtMost(0.45)),

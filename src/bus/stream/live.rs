@@ -205,58 +205,57 @@ impl Live {
     /// Returns the next frame; `None` if there is none now.
     #[inline]
     pub(in crate::bus) fn next(&mut self) -> Option<EventFrame> {
-        if self.ready.is_empty() {
-            let next = self.next_or_refill();
-            if self.ready.is_empty() {
-                return next;
-            }
+        if self.ahead.is_some() {
+            return self.next_gapless();
         }
-        // Inlined into the caller, so that the frame need not go through memory.
-        let event = self.pop_ready()?;
-        Some(frame(event, None, self.access, self.queue.scope()))
+        let (event, overflow) = match self.pop_ready() {
+            Some(event) => (event, None),
+            None => self.take_in()?,
+        };
+        // Made at one place, which is inlined into the caller: a frame is large to move.
+        Some(frame(event, overflow, self.access, self.queue.scope()))
     }
 
-    /// Returns the next frame, or refills what is ready; `None` if there is none now.
+    /// Refills and returns the next event, with its notice.
     #[inline(never)]
-    fn next_or_refill(&mut self) -> Option<EventFrame> {
-        let next = if self.ahead.is_some() {
-            self.next_gapless()
-        } else if !self.queue.has_frame() && self.reader.is_caught_up() {
+    fn take_in(&mut self) -> Option<(Event, Option<Box<EventOverflowNotice>>)> {
+        if !self.queue.has_frame() && self.reader.is_caught_up() {
             return None;
-        } else {
-            self.refill();
-            if !self.ready.is_empty() {
-                return None;
-            }
-            self.next_queued()
+        }
+        self.refill();
+        let next = match self.pop_ready() {
+            Some(event) => Some((event, None)),
+            None => self.pop().map(|queued| (queued.event, queued.overflow)),
         };
         self.settle_position();
         next
     }
 
     /// Returns the next frame of a stream whose gaps are filled.
+    #[cold]
     fn next_gapless(&mut self) -> Option<EventFrame> {
+        let next = self.next_filled();
+        self.settle_position();
+        next
+    }
+
+    fn next_filled(&mut self) -> Option<EventFrame> {
         if let Some(frame) = self.ahead.as_mut()?.take_returned() {
             self.progress.deliver(&frame.event.envelope);
             return Some(frame);
         }
-        // What the policy had let through before the gaps were filled.
-        if let Some(queued) = self.next_queued() {
-            return Some(queued);
+        // What was taken in before the gaps were filled.
+        if let Some(event) = self.pop_ready() {
+            return Some(frame(event, None, self.access, self.queue.scope()));
+        }
+        if let Some(Queued { event, overflow, .. }) = self.pop() {
+            return Some(frame(event, overflow, self.access, self.queue.scope()));
         }
         let ahead = self.ahead.as_mut()?;
         let next = ahead.next(&mut self.reader, &mut self.queue, self.access)?;
         self.progress.counts.notices += u64::from(next.overflow.is_some());
         self.progress.deliver(&next.event.envelope);
         Some(next)
-    }
-
-    /// Returns the next queued frame.
-    fn next_queued(&mut self) -> Option<EventFrame> {
-        let Queued {
-            event, overflow, ..
-        } = self.pop()?;
-        Some(frame(event, overflow, self.access, self.queue.scope()))
     }
 
     /// Takes the next frame out that nothing was lost before.

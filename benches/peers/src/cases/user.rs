@@ -16,7 +16,7 @@ use super::stream::{Stream, stream};
 use crate::case::{Case, Contender};
 use crate::payload::Payload;
 use crate::peer::{Peer, Size};
-use crate::peers::event_bus::{AsOn, Here, Opened, WithShards};
+use crate::peers::event_bus::{Here, Opened, WithShards};
 use crate::peers::{Crossbeam, DequeInRwLock, PhotonOwned, Tokio, VecInMutex};
 use framebus::EventFrame;
 use std::time::Duration;
@@ -109,11 +109,8 @@ fn main_case() -> Case {
         about: "new events of 64 runs in turn, a text of 20 bytes in each, rings lapped",
         contenders: vec![
             ways::of_bus::<Here>(TURNS),
-            ways::of_bus::<AsOn<2>>(TURNS),
-            ways::of_bus::<AsOn<4>>(TURNS),
-            ways::of_bus::<AsOn<16>>(TURNS),
-            ways::of_bus::<AsOn<64>>(TURNS),
-            ways::of_bus::<WithShards<1>>(TURNS),
+            ways::of_bus::<WithShards<2>>(TURNS),
+            ways::of_bus::<WithShards<4>>(TURNS),
             ways::of_bus::<WithShards<16>>(TURNS),
             ways::of_bus::<WithShards<64>>(TURNS),
             ways::of_tokio(TURNS, held),
@@ -134,7 +131,7 @@ fn variation(name: &str, about: &'static str, load: Load) -> Case {
         about,
         contenders: vec![
             ways::of_bus::<Here>(load),
-            ways::of_bus::<WithShards<1>>(load),
+            ways::of_bus::<WithShards<16>>(load),
             ways::of_tokio(load, held),
             ways::of_peer::<Shared, DequeInRwLock>(load, held, NEXT),
             ways::of_crossbeam(load, held),
@@ -165,7 +162,6 @@ fn streams(publishers: usize, subscribers: usize) -> Case {
     }
     let mut contenders = vec![
         of::<EventFrame, Here>(publishers, subscribers),
-        of::<EventFrame, WithShards<1>>(publishers, subscribers),
         of::<EventFrame, WithShards<16>>(publishers, subscribers),
         of::<Shared, Tokio>(publishers, subscribers),
         of::<Shared, DequeInRwLock>(publishers, subscribers),

@@ -81,43 +81,23 @@ impl Opened for Here {
     }
 }
 
-/// What `default()` opens on a machine of `N` processors.
-pub struct AsOn<const N: usize>;
-
-impl<const N: usize> Opened for AsOn<N> {
-    const NAME: &'static str = match N {
-        2 => "framebus, as on 2 processors",
-        4 => "framebus, as on 4 processors",
-        16 => "framebus, as on 16 processors",
-        64 => "framebus, as on 64 processors",
-        _ => panic!("a name for each"),
-    };
-
-    fn bus() -> InMemoryAgentEventBus {
-        with_shards(N.next_power_of_two().min(16))
-    }
-}
-
 /// Default settings, but for the number of shards.
 pub struct WithShards<const N: usize>;
 
 impl<const N: usize> Opened for WithShards<N> {
     const NAME: &'static str = match N {
-        1 => "framebus, 1 shard",
+        2 => "framebus, 2 shards",
+        4 => "framebus, 4 shards",
         16 => "framebus, 16 shards",
         64 => "framebus, 64 shards",
         _ => panic!("a name for each"),
     };
 
     fn bus() -> InMemoryAgentEventBus {
-        with_shards(N)
+        let builder = InMemoryAgentEventBus::builder();
+        let shards = NonZeroUsize::new(N).unwrap();
+        builder.shards(shards).build().unwrap()
     }
-}
-
-fn with_shards(shards: usize) -> InMemoryAgentEventBus {
-    let builder = InMemoryAgentEventBus::builder();
-    let shards = NonZeroUsize::new(shards).unwrap();
-    builder.shards(shards).build().unwrap()
 }
 
 /// Whether every ring that anything was published to was lapped twice.

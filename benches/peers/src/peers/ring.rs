@@ -5,7 +5,7 @@ use crate::peer::{CAPACITY, Contract, Ends, Peer, Publish, Read, Size};
 use framebus::ring::{Delivery, Geometry, Ring, RingConfig, Route, Select, Start, Subscription};
 use std::ops::ControlFlow;
 
-/// A ring of `N` shards. A publisher goes to the next shard after `RUN` payloads, as if they were
+/// A ring of `N` shards, which hold as many as the peers together. A publisher goes to the next shard after `RUN` payloads, as if they were
 /// of one run.
 pub struct Shards<const N: usize, const RUN: usize = 1>;
 
@@ -17,14 +17,13 @@ impl<const N: usize, const RUN: usize, T: Payload> Peer<T> for Shards<N, RUN> {
         (64, 1) => "framebus, 64 shards",
         _ => panic!("a name for each"),
     };
-    const HOLDS: usize = N * CAPACITY;
     const CONTRACT: Contract = Contract::Overwrites;
     const BATCHES: bool = true;
     type Publisher = Publisher<T, RUN>;
     type Subscriber = Subscriber<T>;
 
     fn open(size: Size) -> Ends<Publisher<T, RUN>, Subscriber<T>> {
-        let ring = open(N, size.capacity);
+        let ring = open(N, size.capacity / N);
         let subscribe = |_| Subscriber {
             subscription: ring.subscribe(Select::All, None, Start::Oldest).unwrap(),
             lost: 0,
