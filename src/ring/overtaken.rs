@@ -184,6 +184,9 @@ fn a_loss_that_is_finished_late_is_waited_for_in_a_lane_that_is_quiet() {
     let late = claim(&ring, Terminals);
     flood(&ring, 8, 0, Terminals);
     poll(&mut reader);
+    // At the next look nothing is found in the lane.
+    publish(&ring, 1, Frames);
+    poll(&mut reader);
     let number = late.reserve_sequence();
     late.finish(number);
     // The reader has seen that it is finished, and passes its number.

@@ -67,7 +67,7 @@ mutations! {
         (LANES, "let is_settled = !found && [[cursor.suspects().are_settled() =>> true]];");
     "loss-unnoted": "a reader that is lapped under its pin does not note that it owes a gap", "src::ring::overtaken::a_loss_that_got_its_number_is_reported_to_the_last_number_and_no_further",
         (LANES, "[[self.may_have_lost = true; =>> ]] } } /// Pins one lane.");
-    "expiry-unnoted": "what had expired at the start is not reported if no frame follows", "tests::ring_readers::what_is_lost_after_an_expired_gap_is_not_reported_as_expired",
+    "expiry-unnoted": "what had expired at the start is not reported if no frame follows", "src::ring::overtaken::what_was_lapped_before_a_start_and_numbered_after_it_is_reported",
         (LANES, "[[self.may_have_lost = true; =>> ]] cursor.suspects().expire(");
     "offer-outlives-its-round": "what a lane offered stays when a visitor panics", "src::ring::overtaken::a_lane_whose_frame_the_visitor_panicked_at_offers_nothing_more",
         (MERGE, "lanes.active().iter().for_each(|&at| [[candidates.forget(at) =>> ()]]);");
