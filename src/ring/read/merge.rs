@@ -37,9 +37,8 @@ pub(super) struct Merge<T> {
     deliveries: u64,
 }
 
-/// After so many frames of one lane in a row, the next ones are lent together. Fewer are not worth
-/// the branches: which lane is next is hard to guess.
-const ROW: u32 = 8;
+/// After so many frames of one lane in a row, the next ones are lent together.
+const ROW: u32 = 4;
 
 /// What was known to be lost when a poll began.
 #[derive(Clone, Copy)]
@@ -225,32 +224,40 @@ impl<T> Merge<T> {
         until: u64,
         visit: &mut impl FnMut(Delivery<'_, T>) -> ControlFlow<()>,
     ) -> ControlFlow<(), bool> {
-        let mut in_a_row = 0;
         while self.last + 1 < until
             && self.lanes.filter().is_none()
             && let Some(at) = self.candidates.noted(self.last + 1)
         {
-            in_a_row = if at == self.current { in_a_row + 1 } else { 0 };
             self.current = at;
-            if in_a_row == ROW {
-                return ControlFlow::Continue(true);
-            }
-            let (cursor, lane, _) = self.lanes.split(at);
-            let last = &mut self.last;
-            let Some((flow, next)) = cursor.take_in_place(lane, |frame| {
-                *last += 1;
-                visit(Delivery::Frame(*last, frame))
-            }) else {
-                break;
+            let mut row = 0;
+            let offered = loop {
+                let (cursor, lane, _) = self.lanes.split(at);
+                let last = &mut self.last;
+                let taken = cursor.take_in_place(lane, |frame| {
+                    *last += 1;
+                    visit(Delivery::Frame(*last, frame))
+                });
+                let Some((flow, offered)) = taken else {
+                    self.refresh(at);
+                    return ControlFlow::Continue(false);
+                };
+                self.deliveries += 1;
+                flow?;
+                row += 1;
+                // Most often another lane has the next one, or this one has many.
+                if offered != Some(self.last + 1) || self.last + 1 >= until || row == ROW {
+                    break offered;
+                }
             };
-            self.deliveries += 1;
-            match next {
-                Some(next) => self.candidates.set(at, next),
+            match offered {
+                Some(sequence) => self.candidates.set(at, sequence),
                 None => {
                     self.refresh(at);
                 }
             }
-            flow?;
+            if row == ROW {
+                return ControlFlow::Continue(true);
+            }
         }
         ControlFlow::Continue(false)
     }

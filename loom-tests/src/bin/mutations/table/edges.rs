@@ -73,6 +73,10 @@ mutations! {
         (MERGE, "lanes.active().iter().for_each(|&at| [[candidates.forget(at) =>> ()]]);");
     "walk-past-the-poll": "frames that come in turn are given although they were published after the poll began", "tests::ring_readers::a_poll_ends_at_what_was_published_when_it_began",
         (MERGE, "while [[self.last + 1 < until =>> true]] && self.lanes.filter().is_none()");
+    "row-past-the-poll": "frames that come in a row are given although they were published after the poll began", "tests::ring_readers::a_poll_ends_at_what_was_published_when_it_began",
+        (MERGE, "|| [[self.last + 1 >= until =>> false]] || row == ROW");
+    "row-with-holes": "frames of a lane are given in a row whatever their numbers are", "tests::ring_readers::a_poll_ends_at_what_was_published_when_it_began",
+        (MERGE, "if [[offered != Some(self.last + 1) =>> offered.is_none()]] ||");
     "walk-unfiltered": "frames that come in turn are given whatever their tags are", "tests::ring_readers::a_filter_gives_the_wanted_of_each_row_of_tags",
         (MERGE, "&& [[self.lanes.filter().is_none() =>> true]] && let Some(at)");
     "caught-up-with-some-left": "a poll says that it is caught up with frames left", "src::ring::overtaken::a_reader_of_everything_knows_when_it_is_caught_up",
