@@ -148,13 +148,21 @@ fn a_filter_gives_the_wanted_of_each_row_of_tags() {
         value: 0,
         classes: 1 << 1,
     };
-    for (shards, shard) in [(1, 0), (2, 1)] {
+    for (shards, select) in [
+        (1, Select::Shard(0)),
+        (2, Select::Shard(1)),
+        (2, Select::All),
+    ] {
         for row in 0..1_u32 << LENGTH {
             let ring = ring(shards, Geometry::for_window(16));
-            let subscribe = || ring.subscribe(Select::Shard(shard), Some(wanted), Start::Oldest);
+            let subscribe = || ring.subscribe(select, Some(wanted), Start::Oldest);
             let (mut polls, mut batches) = (subscribe().unwrap(), subscribe().unwrap());
             let tag = |at: u32| row >> at & 1;
             for at in 0..LENGTH {
+                let shard = match select {
+                    Select::Shard(shard) => shard,
+                    _ => at as usize,
+                };
                 let route = Route {
                     tag: tag(at),
                     ..to(shard)
@@ -175,6 +183,34 @@ fn a_filter_gives_the_wanted_of_each_row_of_tags() {
             };
             while batch() > 0 {}
             assert_eq!(got.numbers, expected, "{row:b}");
+        }
+    }
+}
+
+/// Frames that come from many lanes in turn, and then many from one, are given as they were
+/// published; those that are published meanwhile are left to the next poll.
+#[test]
+fn a_poll_ends_at_what_was_published_when_it_began() {
+    for shards in [1, 2, 8] {
+        let ring = ring(shards, Geometry::for_window(512));
+        let mut reader = ring.subscribe(Select::All, None, Start::Oldest).unwrap();
+        for row in [1, 2, 7, 20] {
+            let publish = |at: usize| match at % 5 {
+                3 => publish(&ring, to(at / row).terminal()),
+                _ => publish(&ring, to(at / row)),
+            };
+            (0..30).for_each(publish);
+            let (first, end) = (reader.position() + 1, ring.next_sequence());
+            let mut numbers = Vec::new();
+            let polled = reader.poll(|delivery| {
+                if let Delivery::Frame(number, _) = delivery {
+                    numbers.push(number);
+                }
+                publish(numbers.len());
+                ControlFlow::Continue(())
+            });
+            assert!(numbers.into_iter().eq(first..end), "{shards} {row}");
+            assert_eq!(polled, Polled::CaughtUp);
         }
     }
 }

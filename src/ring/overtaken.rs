@@ -7,6 +7,7 @@ use super::{
     Delivery, Gap, Geometry, Polled, Ring, RingConfig, Route, Select, Start, Subscription,
 };
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Two shards whose lanes have `slots` slots, each a chunk.
 fn ring(slots: u64) -> Ring<u64> {
@@ -171,6 +172,32 @@ fn a_loss_that_gets_its_number_late_is_reported_once_and_where_it_is() {
             assert_eq!(reported(&at_break()), [], "{select:?} {numbered_only}");
         }
     }
+}
+
+/// The same for a reader of many lanes, in whose lane nothing is claimed any more when the late
+/// frame is finished.
+#[test]
+fn a_loss_that_is_finished_late_is_waited_for_in_a_lane_that_is_quiet() {
+    let ring = ring_of(4, 4);
+    let subscribed = ring.subscribe(Select::Terminals, None, Start::Oldest);
+    let mut reader = subscribed.unwrap();
+    let late = claim(&ring, Terminals);
+    flood(&ring, 8, 0, Terminals);
+    poll(&mut reader);
+    // At the next look nothing is found in the lane.
+    publish(&ring, 1, Frames);
+    poll(&mut reader);
+    let number = late.reserve_sequence();
+    late.finish(number);
+    // The reader has seen that it is finished, and passes its number.
+    poll(&mut reader);
+    let mut at_break = || {
+        publish(&ring, 1, Frames);
+        publish(&ring, 1, Terminals);
+        poll(&mut reader).1
+    };
+    at_break();
+    assert_eq!(reported(&at_break()), []);
 }
 
 /// The same, noticed before anything else is published.
@@ -364,7 +391,7 @@ fn a_reader_of_everything_knows_when_it_is_caught_up() {
             assert!(!reader.is_caught_up());
             assert_eq!(poll(&mut reader).2, Polled::Unfinished);
             assert!(!reader.is_caught_up());
-            // Its number stays without a frame, which is reported before the next one at the latest.
+            // Its number stays without a frame: reported before the next one at the latest.
             drop(unfinished);
             let mut gaps = poll(&mut reader).1;
             assert_eq!(reader.is_caught_up(), !gaps.is_empty());
@@ -400,4 +427,23 @@ fn a_reader_from_before_the_ring_is_not_caught_up() {
         assert_eq!(reported(&poll(&mut reader).1), [(4, 7, 4)]);
         assert!(reader.is_caught_up());
     }
+}
+
+/// A visitor panics at the only frame of its lane. What the lane offered is forgotten: the lane may
+/// still bring the next number.
+#[test]
+fn a_lane_whose_frame_the_visitor_panicked_at_offers_nothing_more() {
+    let ring = ring(8);
+    let mut reader = ring.subscribe(Select::All, None, Start::Oldest).unwrap();
+    publish(&ring, 1, Frames);
+    poll(&mut reader);
+    publish(&ring, 0, Frames);
+    let polled = AssertUnwindSafe(|| reader.poll(|_| panic!("a visitor")));
+    assert!(catch_unwind(polled).is_err());
+    let late = claim(&ring, Frames);
+    let number = late.reserve_sequence();
+    assert_eq!((number, publish(&ring, 1, Frames)), (3, 4));
+    assert_eq!(poll(&mut reader), (vec![], vec![], Polled::Unfinished));
+    late.finish(number);
+    assert_eq!(poll(&mut reader), (vec![3, 4], vec![], Polled::CaughtUp));
 }

@@ -154,6 +154,12 @@ impl<T> Lane<T> {
         self.tail.load(self.end())
     }
 
+    /// Whether no index from `index` on was claimed: what [`tail`](Self::tail) says, in one load.
+    #[inline(always)]
+    pub(crate) fn is_unclaimed_from(&self, index: u64) -> bool {
+        self.tail.load(u64::MAX) <= index
+    }
+
     /// The first index that is never granted.
     #[inline(always)]
     fn end(&self) -> u64 {

@@ -54,33 +54,41 @@ impl Candidates {
         sequence as usize & (self.hints.len() - 1)
     }
 
+    /// Forgets what a lane offers.
+    #[inline(always)]
+    pub(super) fn forget(&mut self, at: usize) {
+        self.sequences[at] = NONE;
+    }
+
     /// Forgets what the lanes offer.
     pub(super) fn clear(&mut self) {
         self.sequences.fill(NONE);
     }
 
-    /// The lane that offers this number, if it is noted; else the one that offers the lowest.
+    /// The lane that offers this number, if it is noted.
     #[inline(always)]
-    pub(super) fn find(&self, sequence: u64) -> usize {
+    pub(super) fn noted(&self, sequence: u64) -> Option<usize> {
         let hint = usize::from(self.hints[self.hint(sequence)]);
-        if self.sequences[hint] == sequence {
-            hint
-        } else {
-            self.lowest()
-        }
+        (self.sequences[hint] == sequence).then_some(hint)
     }
 
-    /// The lane that offers the lowest number; the first one if none offers any.
-    fn lowest(&self) -> usize {
-        let lanes = self.sequences.iter().enumerate();
-        lanes
-            .min_by_key(|(_, sequence)| **sequence)
-            .map_or(0, |(at, _)| at)
+    /// The lane that offers this number, if it is noted; else the one of `lanes` that offers the
+    /// lowest.
+    #[inline(always)]
+    pub(super) fn find(&self, sequence: u64, lanes: &[usize]) -> usize {
+        let noted = self.noted(sequence);
+        noted.unwrap_or_else(|| self.lowest(lanes.iter().copied()))
+    }
+
+    /// The one of `lanes` that offers the lowest number; any lane if none offers any.
+    fn lowest(&self, lanes: impl Iterator<Item = usize>) -> usize {
+        lanes.min_by_key(|&at| self.sequences[at]).unwrap_or(0)
     }
 
     /// The lowest number on offer, if there is one.
     pub(super) fn first(&self) -> Option<u64> {
-        Some(self.sequences[self.lowest()]).filter(|&sequence| sequence < NONE)
+        let lowest = self.lowest(0..self.sequences.len());
+        Some(self.sequences[lowest]).filter(|&sequence| sequence < NONE)
     }
 }
 
@@ -95,12 +103,15 @@ mod tests {
         for (at, sequence) in [7, 5, NONE, 21].into_iter().enumerate() {
             candidates.set(at, sequence);
         }
-        assert_eq!([5, 7, 21].map(|it| candidates.find(it)), [1, 0, 3]);
+        let find = |candidates: &Candidates, it| candidates.find(it, &[0, 1, 3]);
+        let found = [5, 7, 21].map(|it| find(&candidates, it));
+        assert_eq!(found, [1, 0, 3]);
         // 21 is noted where 5 was.
         assert_eq!(candidates.hint(21), candidates.hint(5));
-        assert_eq!((candidates.find(6), candidates.first()), (1, Some(5)));
-        candidates.set(1, NONE);
-        assert_eq!((candidates.find(5), candidates.first()), (0, Some(7)));
+        assert_eq!((find(&candidates, 6), candidates.first()), (1, Some(5)));
+        assert_eq!(candidates.find(6, &[0, 3]), 0);
+        candidates.forget(1);
+        assert_eq!((find(&candidates, 5), candidates.first()), (0, Some(7)));
         candidates.clear();
         assert_eq!(candidates.first(), None);
     }

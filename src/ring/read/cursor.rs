@@ -444,6 +444,30 @@ impl Cursor {
         Some(ready.read(f))
     }
 
+    /// The same for a frame that was offered where it is, if nothing is held back. Goes on to offer
+    /// the lane's next frame where that is, and returns its sequence number, if it is ready and
+    /// nothing can come before it; else [`candidate`](Self::candidate) has to look.
+    #[inline(always)]
+    pub(super) fn take_in_place<T, R>(
+        &mut self,
+        lane: &Lane<T>,
+        f: impl FnOnce(&T) -> R,
+    ) -> Option<(R, Option<u64>)> {
+        let index = self.next;
+        if self.offered != index || !self.held_back.is_empty() {
+            return None;
+        }
+        let pinned = self.pinned(lane);
+        let covered = pinned.at(index)?;
+        self.next += 1;
+        self.suspects.forget_lap();
+        // SAFETY: C3.
+        let taken = unsafe { covered.seen_ready() }.read(f);
+        let next = pinned.at(self.next).and_then(|next| next.peek().ok());
+        let sequence = next.and_then(|ready| self.offer(self.order_of_next(lane, &ready)).ok());
+        Some((taken, sequence))
+    }
+
     /// Drops the frame that [`candidate`](Self::candidate) offered without a look at it.
     pub(super) fn discard(&mut self) {
         if self.held_back.pop().is_none() {

@@ -13,8 +13,11 @@ use crate::sync::{Arc, Ordering, fence};
 /// How often a pin is tried again after a lap before the round goes on without it.
 const PIN_TRIES: usize = 4;
 
-/// A reader of no more lanes than this fetches ahead what may come next in each.
-const FEW: usize = 2;
+/// A reader of no more lanes than this looks for the next frame in each, and fetches it ahead.
+pub(super) const FEW: usize = 2;
+
+/// Of a lane in which something was there.
+const BUSY: u64 = u64::MAX;
 
 /// The cursors and pins of a subscription.
 pub(super) struct Lanes<T> {
@@ -23,6 +26,14 @@ pub(super) struct Lanes<T> {
     cursors: Vec<Cursor>,
     /// One row of pins for each shard.
     rows: Vec<OwnPins>,
+    /// The cursors that need a pin, ascending: the last [`skip_ahead`](Self::skip_ahead) found
+    /// something for them. Only these are pinned.
+    active: Vec<usize>,
+    /// By cursor: while the lane's tail is at most this index, which the cursor has passed, nothing
+    /// is there. [`BUSY`] if something was there at the last look.
+    quiet: Vec<u64>,
+    /// Whether a cursor may have lost frames that are not reported yet. If not, none has.
+    may_have_lost: bool,
     filter: Option<TagFilter>,
 }
 
@@ -47,6 +58,9 @@ impl<T> Lanes<T> {
             Cursor::new(lane, id, row, lane.oldest())
         };
         Ok(Lanes {
+            active: Vec::with_capacity(lanes.len()),
+            quiet: vec![0; lanes.len()],
+            may_have_lost: false,
             cursors: lanes.into_iter().map(cursor).collect(),
             rows,
             filter,
@@ -61,6 +75,9 @@ impl<T> Lanes<T> {
         Ok(Lanes {
             rows: take_rows(&self.core, shards.into_iter())?,
             cursors: self.cursors.iter().map(Cursor::unpinned).collect(),
+            active: Vec::with_capacity(self.cursors.len()),
+            quiet: self.quiet.clone(),
+            may_have_lost: self.may_have_lost,
             filter: self.filter,
             core: self.core.clone(),
         })
@@ -106,31 +123,50 @@ impl<T> Lanes<T> {
     /// Moves every cursor to what it needs a pin for. Returns whether there is anything.
     #[inline]
     pub(super) fn skip_ahead(&mut self) -> bool {
-        let mut found = false;
-        // A line that is fetched for nothing is taken from a publisher, and costs this reader one
-        // line a lane.
-        let eager = self.filter.is_none() && self.cursors.len() <= FEW;
-        for cursor in &mut self.cursors {
+        self.active.clear();
+        // The next stamps are looked at in a few lanes anyway. A line that is fetched ahead for
+        // nothing is taken from a publisher, and costs this reader one line a lane.
+        let few = self.cursors.len() <= FEW;
+        let eager = self.filter.is_none() && few;
+        let cursors = self.cursors.iter_mut().zip(&mut self.quiet);
+        for (at, (cursor, quiet)) in cursors.enumerate() {
             let lane = self.core.lane(cursor.lane());
-            found |= cursor.skip_ahead(lane, self.filter.as_ref(), eager);
+            // Of a busy lane the stamp is looked at in any case: its tail is left to publishers.
+            if !few && *quiet != BUSY && lane.is_unclaimed_from(*quiet) {
+                continue;
+            }
+            let found = cursor.skip_ahead(lane, self.filter.as_ref(), eager);
+            if found {
+                self.active.push(at);
+            }
             let published_at_most = || self.core.published_at_most();
             cursor.suspects().settle(lane, published_at_most);
+            let is_settled = !found && cursor.suspects().are_settled();
+            *quiet = if is_settled { cursor.next() } else { BUSY };
         }
-        found
+        !self.active.is_empty()
     }
 
-    /// Pins every lane. Adds what was lost in lanes that were found lapped, and tries these again.
-    /// A lane that is lapped each time stays unpinned in this round.
+    /// The cursors that need a pin, ascending.
+    #[inline(always)]
+    pub(super) fn active(&self) -> &[usize] {
+        &self.active
+    }
+
+    /// Pins the lanes that need it. Adds what was lost in lanes that were found lapped, and tries
+    /// these again. A lane that is lapped each time stays unpinned in this round.
     #[inline(never)]
     pub(super) fn pin(&mut self, losses: &mut Losses) {
         for _ in 0..PIN_TRIES {
-            for cursor in &mut self.cursors {
+            for &at in &self.active {
+                let cursor = &mut self.cursors[at];
                 cursor.pin(self.core.lane(cursor.lane()), &self.rows[cursor.row()]);
             }
             // E5: SeqCst fence, between the pins and the horizons.
             fence(Ordering::SeqCst);
             let mut all_hold = true;
-            for cursor in &mut self.cursors {
+            for &at in &self.active {
+                let cursor = &mut self.cursors[at];
                 let lane = self.core.lane(cursor.lane());
                 if let Err(lost) = cursor.check(lane, &self.rows[cursor.row()]) {
                     losses.add_lap(lost);
@@ -138,8 +174,9 @@ impl<T> Lanes<T> {
                 }
             }
             if all_hold {
-                break;
+                return;
             }
+            self.may_have_lost = true;
         }
     }
 
@@ -150,7 +187,9 @@ impl<T> Lanes<T> {
         cursor.pin(lane, row);
         // E5: SeqCst fence, as in `pin`.
         fence(Ordering::SeqCst);
-        cursor.check(lane, row)
+        let checked = cursor.check(lane, row);
+        self.may_have_lost |= checked.is_err();
+        checked
     }
 
     /// Ends the pin of one lane.
@@ -159,9 +198,10 @@ impl<T> Lanes<T> {
         cursor.unpin(self.core.lane(cursor.lane()), &self.rows[cursor.row()]);
     }
 
-    /// Ends all pins.
+    /// Ends the pins that [`pin`](Self::pin) set.
     pub(super) fn unpin(&mut self) {
-        for cursor in &mut self.cursors {
+        for &at in &self.active {
+            let cursor = &mut self.cursors[at];
             cursor.unpin(self.core.lane(cursor.lane()), &self.rows[cursor.row()]);
         }
     }
@@ -178,6 +218,7 @@ impl<T> Lanes<T> {
         let cursor = &mut self.cursors[at];
         let lane = self.core.lane(cursor.lane());
         let next = || self.core.next_sequence();
+        self.may_have_lost = true;
         cursor.suspects().expire(lane, oldest, held, last, next)
     }
 
@@ -186,10 +227,12 @@ impl<T> Lanes<T> {
         std::mem::replace(&mut self.cursors[at], cursor)
     }
 
-    /// Whether a frame was lost that may be numbered above `last`.
+    /// Whether a frame was lost that may be numbered above `last`, which only rises.
     #[inline]
-    pub(super) fn may_have_lost_above(&self, last: u64) -> bool {
-        self.cursors.iter().any(|it| it.may_have_lost_above(last))
+    pub(super) fn may_have_lost_above(&mut self, last: u64) -> bool {
+        let may_have = |cursor: &Cursor| cursor.may_have_lost_above(last);
+        self.may_have_lost = self.may_have_lost && self.cursors.iter().any(may_have);
+        self.may_have_lost
     }
 
     /// Whether a terminal frame was lost that may be numbered above `last`.
@@ -238,7 +281,8 @@ impl<T> Lanes<T> {
     /// Takes the cache lines that were read in this round (see `hw/native/contention.rs`).
     #[inline(never)]
     pub(super) fn acquire_lines(&self) {
-        for cursor in &self.cursors {
+        for &at in &self.active {
+            let cursor = &self.cursors[at];
             cursor.acquire_lines(self.core.lane(cursor.lane()));
         }
     }

@@ -5,6 +5,9 @@
 //! - n < G, it is the lowest candidate, and every lane without a candidate was scanned up to its
 //!   tail, where G and the tails are those of `tails.rs`.
 //!
+//! Only lanes in which something was there before the round are pinned and looked at in it. The
+//! others offer nothing, like a lane that could not be pinned.
+//!
 //! A lane with a claimed, unfinished index below its tail may still bring a lower number. The merge
 //! stops there, and says so by delivering no more. It never spins.
 
@@ -33,6 +36,9 @@ pub(super) struct Merge<T> {
     /// How many deliveries were made.
     deliveries: u64,
 }
+
+/// After so many frames of one lane in a row, the next ones are lent together.
+const ROW: u32 = 4;
 
 /// What was known to be lost when a poll began.
 #[derive(Clone, Copy)]
@@ -138,8 +144,8 @@ impl<T> Merge<T> {
         self.tails.are_passed_by_all(&self.lanes)
     }
 
-    /// Pins every lane, delivers what is numbered below `until` and can be delivered, and unpins,
-    /// also if the visitor panics. `Continue(true)`: nothing below `until` is left.
+    /// Pins the lanes that need it, delivers what is numbered below `until` and can be delivered,
+    /// and unpins, also if the visitor panics. `Continue(true)`: nothing below `until` is left.
     #[inline(always)]
     pub(super) fn round(
         &mut self,
@@ -165,11 +171,15 @@ impl<T> Merge<T> {
     ) -> ControlFlow<(), bool> {
         // Most often the lane that had the last frame has the next ones too.
         self.run(self.current, until, visit)?;
-        for at in 0..self.lanes.len() {
-            self.refresh(at);
+        for i in 0..self.lanes.active().len() {
+            self.refresh(self.lanes.active()[i]);
         }
         loop {
-            let at = self.candidates.find(self.last + 1);
+            while self.walk(until, visit)? {
+                self.run(self.current, until, visit)?;
+                self.refresh(self.current);
+            }
+            let at = self.candidates.find(self.last + 1, self.lanes.active());
             let sequence = self.candidates.of(at);
             if sequence <= self.last {
                 // Before the start.
@@ -181,7 +191,7 @@ impl<T> Merge<T> {
                 return ControlFlow::Continue(self.has_none_below(until));
             }
             if sequence != self.last + 1 {
-                match self.prove(sequence, until) {
+                match self.prove(sequence) {
                     Proof::Holds => {}
                     Proof::Changed => continue,
                     Proof::Lacking => return ControlFlow::Continue(false),
@@ -201,11 +211,55 @@ impl<T> Merge<T> {
             if let Some(ControlFlow::Break(())) = flow {
                 return ControlFlow::Break(());
             }
-            if self.refresh(at) == Candidate::Ready(sequence + 1) {
-                self.run(at, until, visit)?;
-                self.refresh(at);
+            self.refresh(at);
+        }
+    }
+
+    /// Delivers the next frames, one after another, as long as it is noted which lane offers each:
+    /// nothing can lie between. `Continue(true)`: they come from one lane now, whose frames are
+    /// [lent](Self::run) together.
+    #[inline(always)]
+    fn walk(
+        &mut self,
+        until: u64,
+        visit: &mut impl FnMut(Delivery<'_, T>) -> ControlFlow<()>,
+    ) -> ControlFlow<(), bool> {
+        while self.last + 1 < until
+            && self.lanes.filter().is_none()
+            && let Some(at) = self.candidates.noted(self.last + 1)
+        {
+            self.current = at;
+            let mut row = 0;
+            let offered = loop {
+                let (cursor, lane, _) = self.lanes.split(at);
+                let last = &mut self.last;
+                let taken = cursor.take_in_place(lane, |frame| {
+                    *last += 1;
+                    visit(Delivery::Frame(*last, frame))
+                });
+                let Some((flow, offered)) = taken else {
+                    self.refresh(at);
+                    return ControlFlow::Continue(false);
+                };
+                self.deliveries += 1;
+                flow?;
+                row += 1;
+                // Most often another lane has the next one, or this one has many.
+                if offered != Some(self.last + 1) || self.last + 1 >= until || row == ROW {
+                    break offered;
+                }
+            };
+            match offered {
+                Some(sequence) => self.candidates.set(at, sequence),
+                None => {
+                    self.refresh(at);
+                }
+            }
+            if row == ROW {
+                return ControlFlow::Continue(true);
             }
         }
+        ControlFlow::Continue(false)
     }
 
     /// Delivers frames of one lane where they are, as long as they are the next ones.
@@ -252,12 +306,9 @@ impl<T> Merge<T> {
     }
 
     /// Whether nothing below `sequence`, the lowest candidate, can come any more.
-    fn prove(&mut self, sequence: u64, until: u64) -> Proof {
-        if !self.tails.cover(sequence) && until == u64::MAX {
-            let Some(below) = self.lanes.core().published_below() else {
-                return Proof::Lacking;
-            };
-            self.load_tails(below);
+    fn prove(&mut self, sequence: u64) -> Proof {
+        if !self.covers(sequence) {
+            return Proof::Lacking;
         }
         for at in 0..self.lanes.len() {
             if self.is_unscanned(at) {
@@ -272,6 +323,17 @@ impl<T> Merge<T> {
         Proof::Holds
     }
 
+    /// Loads the tails, unless those that were loaded last cover this number. False if publishers
+    /// went round a lane meanwhile.
+    fn covers(&mut self, sequence: u64) -> bool {
+        if !self.tails.cover(sequence)
+            && let Some(below) = self.lanes.core().published_below()
+        {
+            self.load_tails(below);
+        }
+        self.tails.cover(sequence)
+    }
+
     /// Whether a lane has no candidate and was not scanned up to its tail.
     #[inline(always)]
     fn is_unscanned(&self, at: usize) -> bool {
@@ -279,17 +341,19 @@ impl<T> Merge<T> {
     }
 
     /// Whether nothing below `until` is left in any lane.
-    fn has_none_below(&self, until: u64) -> bool {
-        until == u64::MAX || (0..self.lanes.len()).all(|at| !self.is_unscanned(at))
+    fn has_none_below(&mut self, until: u64) -> bool {
+        until == u64::MAX
+            || until <= self.last + 1
+            || self.covers(until - 1) && (0..self.lanes.len()).all(|at| !self.is_unscanned(at))
     }
 
     /// Whether a loss may have to be reported although no frame follows it.
-    pub(super) fn has_unreported_gap(&self) -> bool {
+    pub(super) fn has_unreported_gap(&mut self) -> bool {
         self.starts_before_the_ring() || self.lanes.may_have_lost_above(self.last)
     }
 
     /// What is known to be lost now.
-    pub(super) fn pending_gap(&self) -> PendingGap {
+    pub(super) fn pending_gap(&mut self) -> PendingGap {
         PendingGap {
             has_loss: self.has_unreported_gap(),
             times_lapped: self.losses.times_lapped(),
@@ -357,11 +421,15 @@ impl PendingGap {
     }
 }
 
-/// Ends the pins of a round, also if the visitor panics.
+/// Ends the pins of a round, also if the visitor panics. Between rounds no lane offers anything.
 struct Round<'a, T>(&'a mut Merge<T>);
 
 impl<T> Drop for Round<'_, T> {
     fn drop(&mut self) {
-        self.0.lanes.unpin();
+        let Merge {
+            lanes, candidates, ..
+        } = &mut *self.0;
+        lanes.active().iter().for_each(|&at| candidates.forget(at));
+        lanes.unpin();
     }
 }

@@ -1,7 +1,7 @@
 //! A subscription: lanes, merged into one strictly increasing order, polled by one reader.
 
 use super::delivery::{Delivery, Polled};
-use super::lanes::Lanes;
+use super::lanes::{FEW, Lanes};
 use super::merge::{Merge, PendingGap};
 use super::seek::seek;
 use super::wait::Registration;
@@ -166,9 +166,13 @@ impl<T> Subscription<T> {
         }
         // Only this reader notices losses, so these are those that it had noticed before.
         let pending = merge.pending_gap();
-        // Before the cursors move: what they pass is compared with these tails.
-        merge.load_tails(until);
-        if !merge.lanes_mut().skip_ahead() && !pending.has_loss() {
+        // A reader of everything needs tails only where a number is missing.
+        let found = merge.reads_everything() && merge.lanes_mut().skip_ahead();
+        if !found {
+            // Before the cursors move: what they pass is compared with these tails.
+            merge.load_tails(until);
+        }
+        if !found && !merge.lanes_mut().skip_ahead() && !pending.has_loss() {
             // An index below a tail that is claimed and not finished may hold back frames above it.
             return Err(if merge.has_passed_tails() {
                 self.caught_up(until)
@@ -267,9 +271,10 @@ impl<T> Subscription<T> {
             .fold(self.merge.last(), u64::wrapping_add)
     }
 
-    /// Delivers what is there, under one pin and without a look at what publishers write: the
-    /// cheapest way to keep up. Delivers at most a batch of each lane, or more if that has nothing
-    /// for this reader, and returns how many deliveries it made. 0 says that nothing is there now.
+    /// Delivers what is there, under one pin. Of what publishers write for each frame it looks at
+    /// the next sequence number, in a ring of several shards, and at nothing else: the cheapest way
+    /// to keep up. Delivers at most a batch of each lane, or more if that has nothing for this
+    /// reader, and returns how many deliveries it made. 0 says that nothing is there now.
     ///
     /// A subscription that keeps up with publishers that flood the ring may stay here for some
     /// microseconds after a batch, so that it does not hinder them (`hw/native/pacing.rs`). If its
@@ -280,6 +285,9 @@ impl<T> Subscription<T> {
     /// slots that its batch pins, and the frames stay valid.
     #[inline]
     pub fn batch(&mut self, mut visit: impl FnMut(Delivery<'_, T>) -> ControlFlow<()>) -> usize {
+        if self.merge.lanes().len() > FEW && self.is_caught_up() {
+            return 0;
+        }
         let mut plan = if self.merge.lanes_mut().skip_ahead() {
             Plan::ONE_ROUND
         } else if self.merge.has_unreported_gap()

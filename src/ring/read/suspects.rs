@@ -65,6 +65,12 @@ impl Suspects {
         (sequenced + self.unsequenced.len() as u64, below)
     }
 
+    /// Whether it waits for no owner to finish.
+    #[inline(always)]
+    pub(super) fn are_settled(&self) -> bool {
+        self.unsequenced.is_empty()
+    }
+
     /// Forgets owners that are finished: their numbers are below what `published_at_most` returns
     /// after that.
     #[inline]

@@ -1,7 +1,7 @@
 //! framebus, the generic ring alone: one word or one pointer in a slot.
 
 use crate::payload::Payload;
-use crate::peer::{CAPACITY, Contract, Ends, Peer, Publish, Read, Size};
+use crate::peer::{Contract, Ends, Peer, Publish, Read, Size};
 use framebus::ring::{Delivery, Geometry, Ring, RingConfig, Route, Select, Start, Subscription};
 use std::ops::ControlFlow;
 

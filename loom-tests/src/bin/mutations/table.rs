@@ -252,10 +252,10 @@ mutations! {
         (CURSOR, "&& [[first.order.bound <= self.next =>> true]] {");
     "bound-ignored-in-place": "a frame is offered where it is although its order bound is higher", "order::two_publishers_and_a_reader",
         (CURSOR, "if self.held_back.is_empty() && [[order.bound <= self.next + 1 =>> true]] {");
-    "run-skips-numbers": "frames are lent one after another whatever their numbers are", "order::two_publishers_and_a_reader",
+    "run-skips-numbers": "frames are lent one after another whatever their numbers are", "overwrite::a_reader_asleep_in_its_batch_of_another_shard",
         (CURSOR, "let is_next = [[order.sequence == index.wrapping_add(offset) =>> true]];");
     "hint-believed": "the lane that is noted for a number is taken without a look at its candidate", "terminal::a_lap_with_terminal_recovery",
-        (CANDIDATES, "if [[self.sequences[hint] == sequence =>> true]] {");
+        (CANDIDATES, "([[self.sequences[hint] == sequence =>> true]]).then_some(hint)");
     "until-relaxed": "the reader loads the next number without acquire", "order::two_shards_merged",
         (SEQUENCE, "self.next.load([[Ordering::Acquire =>> Ordering::Relaxed]]).min(MAX_SEQUENCE + 1)");
     "tails-before-number": "the reader loads the tails before the next number", "order::two_shards_merged",
@@ -264,7 +264,7 @@ mutations! {
     "batch-tails-before-number": "a batch relies on tails that were loaded before the next number", "order::two_shards_in_batches",
         (TAILS, "[[sequence < self.cover =>> true]] }");
     "no-proof": "the lowest candidate is given without a look at the other lanes", "order::two_shards_merged",
-        (MERGE, "match [[self.prove(sequence, until) =>> Proof::Holds]] {");
+        (MERGE, "match [[self.prove(sequence) =>> Proof::Holds]] {");
     "caught-up-too-early": "a reader is not behind although an index it has not passed is claimed", "wait::a_frame_held_back_by_another_key",
         (LANES, "!cursor.is_past([[self.core.lane(cursor.lane()).tail() =>> 0]])");
 

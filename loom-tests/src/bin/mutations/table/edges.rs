@@ -59,6 +59,28 @@ mutations! {
         (CURSOR, "&& [[self.next >= lane.tail() =>> true]] && lane.sequence_at(");
     "caught-up-without-number": "a reader of one shard that has passed the tail takes frames of the other lane for delivered", "src::ring::overtaken::a_reader_of_everything_knows_when_it_is_caught_up",
         (CURSOR, "&& self.next >= lane.tail() && [[lane.sequence_at(self.next, self.voids) <= sequence =>> true]]");
+    "quiet-for-ever": "a reader takes a lane in which it found nothing for empty for ever", "tests::ring_readers::a_poll_ends_at_what_was_published_when_it_began",
+        (LANES, "&& *quiet != BUSY && [[lane.is_unclaimed_from(*quiet) =>> true]] {");
+    "quiet-one-more": "a reader takes a lane for empty when one index was claimed", "tests::ring_readers::a_poll_ends_at_what_was_published_when_it_began",
+        (LANES, "*quiet = if is_settled { [[cursor.next() =>> cursor.next() + 1]] } else { BUSY };");
+    "quiet-unsettled": "a reader does not look whether owners of lost indices have finished", "src::ring::overtaken::a_loss_that_is_finished_late_is_waited_for_in_a_lane_that_is_quiet",
+        (LANES, "let is_settled = !found && [[cursor.suspects().are_settled() =>> true]];");
+    "loss-unnoted": "a reader that is lapped under its pin does not note that it owes a gap", "src::ring::overtaken::a_loss_that_got_its_number_is_reported_to_the_last_number_and_no_further",
+        (LANES, "[[self.may_have_lost = true; =>> ]] } } /// Pins one lane.");
+    "expiry-unnoted": "what had expired at the start is not reported if no frame follows", "src::ring::overtaken::what_was_lapped_before_a_start_and_numbered_after_it_is_reported",
+        (LANES, "[[self.may_have_lost = true; =>> ]] cursor.suspects().expire(");
+    "offer-outlives-its-round": "what a lane offered stays when a visitor panics", "src::ring::overtaken::a_lane_whose_frame_the_visitor_panicked_at_offers_nothing_more",
+        (MERGE, "lanes.active().iter().for_each(|&at| [[candidates.forget(at) =>> ()]]);");
+    "walk-past-the-poll": "frames that come in turn are given although they were published after the poll began", "tests::ring_readers::a_poll_ends_at_what_was_published_when_it_began",
+        (MERGE, "while [[self.last + 1 < until =>> true]] && self.lanes.filter().is_none()");
+    "row-past-the-poll": "frames that come in a row are given although they were published after the poll began", "tests::ring_readers::a_poll_ends_at_what_was_published_when_it_began",
+        (MERGE, "|| [[self.last + 1 >= until =>> false]] || row == ROW");
+    "row-with-holes": "frames of a lane are given in a row whatever their numbers are", "tests::ring_readers::a_poll_ends_at_what_was_published_when_it_began",
+        (MERGE, "if [[offered != Some(self.last + 1) =>> offered.is_none()]] ||");
+    "walk-unfiltered": "frames that come in turn are given whatever their tags are", "tests::ring_readers::a_filter_gives_the_wanted_of_each_row_of_tags",
+        (MERGE, "&& [[self.lanes.filter().is_none() =>> true]] && let Some(at)");
+    "caught-up-with-some-left": "a poll says that it is caught up with frames left", "src::ring::overtaken::a_reader_of_everything_knows_when_it_is_caught_up",
+        (MERGE, "|| [[until <= self.last + 1 =>> true]] ||");
     "run-ignores-filter": "frames of the index-numbered lane are lent one after another whatever their tags are", "tests::ring_readers::a_filter_gives_the_wanted_of_each_row_of_tags",
         (CURSOR, "if [[by_index && filter.is_none() =>> by_index]] {");
     "run-ignores-filter-sequenced": "frames of other lanes are lent one after another whatever their tags are", "tests::ring_readers::a_filter_gives_the_wanted_of_each_row_of_tags",
