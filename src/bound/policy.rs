@@ -217,6 +217,7 @@ impl BoundedQueue {
 
     /// Returns whether a frame is there without a look at the rings: queued, or the first of the
     /// next refill.
+    #[inline]
     pub(crate) fn has_frame(&self) -> bool {
         self.queue.len() > 0 || self.deferred_terminal.is_some()
     }

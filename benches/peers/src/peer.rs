@@ -71,8 +71,6 @@ pub trait Peer<T: Payload>: 'static {
     const MANY_PUBLISHERS: bool = true;
     /// Whether it has a call that publishes several at once.
     const BATCHES: bool = false;
-    /// How many payloads use every slot once, and so warm it up.
-    const HOLDS: usize = CAPACITY;
     /// Its publishing end.
     type Publisher: Publish<T>;
     /// Its reading end.

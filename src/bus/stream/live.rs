@@ -205,11 +205,10 @@ impl Live {
     /// Returns the next frame; `None` if there is none now.
     #[inline]
     pub(in crate::bus) fn next(&mut self) -> Option<EventFrame> {
-        if self.ahead.is_some() {
-            return self.next_gapless();
-        }
         let (event, overflow) = match self.pop_ready() {
             Some(event) => (event, None),
+            None if self.ahead.is_some() => return self.next_gapless(),
+            None if !self.queue.has_frame() && self.reader.is_caught_up() => return None,
             None => self.take_in()?,
         };
         // Made at one place, which is inlined into the caller: a frame is large to move.
@@ -219,9 +218,6 @@ impl Live {
     /// Refills and returns the next event, with its notice.
     #[inline(never)]
     fn take_in(&mut self) -> Option<(Event, Option<Box<EventOverflowNotice>>)> {
-        if !self.queue.has_frame() && self.reader.is_caught_up() {
-            return None;
-        }
         self.refill();
         let next = match self.pop_ready() {
             Some(event) => Some((event, None)),
@@ -231,7 +227,7 @@ impl Live {
         next
     }
 
-    /// Returns the next frame of a stream whose gaps are filled.
+    /// Returns the next frame of a stream whose gaps are filled, after those that are ready.
     #[cold]
     fn next_gapless(&mut self) -> Option<EventFrame> {
         let next = self.next_filled();
@@ -239,15 +235,13 @@ impl Live {
         next
     }
 
+    /// Returns the same, and leaves the position where it is.
     fn next_filled(&mut self) -> Option<EventFrame> {
         if let Some(frame) = self.ahead.as_mut()?.take_returned() {
             self.progress.deliver(&frame.event.envelope);
             return Some(frame);
         }
-        // What was taken in before the gaps were filled.
-        if let Some(event) = self.pop_ready() {
-            return Some(frame(event, None, self.access, self.queue.scope()));
-        }
+        // What the policy had let through before the gaps were filled.
         if let Some(Queued { event, overflow, .. }) = self.pop() {
             return Some(frame(event, overflow, self.access, self.queue.scope()));
         }

@@ -97,7 +97,7 @@ const STRETCHES: u64 = 20;
 
 /// Times `act` on bursts and returns the median of the stretches. Making payloads is not timed
 /// where it costs something.
-fn timed<T: Payload>(scale: Scale, holds: usize, mut act: impl FnMut(&mut Vec<T>)) -> Vec<Figure> {
+fn timed<T: Payload>(scale: Scale, mut act: impl FnMut(&mut Vec<T>)) -> Vec<Figure> {
     let mut make = T::maker(0);
     let mut items = Vec::with_capacity(BURST);
     let mut stretch = || {
@@ -115,8 +115,8 @@ fn timed<T: Payload>(scale: Scale, holds: usize, mut act: impl FnMut(&mut Vec<T>
         }
         if T::CHEAP { begin.elapsed() } else { spent }
     };
-    // The first ones use every slot.
-    for _ in 0..scale.warm_up(holds.div_ceil(CAPACITY)) {
+    // The first one uses every slot.
+    for _ in 0..scale.warm_up(1) {
         stretch();
     }
     ns_per_frame((0..scale.of(STRETCHES)).map(|_| stretch()), CAPACITY)
@@ -127,7 +127,7 @@ fn publish<T: Payload, P: Peer<T>>() -> Contender {
         let (mut publishers, idle) = P::open(Size::new(1, 1));
         let publisher = &mut publishers[0];
         let act = |items: &mut Vec<T>| items.drain(..).for_each(|item| publisher.publish(item));
-        let figures = timed(scale, P::HOLDS, act);
+        let figures = timed(scale, act);
         drop(idle);
         figures
     })
@@ -163,7 +163,7 @@ fn drain<T: Payload, P: Peer<T>>() -> Contender {
             spent
         };
         // The first ones use every slot.
-        for _ in 0..scale.warm_up(P::HOLDS.div_ceil(BACKLOG)) {
+        for _ in 0..scale.warm_up(CAPACITY.div_ceil(BACKLOG)) {
             drain();
         }
         ns_per_frame((0..scale.of(STRETCHES)).map(|_| drain()), BACKLOG)
@@ -196,7 +196,7 @@ fn round_trips<T: Payload, P: Peer<T>>(
 ) -> Vec<Figure> {
     let (mut publishers, mut subscribers) = P::open(Size::new(1, 1));
     let (publisher, subscriber) = (&mut publishers[0], &mut subscribers[0]);
-    timed(scale, P::HOLDS, |items| {
+    timed(scale, |items| {
         publish(publisher, items);
         assert_eq!(tally(subscriber), (BURST, sum_below(BURST)));
     })

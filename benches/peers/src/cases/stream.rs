@@ -1,7 +1,7 @@
 //! Streams between threads: some publishers to some subscribers, nothing lost.
 //!
 //! Publishers are held back by how far the subscribers have read, all peers in the same way, so
-//! that no peer overwrites or refuses: at most [`IN_FLIGHT`] payloads are on their way. Each thread
+//! that no peer overwrites or refuses: at most [`Stream::in_flight`] payloads are on their way. Each thread
 //! that has nothing to do spins a little, then yields. Every subscriber's count and sum are
 //! checked.
 
@@ -20,8 +20,6 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How far publishers are ahead of the slowest subscriber at most.
-const IN_FLIGHT: u64 = CAPACITY as u64 / 2;
 /// Payloads published between two looks at the subscribers.
 const STRETCH: u64 = 256;
 
@@ -98,6 +96,7 @@ fn case<T: Carried>(payload: &str, publishers: usize, subscribers: usize) -> Cas
 
 /// What publishers and subscribers know of each other. Each counter has one writer.
 struct Course {
+    in_flight: u64,
     begin: Barrier,
     time: Duration,
     sent: Vec<CachePadded<AtomicU64>>,
@@ -115,7 +114,7 @@ impl Course {
 
     /// Waits until there is room for a stretch of each publisher.
     fn wait_for_room(&self) {
-        let most = IN_FLIGHT - STRETCH * self.sent.len() as u64;
+        let most = self.in_flight - STRETCH * self.sent.len() as u64;
         let backoff = Backoff::new();
         loop {
             let read = self.read.iter().map(|count| count.load(Ordering::Relaxed));
@@ -134,6 +133,8 @@ pub struct Stream {
     pub size: Size,
     /// Payloads published at once.
     pub batch: usize,
+    /// How far publishers are ahead of the slowest subscriber at most.
+    pub in_flight: usize,
     /// How long the publishers publish.
     pub time: Duration,
 }
@@ -144,6 +145,7 @@ impl Stream {
         Stream {
             size: Size::new(publishers, subscribers),
             batch,
+            in_flight: CAPACITY / 2,
             time: Duration::from_millis(150),
         }
     }
@@ -155,11 +157,17 @@ pub fn stream<T: Payload, P: Peer<T>, M: FnMut(u64) -> T + Send>(
     setup: Stream,
     maker: impl Fn(usize) -> M,
 ) -> Vec<Figure> {
-    let Stream { size, batch, time } = setup;
+    let Stream {
+        size,
+        batch,
+        in_flight,
+        time,
+    } = setup;
     let (senders, receivers) = P::open(size);
     let counters = |n| (0..n).map(|_| CachePadded::default()).collect();
     let course = &Course {
         begin: Barrier::new(size.publishers + size.subscribers),
+        in_flight: in_flight as u64,
         time: Duration::from_micros(scale.of(time.as_micros() as u64)),
         sent: counters(size.publishers),
         read: counters(size.subscribers),

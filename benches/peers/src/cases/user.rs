@@ -15,7 +15,7 @@ use self::load::{Load, Shared, TURNS};
 use super::stream::{Stream, stream};
 use crate::case::{Case, Contender};
 use crate::payload::Payload;
-use crate::peer::{Peer, Size};
+use crate::peer::{CAPACITY, Peer, Size};
 use crate::peers::event_bus::{Here, Opened, WithShards};
 use crate::peers::{Crossbeam, DequeInRwLock, PhotonOwned, Tokio, VecInMutex};
 use framebus::EventFrame;
@@ -151,6 +151,8 @@ fn streams(publishers: usize, subscribers: usize) -> Case {
             let setup = Stream {
                 size: Size::new(publishers, subscribers).holding(Here::capacity()),
                 batch: 1,
+                // So few that they fit where 16 shards have them, unevenly.
+                in_flight: CAPACITY / 8,
                 // So long that the rings are lapped several times.
                 time: Duration::from_millis(600),
             };
