@@ -169,49 +169,53 @@ impl<T> Merge<T> {
         until: u64,
         visit: &mut impl FnMut(Delivery<'_, T>) -> ControlFlow<()>,
     ) -> ControlFlow<(), bool> {
-        // Most often the lane that had the last frame has the next ones too.
-        self.run(self.current, until, visit)?;
-        for i in 0..self.lanes.active().len() {
-            self.refresh(self.lanes.active()[i]);
-        }
+        let mut knows_all = false;
         loop {
-            while self.walk(until, visit)? {
-                self.run(self.current, until, visit)?;
+            // Most often the lane that had the last frame has the next ones too.
+            self.run(self.current, until, visit)?;
+            if knows_all {
                 self.refresh(self.current);
-            }
-            let at = self.candidates.find(self.last + 1, self.lanes.active());
-            let sequence = self.candidates.of(at);
-            if sequence <= self.last {
-                // Before the start.
-                self.lanes.split(at).0.discard();
-                self.refresh(at);
-                continue;
-            }
-            if sequence >= until {
-                return ControlFlow::Continue(self.has_none_below(until));
-            }
-            if sequence != self.last + 1 {
-                match self.prove(sequence) {
-                    Proof::Holds => {}
-                    Proof::Changed => continue,
-                    Proof::Lacking => return ControlFlow::Continue(false),
+            } else {
+                knows_all = true;
+                for i in 0..self.lanes.active().len() {
+                    self.refresh(self.lanes.active()[i]);
                 }
-                if let Some(gap) = self.gap(sequence) {
-                    self.deliver_gap(gap, visit)?;
-                    if gap.last + 1 < sequence {
-                        continue;
+            }
+            while !self.walk(until, visit)? {
+                let at = self.candidates.find(self.last + 1, self.lanes.active());
+                let sequence = self.candidates.of(at);
+                if sequence <= self.last {
+                    // Before the start.
+                    self.lanes.split(at).0.discard();
+                    self.refresh(at);
+                    continue;
+                }
+                if sequence >= until {
+                    return ControlFlow::Continue(self.has_none_below(until));
+                }
+                if sequence != self.last + 1 {
+                    match self.prove(sequence) {
+                        Proof::Holds => {}
+                        Proof::Changed => continue,
+                        Proof::Lacking => return ControlFlow::Continue(false),
+                    }
+                    if let Some(gap) = self.gap(sequence) {
+                        self.deliver_gap(gap, visit)?;
+                        if gap.last + 1 < sequence {
+                            continue;
+                        }
                     }
                 }
+                self.last = sequence;
+                self.current = at;
+                self.deliveries += 1;
+                let (cursor, lane, _) = self.lanes.split(at);
+                let flow = cursor.take(lane, |frame| visit(Delivery::Frame(sequence, frame)));
+                if let Some(ControlFlow::Break(())) = flow {
+                    return ControlFlow::Break(());
+                }
+                self.refresh(at);
             }
-            self.last = sequence;
-            self.current = at;
-            self.deliveries += 1;
-            let (cursor, lane, _) = self.lanes.split(at);
-            let flow = cursor.take(lane, |frame| visit(Delivery::Frame(sequence, frame)));
-            if let Some(ControlFlow::Break(())) = flow {
-                return ControlFlow::Break(());
-            }
-            self.refresh(at);
         }
     }
 
