@@ -92,6 +92,40 @@ fn an_idle_subscription_to_a_run_takes_less_than_two_kib() {
     assert!(run < 2_048, "{run}");
 }
 
+/// Whatever the machine: `default()` opens the same bus on each.
+#[test]
+fn a_full_bus_by_default_takes_at_most_64_mib_with_texts_of_300_bytes() {
+    let text = "t".repeat(300);
+    for shards in [None, Some(2), Some(16), Some(64)] {
+        let before = held();
+        let bus = match shards {
+            None => InMemoryAgentEventBus::default(),
+            Some(shards) => InMemoryAgentEventBus::builder()
+                .shards(size(shards))
+                .build()
+                .unwrap(),
+        };
+        let runs: Vec<_> = (0..256).map(|n| RunId::new(format!("run-{n}"))).collect();
+        let agent = AgentId::new("agent");
+        // Each lane twice over, the terminal ones as well: the frames in the others stay there.
+        for kind in [EventKind::ModelStreamDelta, EventKind::RunCompleted] {
+            for n in 0..150_000 {
+                let envelope = EventEnvelope::new(&runs[n % runs.len()], &agent, kind);
+                let event = AgentEvent::with_redacted_summary(envelope, &*text);
+                bus.publish(event.into()).unwrap();
+            }
+        }
+        let mib = (held() - before) as f64 / f64::from(1 << 20);
+        println!("{shards:?} shards, full: {mib:.1} MiB");
+        let frames = 300 * 2 * 20_000;
+        assert!(
+            held() - before > frames,
+            "{shards:?}: hardly anything is held"
+        );
+        assert!(mib <= 64.0, "{shards:?}: {mib} MiB");
+    }
+}
+
 #[test]
 fn no_memory_remains_of_dropped_subscriptions() {
     let rounds: usize = std::env::var("FRAMEBUS_CHURN").map_or(50_000, |n| n.parse().unwrap());

@@ -21,7 +21,9 @@ impl Timestamp {
     pub fn now() -> Self {
         let micros = |from: Duration| {
             let seconds = i64::try_from(from.as_secs()).unwrap_or(i64::MAX);
-            seconds.saturating_mul(1_000_000).saturating_add(i64::from(from.subsec_micros()))
+            seconds
+                .saturating_mul(1_000_000)
+                .saturating_add(i64::from(from.subsec_micros()))
         };
         Self::from_micros(match SystemTime::now().duration_since(UNIX_EPOCH) {
             Ok(since) => micros(since),

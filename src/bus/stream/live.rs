@@ -242,7 +242,10 @@ impl Live {
             return Some(frame);
         }
         // What the policy had let through before the gaps were filled.
-        if let Some(Queued { event, overflow, .. }) = self.pop() {
+        if let Some(Queued {
+            event, overflow, ..
+        }) = self.pop()
+        {
             return Some(frame(event, overflow, self.access, self.queue.scope()));
         }
         let ahead = self.ahead.as_mut()?;

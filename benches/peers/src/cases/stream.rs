@@ -1,9 +1,9 @@
 //! Streams between threads: some publishers to some subscribers, nothing lost.
 //!
 //! Publishers are held back by how far the subscribers have read, all peers in the same way, so
-//! that no peer overwrites or refuses: at most [`Stream::in_flight`] payloads are on their way. Each thread
-//! that has nothing to do spins a little, then yields. Every subscriber's count and sum are
-//! checked.
+//! that no peer overwrites or refuses: at most [`Stream::in_flight`] payloads are on their way.
+//! Each thread that has nothing to do spins a little, then yields. Every subscriber's count and sum
+//! are checked.
 
 use super::single::BATCH;
 use crate::case::{Case, Contender, Figure, MILLIONS, PUBLISH_NS, Scale};

@@ -5,8 +5,8 @@ use crate::peer::{Contract, Ends, Peer, Publish, Read, Size};
 use framebus::ring::{Delivery, Geometry, Ring, RingConfig, Route, Select, Start, Subscription};
 use std::ops::ControlFlow;
 
-/// A ring of `N` shards, which hold as many as the peers together. A publisher goes to the next shard after `RUN` payloads, as if they were
-/// of one run.
+/// A ring of `N` shards, which together hold as many as another peer. A publisher goes to the next
+/// shard after `RUN` payloads, as if they were of one run.
 pub struct Shards<const N: usize, const RUN: usize = 1>;
 
 impl<const N: usize, const RUN: usize, T: Payload> Peer<T> for Shards<N, RUN> {
