@@ -242,6 +242,46 @@ fn complete_reading_loses_to_the_rings_only_with_a_notice() {
     );
 }
 
+/// Ends of runs outlive what was published between them: several losses in one refill, each with
+/// frames before it.
+#[test]
+fn complete_reading_gives_frames_in_order_around_every_loss() {
+    for batches in [false, true] {
+        let bus = bus(1, 8);
+        let mut stream = all(&bus, SubscriptionOptions::complete());
+        let mut published = 0;
+        let mut publish = |frame: EventFrame| {
+            bus.publish(frame).unwrap();
+            published += 1;
+        };
+        for _ in 0..3 {
+            (0..2).for_each(|_| publish(end("r")));
+            (0..3).for_each(|_| publish(delta("r")));
+        }
+        (0..16).for_each(|_| publish(delta("r")));
+        let mut frames: Vec<_> = stream.next().into_iter().collect();
+        if batches {
+            // After one by `next`, the rest that was taken in with it.
+            stream.read_batch(|item| {
+                if let BatchItem::Frame(frame) = item {
+                    frames.push(frame.to_frame());
+                }
+                ControlFlow::Continue(())
+            });
+            assert!(frames.is_sorted_by_key(EventFrame::sequence));
+            continue;
+        }
+        frames.extend(stream);
+        assert!(frames.is_sorted_by_key(EventFrame::sequence), "{frames:?}");
+        let reported: u64 = frames.iter().map(lost).sum();
+        assert_eq!(frames.len() as u64 + reported, published);
+        let noticed = frames.iter().filter(|frame| frame.overflow.is_some());
+        let noticed: Vec<_> = noticed.map(EventFrame::sequence).collect();
+        assert_eq!(noticed.len(), 3, "{noticed:?}");
+        assert_eq!(noticed[..2], [6, 11], "after each gap");
+    }
+}
+
 #[test]
 fn complete_reading_refuses_only_what_every_queue_refuses() {
     let bus = bus(1, 64);

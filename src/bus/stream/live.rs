@@ -147,8 +147,10 @@ impl Live {
                 Found::Frame(event) => queue.offer(event)?,
                 Found::Lost(loss) => {
                     trace::lost(queue.scope(), loss);
-                    // The loss is reported on the next frame or, without one, on the last.
-                    if let Some(last) = ready.pop_back() {
+                    // The first loss is reported on the next frame or, without one, on the last.
+                    if queue.is_idle()
+                        && let Some(last) = ready.pop_back()
+                    {
                         queue.offer(&last)?;
                     }
                     queue.lose(loss);
@@ -227,7 +229,7 @@ impl Live {
         next
     }
 
-    /// Returns the next frame of a stream whose gaps are filled, after those that are ready.
+    /// Returns the next frame of a stream whose gaps are filled.
     #[cold]
     fn next_gapless(&mut self) -> Option<EventFrame> {
         let next = self.next_filled();
@@ -241,7 +243,10 @@ impl Live {
             self.progress.deliver(&frame.event.envelope);
             return Some(frame);
         }
-        // What the policy had let through before the gaps were filled.
+        // What was taken in before the gaps were filled.
+        if let Some(event) = self.pop_ready() {
+            return Some(frame(event, None, self.access, self.queue.scope()));
+        }
         if let Some(Queued {
             event, overflow, ..
         }) = self.pop()
