@@ -4,6 +4,7 @@
 //! waits; `task.rs` waits in a task.
 
 mod fairness;
+mod intake;
 mod live;
 mod progress;
 mod read_ahead;

@@ -62,3 +62,19 @@ pub fn kinds(stream: &mut AgentEventStream) -> Vec<EventKind> {
         .map(|frame| frame.event.envelope.event_kind)
         .collect()
 }
+
+/// A bus of these shards, each of which holds this many frames.
+pub fn bus(shards: usize, ring: usize) -> InMemoryAgentEventBus {
+    let builder = InMemoryAgentEventBus::builder().shards(size(shards));
+    builder.ring_capacity(size(ring)).build().unwrap()
+}
+
+/// A subscription to everything.
+pub fn all(bus: &InMemoryAgentEventBus, options: SubscriptionOptions) -> AgentEventStream {
+    bus.subscribe_all_with_options(None, options).unwrap()
+}
+
+/// How many frames are reported as lost before this one.
+pub fn lost(frame: &EventFrame) -> u64 {
+    frame.overflow.as_ref().map_or(0, |it| it.dropped_count)
+}

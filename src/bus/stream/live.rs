@@ -1,14 +1,14 @@
 //! A subscription read through its policy: the live source of a stream.
 //!
-//! A call that finds the queue empty refills it: it moves what was published when the call began
-//! through the policy into the queue. While frames are queued, calls deliver those, and the rings
-//! are the buffer. A complete stream refills with a few frames at a time and drops none. With a
-//! [`GapFiller`], the stream reads ahead past the queue: see `read_ahead.rs`.
+//! A call that finds nothing that was taken in takes in what was published when it began: see
+//! `intake.rs`. While some of that is left, calls deliver it, and the rings are the buffer. With a
+//! [`GapFiller`], the stream reads ahead past the policy: see `read_ahead.rs`.
 
+use super::intake::Intake;
 use super::progress::Progress;
 use super::read_ahead::{FRAMES_AHEAD, GapFiller, ReadAhead};
 use super::scoped::{Found, ScopedReader};
-use crate::bound::{BoundedQueue, Queued};
+use crate::bound::Queued;
 use crate::bus::batch::{BatchItem, FrameRef, Lender, frame, lend};
 use crate::bus::end::StreamEnd;
 use crate::bus::scope::Scope;
@@ -17,32 +17,22 @@ use crate::bus::stats::{Counts, StreamStats};
 use crate::bus::trace;
 use crate::event::{
     AgentError, BusEpoch, CompiledEventFilter, EventCursor, EventFrame, EventOverflowNotice,
-    PayloadAccessMode, SubscriberOverflowPolicy, SubscriberQueueConfig, SubscriptionOptions,
+    EventStreamScope, PayloadAccessMode, SubscriptionOptions,
 };
 use crate::ring::Subscription;
 use crate::sync::Arc;
 use std::cell::Cell;
-use std::collections::VecDeque;
-use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::task::Waker;
 
-/// How many frames a complete stream moves into its queue at once.
-const COMPLETE_REFILL: usize = 64;
-
-/// A live stream: a reader of the rings, the queue that bounds it, and its progress.
+/// A live stream: a reader of the rings, what it took in, and its progress.
 pub(in crate::bus) struct Live {
     reader: ScopedReader,
-    /// Frames of a complete stream that nothing was lost before. They come before what is queued.
-    ready: VecDeque<Event>,
-    /// What the policy let through and is not delivered yet. It also counts all losses.
-    queue: BoundedQueue,
-    /// How many frames a refill takes in at most, if the stream is complete.
-    complete: Option<usize>,
+    intake: Intake,
     /// How much of a payload the consumer may see.
     access: PayloadAccessMode,
     progress: Progress,
-    /// Present if something fills the stream's gaps. The queue is not refilled then.
+    /// Present if something fills the stream's gaps. Nothing is taken in then.
     ahead: Option<Box<ReadAhead>>,
 }
 
@@ -60,21 +50,9 @@ impl Live {
             bus_epoch: shared.epoch,
             journal_cursor: None,
         };
-        let queue = if options.complete {
-            // A queue that has room for every frame drops none.
-            SubscriberQueueConfig {
-                capacity: NonZeroUsize::MAX,
-                overflow: SubscriberOverflowPolicy::default(),
-                ..options.queue
-            }
-        } else {
-            options.queue
-        };
         Live {
             reader: ScopedReader::new(shared, subscription, scope),
-            ready: VecDeque::new(),
-            queue: BoundedQueue::new(queue, start.clone()),
-            complete: options.complete.then_some(COMPLETE_REFILL),
+            intake: Intake::new(&options, start.clone()),
             access: options.payload_access,
             progress: Progress::new(start),
             ahead: None,
@@ -83,7 +61,7 @@ impl Live {
 
     /// Lets `filler` fill the stream's gaps from now on.
     pub(in crate::bus) fn fill_gaps(&mut self, filler: Box<dyn GapFiller>) {
-        let ahead = ReadAhead::new(filler, self.queue.take_pending());
+        let ahead = ReadAhead::new(filler, self.intake.queue.take_pending());
         self.ahead = Some(Box::new(ahead));
     }
 
@@ -105,9 +83,15 @@ impl Live {
         self.reader.scope.to_filter(self.access)
     }
 
+    /// Returns the scope that its cursors name.
+    #[inline]
+    fn scope(&self) -> &EventStreamScope {
+        self.intake.queue.scope()
+    }
+
     /// Returns whether the policy has ended the stream. Queued frames are delivered yet.
     pub(in crate::bus) fn has_failed(&self) -> bool {
-        self.queue.failure().is_some()
+        self.intake.queue.failure().is_some()
     }
 
     /// Returns the position to resume from.
@@ -129,74 +113,19 @@ impl Live {
 
     /// Takes in what was published when the call began, if nothing that was taken in is left.
     fn refill(&mut self) {
-        if !self.ready.is_empty() || self.queue.len() > 0 {
-            return;
-        }
-        match self.complete {
-            Some(limit) => self.refill_complete(limit),
-            None => self.refill_queue(),
-        }
-    }
-
-    /// Takes in at most `limit` frames, and drops none.
-    fn refill_complete(&mut self, limit: usize) {
-        let (ready, queue) = (&mut self.ready, &mut self.queue);
-        self.reader.poll(|found| {
-            match found {
-                Found::Frame(event) if queue.is_idle() => ready.push_back(event.clone()),
-                Found::Frame(event) => queue.offer(event)?,
-                Found::Lost(loss) => {
-                    trace::lost(queue.scope(), loss);
-                    // The first loss is reported on the next frame or, without one, on the last.
-                    if queue.is_idle()
-                        && let Some(last) = ready.pop_back()
-                    {
-                        queue.offer(&last)?;
-                    }
-                    queue.lose(loss);
-                }
-            }
-            if ready.len() + queue.len() < limit {
-                ControlFlow::Continue(())
-            } else {
-                ControlFlow::Break(())
-            }
-        });
-        self.queue.end_refill();
-    }
-
-    /// Moves all of it through the policy into the queue.
-    fn refill_queue(&mut self) {
-        self.queue.begin_refill();
-        let had_failed = self.has_failed();
-        let queue = &mut self.queue;
-        self.reader.poll(|found| match found {
-            Found::Frame(event) => queue.offer(event),
-            Found::Lost(loss) => {
-                trace::lost(queue.scope(), loss);
-                queue.lose(loss);
-                ControlFlow::Continue(())
-            }
-        });
-        self.queue.end_refill();
-        if !had_failed && self.has_failed() {
-            self.queue.resume_after(self.progress.position());
-            if let Some(failure) = self.queue.failure() {
-                trace::failed(&failure.resume_from);
-            }
-        }
+        let position = self.progress.position();
+        self.intake.refill(&mut self.reader, position);
     }
 
     /// Moves the position to what was looked at, if all of the scope up to there was delivered or
     /// reported.
     fn settle_position(&mut self) {
-        let all_delivered = self.ready.is_empty()
-            && self.queue.len() == 0
+        let all_delivered = self.intake.len() == 0
             && self.pending_overflow().is_none()
             && !self.has_failed()
             && self.ahead.as_deref().is_none_or(ReadAhead::is_idle);
         if all_delivered {
-            let looked_at = match self.queue.deferred_terminal() {
+            let looked_at = match self.intake.queue.deferred_terminal() {
                 Some(event) => event.envelope().event_seq - 1,
                 None => self.reader.subscription.position(),
             };
@@ -210,23 +139,20 @@ impl Live {
         let (event, overflow) = match self.pop_ready() {
             Some(event) => (event, None),
             None if self.ahead.is_some() => return self.next_gapless(),
-            None if !self.queue.has_frame() && self.reader.is_caught_up() => return None,
-            None => self.take_in()?,
+            None if !self.intake.has_frame() && self.reader.is_caught_up() => return None,
+            None => self.next_taken_in()?,
         };
         // Made at one place, which is inlined into the caller: a frame is large to move.
-        Some(frame(event, overflow, self.access, self.queue.scope()))
+        Some(frame(event, overflow, self.access, self.scope()))
     }
 
-    /// Refills and returns the next event, with its notice.
+    /// Returns the next event and its notice, of what is taken in now or before.
     #[inline(never)]
-    fn take_in(&mut self) -> Option<(Event, Option<Box<EventOverflowNotice>>)> {
+    fn next_taken_in(&mut self) -> Option<(Event, Option<Box<EventOverflowNotice>>)> {
         self.refill();
-        let next = match self.pop_ready() {
-            Some(event) => Some((event, None)),
-            None => self.pop().map(|queued| (queued.event, queued.overflow)),
-        };
+        let next = self.pop();
         self.settle_position();
-        next
+        next.map(|queued| (queued.event, queued.overflow))
     }
 
     /// Returns the next frame of a stream whose gaps are filled.
@@ -244,17 +170,14 @@ impl Live {
             return Some(frame);
         }
         // What was taken in before the gaps were filled.
-        if let Some(event) = self.pop_ready() {
-            return Some(frame(event, None, self.access, self.queue.scope()));
-        }
         if let Some(Queued {
             event, overflow, ..
         }) = self.pop()
         {
-            return Some(frame(event, overflow, self.access, self.queue.scope()));
+            return Some(frame(event, overflow, self.access, self.scope()));
         }
         let ahead = self.ahead.as_mut()?;
-        let next = ahead.next(&mut self.reader, &mut self.queue, self.access)?;
+        let next = ahead.next(&mut self.reader, &mut self.intake.queue, self.access)?;
         self.progress.counts.notices += u64::from(next.overflow.is_some());
         self.progress.deliver(&next.event.envelope);
         Some(next)
@@ -263,20 +186,17 @@ impl Live {
     /// Takes the next frame out that nothing was lost before.
     #[inline]
     fn pop_ready(&mut self) -> Option<Event> {
-        let event = self.ready.pop_front()?;
+        let event = self.intake.pop_ready()?;
         self.progress.deliver(event.envelope());
-        if self.ready.is_empty() {
+        if self.intake.len() == 0 {
             self.settle_position();
         }
         Some(event)
     }
 
-    /// Takes the next queued frame out, or the terminal frame that the last refill stopped before.
+    /// Takes the next frame out that was taken in.
     fn pop(&mut self) -> Option<Queued> {
-        if self.queue.len() == 0 {
-            self.queue.begin_refill();
-        }
-        let queued = self.queue.pop()?;
+        let queued = self.intake.pop()?;
         let envelope = queued.event.envelope();
         self.progress.counts.notices += u64::from(queued.overflow.is_some());
         if queued.summary {
@@ -287,9 +207,9 @@ impl Live {
         Some(queued)
     }
 
-    /// Takes the notice that is attached to the next queued frame.
+    /// Takes the notice that is attached to the next frame.
     fn take_first_notice(&mut self) -> Option<EventOverflowNotice> {
-        let notice = self.queue.take_first_notice();
+        let notice = self.intake.take_first_notice();
         self.progress.counts.notices += u64::from(notice.is_some());
         notice
     }
@@ -297,13 +217,13 @@ impl Live {
     /// Returns the notice that is attached to no frame yet.
     pub(in crate::bus) fn pending_overflow(&self) -> Option<&EventOverflowNotice> {
         let ahead = self.ahead.as_deref().and_then(ReadAhead::notice);
-        ahead.or(self.queue.pending_overflow())
+        ahead.or(self.intake.queue.pending_overflow())
     }
 
     /// Takes the notice that is attached to no frame yet.
     pub(in crate::bus) fn take_pending(&mut self) -> Option<EventOverflowNotice> {
         let ahead = self.ahead.as_deref_mut().and_then(ReadAhead::take_notice);
-        let notice = ahead.or_else(|| self.queue.take_pending())?;
+        let notice = ahead.or_else(|| self.intake.queue.take_pending())?;
         self.progress.counts.notices += 1;
         self.settle_position();
         Some(notice)
@@ -322,10 +242,10 @@ impl Live {
         StreamStats {
             position,
             lag: last.saturating_sub(position),
-            queued: (self.ready.len() + self.queue.len() + ahead) as u64,
+            queued: (self.intake.len() + ahead) as u64,
             delivered,
             terminals,
-            dropped: (*self.queue.lost()).into(),
+            dropped: (*self.intake.queue.lost()).into(),
             laps: self.reader.subscription.times_lapped(),
             notices,
         }
@@ -333,7 +253,7 @@ impl Live {
 
     /// Returns how the stream ended, once it has and everything was delivered.
     pub(in crate::bus) fn end(&mut self) -> Option<StreamEnd> {
-        if self.has_frame() {
+        if self.intake.has_frame() {
             return None;
         }
         if let Some(failed) = self.failed() {
@@ -349,21 +269,16 @@ impl Live {
             return nothing_left.then_some(StreamEnd::BusClosed);
         }
         self.refill();
-        if self.has_frame() {
+        if self.intake.has_frame() {
             return None;
         }
         self.failed()
             .or_else(|| (!self.reader.unfinished).then_some(StreamEnd::BusClosed))
     }
 
-    /// Returns whether a frame is there without a look at the rings.
-    fn has_frame(&self) -> bool {
-        !self.ready.is_empty() || self.queue.has_frame()
-    }
-
     /// Returns the end of a stream whose policy ended it.
     fn failed(&self) -> Option<StreamEnd> {
-        let failure = self.queue.failure()?;
+        let failure = self.intake.queue.failure()?;
         Some(StreamEnd::Failed {
             resume_from: failure.resume_from.clone(),
             notice: Box::new(failure.notice.clone()),
@@ -425,20 +340,9 @@ impl Live {
             count.set(count.get() + 1);
             visit(item)
         };
-        while let Some(event) = self.pop_ready() {
-            let lent = FrameRef {
-                event: &event,
-                access: self.access,
-                scope: self.queue.scope(),
-                archived: None,
-            };
-            if visit(BatchItem::Frame(lent)).is_break() {
-                return count.get();
-            }
-        }
         loop {
-            // The notice is lent while its frame is still queued: a visitor that panics at the
-            // notice does not lose the frame.
+            // The notice is lent while its frame is still here: a visitor that panics at the notice
+            // does not lose the frame.
             let at_notice = match self.take_first_notice() {
                 Some(notice) => visit(BatchItem::Gap(notice)),
                 None => ControlFlow::Continue(()),
@@ -449,7 +353,7 @@ impl Live {
             let lent = FrameRef {
                 event: &event,
                 access: self.access,
-                scope: self.queue.scope(),
+                scope: self.scope(),
                 archived: None,
             };
             if visit(BatchItem::Frame(lent)).is_break() || at_notice.is_break() {
@@ -466,7 +370,7 @@ impl Live {
         }
         let Live {
             reader,
-            queue,
+            intake: Intake { queue, .. },
             access,
             progress,
             ..
@@ -523,9 +427,7 @@ impl Clone for Live {
         let reader = self.reader.try_clone();
         Live {
             reader: reader.expect("fewer than 2^30 subscriptions are alive"),
-            ready: self.ready.clone(),
-            queue: self.queue.clone(),
-            complete: self.complete,
+            intake: self.intake.clone(),
             access: self.access,
             progress: self.progress.clone(),
             ahead: self.ahead.clone(),
@@ -538,7 +440,7 @@ impl std::fmt::Debug for Live {
         f.debug_struct("Live")
             .field("scope", &self.position().scope)
             .field("position", &self.position().event_seq)
-            .field("queued", &self.queue.len())
+            .field("queued", &self.intake.len())
             .finish_non_exhaustive()
     }
 }
