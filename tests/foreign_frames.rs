@@ -118,6 +118,32 @@ fn a_frame_that_panics_when_it_is_replaced_is_no_publishers_panic() {
 }
 
 #[test]
+fn who_is_handed_a_replaced_frame_may_panic() {
+    for shards in [1, 2] {
+        let ring = ring::<Arc<u64>>(shards);
+        let slots = Geometry::for_window(16).slots() as u64;
+        let mut handed = Vec::new();
+        let mut reader = all(&ring);
+        for value in 0..slots + 3 {
+            let published = ring.publish_replacing(
+                Route::default(),
+                |sequence| {
+                    assert_eq!(sequence, value + 1);
+                    Arc::new(value)
+                },
+                |old| {
+                    handed.push(*old);
+                    panic!("it is contained")
+                },
+            );
+            assert_eq!(published, Ok(value + 1));
+            assert_eq!(poll(&mut reader, |value| **value).0, [value]);
+        }
+        assert_eq!(handed, [0, 1, 2]);
+    }
+}
+
+#[test]
 fn frames_that_panic_when_a_batch_that_panics_replaced_them_do_not_abort() {
     for (shards, routes) in [
         (1, [ORDINARY; 4]),

@@ -97,7 +97,21 @@ impl<T> Ring<T> {
     }
 
     /// Does the same, and hands the frame that was replaced, if any, to `replaced` when the new one
-    /// is readable, for a publisher that uses its memory again.
+    /// is readable: for a publisher that drops it later, or elsewhere. Frames of a type that needs
+    /// no drop are not handed over.
+    ///
+    /// ```
+    /// use framebus::ring::{Geometry, Ring, RingConfig, Route};
+    /// let frames = Geometry::for_window(2);
+    /// let ring = Ring::new(&RingConfig { frames, ..RingConfig::default() });
+    /// let mut replaced = Vec::new();
+    /// for word in ["one", "two", "three"] {
+    ///     let frame = word.to_string();
+    ///     ring.publish_replacing(Route::default(), |_| frame, |old| replaced.push(old))?;
+    /// }
+    /// assert_eq!(replaced, ["one"]);
+    /// # Ok::<(), framebus::ring::PublishError>(())
+    /// ```
     ///
     /// # Errors
     /// Those of [`publish`](Self::publish). Neither `make` nor `replaced` was called then.
