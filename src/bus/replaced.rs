@@ -9,6 +9,7 @@
 //! A thread keeps at most [`KEPT`] events, of whatever bus, and drops them when it ends.
 
 use super::shared::Event;
+use crate::ring::prefetch_for_write;
 use std::cell::Cell;
 
 /// How many events a thread keeps at most: a power of two.
@@ -36,12 +37,12 @@ impl Replaced {
     /// Keeps `event`, and returns the one that was kept longest, to be dropped.
     #[inline]
     fn keep(&self, event: Event) -> Option<Event> {
-        event.prefetch();
+        prefetch_for_write(std::slice::from_ref(&*event), size_of_val(&*event));
         let count = self.count.get();
         self.count.set(count.wrapping_add(1));
         let halfway = &self.events[count.wrapping_sub(KEPT / 2) % KEPT];
         if let Some(event) = halfway.take() {
-            event.prefetch_text();
+            prefetch_for_write(event.own_text().as_bytes(), 1);
             halfway.set(Some(event));
         }
         self.events[count % KEPT].replace(Some(event))

@@ -8,7 +8,6 @@ use super::cursor::ArchiveCursor;
 use super::envelope::{EntityRef, EventEnvelope, PrivacyClass};
 use super::hex::BusEpoch;
 use super::payload::{EventPayload, PayloadAccessMode, PayloadContent};
-use crate::ring::prefetch_for_write;
 use std::fmt;
 use std::ops::Deref;
 use triomphe::{Arc, UniqueArc};
@@ -109,18 +108,12 @@ impl SealedEvent {
         envelope.event_family = envelope.event_kind.family();
     }
 
-    /// Begins to fetch its memory, to be dropped.
-    #[inline]
-    pub(crate) fn prefetch(&self) {
-        prefetch_for_write(std::slice::from_ref(self), 192);
-        prefetch_for_write(std::slice::from_ref(&self.archive_cursor), 1);
-    }
-
-    /// Begins to fetch the memory of its text.
-    #[inline]
-    pub(crate) fn prefetch_text(&self) {
-        if let EventPayload::RedactedSummary { text, .. } = &self.payload {
-            prefetch_for_write(text.as_bytes(), 1);
+    /// Returns its text, if one pointer leads there: of content, whose summary is further away,
+    /// none.
+    pub(crate) fn own_text(&self) -> &str {
+        match &self.payload {
+            EventPayload::RedactedSummary { text, .. } => text,
+            _ => "",
         }
     }
 

@@ -47,10 +47,8 @@ impl ScopedReader {
 
     /// Returns whether it is known without a look at the rings that nothing is there.
     #[inline]
-    pub(super) fn is_caught_up(&mut self) -> bool {
-        let is_caught_up = self.subscription.is_caught_up();
-        self.unfinished &= !is_caught_up;
-        is_caught_up
+    pub(super) fn is_caught_up(&self) -> bool {
+        self.subscription.is_caught_up()
     }
 
     /// Gives `visit` all that was published when the call began, until it breaks.

@@ -24,8 +24,13 @@ pub(crate) fn prefetch_for_write<T>(of: &[T], most: usize) {
     #[cfg(target_arch = "x86_64")]
     {
         let bytes = of.as_ptr().cast::<u8>();
-        for offset in (0..size_of_val(of).min(most)).step_by(LINE) {
-            let line = bytes.wrapping_add(offset);
+        let size = size_of_val(of).min(most);
+        if size == 0 {
+            return;
+        }
+        let into_line = bytes.addr() % LINE;
+        for offset in (0..into_line + size).step_by(LINE) {
+            let line = bytes.wrapping_sub(into_line).wrapping_add(offset);
             // The intrinsic compiles to a prefetch for reading unless the target promises the
             // instruction. Processors that lack it execute it as a no-op.
             // SAFETY: a prefetch accesses nothing.
