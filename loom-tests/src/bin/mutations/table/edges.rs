@@ -22,6 +22,7 @@ const SCOPE: &str = "src/bus/scope.rs";
 const STREAM: &str = "src/bus/stream.rs";
 const TASK: &str = "src/bus/task.rs";
 const LIVE: &str = "src/bus/stream/live.rs";
+const INTAKE: &str = "src/bus/stream/intake.rs";
 const COMMIT: &str = "src/archive/journal/commit.rs";
 const NOTICE: &str = "src/bound/notice.rs";
 const POLICY: &str = "src/bound/policy.rs";
@@ -160,7 +161,9 @@ mutations! {
     "journal-not-moved": "a cursor keeps the first journal cursor", "tests::fields::position_cursor_and_figures_move_with_each_frame",
         (PROGRESS, "[[journal.clone_from(&envelope.journal_cursor); =>> ]]");
     "queued-miscounted": "a stream reports one queued frame too many", "tests::fields::position_cursor_and_figures_move_with_each_frame",
-        (LIVE, "queued: [[(self.queue.len() + ahead) as u64 =>> (self.queue.len() + ahead + 1) as u64]],");
+        (LIVE, "queued: [[(self.intake.len() + ahead) as u64 =>> (self.intake.len() + ahead + 1) as u64]],");
+    "ready-after-a-loss": "a frame after a loss is given before the one that reports it", "tests::complete::complete_reading_gives_frames_in_order_around_every_loss",
+        (INTAKE, "Found::Frame(event) if [[queue.is_idle() =>> true]] => ready");
     "lag-miscounted": "a stream reports a lag of one frame too many", "tests::fields::position_cursor_and_figures_move_with_each_frame",
         (LIVE, "lag: [[last.saturating_sub(position) =>> (last + 1).saturating_sub(position)]],");
     "summary-delivered": "a summary counts as a delivered frame", "tests::fields::position_cursor_and_figures_move_with_each_frame",
