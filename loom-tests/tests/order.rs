@@ -33,6 +33,20 @@ fn two_publishers_and_a_reader_indexed() {
     two_publishers(indexed, 1);
 }
 
+/// Proves: a frame that is finished after the fence of the pin that covers it is read whole.
+/// Guards against: a reader's stamp without acquire, which the fence stands in for where every
+/// frame was seen before it.
+#[test]
+fn a_frame_finished_under_a_pin() {
+    check(2, || {
+        let ring = shards(1, Geometry::exact(4, 1, 0, 2));
+        let reader = reader(everything(&ring), 1);
+        let published = publish(&ring, FRAME, 0..2);
+        let got = rest(reader.join().unwrap(), published);
+        assert_eq!((published, got.lost), (2, 0));
+    });
+}
+
 /// Proves: the frame that a thread published first has the lower number and comes first, and a
 /// thread that learned of another's publish publishes after it. Guards against: numbers out of
 /// order.

@@ -60,8 +60,9 @@ impl BusBuilder {
     /// beside its event, from the first time its slot is used.
     ///
     /// By default one shard holds 57,000 frames, and several hold 26,000 in all, at least 48 each.
-    /// The events of one shard are replaced in the order in which they were made, which memory
-    /// is fast at; those of several are not, unless they stay in a processor's cache.
+    /// Publishes into one shard replace events in the order in which these were made, and the
+    /// processor fetches them ahead. Publishes into several shards replace them in another order,
+    /// and are slow unless the history stays in the processor's cache.
     pub fn ring_capacity(mut self, frames: NonZeroUsize) -> Self {
         self.ring_capacity = Some(frames);
         self

@@ -162,10 +162,9 @@ impl InMemoryAgentEventBus {
         if let [event] = events.as_slice() {
             let route = scope::route(event.envelope());
             let keys = scope::keys(event.envelope());
-            let published = shared.ring.publish_with(route, |sequence| {
-                // Called at most once, and there is one event.
-                seal(events.next().unwrap(), sequence, shared.epoch)
-            });
+            // Called at most once, and there is one event.
+            let seal = |sequence| seal(events.next().unwrap(), sequence, shared.epoch);
+            let published = shared.ring.publish_replacing(route, seal, drop_later);
             shared.ring.wake(route, keys);
             return published.map(drop).map_err(publish_error);
         }

@@ -12,8 +12,11 @@ use super::shared::Event;
 use crate::ring::prefetch_for_write;
 use std::cell::Cell;
 
-/// How many events a thread keeps at most: a power of two.
-pub(super) const KEPT: usize = 8;
+/// How many events a thread keeps at most.
+const KEPT: usize = 8;
+
+// The positions go on where the count wraps.
+const _: () = assert!(KEPT.is_power_of_two());
 
 /// Events in the order in which they were replaced.
 struct Replaced {
@@ -65,7 +68,7 @@ mod tests {
     use std::num::NonZeroUsize;
     use std::sync::{Arc, Weak};
 
-    /// A bus that holds two frames at least, and a frame of this text and these bytes.
+    /// A bus that holds two frames at least.
     fn bus() -> InMemoryAgentEventBus {
         let builder = InMemoryAgentEventBus::builder();
         let builder = builder.ring_capacity(NonZeroUsize::new(2).unwrap());

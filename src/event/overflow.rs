@@ -197,9 +197,9 @@ pub struct EventOverflowNotice {
     pub policy: SubscriberOverflowPolicy,
     /// How many frames are gone; 0 where the gap was repaired from an archive.
     pub dropped_count: u64,
-    /// Whether exactly `dropped_count` frames of the subscription's scope are gone. If not, at most
-    /// so many are: of frames that the rings overwrote, it is not known which were of a scope
-    /// narrower than all. If JSON lacks the field, the count may be an upper bound.
+    /// Whether exactly `dropped_count` frames of the subscription's scope are gone. If not, the
+    /// count is an upper bound: a scope narrower than all does not know which of the frames that
+    /// the rings overwrote were its own. JSON without the field is read as not exact.
     #[cfg_attr(feature = "serde", serde(default))]
     pub exact: bool,
     /// The cursor of the first of them, if known.

@@ -58,7 +58,7 @@ const fn bar(
 }
 
 impl Bar {
-    /// The same, with the ratio of so many rounds of 9 keeping it.
+    /// The same, kept by the ratios of at least `rounds` rounds of 9.
     const fn in_rounds(mut self, rounds: usize) -> Self {
         self.in_rounds = rounds;
         self

@@ -23,7 +23,7 @@ pub struct Size {
 }
 
 impl Size {
-    /// So many publishers and subscribers, and the usual capacity.
+    /// The usual capacity.
     pub const fn new(publishers: usize, subscribers: usize) -> Self {
         Size {
             publishers,

@@ -37,7 +37,7 @@ pub(super) struct Merge<T> {
     deliveries: u64,
 }
 
-/// After so many frames of one lane in a row, the next ones are lent together.
+/// How many frames of one lane are taken singly before the next ones are lent together.
 const ROW: u32 = 4;
 
 /// What was known to be lost when a poll began.

@@ -38,7 +38,7 @@ const PACE: Duration = Duration::from_micros(10);
 /// When frames are published.
 #[derive(Clone, Copy)]
 struct Pace {
-    /// So many at once.
+    /// How many at once.
     burst: u32,
     /// From one burst to the next.
     every: Duration,

@@ -16,7 +16,7 @@ use super::stream::{Stream, stream};
 use crate::case::{Case, Contender};
 use crate::payload::Payload;
 use crate::peer::{CAPACITY, Peer, Size};
-use crate::peers::event_bus::{Here, Opened, WithShards};
+use crate::peers::event_bus::{ByDefault, Opened, WithShards};
 use crate::peers::{Crossbeam, DequeInRwLock, PhotonOwned, Tokio, VecInMutex};
 use framebus::EventFrame;
 use std::time::Duration;
@@ -103,12 +103,12 @@ pub fn cases() -> Vec<Case> {
 }
 
 fn main_case() -> Case {
-    let held = Here::capacity();
+    let held = ByDefault::capacity();
     Case {
         name: MAIN.into(),
         about: "new events of 64 runs in turn, a text of 20 bytes in each, rings lapped",
         contenders: vec![
-            ways::of_bus::<Here>(TURNS),
+            ways::of_bus::<ByDefault>(TURNS),
             ways::of_bus::<WithShards<2>>(TURNS),
             ways::of_bus::<WithShards<4>>(TURNS),
             ways::of_bus::<WithShards<16>>(TURNS),
@@ -125,12 +125,12 @@ fn main_case() -> Case {
 }
 
 fn variation(name: &str, about: &'static str, load: Load) -> Case {
-    let held = Here::capacity();
+    let held = ByDefault::capacity();
     Case {
         name: name.into(),
         about,
         contenders: vec![
-            ways::of_bus::<Here>(load),
+            ways::of_bus::<ByDefault>(load),
             ways::of_bus::<WithShards<16>>(load),
             ways::of_tokio(load, held),
             ways::of_peer::<Shared, DequeInRwLock>(load, held, NEXT),
@@ -149,9 +149,9 @@ fn streams(publishers: usize, subscribers: usize) -> Case {
     {
         Contender::peer::<T, P>(move |scale| {
             let setup = Stream {
-                size: Size::new(publishers, subscribers).holding(Here::capacity()),
+                size: Size::new(publishers, subscribers).holding(ByDefault::capacity()),
                 batch: 1,
-                // So few that they fit where 16 shards have them, unevenly.
+                // Fits a shard of 16 that has more than its share of the runs.
                 in_flight: CAPACITY / 8,
                 // So long that the rings are lapped several times.
                 time: Duration::from_millis(600),
@@ -163,7 +163,7 @@ fn streams(publishers: usize, subscribers: usize) -> Case {
         })
     }
     let mut contenders = vec![
-        of::<EventFrame, Here>(publishers, subscribers),
+        of::<EventFrame, ByDefault>(publishers, subscribers),
         of::<EventFrame, WithShards<16>>(publishers, subscribers),
         of::<Shared, Tokio>(publishers, subscribers),
         of::<Shared, DequeInRwLock>(publishers, subscribers),

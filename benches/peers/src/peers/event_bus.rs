@@ -70,10 +70,10 @@ pub trait Opened: 'static {
     }
 }
 
-/// `default()`, here.
-pub struct Here;
+/// What `default()` opens.
+pub struct ByDefault;
 
-impl Opened for Here {
+impl Opened for ByDefault {
     const NAME: &'static str = "framebus";
 
     fn bus() -> InMemoryAgentEventBus {

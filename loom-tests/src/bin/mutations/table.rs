@@ -165,7 +165,7 @@ mutations! {
     // A slot's stamp.
     "stamp-store-relaxed": "the frame is published without release", "order::two_publishers_and_a_reader_indexed",
         (CELLS, "[[done.store(self.stamp); =>> self.stamp.store(done.0, crate::sync::Ordering::Relaxed);]] old");
-    "stamp-load-relaxed": "the stamp is read without acquire", "overwrite::a_clear_run_extended_by_another",
+    "stamp-load-relaxed": "the stamp is read without acquire", "order::a_frame_finished_under_a_pin",
         (STAMP, "Stamp(word.load([[Ordering::Acquire =>> Ordering::Relaxed]]))");
     "block-store-relaxed": "the frames of a batch are published without release", "order::a_batch_beside_a_publisher_indexed",
         (SLOTS, "[[Stamp::done(generation, tag()).store(stamp); =>> stamp.store(Stamp::done(generation, tag()).0, crate::sync::Ordering::Relaxed);]]");

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 enum Incoming {
     /// A frame, with a journal cursor or without.
     Frame(KindClass, bool),
-    /// So many lost frames, and whether no terminal one is among them.
+    /// How many frames were lost, and whether no terminal one is among them.
     Loss(u64, bool),
 }
 

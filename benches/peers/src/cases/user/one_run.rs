@@ -3,7 +3,7 @@
 use super::load::{Load, Shared, TURNS};
 use crate::case::{Case, Contender, NS, Scale, ns_per_frame};
 use crate::peer::{Publish, Size};
-use crate::peers::event_bus::{Here, Opened};
+use crate::peers::event_bus::{ByDefault, Opened};
 use crate::stopwatch::Stopwatch;
 use framebus::{AgentEventBus, RunId, SubscriptionOptions};
 use futures_util::Stream;
@@ -26,7 +26,7 @@ const STRETCHES: u64 = 20;
 /// framebus, whose reader asks for its run, and a channel whose reader looks at all.
 pub fn case() -> Case {
     let framebus = Contender::new("framebus", |scale: Scale| {
-        let mut bus = Here::bus();
+        let mut bus = ByDefault::bus();
         let mut make = LOAD.maker();
         let options = SubscriptionOptions::complete();
         let run = || Load::run(WANTED);
@@ -54,7 +54,7 @@ pub fn case() -> Case {
         figures
     });
     let tokio = Contender::new("tokio broadcast", |scale: Scale| {
-        let size = Size::new(1, 1).holding(Here::capacity());
+        let size = Size::new(1, 1).holding(ByDefault::capacity());
         let mut sender = broadcast::Sender::new(size.capacity);
         let mut reader = sender.subscribe();
         let mut make = LOAD.maker();
