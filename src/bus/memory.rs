@@ -93,7 +93,7 @@ impl InMemoryAgentEventBus {
     /// Its steps are bounded, except for one destructor. Each publish replaces an event in the
     /// ring. The thread keeps the last eight, while they are fetched into its cache, and drops the
     /// oldest once the new frame is readable, unless a subscriber still holds it. For most events
-    /// that takes some 20 nanoseconds, for one of 1,000 tags about 8 microseconds: as long as
+    /// that takes tens of nanoseconds, for one of 1,000 tags about 8 microseconds: as long as
     /// dropping it takes anywhere. A thread that ends drops what it keeps.
     ///
     /// # Errors
