@@ -2,7 +2,7 @@
 
 use std::hint::spin_loop;
 use std::num::NonZero;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{available_parallelism, yield_now};
 use std::time::Instant;
 
@@ -24,8 +24,16 @@ pub(super) fn pause(nanos: u64, crowded: impl FnOnce() -> bool) {
     }
 }
 
-/// How many threads run at once. Asks the system once, since it is slow to answer.
+/// How many threads run at once. Asks the system until one answer is kept, since it is slow to
+/// answer. Each answer is as good as another, so the number orders nothing.
 pub(crate) fn processors() -> usize {
-    static PROCESSORS: OnceLock<usize> = OnceLock::new();
-    *PROCESSORS.get_or_init(|| available_parallelism().map_or(1, NonZero::get))
+    static PROCESSORS: AtomicUsize = AtomicUsize::new(0);
+    match PROCESSORS.load(Ordering::Relaxed) {
+        0 => {
+            let processors = available_parallelism().map_or(1, NonZero::get);
+            PROCESSORS.store(processors, Ordering::Relaxed);
+            processors
+        }
+        processors => processors,
+    }
 }
