@@ -5,6 +5,7 @@ mod web;
 
 use framebus::sse::{EventFeed, FeedGrant, LiveGrant};
 use framebus::*;
+use std::time::Duration;
 use web::{Message, Server, bus, connect, large, publish};
 
 #[test]
@@ -52,10 +53,11 @@ fn runs(runs: &[&str]) -> FeedGrant {
     FeedGrant::to(filter).with_payload(PayloadAccessMode::RedactedSummary)
 }
 
-/// A server whose every request is under one grant.
+/// A server whose every request is under one grant, and that is woken by no heartbeat.
 fn serve(bus: &InMemoryAgentEventBus, grant: &LiveGrant) -> Server {
     let grant = grant.clone();
-    Server::start(EventFeed::new(bus, move |_| grant.clone()).into_router())
+    let feed = EventFeed::new(bus, move |_| grant.clone());
+    Server::start(feed.heartbeat(Duration::from_secs(3_600)).into_router())
 }
 
 #[test]
@@ -72,7 +74,7 @@ fn a_grant_that_is_withdrawn_ends_a_quiet_connection_at_once_and_for_good() {
         .id
         .unwrap();
     grant.withdraw();
-    // It is not polled by a frame: the heartbeat is 15 s away.
+    // No frame wakes it.
     publish(&bus, [said("b", "not granted anyway")]);
     let rest: Vec<_> = messages.collect();
     assert!(
@@ -205,5 +207,38 @@ fn changes_beside_a_flood_lose_no_frame_and_double_none() {
         });
         let numbers = messages.frames().map(|it| it.sequence()).take(published);
         assert!(numbers.eq(1..=published as u64));
+    });
+}
+
+/// Each run is withdrawn before its frame is published, while the client reads another's frames.
+#[test]
+fn a_frame_that_was_published_after_its_run_was_withdrawn_is_never_sent() {
+    let bus = bus(65_536);
+    let names: Vec<_> = (0..300).map(|n| n.to_string()).collect();
+    let left = |from: usize| {
+        let names = names[from..].iter().map(String::as_str);
+        runs(&std::iter::once("open").chain(names).collect::<Vec<_>>())
+    };
+    let grant = LiveGrant::new(left(0));
+    let granted = grant.clone();
+    let feed = EventFeed::new(&bus, move |_| granted.clone());
+    let feed = feed.queue(SubscriptionOptions::capacity(10_000).queue);
+    let server = Server::start(feed.into_router());
+    let messages = connect(server.address, "/events", &[]).messages();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for (withdrawn, name) in names.iter().enumerate() {
+                publish(&bus, (0..5).map(|_| said("open", "x")));
+                grant.set(left(withdrawn + 1));
+                publish(&bus, [said(name, "secret"), said("open", "x")]);
+            }
+            publish(&bus, [said("open", "the last")]);
+        });
+        let open = messages.frames().map(|it| it.data);
+        let open = open.take_while(|it| !it.contains("the last"));
+        assert_eq!(
+            open.inspect(|it| assert!(!it.contains("secret"))).count(),
+            300 * 6
+        );
     });
 }
