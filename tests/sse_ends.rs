@@ -5,10 +5,13 @@ mod web;
 
 use axum::serve::ListenerExt;
 use common::{end, start};
-use framebus::sse::{EventFeed, FeedGrant};
+use framebus::sse::{EventFeed, FeedGrant, FeedHandle};
 use framebus::*;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use web::{Message, PATIENCE, Server, bus, connect, large, listen, open, publish, until};
 
 #[test]
@@ -222,7 +225,7 @@ fn a_graceful_end_with_500_clients_takes_less_than_2_seconds() {
     let bus = bus(64);
     let feed = open(&bus);
     let handle = feed.handle();
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let (stop, stopped) = oneshot::channel::<()>();
     let closes = handle.clone();
     let (server, mut served) = Server::until(feed.into_router(), async move {
         let _ = stopped.await;
@@ -235,7 +238,7 @@ fn a_graceful_end_with_500_clients_takes_less_than_2_seconds() {
     assert_eq!(handle.clients(), 500);
     let begin = Instant::now();
     stop.send(()).unwrap();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let runtime = Runtime::new().unwrap();
     let ended = runtime.block_on(async { tokio::time::timeout(PATIENCE, &mut served).await });
     ended
         .expect("the server waits for its clients for ever")
@@ -253,37 +256,66 @@ fn a_graceful_end_with_500_clients_takes_less_than_2_seconds() {
     }
 }
 
-/// As the module's documentation says: the system gives up a socket whose other end takes nothing.
+/// Serves a feed with a bound on how long the system keeps a socket that nobody answers, as the
+/// module's documentation has it.
+#[cfg(target_os = "linux")]
+fn bounded(at: Ipv4Addr, feed: EventFeed) -> (Runtime, SocketAddr, FeedHandle, BoundedEnd) {
+    let (runtime, listener) = listen((at, 0).into());
+    let address = listener.local_addr().unwrap();
+    let listener = listener.tap_io(|socket| {
+        let bound = Some(Duration::from_millis(500));
+        let socket = socket2::SockRef::from(&*socket);
+        socket.set_tcp_user_timeout(bound).unwrap();
+    });
+    let handle = feed.handle();
+    let closes = handle.clone();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let served = axum::serve(listener, feed.into_router()).with_graceful_shutdown(async move {
+        let _ = stopped.await;
+        closes.close();
+    });
+    let served = runtime.spawn(async { served.await.unwrap() });
+    (runtime, address, handle, (stop, served))
+}
+
+/// What ends a server, and its end.
+#[cfg(target_os = "linux")]
+type BoundedEnd = (oneshot::Sender<()>, JoinHandle<()>);
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_socket_that_nobody_reads_is_given_up_by_the_system_and_holds_up_no_graceful_end() {
     let bus = bus(4_096);
-    let feed = open(&bus);
-    let handle = feed.handle();
-    let (runtime, listener) = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-    let address = listener.local_addr().unwrap();
-    let listener = listener.tap_io(|socket| {
-        let timeout = Some(Duration::from_millis(500));
-        let socket = socket2::SockRef::from(&*socket);
-        socket.set_tcp_user_timeout(timeout).unwrap();
-    });
-    let closes = handle.clone();
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let served = runtime.spawn(async move {
-        let served = axum::serve(listener, feed.into_router());
-        let stopped = async move {
-            let _ = stopped.await;
-            closes.close();
-        };
-        served.with_graceful_shutdown(stopped).await
-    });
+    let (runtime, address, handle, (stop, served)) = bounded(Ipv4Addr::LOCALHOST, open(&bus));
     let _stopped = connect(address, "/events", &[]);
     publish(&bus, (0..2_000).map(|_| large("a", EventKind::ToolStarted)));
     stop.send(()).unwrap();
     let ended = runtime.block_on(async { tokio::time::timeout(PATIENCE, served).await });
     ended
         .expect("the server waits for its client for ever")
-        .unwrap()
         .unwrap();
     assert_eq!(handle.clients(), 0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_client_whose_network_is_gone_loses_its_place() {
+    let Some(mut far) = web::far::Far::new() else {
+        return;
+    };
+    let bus = bus(64);
+    // The age alone.
+    let aged = open(&bus).max_age(Duration::from_secs(2));
+    let aged_handle = aged.handle();
+    let aged = Server::at((far.here, 0).into(), aged.into_router());
+    // The system's bound, which a heartbeat that is not answered sets off.
+    let beating = open(&bus).heartbeat(Duration::from_millis(50));
+    let (_runtime, beating, beating_handle, _end) = bounded(far.here, beating);
+    far.connect(beating);
+    until("the one", || beating_handle.clients() == 1);
+    far.connect(aged.address);
+    until("the other", || aged_handle.clients() == 1);
+    far.vanish();
+    until("the end by a heartbeat", || beating_handle.clients() == 0);
+    until("the end by age", || aged_handle.clients() == 0);
 }

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test program uses some of it")]
 
 pub mod clients;
+pub mod far;
 pub mod nginx;
 
 use crate::common::size;
