@@ -4,7 +4,7 @@ mod publish;
 
 pub use publish::{Pace, publish};
 
-use framebus::{AgentId, EventEnvelope, EventFrame, RunId};
+use framebus::{AgentId, EntityKind, EventEnvelope, EventFamily, EventFrame, EventKind, RunId};
 use framebus_recordings::{RecordedRun, Source, Step};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::AddAssign;
@@ -26,6 +26,10 @@ pub struct Part {
     pub agent_id: AgentId,
     /// The format that it was read from.
     pub source: Source,
+    /// The run that started it, if that is played too.
+    parent: Option<RunId>,
+    /// What follows each id of this copy; empty for a recorded run.
+    suffix: String,
     /// Its index in `Play::runs`.
     run: usize,
 }
@@ -71,6 +75,11 @@ impl Play {
                     run_id: RunId::new(format!("{}{suffix}", run.run_id)),
                     agent_id: agent_id.clone(),
                     source: run.source,
+                    parent: run
+                        .parent
+                        .as_ref()
+                        .map(|id| RunId::new(format!("{id}{suffix}"))),
+                    suffix: suffix.clone(),
                     run: index,
                 });
             }
@@ -119,10 +128,36 @@ impl Play {
         counts
     }
 
-    /// Makes a new frame of a step of this part.
+    /// Makes a new frame of a step of this part. Its subject is the item that the step is about; a
+    /// run that another one started names that one as related when it starts.
     fn frame(&self, part: usize, step: &Step) -> EventFrame {
         let part = &self.parts[part];
-        let envelope = EventEnvelope::new(&part.run_id, &part.agent_id, step.kind);
+        let mut envelope = EventEnvelope::new(&part.run_id, &part.agent_id, step.kind);
+        if let Some(item) = &step.item {
+            let kind = entity(step.kind.family());
+            envelope = match kind {
+                EntityKind::Run => envelope.with_subject((kind, format!("{item}{}", part.suffix))),
+                _ => envelope.with_subject((kind, &**item)),
+            };
+        }
+        if let (EventKind::RunStarted, Some(parent)) = (step.kind, &part.parent) {
+            envelope = envelope.with_related((EntityKind::Run, parent.as_str()));
+        }
+        for tag in &step.tags {
+            envelope = envelope.with_tag(*tag);
+        }
         EventFrame::new(step.body.event(envelope))
+    }
+}
+
+/// Returns what kind of item a step of this family is about.
+fn entity(family: EventFamily) -> EntityKind {
+    match family {
+        EventFamily::Turn => EntityKind::Turn,
+        EventFamily::Model => EntityKind::ModelAttempt,
+        EventFamily::Tool | EventFamily::Isolation => EntityKind::ToolCall,
+        EventFamily::Hook => EntityKind::Hook,
+        EventFamily::Subagent => EntityKind::Run,
+        _ => EntityKind::Other,
     }
 }
