@@ -4,7 +4,7 @@ import { KEPT } from "./run.js";
 import { STATES, clock, counted, lasted, number, spoken, stateOf } from "./words.js";
 import { age, nameOf } from "./tree.js";
 
-const VOICES = { said: "Model", thought: "Reasoning", asked: "Input" };
+const VOICES = { said: "Model", thought: "Reasoning", asks: "Tool arguments", asked: "Input" };
 /// How many of a run's sub-runs are named.
 const CHILDREN = 12;
 
@@ -59,7 +59,8 @@ export class Detail {
     if (!run) return;
     this.#head(run, now);
     const changed = this.#items(run, now);
-    if (this.#follows && (changed || another)) this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    if (this.#follows && (changed || another))
+      this.#scroller.scrollTop = this.#scroller.scrollHeight;
   }
 
   #head(run, now) {
@@ -75,8 +76,8 @@ export class Detail {
     put(at("run-tools"), number(run.tools) + failed);
     put(at("run-began"), clock(run.began));
     set(at("recovery"), "hidden", run.recoveries ? null : "");
-    put(at("recovery-text"), `${counted(run.recoveries, "tool call")} left in doubt: it is not known `
-      + "what was done. Somebody has to look before the run goes on.");
+    put(at("recovery-text"), `${counted(run.recoveries, "tool call")} in doubt: what was done is `
+      + "not known. Somebody has to look.");
     this.#relatives(run);
     const gone = run.goneItems || run.goneText;
     set(at("cut"), "hidden", gone ? null : "");
@@ -197,7 +198,8 @@ const short = name => (name.length > 40 ? `…${name.slice(-38)}` : name);
 /// Joins what is new to the text that is there, unless its begin was let go.
 function writeText(view, item) {
   const to = item.from + item.text.length;
-  if (view.from === item.from && view.to <= to) view.text.appendData(item.text.slice(view.to - item.from));
+  if (view.from === item.from && view.to <= to)
+    view.text.appendData(item.text.slice(view.to - item.from));
   else view.text.data = item.text;
   Object.assign(view, { from: item.from, to });
 }
@@ -236,5 +238,6 @@ function field(view, { text, missing }) {
   set(view.box, "hidden", text ? null : "");
   put(view.text, text);
   set(view.missing, "hidden", missing ? null : "");
-  put(view.missing, `${counted(missing, "character")} more; the first ${number(KEPT.field)} are kept.`);
+  const kept = `the first ${number(KEPT.field)} are kept`;
+  put(view.missing, `${counted(missing, "character")} more; ${kept}.`);
 }

@@ -3,11 +3,10 @@ import { Detail } from "./detail.js";
 import { at, eachFrame, make, put, set, work } from "./dom.js";
 import { follow } from "./follow.js";
 import { Model, sentenceOf } from "./model.js";
-import { SHOWN, Tree } from "./tree.js";
+import { SHOWN, Tree, narrow } from "./tree.js";
 import { clock, counted, known, number } from "./words.js";
 
 const model = new Model();
-const narrow = matchMedia("(max-width: 760px)");
 const changed = eachFrame(draw);
 const tree = new Tree(model, changed, choose);
 const detail = new Detail(model, choose);

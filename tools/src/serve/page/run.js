@@ -36,6 +36,8 @@ const TOOL_ENDS = {
   ToolDenied: "denied",
   ToolRecoveryRequired: "recovery",
 };
+/// The tags of a model's text that is not what it says.
+const VOICES = { reasoning: "thought", arguments: "asks" };
 const SPOKEN = new Set(["ModelStreamDelta", "RealtimeOutputReceived"]);
 
 let made = 0;
@@ -101,12 +103,12 @@ export class Run {
     if (summary) return;
     const text = textOf(payload);
     if (SPOKEN.has(kind)) {
-      this.say(envelope.tags?.includes("reasoning") ? "thought" : "said", text, at);
-    } else if (kind === "MessageAccepted") {
-      this.event(envelope, "", at);
-      if (text) this.say("asked", text, at);
+      const tag = envelope.tags?.find(tag => Object.hasOwn(VOICES, tag));
+      this.say(tag ? VOICES[tag] : "said", text, at);
+    } else if (kind === "MessageAccepted" && text) {
+      this.say("asked", text, at);
     } else if (envelope.event_family === "Tool") {
-      this.tool(envelope, text, at);
+      this.tool(envelope, text, at, payload?.type === "redacted_summary");
     } else if (kind === "IsolationProcessIoCaptured" && this.open.has(envelope.subject?.id)) {
       const tool = this.open.get(envelope.subject.id);
       this.changed(tool, () => tool.result.add(text));
@@ -139,7 +141,9 @@ export class Run {
     this.line = (voice === "asked" ? text : this.items.at(-1).text).slice(-160);
   }
 
-  tool(envelope, text, at) {
+  /// A call's name is its source or destination, or the summary with which it is asked for or
+  /// begins.
+  tool(envelope, text, at, summary) {
     const kind = envelope.event_kind;
     // Without a subject there is no telling which call it is: the last open one.
     const id = envelope.subject?.id ?? [...this.open.keys()].at(-1) ?? "";
@@ -154,11 +158,13 @@ export class Run {
     }
     const named = [envelope.source, envelope.destination].find(end => end?.kind === "tool");
     if (named) this.name(tool, named.id);
+    const names = !tool.name && text && text.length <= 120;
     this.changed(tool, () => {
       if (kind === "ToolRequested") {
-        tool.arguments.add(text);
+        if (names && summary) this.name(tool, text);
+        else tool.arguments.add(text);
       } else if (kind === "ToolStarted") {
-        if (!tool.name && text && text.length <= 120) this.name(tool, text);
+        if (names) this.name(tool, text);
         Object.assign(tool, { state: "running", began: at });
       } else if (Object.hasOwn(TOOL_ENDS, kind)) {
         Object.assign(tool, { state: TOOL_ENDS[kind], ended: at, sequence: envelope.event_seq });

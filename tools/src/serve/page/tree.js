@@ -11,6 +11,9 @@ const DEEPEST = 6;
 /// How much of an id is shown: its begin, and its end, which tells more.
 const ID = { whole: 400, end: 14 };
 
+/// The list and the run are not side by side.
+export const narrow = matchMedia("(max-width: 760px)");
+
 export const SHOWN = {
   all: () => true,
   running: run => run.running,
@@ -26,7 +29,7 @@ export function inTrouble(run) {
 /// Shows an id with its end always in sight.
 export function identify(head, tail, id) {
   const whole = id.length > ID.whole ? `${id.slice(0, ID.whole)}…` : id;
-  const cut = Math.max(0, whole.length - ID.end);
+  const cut = whole.length > 2 * ID.end ? whole.length - ID.end : whole.length;
   put(head, whole.slice(0, cut));
   put(tail, whole.slice(cut));
 }
@@ -39,7 +42,9 @@ export function nameOf(run, parent) {
 }
 
 /// How long a run went on, or goes on since.
-export const age = (run, now) => lasted((run.ended ? run.last : Math.max(now, run.last)) - run.began);
+export function age(run, now) {
+  return lasted((run.ended ? run.last : Math.max(now, run.last)) - run.began);
+}
 
 export class Tree {
   selected = null;
@@ -177,7 +182,8 @@ export class Tree {
     };
     add((below.get(null) ?? []).reverse(), 1, null);
     // What is left is above itself, by what its events say.
-    if (seen.size < wanted.size) add([...wanted.values()].filter(run => !seen.has(run.key)), 1, null);
+    const left = [...wanted.values()].filter(run => !seen.has(run.key));
+    if (left.length) add(left, 1, null);
     this.#rows = rows;
     this.#index = new Map(rows.map((row, at) => [row.run.key, at]));
   }
@@ -221,6 +227,8 @@ export class Tree {
         this.#scroll(this.#view.top + (after - before) * ROW);
     }
     const rows = this.#rows;
+    // Where the list and the run are side by side, there is something to see at once.
+    if (this.selected === null && rows.length && !narrow.matches) this.selected = rows[0].run.key;
     style(this.#space, "height", `${rows.length * ROW}px`);
     const { top, height } = this.#view;
     const first = Math.max(0, Math.floor(top / ROW) - SPARE);

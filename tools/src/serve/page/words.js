@@ -30,7 +30,7 @@ export function stateOf(run, doubtful) {
   if (doubtful) return { ...STATES.unknown, name: "running?" };
   // A run that goes on, or came out well, is not all well if a tool's outcome is in doubt.
   if (run.recoveries && ["busy", "good"].includes(STATES[run.state].tone))
-    return { ...STATES.recovery, name: run.state };
+    return { ...STATES.recovery, name: `${run.state}, in doubt` };
   return STATES[run.state];
 }
 
@@ -62,7 +62,7 @@ export function clock(millis) {
 const REASONS = {
   subscriber_queue_full: "the queue that the server keeps for this page was full",
   subscriber_lagged: "this page read more slowly than the runs wrote, and newer frames took over",
-  live_buffer_expired: "the bus no longer held them when this page came back",
+  live_buffer_expired: "the bus no longer held them when this page asked for them",
   policy_dropped_progress: "progress frames give way when this page's queue is full",
   policy_dropped_non_terminal: "frames that end nothing give way when this page's queue is full",
 };
