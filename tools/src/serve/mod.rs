@@ -133,3 +133,29 @@ fn is_local(request: &Parts) -> bool {
             .parse::<IpAddr>()
             .is_ok_and(|address| address.is_loopback())
 }
+
+#[cfg(test)]
+mod local {
+    use super::*;
+
+    #[test]
+    fn only_a_name_of_this_machine_is_local() {
+        for (host, local) in [
+            ("127.0.0.1:8080", true),
+            ("127.0.0.1", true),
+            ("localhost:8080", true),
+            ("[::1]:8080", true),
+            ("[::1]", true),
+            ("127.9.9.9:1", true),
+            ("evil.example:8080", false),
+            ("127.0.0.1.evil.example", false),
+            ("localhost.evil.example:80", false),
+            ("192.168.1.1:8080", false),
+            ("", false),
+        ] {
+            let request = axum::http::Request::builder().header(HOST, host).body(());
+            let (parts, ()) = request.unwrap().into_parts();
+            assert_eq!(is_local(&parts), local, "{host}");
+        }
+    }
+}

@@ -61,3 +61,60 @@ fn file(media_type: &'static str, text: &'static str) -> impl IntoResponse {
     ];
     (headers, text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_script_can_make_a_document_of_a_text_or_run_one() {
+        let ways = [
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacentHTML",
+            "setHTML",
+            "createContextualFragment",
+            "parseFromString",
+            "document.write",
+            "srcdoc",
+            "eval(",
+            "Function(",
+        ];
+        for (path, _, text) in FILES {
+            for way in ways {
+                assert!(!text.contains(way), "{way} in {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_loaded_from_elsewhere_and_no_part_is_over_500_lines() {
+        for (path, _, text) in FILES {
+            // The name of SVG's vocabulary is no address.
+            let text = text.replace("http://www.w3.org/2000/svg", "");
+            assert!(!text.contains("//cdn") && !text.contains("http"), "{path}");
+            assert!(text.lines().count() < 500, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_reconnecting_code_is_ten_lines_that_need_nothing_else() {
+        let (_, _, text) = FILES
+            .iter()
+            .find(|(path, ..)| path.ends_with("follow.js"))
+            .unwrap();
+        let lines: Vec<_> = text
+            .lines()
+            .skip_while(|line| !line.starts_with("// Ten lines"))
+            .skip(1)
+            .take_while(|line| !line.starts_with("// To here"))
+            .collect();
+        assert!((1..=10).contains(&lines.len()), "{lines:?}");
+        assert!(!text.contains("import"));
+        let documented = include_str!("../../../docs/page.md");
+        assert!(
+            documented.contains(&lines.join("\n")),
+            "docs/page.md has them"
+        );
+    }
+}
