@@ -5,6 +5,8 @@ import { STATES, clock, counted, lasted, number, spoken, stateOf } from "./words
 import { age, nameOf } from "./tree.js";
 
 const VOICES = { said: "Model", thought: "Reasoning", asks: "Tool arguments", asked: "Input" };
+/// How many characters of an id are shown at most.
+const LONGEST = 1_000;
 /// How many of a run's sub-runs are named.
 const CHILDREN = 12;
 
@@ -65,7 +67,12 @@ export class Detail {
 
   #head(run, now) {
     const state = stateOf(run, this.#model.doubtful(run));
-    put(at("run-id"), run.inner ? run.agent.slice(0, 2_000) : run.id.slice(0, 2_000));
+    const name = nameOf(run, this.#model.runs.get(run.parent));
+    put(at("run-id"), name.slice(0, LONGEST));
+    set(at("run-full"), "hidden", name === run.id && name.length <= LONGEST ? "" : null);
+    const missing = run.id.length - LONGEST;
+    const more = missing > 0 ? ` … ${counted(missing, "character")} more` : "";
+    put(at("run-full").lastChild, run.id.slice(0, LONGEST) + more);
     picture(at("run-state").firstElementChild, state);
     put(at("run-state").lastElementChild, state.name);
     set(at("run-state"), "data-tone", state.tone);

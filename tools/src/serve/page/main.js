@@ -64,13 +64,14 @@ function say(sentence) {
   at("said").title = sentence;
 }
 
-/// Shows a run; `open` goes to it where the list and the run are not side by side.
-function choose(key, open) {
+/// Shows a run; `open` goes to it where the list and the run are not side by side, and `enter` has
+/// the keys go to it.
+function choose(key, open, enter = false) {
   tree.select(key);
   if (!open) return;
   if (narrow.matches && document.body.dataset.view !== "run") history.pushState("run", "");
   document.body.dataset.view = "run";
-  if (narrow.matches) at("detail").focus({ preventScroll: true });
+  if (enter || narrow.matches) at("detail").focus({ preventScroll: true });
 }
 
 function back() {
@@ -106,12 +107,19 @@ const RESETS = {
 };
 
 let opened = false;
+/// The feed is over: a connection may only say so again, and does at once.
+let over = false;
+let opening;
 const on = {
   open() {
-    state("live", "live");
-    model.reconnects += opened;
-    opened = true;
-    changed();
+    clearTimeout(opening);
+    opening = setTimeout(() => {
+      state("live", "live");
+      model.reconnects += opened;
+      opened = true;
+      over = false;
+      changed();
+    }, over ? 500 : 0);
   },
   message(frame) {
     work.messages += 1;
@@ -128,6 +136,8 @@ const on = {
     changed();
   },
   end({ reason, notice }) {
+    clearTimeout(opening);
+    over = true;
     if (notice) model.report(notice);
     const sentence = ENDS[reason] ?? `The feed has ended: ${reason}.`;
     say(sentence);
@@ -135,7 +145,8 @@ const on = {
     changed();
   },
   error(_, source) {
-    state("reconnecting", "away");
+    clearTimeout(opening);
+    if (!over) state("reconnecting", "away");
     if (source.readyState === EventSource.CLOSED) refused();
   },
 };

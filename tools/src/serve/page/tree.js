@@ -133,7 +133,7 @@ export class Tree {
     if (Object.hasOwn(steps, event.key)) to = here < 0 ? 0 : here + steps[event.key];
     else if (event.key === "Home") to = 0;
     else if (event.key === "End") to = last;
-    else if (event.key === "Enter" && row) this.choose(row.run.key, true);
+    else if (event.key === "Enter" && row) this.choose(row.run.key, true, true);
     else if (event.key === "ArrowRight" && row) {
       if (row.children && this.#collapsed.has(row.run.key)) this.#expand(row.run.key, true);
       else if (row.children) to = here + 1;
