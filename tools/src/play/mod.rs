@@ -16,6 +16,8 @@ pub struct Play {
     parts: Vec<Part>,
     /// The frames of all parts.
     frames: usize,
+    /// Events say what they are about.
+    detailed: bool,
 }
 
 /// One run of the play: a recorded one, or a copy.
@@ -55,6 +57,7 @@ impl Play {
             runs: Vec::new(),
             parts: Vec::new(),
             frames: 0,
+            detailed: false,
         };
         let frames: usize = recorded.iter().map(|run| run.steps.len()).sum();
         let mut agents = HashMap::new();
@@ -88,6 +91,14 @@ impl Play {
         }
         play.runs = recorded.into_iter().map(|run| run.steps).collect();
         play
+    }
+
+    /// Has each event say what it is about: its subject, its tags, and the run that started its
+    /// run. That takes allocations, which halve the rate at which a play is published flat out.
+    #[cfg(feature = "serve")]
+    pub fn in_detail(mut self) -> Self {
+        self.detailed = true;
+        self
     }
 
     /// How many frames are published in all.
@@ -128,25 +139,35 @@ impl Play {
         counts
     }
 
-    /// Makes a new frame of a step of this part. Its subject is the item that the step is about; a
-    /// run that another one started names that one as related when it starts.
+    /// Makes a new frame of a step of this part.
     fn frame(&self, part: usize, step: &Step) -> EventFrame {
         let part = &self.parts[part];
         let mut envelope = EventEnvelope::new(&part.run_id, &part.agent_id, step.kind);
+        if self.detailed {
+            envelope = part.detail(step, envelope);
+        }
+        EventFrame::new(step.body.event(envelope))
+    }
+}
+
+impl Part {
+    /// Has a step's event say what it is about. Its subject is the step's item; a run that another
+    /// one started names that one as related when it starts.
+    fn detail(&self, step: &Step, mut envelope: EventEnvelope) -> EventEnvelope {
         if let Some(item) = &step.item {
             let kind = entity(step.kind.family());
             envelope = match kind {
-                EntityKind::Run => envelope.with_subject((kind, format!("{item}{}", part.suffix))),
+                EntityKind::Run => envelope.with_subject((kind, format!("{item}{}", self.suffix))),
                 _ => envelope.with_subject((kind, &**item)),
             };
         }
-        if let (EventKind::RunStarted, Some(parent)) = (step.kind, &part.parent) {
+        if let (EventKind::RunStarted, Some(parent)) = (step.kind, &self.parent) {
             envelope = envelope.with_related((EntityKind::Run, parent.as_str()));
         }
         for tag in &step.tags {
             envelope = envelope.with_tag(*tag);
         }
-        EventFrame::new(step.body.event(envelope))
+        envelope
     }
 }
 

@@ -67,7 +67,7 @@ pub fn run(options: &Options) -> ExitCode {
 
 async fn serve(options: &Options) -> Result<(), ServeError> {
     let recorded = options.sources.read(&ReadOptions::default());
-    let play = Play::new(recorded.runs, options.runs, 0);
+    let play = Play::new(recorded.runs, options.runs, 0).in_detail();
     let bus = InMemoryAgentEventBus::default();
     let app = page::router().merge(feed(&bus).into_router());
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));

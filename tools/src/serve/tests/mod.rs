@@ -29,7 +29,10 @@ struct Server {
 impl Server {
     fn start(bus: &InMemoryAgentEventBus) -> Self {
         let feed = super::feed(bus).retry(Duration::from_millis(20));
-        let app = page::router().merge(feed.into_router());
+        Self::of(page::router().merge(feed.into_router()))
+    }
+
+    fn of(app: axum::Router) -> Self {
         let runtime = Runtime::new().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();

@@ -63,6 +63,11 @@ impl Proxy {
         (state.down, state.refused) = (false, 0);
     }
 
+    /// Leads to another server from now on.
+    pub fn lead_to(&self, target: SocketAddr) {
+        self.state.lock().unwrap().target = target;
+    }
+
     /// How many connections were refused since it was cut.
     pub fn refused(&self) -> usize {
         self.state.lock().unwrap().refused
