@@ -19,9 +19,10 @@ function draw(now) {
   detail.draw(model.runs.get(tree.selected), now);
   put(at("frames"), number(model.frames));
   put(at("terminals"), number(model.terminals));
-  put(at("lost"), (model.lostExactly ? "" : "≤ ") + number(model.lost));
+  const more = model.uncounted ? "+" : "";
+  put(at("lost"), (model.lostExactly || more ? "" : "≤ ") + number(model.lost) + more);
   put(at("reconnects"), number(model.reconnects));
-  set(at("losses-button"), "data-tone", model.lost ? "warn" : null);
+  set(at("losses-button"), "data-tone", model.lost || more ? "warn" : null);
   if (counted_at !== model.structure) {
     counted_at = model.structure;
     for (const button of at("shown").children) {

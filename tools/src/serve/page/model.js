@@ -20,6 +20,8 @@ export class Model {
   terminals = 0;
   lost = 0;
   lostExactly = true;
+  /// More may be lost than anybody counted.
+  uncounted = false;
   reconnects = 0;
   goneRuns = 0;
   losses = [];
@@ -82,6 +84,7 @@ export class Model {
 
   /// Notes why something is missing that nobody counted.
   note(sentence) {
+    this.uncounted = true;
     this.#note({ sentence, tone: "warn" });
   }
 

@@ -137,7 +137,8 @@ fn a_page_stays_over_ten_restarts_of_its_host_and_shows_every_end_that_the_bus_h
             "{restart}"
         );
     }
-    assert_eq!(browser.number("#lost"), 0);
+    // Nothing was lost that anybody counted; what the hosts' ends cost, nobody knows.
+    assert_eq!(browser.text("#lost"), "0+");
     assert!(browser.text("#losses-list").contains("restarted"));
 }
 
