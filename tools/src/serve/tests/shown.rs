@@ -363,3 +363,46 @@ fn what_was_lost_is_told_with_its_reason_and_marked_in_the_runs() {
         "{shown}"
     );
 }
+
+#[test]
+fn a_run_whose_end_may_be_among_what_was_lost_is_not_said_to_run() {
+    let size = |n| std::num::NonZeroUsize::new(n).unwrap();
+    let bus = InMemoryAgentEventBus::builder()
+        .shards(std::num::NonZeroUsize::MIN)
+        .ring_capacity(size(64))
+        .terminal_capacity(size(64))
+        .build()
+        .unwrap();
+    let server = Server::start(&bus);
+    let proxy = super::proxy::Proxy::to(server.address);
+    publish(&bus, frame("watched", EventKind::RunStarted));
+    let Some(mut browser) = open(proxy.address) else {
+        return;
+    };
+    until("the run", || rows(&mut browser).len() == 1);
+    assert!(rows(&mut browser)[0].contains("running "));
+    proxy.cut();
+    publish(&bus, frame("watched", EventKind::RunFailed));
+    for _ in 0..2_000 {
+        publish(&bus, frame("other", EventKind::ToolCompleted));
+    }
+    proxy.mend();
+    until("the rest", || {
+        browser.number("#frames") + browser.number("#lost") == bus.last_sequence()
+    });
+    let told = browser.text("#losses-list");
+    assert!(
+        told.contains("a run shown as running may be over"),
+        "{told}"
+    );
+    let watched = rows(&mut browser).pop().unwrap();
+    assert!(
+        watched.contains("watched") && watched.contains("running?"),
+        "{watched}"
+    );
+    // What is heard of is running again.
+    publish(&bus, frame("watched", EventKind::TurnStarted));
+    until("the run", || {
+        !rows(&mut browser).pop().unwrap().contains("running?")
+    });
+}
