@@ -5,6 +5,7 @@ mod web;
 
 use framebus::sse::{EventFeed, FeedGrant, LiveGrant};
 use framebus::*;
+use std::time::Duration;
 use web::{Message, Server, bus, connect, large, publish};
 
 #[test]
@@ -52,10 +53,11 @@ fn runs(runs: &[&str]) -> FeedGrant {
     FeedGrant::to(filter).with_payload(PayloadAccessMode::RedactedSummary)
 }
 
-/// A server whose every request is under one grant.
+/// A server whose every request is under one grant, and that is woken by no heartbeat.
 fn serve(bus: &InMemoryAgentEventBus, grant: &LiveGrant) -> Server {
     let grant = grant.clone();
-    Server::start(EventFeed::new(bus, move |_| grant.clone()).into_router())
+    let feed = EventFeed::new(bus, move |_| grant.clone());
+    Server::start(feed.heartbeat(Duration::from_secs(3_600)).into_router())
 }
 
 #[test]
@@ -72,7 +74,7 @@ fn a_grant_that_is_withdrawn_ends_a_quiet_connection_at_once_and_for_good() {
         .id
         .unwrap();
     grant.withdraw();
-    // It is not polled by a frame: the heartbeat is 15 s away.
+    // No frame wakes it.
     publish(&bus, [said("b", "not granted anyway")]);
     let rest: Vec<_> = messages.collect();
     assert!(
@@ -206,4 +208,41 @@ fn changes_beside_a_flood_lose_no_frame_and_double_none() {
         let numbers = messages.frames().map(|it| it.sequence()).take(published);
         assert!(numbers.eq(1..=published as u64));
     });
+}
+
+/// Frames of a store whose second one the host withdraws while a connection is about to take it.
+#[derive(Clone, Debug)]
+struct Withdraws {
+    grant: LiveGrant,
+    given: u64,
+}
+
+impl FrameSource for Withdraws {
+    fn next(&mut self) -> Result<Option<EventFrame>, AgentError> {
+        self.given += 1;
+        if self.given == 2 {
+            self.grant.withdraw();
+        }
+        Ok(Some(said("a", &format!("frame {}", self.given))))
+    }
+
+    fn boxed_clone(&self) -> Box<dyn FrameSource> {
+        Box::new(self.clone())
+    }
+}
+
+#[test]
+fn a_frame_that_is_taken_while_its_grant_is_withdrawn_is_not_sent() {
+    let grant = LiveGrant::new(runs(&["a"]));
+    let source = Withdraws {
+        grant: grant.clone(),
+        given: 0,
+    };
+    let stream = move |_, _, _| Some(Ok(AgentEventStream::from_source(source.clone())));
+    let server = Server::start(EventFeed::of(stream, move |_| grant.clone()).into_router());
+    let messages = connect(server.address, "/events", &[]).messages();
+    let rest: Vec<_> = messages.skip(1).collect();
+    assert_eq!(rest.len(), 2, "{rest:?}");
+    assert!(rest[0].data.contains("frame 1"));
+    assert!(rest[1].is("end", "withdrawn"));
 }

@@ -93,7 +93,7 @@ fn restarts(behind: impl Fn(SocketAddr) -> Option<(SocketAddr, Option<Nginx>)>) 
     let Some((front, _nginx)) = behind(address) else {
         return;
     };
-    let Some(page) = Page::open(front, "/events?") else {
+    let Some(page) = Page::open(front, "/events") else {
         return;
     };
     publish(&first, [start("0"), end("0")]);
@@ -176,7 +176,7 @@ fn a_page_that_loses_its_right_in_the_middle_of_a_run_gets_no_more_of_it() {
     let grant = LiveGrant::new(runs(&["a", "b"]));
     let granted = grant.clone();
     let server = Server::start(routes(EventFeed::new(&bus, move |_| granted.clone())));
-    let Some(page) = Page::open(server.address, "/events?") else {
+    let Some(page) = Page::open(server.address, "/events") else {
         return;
     };
     publish(&bus, [start("a"), start("b"), delta("a"), delta("b")]);

@@ -5,6 +5,7 @@ mod web;
 
 use axum::serve::ListenerExt;
 use common::{end, start};
+use framebus::sse::{EventFeed, FeedGrant};
 use framebus::*;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -41,6 +42,39 @@ fn when_the_bus_closes_clients_get_the_remaining_frames_and_the_end() {
     assert_eq!(rest[2].event.as_deref(), Some("end"));
     assert!(rest[2].data.contains("bus_closed"));
     assert_eq!(connect(server.address, "/events", &[]).status, 503);
+}
+
+/// A store that can't be read after its first frame.
+#[derive(Clone, Debug)]
+struct Damaged(bool);
+
+impl FrameSource for Damaged {
+    fn next(&mut self) -> Result<Option<EventFrame>, AgentError> {
+        match std::mem::replace(&mut self.0, true) {
+            false => Ok(Some(end("a"))),
+            true => Err(AgentError::contract_violation("damaged")),
+        }
+    }
+
+    fn boxed_clone(&self) -> Box<dyn FrameSource> {
+        Box::new(self.clone())
+    }
+}
+
+#[test]
+fn streams_of_other_sources_say_how_they_ended() {
+    let list = || AgentEventStream::new([end("a")]);
+    let damaged = || AgentEventStream::from_source(Damaged(false));
+    let streams: [(fn() -> AgentEventStream, _); 2] =
+        [(list, "list_ended"), (damaged, "source_failed")];
+    for (stream, reason) in streams {
+        let grant = |_: &_| FeedGrant::to(EventFilter::default());
+        let feed = EventFeed::of(move |_, _, _| Some(Ok(stream())), grant);
+        let server = Server::start(feed.into_router());
+        let messages: Vec<_> = connect(server.address, "/events", &[]).messages().collect();
+        assert_eq!(messages.len(), 3, "{messages:?}");
+        assert!(messages[1].is_frame() && messages[2].is("end", reason));
+    }
 }
 
 #[test]

@@ -24,6 +24,6 @@ with httpx.Client(timeout=httpx.Timeout(10, read=60)) as client:
                     # A block without data is no message; httpx-sse gives it all the same.
                     if message.data:
                         print(json.dumps([message.event, message.id, message.data]), flush=True)
-        except (httpx.TransportError, httpx.HTTPStatusError) as error:
-            print(f"{error!r}; again in {retry} s", file=sys.stderr)
+        except (httpx.TransportError, httpx.HTTPStatusError):
+            pass  # Cut off, or nobody there.
         time.sleep(retry)

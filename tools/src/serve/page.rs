@@ -111,5 +111,8 @@ mod tests {
             .collect();
         assert!((1..=10).contains(&lines.len()), "{lines:?}");
         assert!(!text.contains("import"));
+        let documented = include_str!("../../../docs/web-feed.md");
+        let lines = lines.join("\n").replace("export ", "");
+        assert!(documented.contains(&lines), "docs/web-feed.md has them");
     }
 }

@@ -88,9 +88,11 @@ export class Detail {
     this.#relatives(run);
     const gone = run.goneItems || run.goneText;
     set(at("cut"), "hidden", gone ? null : "");
-    put(at("cut"), `Earlier: ${counted(run.goneItems, "entry").replace("entrys", "entries")} and `
-      + `${counted(run.goneText, "character")} are not kept. This page keeps the last `
-      + `${number(KEPT.text)} characters and ${number(KEPT.items)} entries of a run.`);
+    const entries = run.goneItems === 1 ? "1 entry" : `${number(run.goneItems)} entries`;
+    const lost = `${entries} and ${counted(run.goneText, "character")}`;
+    const kept = `${number(KEPT.text)} characters or ${number(KEPT.items)} entries`;
+    put(at("cut"), `Earlier: ${lost} are not kept. Of a run, this page keeps about ${kept}, `
+      + "whichever is less.");
   }
 
   #relatives(run) {
