@@ -7,6 +7,7 @@ mod record;
 mod show;
 mod upkeep;
 
+use crate::output;
 use crate::sources::Sources;
 use clap::{Args, Subcommand};
 use failure::Outcome;
@@ -142,7 +143,7 @@ pub fn run(options: Options) -> ExitCode {
         // The reader of the output has enough of it.
         Err(failure) if failure.is_closed_output() => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("{failure}");
+            output::error(failure);
             ExitCode::FAILURE
         }
     }
