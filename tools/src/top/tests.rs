@@ -1,7 +1,7 @@
 //! What is on the screen, at any size.
 //!
-//! `BLESS=1 cargo test -p framebus-tools --bin framebus top` writes the golden screens anew; look at
-//! the difference before it goes in.
+//! `BLESS=1 cargo test -p framebus-tools --bin framebus top` writes the golden screens anew; look
+//! at the difference before it goes in.
 
 use super::readers::{self, Look, Reader};
 use super::view::{self, Screen};

@@ -24,9 +24,10 @@
 //! | last line | `RunCompleted` |
 //!
 //! A transcript has no ending of its own, so its last line is its end, unless it was visibly cut:
-//! the last line is not whole, or a tool call has no result and nothing follows it. Hooks of a tool call are over when
-//! its result comes, hooks of a session's start when the conversation goes on. A sub-agent is
-//! over when the call that caused it is. Kinds of line that are not in the table are passed over.
+//! the last line is not whole, or a tool call has no result and nothing follows it. Hooks of a tool
+//! call are over when its result comes, hooks of a session's start when the conversation goes on. A
+//! sub-agent is over when the call that caused it is. Kinds of line that are not in the table are
+//! passed over.
 
 mod session;
 mod sub_agents;
