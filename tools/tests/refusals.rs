@@ -69,8 +69,8 @@ fn a_reader_that_closes_the_output_early_is_no_error() {
     assert_eq!(output.status.code(), Some(0), "{errors}");
 }
 
-/// Each number out of its range gives the option, the range and an exit code of 2; never a panic, or
-/// a value as the program's code has it.
+/// Each number out of its range gives the option, the range and an exit code of 2; never a panic,
+/// or a value as the program's code has it.
 #[test]
 fn numbers_out_of_range_are_refused() {
     let number = "give a number from 0 up";

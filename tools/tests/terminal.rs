@@ -1,5 +1,5 @@
-//! What reaches a terminal: whatever ids, texts and paths hold, no character that it would obey, and
-//! no line that is too wide.
+//! What reaches a terminal: whatever ids, texts and paths hold, no character that it would obey,
+//! and no line that is too wide.
 
 mod common;
 
