@@ -14,6 +14,9 @@ use serde_json::{Deserializer, StreamDeserializer, Value, de::SliceRead};
 /// How many objects that do not end are tried for the beginning of a record.
 const TRIED: usize = 1_024;
 
+/// The key under which records hold records: those of a session, what a sub-agent said.
+const HOLDER: &[u8] = b"\"message\":";
+
 /// A value, or what is wrong where one should be.
 pub struct Found {
     /// The number of line feeds before it.
@@ -53,8 +56,9 @@ pub fn values(text: &[u8], place: Place) -> Vec<Found> {
         Err(error) => again.read_on(error, place),
     };
     let mut found = values.found;
-    // Where a record is lost, that is told, and not what was mended in it as well.
-    found.extend(mends.into_iter().filter(|_| whole));
+    // Where all is lost, that is told, and not what was mended in it as well.
+    let kept = whole || again.found.iter().any(|found| found.item.is_ok());
+    found.extend(mends.into_iter().filter(|_| kept));
     found.append(&mut again.found);
     found
 }
@@ -144,11 +148,10 @@ fn next_record(text: &[u8], mut from: usize, place: Place) -> Option<usize> {
         };
         let end = begin + values.byte_offset();
         let followed = text[end..].trim_ascii_start().first();
-        let follows = text[..begin].trim_ascii_end().last();
+        let inside = text[..begin].trim_ascii_end().ends_with(HOLDER);
         // Where the record around this value was cut off right after it, another record follows,
         // or the end of the file.
-        let last = followed.is_none() && !place.at_end;
-        let inside = matches!(follows, Some(b':' | b',' | b'[')) && !last;
+        let inside = inside && (followed.is_some() || place.at_end);
         let ends = matches!(followed, None | Some(b'{'));
         if ends && !inside && (place.is_record)(&value) {
             return Some(begin);

@@ -99,7 +99,6 @@ impl Session {
     pub fn line(&mut self, line: &Value, reading: &mut Reading<'_>) -> Result<(), Problem> {
         let recorded = text(line, "/timestamp").or_else(|| text(line, "/snapshot/timestamp"));
         self.builder.set_time(recorded.and_then(micros));
-        self.builder.begin();
         match line["type"].as_str() {
             Some("user") => self.user(line),
             Some("assistant") => self.assistant(line, reading),
