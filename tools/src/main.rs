@@ -38,14 +38,18 @@ struct Options {
 
 #[derive(Subcommand, Debug)]
 enum Tool {
+    #[command(after_help = EXIT_CODES)]
     Replay(replay::Options),
+    #[command(after_help = EXIT_CODES)]
     Top(top::Options),
     #[cfg(feature = "serve")]
+    #[command(after_help = EXIT_CODES)]
     Serve(serve::Options),
     /// Shows the runs on a web page. Not in this build: it needs the feature `serve`.
     #[cfg(not(feature = "serve"))]
     Serve(Unread),
     #[cfg(feature = "archive")]
+    #[command(after_help = EXIT_CODES)]
     Archive(archive::Options),
     /// Records, shows and moves archives. Not in this build: it needs the feature `archive`.
     #[cfg(not(feature = "archive"))]

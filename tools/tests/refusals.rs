@@ -131,9 +131,22 @@ fn sizes_that_cannot_be_had_are_refused() {
 
 #[test]
 fn the_help_states_the_exit_codes() {
-    let output = framebus(&["--help"]);
-    assert_eq!(output.status.code(), Some(0));
-    let help = String::from_utf8_lossy(&output.stdout);
+    let tools = ["replay", "top", "serve", "archive"];
+    let built = [
+        true,
+        true,
+        cfg!(feature = "serve"),
+        cfg!(feature = "archive"),
+    ];
+    let helps = tools.into_iter().zip(built).filter(|(_, built)| *built);
+    let helps = helps.map(|(tool, _)| framebus(&[tool, "--help"]));
+    for output in helps.chain([framebus(&["--help"])]) {
+        assert_eq!(output.status.code(), Some(0));
+        states_the_exit_codes(&String::from_utf8_lossy(&output.stdout));
+    }
+}
+
+fn states_the_exit_codes(help: &str) {
     for code in [
         "0  done",
         "1  something went wrong",

@@ -6,7 +6,7 @@ mod common;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 /// A name that clears the screen, colours it, retitles it and turns the text around.
 const NASTY: &str = "a\u{1b}[2J\u{9b}31m\u{1b}]0;x\u{7}\u{202e}b\u{2066}\u{200f}\u{7f}漢";
@@ -155,5 +155,74 @@ fn the_table_fits_80_columns_when_no_terminal_says_otherwise() {
         for head in ["subscriber", "policy", "delivered", "dropped", "terminal"] {
             assert!(table.contains(head), "{table}");
         }
+    }
+}
+
+/// What a terminal gets of a command; `None`, and a cry, where there is no Linux `script`.
+fn in_a_terminal(arguments: &[&str]) -> Option<String> {
+    let quoted = |word: &&str| format!("'{}'", word.replace('\'', r"'\''"));
+    let words: Vec<_> = [common::FRAMEBUS]
+        .iter()
+        .chain(arguments)
+        .map(quoted)
+        .collect();
+    let command = format!("stty rows 24 cols 80; {}", words.join(" "));
+    let script = Command::new("script")
+        .args(["--quiet", "--flush", "--command", &command, "/dev/null"])
+        .env("SHELL", "/bin/sh")
+        .env("TERM", "xterm-256color")
+        .stdin(Stdio::null())
+        .output();
+    let Some(output) = script.ok().filter(|_| cfg!(target_os = "linux")) else {
+        common::not_run("commands in a terminal, there is no Linux `script` here");
+        return None;
+    };
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+/// The program draws with escape sequences of its own; what it draws holds none.
+#[test]
+fn a_terminal_is_told_nothing_by_an_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let recordings = recordings(folder.path());
+    let recordings = recordings.to_str().unwrap();
+    let archive = folder.path().join(NASTY);
+    let archive = archive.to_str().unwrap();
+    let mut commands = vec![
+        vec!["replay", recordings],
+        vec!["replay", recordings, "--json"],
+        vec!["top", recordings, "--seconds", "0.3"],
+        vec!["top", NASTY],
+    ];
+    if cfg!(feature = "archive") {
+        commands.extend([
+            vec!["archive", "record", archive, recordings],
+            vec!["archive", "runs", archive],
+            vec!["archive", "tail", archive],
+            vec!["archive", "export", archive],
+            vec!["archive", "import", archive, NASTY],
+        ]);
+    }
+    for arguments in commands {
+        let Some(shown) = in_a_terminal(&arguments) else {
+            return;
+        };
+        let obeyed = [
+            "\u{1b}]", "\u{9b}", "\u{7}", "\u{7f}", "\u{202e}", "\u{2066}", "\u{200f}",
+        ];
+        for obeyed in obeyed {
+            assert!(!shown.contains(obeyed), "{arguments:?}: {shown:?}");
+        }
+        assert!(!shown.contains("panicked"), "{arguments:?}: {shown:?}");
+        // Nothing is wider than the terminal but what no line can be.
+        if arguments.contains(&"--json") || arguments[0] == "archive" || arguments[0] == "top" {
+            continue;
+        }
+        let table = shown.rsplit("\u{1b}[2K").next().unwrap();
+        let table = &table[table.find('─').unwrap()..];
+        assert!(
+            table.lines().all(|line| line.chars().count() <= 80),
+            "{table}"
+        );
     }
 }

@@ -18,9 +18,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 /// Records, shows and moves archives of event frames.
-///
-/// Exit code 0 if all went well, 1 if not: what went wrong is said, with the line where there is
-/// one.
 #[derive(Args, Debug)]
 pub struct Options {
     #[command(subcommand)]

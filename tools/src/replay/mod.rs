@@ -21,9 +21,8 @@ use std::time::Instant;
 /// Plays recorded agent runs through a framebus and checks what every subscriber got.
 ///
 /// Ends with a table: what each subscriber was delivered, lost and was told, and how long after its
-/// publish it read a frame. Exit code 0 if order, conservation and terminal frames held for all, 1
-/// if not (it says what was violated), 2 if there was nothing to play. Files that cannot be read
-/// are named, with the line, and left out.
+/// publish it read a frame. The exit code is 0 if order, conservation and terminal frames held for
+/// all. Files that cannot be read are named, with the line, and left out.
 #[derive(clap::Args, Debug)]
 pub struct Options {
     #[command(flatten)]

@@ -207,8 +207,8 @@ impl Report<'_> {
             table.add_row(cells.map(|column| column.cell(row, layout.short_policies)));
         }
         for (column, what) in table.column_iter_mut().zip(layout.columns) {
-            let last = Some(what) == layout.columns.last();
-            column.set_padding((0, u16::from(!last)));
+            // The border between two columns is a blank.
+            column.set_padding((0, 0));
             if !matches!(what, Column::Subscriber | Column::Policy | Column::Note) {
                 column.set_cell_alignment(CellAlignment::Right);
             }
