@@ -2,7 +2,7 @@
 
 mod publish;
 
-pub use publish::{Pace, publish};
+pub use publish::{Pace, from_zero, publish, threads};
 
 use framebus::{AgentId, EntityKind, EventEnvelope, EventFamily, EventFrame, EventKind, RunId};
 use framebus_recordings::{RecordedRun, Source, Step};
@@ -50,9 +50,27 @@ impl AddAssign for Count {
     }
 }
 
+/// The most runs of a play. Each takes some hundred bytes, and a subscription in some tools.
+const MOST_RUNS: usize = 1_000_000;
+
+/// Why there is no play.
+#[derive(Debug, thiserror::Error)]
+pub enum PlayError {
+    #[error("nothing to play; name recordings or folders of them")]
+    Nothing,
+    #[error("that would be more than {MOST_RUNS} runs; ask for fewer --runs or --frames")]
+    TooMany,
+}
+
 impl Play {
     /// Takes all runs, and copies all of them until there are at least this many runs and frames.
-    pub fn new(recorded: Vec<RecordedRun>, least_runs: usize, least_frames: usize) -> Self {
+    ///
+    /// Fails if there are none, or if there would be more than [`MOST_RUNS`].
+    pub fn new(
+        recorded: Vec<RecordedRun>,
+        least_runs: usize,
+        least_frames: usize,
+    ) -> Result<Self, PlayError> {
         let mut play = Play {
             runs: Vec::new(),
             parts: Vec::new(),
@@ -60,11 +78,16 @@ impl Play {
             detailed: false,
         };
         let frames: usize = recorded.iter().map(|run| run.steps.len()).sum();
+        if frames == 0 {
+            return Err(PlayError::Nothing);
+        }
+        let for_runs = least_runs.div_ceil(recorded.len());
+        let copies = for_runs.max(least_frames.div_ceil(frames)).max(1);
+        if copies.saturating_mul(recorded.len()) > MOST_RUNS {
+            return Err(PlayError::TooMany);
+        }
         let mut agents = HashMap::new();
-        let mut copy = 0;
-        while frames > 0
-            && (copy == 0 || play.parts.len() < least_runs || play.frames < least_frames)
-        {
+        for copy in 0..copies {
             let suffix = match copy {
                 0 => String::new(),
                 copy => format!("~{copy}"),
@@ -87,10 +110,9 @@ impl Play {
                 });
             }
             play.frames += frames;
-            copy += 1;
         }
         play.runs = recorded.into_iter().map(|run| run.steps).collect();
-        play
+        Ok(play)
     }
 
     /// Has each event say what it is about: its subject, its tags, and the run that started its

@@ -34,7 +34,7 @@ pub struct Options {
     port: u16,
 
     /// How fast, as a multiple of the recorded pace; 0 is flat out.
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_parser = crate::play::from_zero, allow_hyphen_values = true)]
     speed: f64,
 
     /// Play copies of the runs until there are at least this many.
@@ -47,6 +47,8 @@ pub struct Options {
 enum ServeError {
     #[error("can't listen at {0}: {1}; give another --port")]
     Port(SocketAddr, io::Error),
+    #[error(transparent)]
+    Play(#[from] crate::play::PlayError),
     #[error("the server: {0}")]
     Server(#[from] io::Error),
 }
@@ -59,7 +61,7 @@ pub fn run(options: &Options) -> ExitCode {
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            output::error(error);
             ExitCode::FAILURE
         }
     }
@@ -67,13 +69,13 @@ pub fn run(options: &Options) -> ExitCode {
 
 async fn serve(options: &Options) -> Result<(), ServeError> {
     let recorded = options.sources.read(&ReadOptions::default());
-    let play = Play::new(recorded.runs, options.runs, 0).in_detail();
     let bus = InMemoryAgentEventBus::default();
     let app = page::router().merge(feed(&bus).into_router());
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
     let listener = tokio::net::TcpListener::bind(address)
         .await
         .map_err(|error| ServeError::Port(address, error))?;
+    let play = Play::new(recorded.runs, options.runs, 0)?.in_detail();
     output::line(format_args!("http://{}/", listener.local_addr()?))?;
     output::line(format_args!(
         "playing {} frames of {} runs",
@@ -82,7 +84,7 @@ async fn serve(options: &Options) -> Result<(), ServeError> {
     ))?;
     let pace = Pace {
         threads: NonZeroUsize::MIN,
-        speed: options.speed.max(0.0),
+        speed: options.speed,
         split_runs: false,
     };
     // The bus stays open when everything is played: this is not its last handle.
@@ -93,7 +95,7 @@ async fn serve(options: &Options) -> Result<(), ServeError> {
                 // Without an output the page stays up all the same.
                 let _ = output::line("all played; the page stays up until Ctrl-C");
             }
-            Err(error) => eprintln!("{error}"),
+            Err(error) => output::error(error),
         },
     );
     axum::serve(listener, app).await?;
