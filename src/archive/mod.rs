@@ -60,7 +60,7 @@
 //! | `writer.rs` | what is written: the tail, and what it becomes when it is closed |
 //! | `rows.rs` | what is stored, to be found and read |
 //! | `schema.rs`, `folder.rs` | the tables, the folder's lock |
-//! | `pack.rs`, `block.rs`, `record.rs` | frames in bytes |
+//! | `pack.rs`, `block.rs`, `reader.rs`, `record.rs` | frames in bytes |
 //! | `worker.rs`, `process.rs`, `error.rs` | threads, forks, errors |
 #![forbid(unsafe_code)]
 
@@ -74,6 +74,7 @@ mod keep;
 mod pack;
 mod process;
 mod progress;
+mod reader;
 mod record;
 mod repair;
 mod replay;

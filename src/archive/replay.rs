@@ -6,9 +6,9 @@
 //! a replay delays neither the writer nor compaction. Compaction may cut the blocks anew between
 //! two of these transactions, since a replay goes on by position.
 
-use super::block::BlockReader;
 use super::error::{Doing, Stored};
 use super::handle::{Archive, Shared, journal_cursor};
+use super::reader::BlockReader;
 use super::rows::{BlockRow, extent, piece_from, row_after, row_of_kinds, row_of_time};
 use crate::bus::{AgentEventStream, EventArchive, FrameSource};
 use crate::event::{

@@ -3,8 +3,8 @@
 //! An append writes one row, so it changes one or two pages of the file; what a block costs (its
 //! entries in the indexes of runs and agents, on a page each) is paid once for all appends that it
 //! is made of. The append that fills the tail closes it in its own transaction: its frames and the
-//! pieces are joined, packed, and put into the indexes; the pieces are deleted. So a frame is written
-//! twice if it comes alone, and once if it comes with as many others as fill a block.
+//! pieces are joined, packed, and put into the indexes; the pieces are deleted. So a frame that
+//! comes alone is written twice, and one that comes with as many others as fill a block, once.
 
 use super::block::{BLOCK_BYTES, BLOCK_FRAMES, Block, BlockWriter};
 use super::error::{Doing, Stored};
@@ -125,8 +125,8 @@ impl Writer {
         self.db.transaction()
     }
 
-    /// Closes the tail, however little it holds. Returns how many pieces it had, and how many blocks
-    /// they became.
+    /// Closes the tail, however little it holds. Returns how many pieces it had, and how many
+    /// blocks they became.
     pub(super) fn close_tail(&mut self) -> Stored<(u64, u64)> {
         let doing = "closing the archive's tail";
         let transaction = self.db.transaction().doing(doing)?;
@@ -212,9 +212,9 @@ fn put_gaps(db: &Connection, position: u64, gaps: &[LostRange]) -> rusqlite::Res
     Ok(())
 }
 
-/// Closes the tail: its pieces, and these blocks after them, at position `begin`, become blocks that
-/// are packed and indexed. `last` is the last position then. Returns how many pieces there were, and
-/// how many blocks there are for all of it.
+/// Closes the tail: its pieces, and these blocks after them, at position `begin`, become blocks
+/// that are packed and indexed. `last` is the last position then. Returns how many pieces there
+/// were, and how many blocks they and the others became.
 ///
 /// A piece that can't be read becomes a block as it is, which no index knows.
 fn close(
