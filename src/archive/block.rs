@@ -300,6 +300,11 @@ impl BlockWriter {
         self.agents.clear();
     }
 
+    /// Returns how many bytes the records take that are in it.
+    pub(super) fn size(&self) -> usize {
+        self.done.iter().chain(&self.open).map(Block::size).sum()
+    }
+
     /// Takes the blocks out.
     pub(super) fn finish(&mut self) -> Vec<Block> {
         self.close();

@@ -81,7 +81,7 @@ impl Archive {
                 is_beyond
             };
             let old: Vec<_> = rows.iter().take_while(is_beyond).copied().collect();
-            remove(&mut writer, &old)?;
+            writer.with_reserve(|writer| remove(writer, &old))?;
             removed.frames += old.iter().map(|it| u64::from(it.header.count)).sum::<u64>();
             removed.bytes += old.iter().map(|it| it.size).sum::<u64>();
             if old.len() < STEP {
@@ -99,7 +99,9 @@ impl Archive {
     /// done.
     pub fn compact(&self) -> Result<Compacted, AgentError> {
         let mut done = Compacted::default();
-        (done.joined, done.into) = lock(self.shared.writer()?).close_tail()?;
+        let mut writer = lock(self.shared.writer()?);
+        (done.joined, done.into) = writer.with_reserve(Writer::close_tail)?;
+        drop(writer);
         let mut from = 0;
         loop {
             let mut writer = lock(self.shared.writer()?);
@@ -116,7 +118,7 @@ impl Archive {
             let end = group[group.len() - 1].last();
             from = end + 1;
             if let Some(blocks) = join(&writer.db, group)? {
-                replace(&mut writer, group, &blocks)?;
+                writer.with_reserve(|writer| replace(writer, group, &blocks))?;
                 done.joined += group.len() as u64;
                 done.into += blocks.len() as u64;
                 // The block after the last one of a full step may be joined with these, too.
@@ -125,10 +127,7 @@ impl Archive {
                 }
             }
         }
-        let writer = lock(self.shared.writer()?);
-        for pragma in ["incremental_vacuum", "wal_checkpoint(TRUNCATE)"] {
-            drain(&writer.db, &format!("PRAGMA {pragma}")).doing("returning free space")?;
-        }
+        lock(self.shared.writer()?).return_space()?;
         Ok(done)
     }
 
@@ -308,13 +307,5 @@ fn forget(
     }
     delete("DELETE FROM data WHERE first = ?", params![first])?;
     delete("DELETE FROM blocks WHERE first = ?", params![first])?;
-    Ok(())
-}
-
-/// Runs a statement to its end.
-fn drain(db: &Connection, sql: &str) -> rusqlite::Result<()> {
-    let mut statement = db.prepare(sql)?;
-    let mut rows = statement.query([])?;
-    while rows.next()?.is_some() {}
     Ok(())
 }

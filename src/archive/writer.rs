@@ -11,7 +11,9 @@ use super::error::{Doing, Stored};
 use super::folder::FolderLock;
 use super::pack::pack;
 use super::process::Opened;
+use super::reserve::{Limits, Reserve};
 use super::rows::{BlockRow, extent, last_sequence, pieces_from};
+use super::schema::PAGE;
 use crate::event::{
     AgentError, AgentErrorKind, BusEpoch, EventOverflowNotice, PrivacyClass, Timestamp,
 };
@@ -53,6 +55,8 @@ pub(super) struct Writer {
     /// What is in the tail; `None` if that has to be read again. Only a transaction that was
     /// committed leaves it here.
     tail: Option<Tail>,
+    reserve: Reserve,
+    limits: Limits,
     _opened: Opened,
 }
 
@@ -71,19 +75,69 @@ struct Tail {
 
 impl Writer {
     /// The writer of this database, whose lock it holds.
-    pub(super) fn new(db: Connection, lock: FolderLock, opened: Opened) -> Self {
+    pub(super) fn new(db: Connection, lock: FolderLock, reserve: Reserve, opened: Opened) -> Self {
         Writer {
             db,
             lock,
             tail: None,
+            limits: reserve.limits(),
+            reserve,
             _opened: opened,
         }
+    }
+
+    /// Takes the reserve, and sets how long the log may become by the room that the disk has.
+    pub(super) fn prepare(&mut self) -> rusqlite::Result<()> {
+        self.reserve.take();
+        self.limit_log()
+    }
+
+    /// Sets how long the log may become by the room that the disk has now.
+    fn limit_log(&mut self) -> rusqlite::Result<()> {
+        self.limits = self.reserve.limits();
+        let pages = self.limits.log;
+        self.db.execute_batch(&format!(
+            "PRAGMA wal_autocheckpoint = {pages}; PRAGMA journal_size_limit = {};",
+            2 * pages * PAGE
+        ))
+    }
+
+    /// Does a step of retention or compaction. If the disk is full, gives up the reserve, applies
+    /// the log to the file, and does the step again.
+    pub(super) fn with_reserve<T>(&mut self, step: impl Fn(&mut Self) -> Stored<T>) -> Stored<T> {
+        match step(self) {
+            Err(error) if error.kind() == AgentErrorKind::ArchiveFull && self.reserve.give() => {
+                // If the log can't be applied now, there may still be room for the step.
+                let _ = self.apply_log();
+                step(self)
+            }
+            done => done,
+        }
+    }
+
+    /// Returns free pages to the disk, applies the log to the file and empties it, and takes the
+    /// reserve again if it was given up.
+    pub(super) fn return_space(&mut self) -> Stored<()> {
+        let doing = "returning free space";
+        self.with_reserve(|writer| {
+            drain(&writer.db, "PRAGMA incremental_vacuum").doing(doing)?;
+            writer.apply_log().doing(doing)
+        })?;
+        self.prepare().doing(doing)
+    }
+
+    /// Applies the log to the file, and empties it unless a reader needs it.
+    fn apply_log(&self) -> rusqlite::Result<()> {
+        drain(&self.db, "PRAGMA wal_checkpoint(TRUNCATE)")
     }
 
     /// Stores blocks and gaps in one transaction, as durable as the archive's options say. Returns
     /// the frames' positions.
     pub(super) fn append(&mut self, blocks: &[Block], gaps: &[LostRange]) -> Stored<Range<u64>> {
         let doing = "appending to the archive";
+        let size = blocks.iter().map(|block| block.size() as u64).sum();
+        self.reserve.check(size, doing)?;
+        let limit = self.limits.tail;
         let transaction = self.db.transaction().doing(doing)?;
         let mut tail = match self.tail.take() {
             Some(tail) => tail,
@@ -95,9 +149,10 @@ impl Writer {
             tail.add(block.header.epoch, block.header.last_seq());
             tail.next += u64::from(block.header.count);
             tail.frames += u64::from(block.header.count);
-            tail.bytes += block.size() as u64;
         }
-        if tail.is_full() {
+        tail.bytes += size;
+        let closes = tail.is_full(limit);
+        if closes {
             close(&transaction, begin, blocks, tail.next - 1)?;
             tail = Tail::after(tail.next);
         } else {
@@ -110,10 +165,14 @@ impl Writer {
                 first = row.last() + 1;
             }
         }
-        put_gaps(&transaction, tail.next, gaps).doing(doing)?;
+        put_gaps(&transaction, begin, blocks, gaps).doing(doing)?;
         transaction.commit().doing(doing)?;
         let positions = begin..tail.next;
         self.tail = Some(tail);
+        if closes {
+            // The frames are stored, whether the log's bound can be set anew or not.
+            let _ = self.limit_log();
+        }
         Ok(positions)
     }
 
@@ -170,9 +229,9 @@ impl Tail {
         *known = last.max(*known);
     }
 
-    /// Returns whether there is enough for a block.
-    fn is_full(&self) -> bool {
-        self.frames >= u64::from(BLOCK_FRAMES) || self.bytes >= BLOCK_BYTES as u64
+    /// Returns whether there is enough for a block, which may have this many bytes.
+    fn is_full(&self, bytes: u64) -> bool {
+        self.frames >= u64::from(BLOCK_FRAMES) || self.bytes >= bytes
     }
 
     /// Checks invariant S4 for a block.
@@ -195,10 +254,32 @@ impl Tail {
     }
 }
 
-/// Stores gaps before the frame at this position.
-fn put_gaps(db: &Connection, position: u64, gaps: &[LostRange]) -> rusqlite::Result<()> {
+/// Runs a statement to its end.
+fn drain(db: &Connection, sql: &str) -> rusqlite::Result<()> {
+    let mut statement = db.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    while rows.next()?.is_some() {}
+    Ok(())
+}
+
+/// Stores gaps, each before the first frame that comes after it. Blocks with the frames that were
+/// appended with them begin at this position.
+fn put_gaps(
+    db: &Connection,
+    begin: u64,
+    blocks: &[Block],
+    gaps: &[LostRange],
+) -> rusqlite::Result<()> {
     let mut insert = db.prepare_cached("INSERT INTO gaps VALUES(NULL, ?, ?, ?, ?, ?, ?, ?)")?;
     for gap in gaps {
+        let mut position = begin;
+        for block in blocks.iter().map(|block| &block.header) {
+            if block.epoch == gap.epoch && block.last_seq() >= gap.sequences.end {
+                position += gap.sequences.end.saturating_sub(block.first_seq);
+                break;
+            }
+            position += u64::from(block.count);
+        }
         insert.execute(params![
             position.cast_signed(),
             gap.epoch.bits().cast_signed(),
