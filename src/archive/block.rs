@@ -244,7 +244,12 @@ impl BlockWriter {
         record.agent = index(&self.agents, agent);
         record.after = at.time.as_micros() - first_time.unwrap_or(at.time).as_micros();
         self.scratch.clear();
-        let scratch = std::mem::take(&mut self.scratch);
+        let mut scratch = std::mem::take(&mut self.scratch);
+        if size >= BLOCK_BYTES {
+            // All of it at once: a large frame's last byte must not double what it takes.
+            let size = postcard::experimental::serialized_size(&record).map_err(unwritable)?;
+            scratch.reserve_exact(size);
+        }
         self.scratch = postcard::to_extend(&record, scratch).map_err(unwritable)?;
         if let Err(error) = check_size(self.scratch.len()) {
             self.scratch = Vec::new();

@@ -35,7 +35,6 @@ pub(super) fn pack(parts: [&[u8]; 2]) -> Option<Vec<u8>> {
         encoder.finish().map(drop)
     };
     write(&mut packed).ok()?;
-    packed.0.shrink_to_fit();
     Some(packed.0)
 }
 
