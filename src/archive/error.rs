@@ -1,7 +1,7 @@
 //! Errors of SQLite and of the disk, as the bus's errors.
 
 use crate::event::{AgentError, AgentErrorKind};
-use rusqlite::ErrorCode;
+use rusqlite::{Error, ErrorCode};
 use std::io;
 
 /// A result of the store.
@@ -17,7 +17,14 @@ pub(super) trait Doing<T> {
 impl<T> Doing<T> for rusqlite::Result<T> {
     fn doing(self, doing: &str) -> Stored<T> {
         self.map_err(|error| {
-            let (kind, help) = advice(error.sqlite_error_code());
+            let code = match error {
+                // A value that no writer stores.
+                Error::IntegralValueOutOfRange(..)
+                | Error::InvalidColumnType(..)
+                | Error::FromSqlConversionFailure(..) => Some(ErrorCode::DatabaseCorrupt),
+                _ => error.sqlite_error_code(),
+            };
+            let (kind, help) = advice(code);
             AgentError::new(kind, format!("{doing}: {error}; {help}"))
         })
     }
