@@ -56,8 +56,11 @@
 //! | `keep.rs`, `runs.rs` | upkeep, and the runs that there are |
 //! | `handle.rs` | the archive as its holder has it |
 //! | `progress.rs` | how far archivers have come, and which readers wait for them |
-//! | `store.rs`, `schema.rs`, `folder.rs` | the file, its tables, the folder's lock |
-//! | `block.rs`, `record.rs` | frames in bytes |
+//! | `store.rs` | the file, and the connections to it |
+//! | `writer.rs` | what is written: the tail, and what it becomes when it is closed |
+//! | `rows.rs` | what is stored, to be found and read |
+//! | `schema.rs`, `folder.rs` | the tables, the folder's lock |
+//! | `pack.rs`, `block.rs`, `record.rs` | frames in bytes |
 //! | `worker.rs`, `process.rs`, `error.rs` | threads, forks, errors |
 #![forbid(unsafe_code)]
 
@@ -68,15 +71,18 @@ mod follow;
 mod handle;
 mod journal;
 mod keep;
+mod pack;
 mod process;
 mod progress;
 mod record;
 mod repair;
 mod replay;
+mod rows;
 mod runs;
 mod schema;
 mod store;
 mod worker;
+mod writer;
 
 pub use self::follow::{Archiver, FollowOptions, FollowReport};
 pub use self::handle::{Archive, ArchiveGap, ArchiveOptions, Durability};

@@ -13,14 +13,16 @@
 use super::block::BlockReader;
 use super::error::{Doing, Stored, damaged};
 use super::handle::{Archive, Shared, journal_cursor};
-use super::store::{BlockRow, extent};
+use super::rows::{
+    BlockRow, extent, first_after, piece_from, row_after, row_of_kinds, row_of_time,
+};
 use crate::bus::{AgentEventStream, EventArchive, FrameSource};
 use crate::event::{
     AgentError, AgentErrorKind, AgentId, ArchiveCursor, BusEpoch, CompiledEventFilter, EventCursor,
     EventDeliverySemantics, EventFilter, EventFrame, EventOverflowNotice, EventOverflowReason,
-    KindSet, RunId, SharedEvent, Timestamp,
+    RunId, SharedEvent, Timestamp,
 };
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -301,15 +303,10 @@ fn find(db: &Connection, filter: &CompiledEventFilter, after: u64, end: u64) -> 
     };
     let (row, first, error) = match row {
         Ok(None) => return Ok(Next::End),
-        Ok(Some(row)) => {
-            let reader = row
-                .bytes(db)
-                .and_then(|it| BlockReader::new(it, row.header));
-            match reader {
-                Ok(reader) => return Ok(Next::Block(row, reader)),
-                Err(error) => (Some(row), row.first, error),
-            }
-        }
+        Ok(Some(row)) => match row.reader(db) {
+            Ok(reader) => return Ok(Next::Block(row, reader)),
+            Err(error) => (Some(row), row.first, error),
+        },
         Err(error) => (None, after + 1, error),
     };
     if !is_damage(&error) {
@@ -330,14 +327,20 @@ fn next_candidate(
     let criteria = filter.criteria();
     let runs: Vec<_> = criteria.run_ids.iter().map(RunId::as_str).collect();
     let agents: Vec<_> = criteria.agent_ids.iter().map(AgentId::as_str).collect();
-    let Some(mut from) = block_of(db, after)? else {
+    let Some(row) = row_after(db, after)? else {
         return Ok(None);
     };
+    let mut from = row.first;
     loop {
         let mut at = from;
         for (next_of, names) in [(NEXT_OF_RUN, &runs), (NEXT_OF_AGENT, &agents)] {
             if (1..=MOST_LOOKUPS).contains(&names.len()) {
-                match next_with(db, next_of, names, at)? {
+                // No index knows the pieces of the tail, which come after all blocks.
+                let first = match next_with(db, next_of, names, at)? {
+                    None => piece_from(db, at)?,
+                    first => first,
+                };
+                match first {
                     Some(first) => at = first,
                     None => return Ok(None),
                 }
@@ -348,46 +351,12 @@ fn next_candidate(
             from = at;
             continue;
         }
-        match next_of_kinds(db, filter.kinds(), from)? {
+        match row_of_kinds(db, filter.kinds(), from)? {
             Some(row) if row.first == from => return Ok(Some(row)),
             Some(row) => from = row.first,
             None => return Ok(None),
         }
     }
-}
-
-/// Returns the position at which the first block with a frame after `after` begins. Where blocks
-/// overlap, since the count of one is wrong, the later one is right.
-fn block_of(db: &Connection, after: u64) -> Stored<Option<u64>> {
-    let sql = "SELECT first FROM blocks WHERE first >= coalesce(
-                   (SELECT max(first) FROM blocks WHERE first <= ?1 + 1), 0)
-               AND first + count - 1 > ?1 ORDER BY first LIMIT 1";
-    let first: Option<i64> = db
-        .prepare_cached(sql)
-        .and_then(|mut select| {
-            select
-                .query_row([after.cast_signed()], |row| row.get(0))
-                .optional()
-        })
-        .doing("finding a block")?;
-    Ok(first.map(i64::cast_unsigned))
-}
-
-/// Returns the first block with a frame after this position.
-fn row_after(db: &Connection, after: u64) -> Stored<Option<BlockRow>> {
-    match block_of(db, after)? {
-        Some(first) => next_of_kinds(db, KindSet::ALL, first),
-        None => Ok(None),
-    }
-}
-
-/// Returns where the first block begins that begins after this position.
-fn first_after(db: &Connection, position: u64) -> Stored<Option<u64>> {
-    let first: Option<i64> = db
-        .prepare_cached("SELECT min(first) FROM blocks WHERE first > ?")
-        .and_then(|mut select| select.query_row([position.cast_signed()], |row| row.get(0)))
-        .doing("finding a block")?;
-    Ok(first.map(i64::cast_unsigned))
 }
 
 /// Returns the first block from `from` on that has a frame of any of these runs, or agents.
@@ -401,23 +370,6 @@ fn next_with(db: &Connection, next_of: &str, names: &[&str], from: u64) -> Store
         lowest = lowest.into_iter().chain(first).min();
     }
     Ok(lowest.map(i64::cast_unsigned))
-}
-
-/// Returns the first block from `from` on that has a frame of any of these kinds.
-fn next_of_kinds(db: &Connection, kinds: KindSet, from: u64) -> Stored<Option<BlockRow>> {
-    let sql = format!(
-        "SELECT {} FROM blocks WHERE first >= ? AND ((kinds_lo & ?) | (kinds_hi & ?)) != 0
-         ORDER BY first LIMIT 1",
-        BlockRow::COLUMNS
-    );
-    db.prepare_cached(&sql)
-        .and_then(|mut select| {
-            let (low, high) = (kinds.bits() as i64, (kinds.bits() >> 64) as i64);
-            select
-                .query_row(params![from.cast_signed(), low, high], BlockRow::of)
-                .optional()
-        })
-        .doing("finding a block")
 }
 
 impl EventArchive for Archive {
@@ -456,17 +408,9 @@ impl Archive {
     pub fn before_time(&self, time: Timestamp) -> Result<ArchiveCursor, AgentError> {
         let (position, end) = self.shared.store.read(|db| {
             let snapshot = db.unchecked_transaction().doing("finding a time")?;
-            let sql = "SELECT first FROM blocks WHERE max_time >= ? ORDER BY first LIMIT 1";
-            let first: Option<i64> = snapshot
-                .prepare_cached(sql)
-                .and_then(|mut select| {
-                    select
-                        .query_row([time.as_micros()], |row| row.get(0))
-                        .optional()
-                })
-                .doing("finding a time")?;
+            let first = row_of_time(&snapshot, time)?.map(|row| row.first);
             let end = extent(&snapshot)?.1;
-            Ok((first.map_or(end, |first| first.cast_unsigned() - 1), end))
+            Ok((first.map_or(end, |first| first - 1), end))
         })?;
         let all = EventFilter::default().compile()?;
         let mut replay = Replay::new(self.shared.clone(), all, position, end);
