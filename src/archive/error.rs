@@ -3,6 +3,7 @@
 use crate::event::{AgentError, AgentErrorKind};
 use rusqlite::{Error, ErrorCode};
 use std::io;
+use std::time::Duration;
 
 /// A result of the store.
 pub(super) type Stored<T> = Result<T, AgentError>;
@@ -76,4 +77,16 @@ fn advice(code: Option<ErrorCode>) -> (AgentErrorKind, &'static str) {
 /// The error for files that do not hold what was written to them.
 pub(super) fn damaged(message: impl Into<std::borrow::Cow<'static, str>>) -> AgentError {
     AgentError::new(AgentErrorKind::ArchiveDamaged, message)
+}
+
+/// How long a moment's lock of another program is waited for.
+pub(super) const BUSY: Duration = Duration::from_secs(10);
+
+/// Returns whether another connection was in the way.
+pub(super) fn is_busy(error: &Error) -> bool {
+    let code = error.sqlite_error_code();
+    matches!(
+        code,
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+    )
 }

@@ -6,8 +6,9 @@
 //! pieces are joined, packed, and put into the indexes; the pieces are deleted. So a frame is written
 //! twice if it comes alone, and once if it comes with as many others as fill a block.
 
+use super::arrivals::Arrivals;
 use super::block::{BLOCK_BYTES, BLOCK_FRAMES, Block, BlockWriter};
-use super::error::{Doing, Stored};
+use super::error::{BUSY, Doing, Stored, is_busy};
 use super::folder::FolderLock;
 use super::pack::pack;
 use super::process::Opened;
@@ -18,6 +19,7 @@ use crate::event::{
 use rusqlite::{Connection, Transaction, params};
 use std::collections::HashMap;
 use std::ops::Range;
+use std::time::Duration;
 
 /// A gap of an archiver that is not stored yet.
 #[derive(Debug)]
@@ -53,6 +55,8 @@ pub(super) struct Writer {
     /// What is in the tail; `None` if that has to be read again. Only a transaction that was
     /// committed leaves it here.
     tail: Option<Tail>,
+    /// When frames arrived.
+    pub(super) arrivals: Arrivals,
     _opened: Opened,
 }
 
@@ -76,6 +80,7 @@ impl Writer {
             db,
             lock,
             tail: None,
+            arrivals: Arrivals::default(),
             _opened: opened,
         }
     }
@@ -90,6 +95,9 @@ impl Writer {
             None => Tail::read(&transaction)?,
         };
         let begin = tail.next;
+        if !blocks.is_empty() {
+            self.arrivals.note(&transaction, begin - 1).doing(doing)?;
+        }
         for block in blocks {
             tail.check_order(&transaction, block)?;
             tail.add(block.header.epoch, block.header.last_seq());
@@ -123,6 +131,20 @@ impl Writer {
             self.tail = None;
         }
         self.db.transaction()
+    }
+
+    /// Cuts off SQLite's log, unless a reader or another program is in the way: then it is cut off
+    /// another time.
+    pub(super) fn cut_log(&self) -> rusqlite::Result<()> {
+        self.db.busy_timeout(Duration::ZERO)?;
+        let cut = self
+            .db
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        self.db.busy_timeout(BUSY)?;
+        match cut {
+            Err(error) if is_busy(&error) => Ok(()),
+            cut => cut,
+        }
     }
 
     /// Closes the tail, however little it holds. Returns how many pieces it had, and how many blocks
@@ -309,20 +331,6 @@ fn move_piece(transaction: &Transaction<'_>, piece: &BlockRow) -> rusqlite::Resu
     put_epoch(transaction, piece.header.epoch, piece.header.last_seq())
 }
 
-/// Removes a piece, which is the oldest thing there is.
-pub(super) fn remove_piece(
-    transaction: &Transaction<'_>,
-    piece: &BlockRow,
-) -> rusqlite::Result<()> {
-    transaction
-        .prepare_cached("DELETE FROM tail WHERE first = ?")?
-        .execute([piece.first.cast_signed()])?;
-    transaction
-        .prepare_cached("UPDATE state SET last_position = max(last_position, ?)")?
-        .execute([piece.last().cast_signed()])?;
-    put_epoch(transaction, piece.header.epoch, piece.header.last_seq())
-}
-
 /// Notes the last sequence number of an epoch.
 fn put_epoch(db: &Connection, epoch: BusEpoch, last: u64) -> rusqlite::Result<()> {
     db.prepare_cached(
@@ -333,7 +341,8 @@ fn put_epoch(db: &Connection, epoch: BusEpoch, last: u64) -> rusqlite::Result<()
 }
 
 /// Stores a block at this position: its row, its bytes, packed, and its entries in the indexes.
-pub(super) fn put_block(db: &Connection, first: u64, block: &Block) -> Stored<()> {
+/// Returns how many bytes it takes.
+pub(super) fn put_block(db: &Connection, first: u64, block: &Block) -> Stored<u64> {
     let (names, records) = block.to_bytes()?;
     let packed = pack([&names, records]);
     let stored = match &packed {
@@ -344,7 +353,8 @@ pub(super) fn put_block(db: &Connection, first: u64, block: &Block) -> Stored<()
     row.put(db, false, stored)
         .and_then(|()| put_entries(db, &row, block))
         .and_then(|()| put_epoch(db, row.header.epoch, row.header.last_seq()))
-        .doing("storing a block")
+        .doing("storing a block")?;
+    Ok(row.size)
 }
 
 /// Stores a block's entries in the indexes of runs and agents.
