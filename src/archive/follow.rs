@@ -15,7 +15,6 @@
 use super::block::{Block, BlockWriter, Entry};
 use super::error::Stored;
 use super::handle::{Archive, Shared};
-use super::store::lock;
 use super::worker::Worker;
 use super::writer::LostRange;
 use crate::bus::{AgentEventBus, AgentEventStream, BatchItem, InMemoryAgentEventBus};
@@ -438,7 +437,7 @@ impl Follower {
         if !blocks.is_empty() || !gaps.is_empty() {
             let mut refused = None;
             let positions = loop {
-                let written = lock(shared.writer()?).append(&blocks, gaps);
+                let written = shared.writer()?.lock().append(&blocks, gaps);
                 match written {
                     Ok(positions) => break positions,
                     Err(error) if error.kind() == AgentErrorKind::ArchiveOrder => {

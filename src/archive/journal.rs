@@ -15,7 +15,6 @@ use self::room::{Load, Room};
 use super::error::Stored;
 use super::handle::Archive;
 use super::process::Local;
-use super::store::lock;
 use super::worker::{self, Worker};
 use crate::bus::{AgentEventBus, AgentEventStream, BusBuilder, InMemoryAgentEventBus};
 use crate::event::{
@@ -147,7 +146,7 @@ impl JournaledBus {
         let epoch = shared.journal_epoch;
         let last = archive
             .last_sequence(epoch)?
-            .max(lock(writer).lock.published());
+            .max(writer.lock().lock.published());
         let bus = bus.reopen(epoch, last).build()?;
         let journal = Journal::new(journaling, bus.clone(), options, most);
         let (jobs, waiting) = mpsc::channel();

@@ -1,8 +1,10 @@
-//! A full disk has a way out: what an archive allows itself on a disk of this size, and the reserve.
+//! A full disk has a way out: what an archive allows itself on a disk of this size, and the
+//! reserve.
 //!
 //! Removing frames takes room first: the log of the change, and the file's growth when the log is
-//! applied. So a part of the disk is taken when the archive is opened, by a file that holds nothing,
-//! and is given up when retention or compaction finds the disk full. They take it again afterwards.
+//! applied. So a part of the disk is taken when the archive is opened, by a file that holds
+//! nothing, and is given up when retention or compaction finds the disk full. They take it again
+//! afterwards.
 //!
 //! Why that is enough: the log holds at most [`Limits::log`] pages, or one append, that are not yet
 //! applied to the file, and the reserve has room for both. An append that is large compared to it
@@ -61,14 +63,18 @@ impl Reserve {
 
     /// Takes the reserve, unless it is there or the disk has no room for it and for as much again.
     pub(super) fn take(&self) {
-        let there = fs::metadata(self.path()).is_ok_and(|file| file.len() == self.size);
-        if !there && self.room() >= 2 * self.size {
+        if !self.is_there() && self.room() >= 2 * self.size {
             // An archive without a reserve works until the disk is full.
             let written = File::create(self.path()).and_then(|file| self.fill(file));
             if written.is_err() {
                 self.give();
             }
         }
+    }
+
+    /// Returns whether it is taken.
+    pub(super) fn is_there(&self) -> bool {
+        fs::metadata(self.path()).is_ok_and(|file| file.len() == self.size)
     }
 
     /// Fills the file, so that the disk has no other use for its blocks. Some disks store no zeros.

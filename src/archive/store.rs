@@ -13,7 +13,7 @@
 //!
 //! A block's bytes are in another table than its columns, so that a search reads no frames.
 
-use super::error::{Doing, Stored, damaged};
+use super::error::{BUSY, Doing, Stored, damaged};
 use super::folder::FolderLock;
 use super::process::{Local, Opened};
 use super::reserve::Reserve;
@@ -22,6 +22,7 @@ use super::writer::Writer;
 use crate::event::{AgentError, AgentErrorKind, ArchiveId, BusEpoch};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -65,7 +66,7 @@ impl Store {
     pub(super) fn open(folder: &Path, every_append: bool) -> Stored<(Self, Writer)> {
         let doing = format!("opening the archive {}", folder.display());
         let opened = Opened::begin()?;
-        fs::create_dir_all(folder).doing(&doing)?;
+        create_folder(folder).doing(&doing)?;
         let lock = FolderLock::take(folder, &doing)?;
         refuse_stump(folder, &doing)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
@@ -80,7 +81,8 @@ impl Store {
         migrate(&mut db, &doing)?;
         let synchronous = if every_append { "FULL" } else { "NORMAL" };
         db.execute_batch(&format!(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; PRAGMA cache_size = -{WRITER_CACHE};"
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; PRAGMA cache_size = -{WRITER_CACHE};
+             PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON;"
         ))
         .doing(&doing)?;
         let store = Store::new(folder)?;
@@ -118,6 +120,16 @@ impl Store {
         Ok(store)
     }
 
+    /// Writes SQLite's log into the file, as far as readers allow it, without waiting for them or
+    /// making the writer wait.
+    pub(super) fn checkpoint(&self) -> Stored<()> {
+        let doing = "writing the log into the file";
+        let db =
+            connect(&self.folder.join(FILE), OpenFlags::SQLITE_OPEN_READ_WRITE).doing(doing)?;
+        db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+            .doing(doing)
+    }
+
     /// Calls `read` with a connection of its own.
     pub(super) fn read<T>(&self, read: impl FnOnce(&Connection) -> Stored<T>) -> Stored<T> {
         let connections = &self.idle.get()?.connections;
@@ -143,6 +155,21 @@ impl Store {
         }
         result
     }
+}
+
+/// Creates a folder and those that it is in, as durable as what will be in it: on Unix, each folder
+/// that has a new entry is flushed. Elsewhere the system keeps entries in a log of its own.
+fn create_folder(folder: &Path) -> io::Result<()> {
+    let missing: Vec<_> = folder.ancestors().take_while(|it| !it.exists()).collect();
+    fs::create_dir_all(folder)?;
+    #[cfg(unix)]
+    for created in missing {
+        let parent = created.parent().filter(|it| !it.as_os_str().is_empty());
+        fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    #[cfg(not(unix))]
+    drop(missing);
+    Ok(())
 }
 
 /// Returns whether a file could not be opened or created.
@@ -174,7 +201,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Opens a connection to the file.
 fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     let db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    db.busy_timeout(std::time::Duration::from_secs(10))?;
+    db.busy_timeout(BUSY)?;
     db.set_prepared_statement_cache_capacity(64);
     Ok(db)
 }

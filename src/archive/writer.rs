@@ -6,8 +6,9 @@
 //! pieces are joined, packed, and put into the indexes; the pieces are deleted. So a frame that
 //! comes alone is written twice, and one that comes with as many others as fill a block, once.
 
+use super::arrivals::Arrivals;
 use super::block::{BLOCK_BYTES, BLOCK_FRAMES, Block, BlockWriter};
-use super::error::{Doing, Stored};
+use super::error::{BUSY, Doing, Stored, is_busy};
 use super::folder::FolderLock;
 use super::pack::pack;
 use super::process::Opened;
@@ -20,6 +21,7 @@ use crate::event::{
 use rusqlite::{Connection, Transaction, params};
 use std::collections::HashMap;
 use std::ops::Range;
+use std::time::Duration;
 
 /// A gap of an archiver that is not stored yet.
 #[derive(Debug)]
@@ -57,6 +59,8 @@ pub(super) struct Writer {
     tail: Option<Tail>,
     reserve: Reserve,
     limits: Limits,
+    /// When frames arrived.
+    pub(super) arrivals: Arrivals,
     _opened: Opened,
 }
 
@@ -82,6 +86,7 @@ impl Writer {
             tail: None,
             limits: reserve.limits(),
             reserve,
+            arrivals: Arrivals::default(),
             _opened: opened,
         }
     }
@@ -102,33 +107,30 @@ impl Writer {
         ))
     }
 
-    /// Does a step of retention or compaction. If the disk is full, gives up the reserve, applies
-    /// the log to the file, and does the step again.
-    pub(super) fn with_reserve<T>(&mut self, step: impl Fn(&mut Self) -> Stored<T>) -> Stored<T> {
+    /// Does a step of retention or compaction. If the disk is full, gives up the reserve, writes
+    /// the log into the file, and does the step again.
+    pub(super) fn with_reserve<T>(
+        &mut self,
+        mut step: impl FnMut(&mut Self) -> Stored<T>,
+    ) -> Stored<T> {
         match step(self) {
             Err(error) if error.kind() == AgentErrorKind::ArchiveFull && self.reserve.give() => {
-                // If the log can't be applied now, there may still be room for the step.
-                let _ = self.apply_log();
+                // If the log can't be written there now, there may still be room for the step.
+                let _ = self.cut_log();
                 step(self)
             }
             done => done,
         }
     }
 
-    /// Returns free pages to the disk, applies the log to the file and empties it, and takes the
-    /// reserve again if it was given up.
-    pub(super) fn return_space(&mut self) -> Stored<()> {
-        let doing = "returning free space";
-        self.with_reserve(|writer| {
-            drain(&writer.db, "PRAGMA incremental_vacuum").doing(doing)?;
-            writer.apply_log().doing(doing)
-        })?;
-        self.prepare().doing(doing)
+    /// Returns whether the reserve was given up.
+    pub(super) fn lacks_reserve(&self) -> bool {
+        !self.reserve.is_there()
     }
 
-    /// Applies the log to the file, and empties it unless a reader needs it.
-    fn apply_log(&self) -> rusqlite::Result<()> {
-        drain(&self.db, "PRAGMA wal_checkpoint(TRUNCATE)")
+    /// Returns how many pages of log wait at most to be written into the file.
+    pub(super) fn log_limit(&self) -> u64 {
+        self.limits.log
     }
 
     /// Stores blocks and gaps in one transaction, as durable as the archive's options say. Returns
@@ -144,6 +146,9 @@ impl Writer {
             None => Tail::read(&transaction)?,
         };
         let begin = tail.next;
+        if !blocks.is_empty() {
+            self.arrivals.note(&transaction, begin - 1).doing(doing)?;
+        }
         for block in blocks {
             tail.check_order(&transaction, block)?;
             tail.add(block.header.epoch, block.header.last_seq());
@@ -182,6 +187,20 @@ impl Writer {
             self.tail = None;
         }
         self.db.transaction()
+    }
+
+    /// Cuts off SQLite's log, unless a reader or another program is in the way: then it is cut off
+    /// another time.
+    pub(super) fn cut_log(&self) -> rusqlite::Result<()> {
+        self.db.busy_timeout(Duration::ZERO)?;
+        let cut = self
+            .db
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        self.db.busy_timeout(BUSY)?;
+        match cut {
+            Err(error) if is_busy(&error) => Ok(()),
+            cut => cut,
+        }
     }
 
     /// Closes the tail, however little it holds. Returns how many pieces it had, and how many
@@ -252,14 +271,6 @@ impl Tail {
             ),
         ))
     }
-}
-
-/// Runs a statement to its end.
-fn drain(db: &Connection, sql: &str) -> rusqlite::Result<()> {
-    let mut statement = db.prepare(sql)?;
-    let mut rows = statement.query([])?;
-    while rows.next()?.is_some() {}
-    Ok(())
 }
 
 /// Stores gaps, each before the first frame that comes after it. Blocks with the frames that were
@@ -390,20 +401,6 @@ fn move_piece(transaction: &Transaction<'_>, piece: &BlockRow) -> rusqlite::Resu
     put_epoch(transaction, piece.header.epoch, piece.header.last_seq())
 }
 
-/// Removes a piece, which is the oldest thing there is.
-pub(super) fn remove_piece(
-    transaction: &Transaction<'_>,
-    piece: &BlockRow,
-) -> rusqlite::Result<()> {
-    transaction
-        .prepare_cached("DELETE FROM tail WHERE first = ?")?
-        .execute([piece.first.cast_signed()])?;
-    transaction
-        .prepare_cached("UPDATE state SET last_position = max(last_position, ?)")?
-        .execute([piece.last().cast_signed()])?;
-    put_epoch(transaction, piece.header.epoch, piece.header.last_seq())
-}
-
 /// Notes the last sequence number of an epoch.
 fn put_epoch(db: &Connection, epoch: BusEpoch, last: u64) -> rusqlite::Result<()> {
     db.prepare_cached(
@@ -414,7 +411,8 @@ fn put_epoch(db: &Connection, epoch: BusEpoch, last: u64) -> rusqlite::Result<()
 }
 
 /// Stores a block at this position: its row, its bytes, packed, and its entries in the indexes.
-pub(super) fn put_block(db: &Connection, first: u64, block: &Block) -> Stored<()> {
+/// Returns how many bytes it takes.
+pub(super) fn put_block(db: &Connection, first: u64, block: &Block) -> Stored<u64> {
     let (names, records) = block.to_bytes()?;
     let packed = pack([&names, records]);
     let stored = match &packed {
@@ -425,7 +423,8 @@ pub(super) fn put_block(db: &Connection, first: u64, block: &Block) -> Stored<()
     row.put(db, false, stored)
         .and_then(|()| put_entries(db, &row, block))
         .and_then(|()| put_epoch(db, row.header.epoch, row.header.last_seq()))
-        .doing("storing a block")
+        .doing("storing a block")?;
+    Ok(row.size)
 }
 
 /// Stores a block's entries in the indexes of runs and agents.

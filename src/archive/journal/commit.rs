@@ -137,6 +137,9 @@ pub(super) struct Journal {
     /// How many frames the rings take at once for sure.
     batch_limit: usize,
     unpublished: Unpublished,
+    /// The position after the last frame that was stored and published. Retention keeps what is
+    /// stored from there on while a group is stored and published.
+    published_to: u64,
     /// Dropped last: another bus may claim the archive then.
     journaling: Journaling,
 }
@@ -162,6 +165,7 @@ impl Journal {
             options,
             batch_limit,
             unpublished: Unpublished::default(),
+            published_to: journaling.0.end().map_or(0, |end| end.position + 1),
             journaling,
         }
     }
@@ -246,10 +250,15 @@ impl Journal {
                 &AgentError::new(AgentErrorKind::SequenceExhausted, message),
             );
         }
+        self.keep_from(self.published_to);
         let positions = match self.journaling.0.shared.append(blocks, &[]) {
             Ok(positions) => positions,
-            Err(error) => return self.publish_diagnostic(jobs, &error),
+            Err(error) => {
+                self.keep_from(u64::MAX);
+                return self.publish_diagnostic(jobs, &error);
+            }
         };
+        self.published_to = positions.end;
         self.unpublished.next_sequence = begin;
         let (mut sequence, mut position) = (begin, positions.start);
         let mut replies = Vec::with_capacity(jobs.len());
@@ -301,7 +310,13 @@ impl Journal {
             debug_assert_eq!(next, self.unpublished.next_sequence + size as u64);
             self.unpublished.next_sequence = next;
         }
+        self.keep_from(u64::MAX);
         Ok(())
+    }
+
+    /// Tells retention from which position on frames may be stored and not published yet.
+    fn keep_from(&self, position: u64) {
+        *lock(&self.journaling.0.shared.unpublished_from) = position;
     }
 
     /// Does the same, and tries again a number of times, so that readers that pin the rings can go
@@ -322,7 +337,7 @@ impl Journal {
         let count: u64 = jobs.iter().map(|job| job.frames.len() as u64).sum();
         let last = self.bus.last_sequence() + count;
         let noted = match self.journaling.0.shared.writer() {
-            Ok(writer) => lock(writer).lock.note_published(last).is_ok(),
+            Ok(writer) => writer.lock().lock.note_published(last).is_ok(),
             Err(_) => false,
         };
         for job in jobs {

@@ -1,9 +1,9 @@
 //! Measures the archive at work: the journal against a file of JSON lines, single publishes from
 //! many threads, replay, and an archive of many frames.
 //!
-//! `cargo run --release -p framebus-stores --bin journal`; `-- --help` says what can be chosen. Each
-//! group is durable before the next one: by `fdatasync` for the lines, by the archive's default for
-//! the journal. Rounds of both alternate; the table has medians.
+//! `cargo run --release -p framebus-stores --bin journal`; `-- --help` says what can be chosen.
+//! Each group is durable before the next one: by `fdatasync` for the lines, by the archive's
+//! default for the journal. Rounds of both alternate; the table has medians.
 #![forbid(unsafe_code)]
 
 use anyhow::Result;
