@@ -83,7 +83,10 @@ fn retention_and_compaction_wait() {
         bus.publish(delta("r")).unwrap();
     }
     let compacted = beside_a_lock(folder.path(), || archive.compact()).unwrap();
-    assert!(compacted.joined >= 3 && compacted.into >= 1, "{compacted:?}");
+    assert!(
+        compacted.joined >= 3 && compacted.into >= 1,
+        "{compacted:?}"
+    );
 }
 
 #[test]
