@@ -2,8 +2,8 @@
 //! at full speed, another program's read transaction is open, and the archive is compacted, cut by a
 //! tenth, checked and listed.
 //!
-//! `cargo run --release -p framebus-stores --bin upkeep`; `-- --megabytes` says how large the
-//! archive is, `--folder` on which disk.
+//! `cargo run --release -p framebus-stores --bin upkeep`; `-- --frames` and `--text` say how large
+//! the archive is, `--folder` on which disk.
 #![forbid(unsafe_code)]
 
 use anyhow::Result;
@@ -18,9 +18,12 @@ use std::time::{Duration, Instant};
 #[derive(Parser)]
 #[command(about = "Measures how long publishers wait for upkeep")]
 struct Cli {
-    /// The archive's size, in millions of bytes of text that does not pack well.
+    /// How many frames the archive has.
+    #[arg(long, default_value_t = 1_000_000)]
+    frames: u64,
+    /// How many bytes of text a frame has. It does not pack well.
     #[arg(long, default_value_t = 1_000)]
-    megabytes: u64,
+    text: usize,
     /// Publish frame by frame while it is measured, not in batches of ten.
     #[arg(long)]
     single: bool,
@@ -29,17 +32,13 @@ struct Cli {
     folder: Option<PathBuf>,
 }
 
-/// How many bytes of text a frame has.
-const TEXT: u64 = 1_000;
-
-/// Returns a frame of one of 50 runs, with digits that hardly pack.
-fn frame(state: &mut u64) -> EventFrame {
-    let mut text = String::with_capacity(TEXT as usize + 16);
-    while text.len() < TEXT as usize {
+/// Returns a frame of one of 50 runs, with text that hardly packs.
+fn frame(state: &mut u64, length: usize) -> EventFrame {
+    let mut text = String::with_capacity(length + 8);
+    while text.len() < length {
         *state ^= *state << 13;
         *state ^= *state >> 7;
         *state ^= *state << 17;
-        // Two of three characters can't be foretold.
         text.extend(state.to_le_bytes().map(|byte| char::from(32 + byte % 95)));
     }
     let run = format!("run-{}", *state % 50);
@@ -56,7 +55,11 @@ struct Waits {
 }
 
 /// Publishes at full speed from two threads while `job` is done.
-fn beside(bus: &JournaledBus, batch: usize, job: impl FnOnce() -> Result<String>) -> Result<Waits> {
+fn beside(
+    bus: &JournaledBus,
+    (batch, text): (usize, usize),
+    job: impl FnOnce() -> Result<String>,
+) -> Result<Waits> {
     let done = AtomicBool::new(false);
     std::thread::scope(|threads| {
         let publishers: Vec<_> = (1..=2)
@@ -65,7 +68,7 @@ fn beside(bus: &JournaledBus, batch: usize, job: impl FnOnce() -> Result<String>
                 threads.spawn(move || {
                     let (mut state, mut took) = (thread * 0x9E37_79B9, Vec::new());
                     while !done.load(Ordering::Relaxed) {
-                        let frames: Vec<_> = (0..batch).map(|_| frame(&mut state)).collect();
+                        let frames: Vec<_> = (0..batch).map(|_| frame(&mut state, text)).collect();
                         let begin = Instant::now();
                         bus.publish_all(frames).expect("the disk has room");
                         took.push(begin.elapsed());
@@ -99,9 +102,9 @@ fn main() -> Result<()> {
     let builder = InMemoryAgentEventBus::builder();
     let bus = JournaledBus::open(archive.clone(), builder, JournalOptions::default())?;
     let mut state = 42;
-    let count = cli.megabytes * 1_000_000 / TEXT;
-    for _ in 0..count.div_ceil(1_000) {
-        bus.publish_all((0..1_000).map(|_| frame(&mut state)))?;
+    let text = cli.text;
+    for _ in 0..cli.frames.div_ceil(1_000) {
+        bus.publish_all((0..1_000).map(|_| frame(&mut state, text)))?;
     }
     let batch = if cli.single { 1 } else { 10 };
     let file = folder.path().join("frames.sqlite");
@@ -156,7 +159,7 @@ fn main() -> Result<()> {
         if reader {
             read()?;
         }
-        let waits = beside(&bus, batch, job)?;
+        let waits = beside(&bus, (batch, text), job)?;
         if reader {
             other.execute_batch("COMMIT")?;
         }
