@@ -13,11 +13,7 @@
 //! The form is postcard's: a table of the names of runs and agents, then a record for each frame.
 //! [`pack`](super::pack) packs it.
 
-mod reader;
-
-pub(super) use self::reader::BlockReader;
-use self::reader::each_record;
-
+use super::reader::{At, BlockHeader, BlockReader, FORM, each_record};
 use super::record::{Details, Journal, NameTable, Payload, Record};
 use crate::event::{
     AgentError, AgentErrorKind, AgentId, BusEpoch, EventDeliverySemantics, EventKind, EventView,
@@ -25,14 +21,11 @@ use crate::event::{
 };
 use std::collections::HashMap;
 
-/// The version of a block's form.
-pub(super) const FORM: u8 = 1;
-
 /// How many frames a block has at most. Reading one frame decodes no more than these.
 pub(super) const BLOCK_FRAMES: u32 = 4_096;
 
-/// The size of a block, in bytes of its records: then it is closed. A frame of this size has a block
-/// of its own.
+/// The size of a block, in bytes of its records: then it is closed. A frame of this size has one of
+/// its own.
 pub(super) const BLOCK_BYTES: usize = 1 << 20;
 
 /// How many bytes one frame can take at most.
@@ -70,31 +63,6 @@ impl RunPart {
         if kind.is_terminal() && kind.family() == crate::event::EventFamily::Run {
             self.ended = Some(kind);
         }
-    }
-}
-
-/// The columns that a block is found by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct BlockHeader {
-    pub(super) epoch: BusEpoch,
-    /// The sequence number of its first frame.
-    pub(super) first_seq: u64,
-    /// How many frames, at least 1.
-    pub(super) count: u32,
-    /// The time of its first frame.
-    pub(super) first_time: Timestamp,
-    /// The earliest time of its frames.
-    pub(super) min_time: Timestamp,
-    /// The latest time of its frames.
-    pub(super) max_time: Timestamp,
-    /// The kinds of its frames.
-    pub(super) kinds: KindSet,
-}
-
-impl BlockHeader {
-    /// Returns the sequence number of its last frame.
-    pub(super) fn last_seq(&self) -> u64 {
-        self.first_seq + u64::from(self.count) - 1
     }
 }
 
@@ -145,14 +113,6 @@ fn check_size(bytes: usize) -> Result<(), AgentError> {
              elsewhere and refer to it"
         ),
     ))
-}
-
-/// What a frame's place in its block is computed from.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct At {
-    pub(super) epoch: BusEpoch,
-    pub(super) sequence: u64,
-    pub(super) time: Timestamp,
 }
 
 /// A frame to be put into a block.
@@ -299,7 +259,12 @@ impl BlockWriter {
         record.agent = index(&self.agents, agent);
         record.after = at.time.as_micros() - first_time.unwrap_or(at.time).as_micros();
         self.scratch.clear();
-        let scratch = std::mem::take(&mut self.scratch);
+        let mut scratch = std::mem::take(&mut self.scratch);
+        if size >= BLOCK_BYTES {
+            // All of it at once: a large frame's last byte must not double what it takes.
+            let size = postcard::experimental::serialized_size(&record).map_err(unwritable)?;
+            scratch.reserve_exact(size);
+        }
         self.scratch = postcard::to_extend(&record, scratch).map_err(unwritable)?;
         if let Err(error) = check_size(self.scratch.len()) {
             self.scratch = Vec::new();
@@ -353,6 +318,11 @@ impl BlockWriter {
         self.done.extend(self.open.take());
         self.runs.clear();
         self.agents.clear();
+    }
+
+    /// Returns how many bytes the records take that are in it.
+    pub(super) fn size(&self) -> usize {
+        self.done.iter().chain(&self.open).map(Block::size).sum()
     }
 
     /// Takes the blocks out.

@@ -42,7 +42,8 @@
 //!   child that outlives its parent keeps the folder locked.
 //!
 //! # The files
-//! `frames.sqlite` with its log beside it, and `lock`. Copy the folder while no process writes, or
+//! `frames.sqlite` with its log beside it, `lock`, and `reserve`: at most 2 MiB of nothing, which
+//! retention and compaction use on a full disk. Copy the folder while no process writes, or
 //! use SQLite's own backup.
 //!
 //! # Modules
@@ -58,9 +59,10 @@
 //! | `progress.rs` | how far archivers have come, and which readers wait for them |
 //! | `store.rs`, `turns.rs` | the file, the connections to it, the lock of the one that writes |
 //! | `writer.rs` | what is written: the tail, and what it becomes when it is closed |
+//! | `reserve.rs` | the room on the disk that is kept for removing frames |
 //! | `rows.rs`, `arrivals.rs` | what is stored, to be found and read; when it arrived |
 //! | `schema.rs`, `folder.rs` | the tables, the folder's lock |
-//! | `pack.rs`, `block.rs`, `record.rs` | frames in bytes |
+//! | `pack.rs`, `block.rs`, `reader.rs`, `record.rs` | frames in bytes |
 //! | `worker.rs`, `process.rs`, `error.rs` | threads, forks, errors |
 #![forbid(unsafe_code)]
 
@@ -75,9 +77,11 @@ mod keep;
 mod pack;
 mod process;
 mod progress;
+mod reader;
 mod record;
 mod repair;
 mod replay;
+mod reserve;
 mod retain;
 mod rows;
 mod runs;

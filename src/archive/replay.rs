@@ -10,9 +10,9 @@
 //! blocks that can't be read. A replay goes on after such a block, and says at its end that it was
 //! damaged. A replay of everything also demands that positions are dense.
 
-use super::block::BlockReader;
 use super::error::{Doing, Stored, damaged};
 use super::handle::{Archive, Shared, journal_cursor};
+use super::reader::BlockReader;
 use super::rows::{
     BlockRow, extent, first_after, piece_from, row_after, row_of_kinds, row_of_time,
 };

@@ -15,9 +15,9 @@
 //! A function here reads all that it needs in one statement: between two of them, pieces may become
 //! a block.
 
-use super::block::{BlockHeader, BlockReader};
 use super::error::{Doing, Stored, damaged};
 use super::pack::unpack;
+use super::reader::{BlockHeader, BlockReader};
 use crate::event::{BusEpoch, KindSet, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 use std::sync::LazyLock;

@@ -1,8 +1,9 @@
 //! The runs that an archive has frames of.
 
-use super::block::{At, RunPart};
+use super::block::RunPart;
 use super::error::{Doing, Stored};
 use super::handle::Archive;
+use super::reader::At;
 use super::record::Record;
 use super::rows::pieces_from;
 use crate::event::{AgentError, AgentErrorKind, EventKind, RunId, Timestamp};

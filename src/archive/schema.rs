@@ -8,6 +8,9 @@ use std::hash::{BuildHasher, RandomState};
 /// The file's name in the archive's folder.
 pub(super) const FILE: &str = "frames.sqlite";
 
+/// The size of its pages, in bytes.
+pub(super) const PAGE: u64 = 8_192;
+
 /// Marks the file as an archive's: "fbus".
 const APPLICATION: i32 = 0x6662_7573;
 

@@ -16,7 +16,8 @@
 use super::error::{BUSY, Doing, Stored, damaged};
 use super::folder::FolderLock;
 use super::process::{Local, Opened};
-use super::schema::{FILE, VERSION, migrate, version};
+use super::reserve::Reserve;
+use super::schema::{FILE, PAGE, VERSION, migrate, version};
 use super::writer::Writer;
 use crate::event::{AgentError, AgentErrorKind, ArchiveId, BusEpoch};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
@@ -24,9 +25,6 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-
-/// The size of the file's pages, in bytes.
-const PAGE: u64 = 8_192;
 
 /// How many KiB of pages the writer caches, so that the indexes are not read again and again.
 const WRITER_CACHE: u32 = 32 << 10;
@@ -84,12 +82,12 @@ impl Store {
         let synchronous = if every_append { "FULL" } else { "NORMAL" };
         db.execute_batch(&format!(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; PRAGMA cache_size = -{WRITER_CACHE};
-             PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 67108864;
              PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON;"
         ))
         .doing(&doing)?;
         let store = Store::new(folder)?;
-        let mut writer = Writer::new(db, lock, opened);
+        let mut writer = Writer::new(db, lock, Reserve::of(folder), opened);
+        writer.prepare().doing(&doing)?;
         if writer.lock.published() == 0 {
             writer.lock.note_published(0).doing(&doing)?;
         }

@@ -1,18 +1,54 @@
 //! Reading a block's frames.
 
-use super::{At, BlockHeader, FORM};
-use crate::archive::error::damaged;
-use crate::archive::record::{Journal, NameTable, Record};
+use super::error::damaged;
+use super::record::{Journal, NameTable, Record};
 #[cfg(doc)]
 use crate::event::AgentErrorKind;
 use crate::event::{
-    AgentError, AgentEvent, AgentId, EventEnvelope, JournalCursor, KindSet, RunId, Timestamp,
+    AgentError, AgentEvent, AgentId, BusEpoch, EventEnvelope, JournalCursor, KindSet, RunId,
+    Timestamp,
 };
 use std::sync::Arc;
 
+/// The version of a block's form.
+pub(super) const FORM: u8 = 1;
+
+/// The columns that a block is found by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BlockHeader {
+    pub(super) epoch: BusEpoch,
+    /// The sequence number of its first frame.
+    pub(super) first_seq: u64,
+    /// How many frames, at least 1.
+    pub(super) count: u32,
+    /// The time of its first frame.
+    pub(super) first_time: Timestamp,
+    /// The earliest time of its frames.
+    pub(super) min_time: Timestamp,
+    /// The latest time of its frames.
+    pub(super) max_time: Timestamp,
+    /// The kinds of its frames.
+    pub(super) kinds: KindSet,
+}
+
+impl BlockHeader {
+    /// Returns the sequence number of its last frame.
+    pub(super) fn last_seq(&self) -> u64 {
+        self.first_seq + u64::from(self.count) - 1
+    }
+}
+
+/// What a frame's place in its block is computed from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct At {
+    pub(super) epoch: BusEpoch,
+    pub(super) sequence: u64,
+    pub(super) time: Timestamp,
+}
+
 /// Reads a block's frames, in order.
 #[derive(Clone, Debug)]
-pub(in crate::archive) struct BlockReader {
+pub(super) struct BlockReader {
     bytes: Arc<Vec<u8>>,
     /// The offset of the next record.
     at: usize,
@@ -24,12 +60,12 @@ pub(in crate::archive) struct BlockReader {
 }
 
 /// A frame that was read.
-pub(in crate::archive) struct Read {
-    pub(in crate::archive) event: AgentEvent,
+pub(super) struct Read {
+    pub(super) event: AgentEvent,
     /// Its index in the block.
-    pub(in crate::archive) index: u32,
+    pub(super) index: u32,
     /// Whether this archive is its journal.
-    pub(in crate::archive) journal_here: bool,
+    pub(super) journal_here: bool,
 }
 
 impl BlockReader {
@@ -37,7 +73,7 @@ impl BlockReader {
     ///
     /// # Errors
     /// [`AgentErrorKind::ArchiveDamaged`] if they are not a block's.
-    pub(in crate::archive) fn new(bytes: Vec<u8>, header: BlockHeader) -> Result<Self, AgentError> {
+    pub(super) fn new(bytes: Vec<u8>, header: BlockHeader) -> Result<Self, AgentError> {
         let Some((&FORM, rest)) = bytes.split_first() else {
             let form = bytes.first().map_or("nothing".to_owned(), u8::to_string);
             return Err(damaged(format!(
@@ -56,12 +92,12 @@ impl BlockReader {
     }
 
     /// Returns the runs that it has frames of.
-    pub(in crate::archive) fn runs(&self) -> &[RunId] {
+    pub(super) fn runs(&self) -> &[RunId] {
         &self.runs
     }
 
     /// Returns the agents that it has frames of.
-    pub(in crate::archive) fn agents(&self) -> &[AgentId] {
+    pub(super) fn agents(&self) -> &[AgentId] {
         &self.agents
     }
 
@@ -70,7 +106,7 @@ impl BlockReader {
     ///
     /// # Errors
     /// [`AgentErrorKind::ArchiveDamaged`] if the bytes are not a block's.
-    pub(in crate::archive) fn next(
+    pub(super) fn next(
         &mut self,
         from: u32,
         kinds: KindSet,
@@ -105,7 +141,7 @@ impl BlockReader {
     ///
     /// # Errors
     /// [`AgentErrorKind::ArchiveDamaged`] if the bytes are not a block's, or the error of `take`.
-    pub(in crate::archive) fn each(
+    pub(super) fn each(
         &self,
         mut take: impl FnMut(At, &RunId, &AgentId, Record<'_>) -> Result<(), AgentError>,
     ) -> Result<(), AgentError> {
