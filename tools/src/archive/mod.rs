@@ -7,19 +7,17 @@ mod record;
 mod show;
 mod upkeep;
 
+use crate::output;
 use crate::sources::Sources;
 use clap::{Args, Subcommand};
 use failure::Outcome;
-use framebus::archive::Retention;
+use framebus::archive::{AgeOf, Retention};
 use framebus::{EventFilter, EventKind, Timestamp};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 /// Records, shows and moves archives of event frames.
-///
-/// Exit code 0 if all went well, 1 if not: what went wrong is said, with the line where there is
-/// one.
 #[derive(Args, Debug)]
 pub struct Options {
     #[command(subcommand)]
@@ -97,12 +95,18 @@ enum Command {
         /// Remove frames that are older than this many days.
         #[arg(long)]
         max_days: Option<u32>,
-        /// Keep the last frames, this many and less than a block more.
+        /// Count a frame's age from the time of its event, not from its arrival.
+        #[arg(long, requires = "max_days")]
+        by_event: bool,
+        /// Keep no more than this many frames.
         #[arg(long)]
         max_frames: Option<u64>,
         /// Keep no more than this many bytes of frames.
         #[arg(long)]
         max_bytes: Option<u64>,
+        /// Keep this many of the last frames in any case.
+        #[arg(long, default_value_t = 0)]
+        keep_frames: u64,
     },
 }
 
@@ -142,7 +146,7 @@ pub fn run(options: Options) -> ExitCode {
         // The reader of the output has enough of it.
         Err(failure) if failure.is_closed_output() => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("{failure}");
+            output::error(failure);
             ExitCode::FAILURE
         }
     }
@@ -179,14 +183,23 @@ fn act(command: Command) -> Outcome {
         Command::Tidy {
             archive,
             max_days,
+            by_event,
             max_frames,
             max_bytes,
+            keep_frames,
         } => {
             let day = Duration::from_secs(86_400);
             let limits = Retention {
                 max_age: max_days.map(|days| day * days),
+                age_of: if by_event {
+                    AgeOf::Event
+                } else {
+                    AgeOf::Arrival
+                },
                 max_frames,
                 max_bytes,
+                keep_frames,
+                keep_from: None,
             };
             upkeep::tidy(&archive, &limits)
         }

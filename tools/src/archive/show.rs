@@ -1,8 +1,11 @@
 //! An archive in lines for people: its runs, its last frames.
 
 use super::failure::{Failure, Outcome};
+use crate::output::{self, Visible, clipped};
 use framebus::archive::Archive;
-use framebus::{ArchiveCursor, EventArchive, EventFilter, EventFrame, EventKind, StreamEnd};
+use framebus::{
+    ArchiveCursor, EventArchive, EventFilter, EventFrame, EventKind, EventOverflowNotice,
+};
 use std::io::{self, Write};
 use std::path::Path;
 use std::thread;
@@ -14,13 +17,13 @@ const PAGE: usize = 1_000;
 /// How long a tail that follows waits before it looks again.
 const LOOKS_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
-/// How much of a frame's text is shown, in characters.
+/// How much of a frame's text is shown, in columns.
 const SHOWN: usize = 80;
 
 /// Lists the runs, in the order of their last frames.
 pub fn runs(folder: &Path) -> Outcome {
     let archive = Archive::open_for_reading(folder)?;
-    let mut out = io::stdout().lock();
+    let mut out = output::out();
     let mut after = 0;
     loop {
         let page = archive.runs(after, PAGE)?;
@@ -34,7 +37,8 @@ pub fn runs(folder: &Path) -> Outcome {
             writeln!(
                 out,
                 "{:>9} {ended:<12} {first} {last} {}",
-                run.frames, run.run_id
+                run.frames,
+                Visible(&run.run_id)
             )
             .map_err(Failure::Output)?;
         }
@@ -53,14 +57,21 @@ pub fn tail(folder: &Path, last: u64, follow: bool, filter: EventFilter) -> Outc
             .max(archive.start()?.position),
         ..end
     };
-    let mut out = io::stdout().lock();
+    let mut out = output::out();
     loop {
         let end = archive.end()?;
         let mut frames = archive.replay_filtered_from_cursor(filter.clone(), cursor)?;
-        for frame in frames.by_ref() {
-            show(&mut out, &frame).map_err(Failure::Output)?;
+        let complete = loop {
+            match frames.try_next() {
+                Ok(Some(frame)) => show(&mut out, &frame).map_err(Failure::Output)?,
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        if let Some(notice) = frames.pending_overflow() {
+            missing(&mut out, end.position, notice).map_err(Failure::Output)?;
         }
-        finish(frames.end())?;
+        complete?;
         cursor = end;
         if !follow {
             return Ok(());
@@ -80,30 +91,20 @@ fn show(out: &mut impl Write, frame: &EventFrame) -> io::Result<()> {
         .redacted_summary()
         .or(content)
         .unwrap_or_default();
-    let line: String = text
-        .chars()
-        .take(SHOWN)
-        .map(|char| if char.is_control() { ' ' } else { char })
-        .collect();
+    let line = clipped(text, SHOWN);
     if let Some(notice) = &frame.overflow {
-        writeln!(
-            out,
-            "{position:>9} (up to {} frames were removed before)",
-            notice.dropped_count
-        )?;
+        missing(out, position, notice)?;
     }
     let (time, kind) = (envelope.timestamp, envelope.event_kind);
-    writeln!(
-        out,
-        "{position:>9} {time} {} {} {kind} {line}",
-        envelope.run_id, envelope.agent_id
-    )
+    let (run, agent) = (Visible(&envelope.run_id), Visible(&envelope.agent_id));
+    writeln!(out, "{position:>9} {time} {run} {agent} {kind} {line}")
 }
 
-/// Fails if a replay did not come to its end.
-pub fn finish(end: Option<StreamEnd>) -> Outcome {
-    match end {
-        Some(StreamEnd::SourceFailed(error)) => Err(error.into()),
-        _ => Ok(()),
-    }
+/// Shows that frames before this position are missing.
+fn missing(out: &mut impl Write, position: u64, notice: &EventOverflowNotice) -> io::Result<()> {
+    let count = notice.dropped_count;
+    writeln!(
+        out,
+        "{position:>9} (up to {count} frames before were removed, or can't be read)"
+    )
 }
