@@ -42,8 +42,8 @@ impl<C: Position> NoticeBuilder<C> {
         *lost = lost.saturating_add(frames);
     }
 
-    /// Adds a dropped frame of this class to `notice`. A backlog drops many frames in a row, each after the last:
-    /// those are added in place.
+    /// Adds a dropped frame of this class to `notice`. A backlog drops many frames in a row, each
+    /// after the last: those are added in place.
     #[inline(always)]
     pub(super) fn add_drop<F: Frame<Position = C>>(
         &mut self,

@@ -3,9 +3,9 @@
 mod text;
 
 use super::error::{AgentError, AgentErrorKind};
-use super::gap::Position;
 use super::hex::{BusEpoch, FilterFingerprint};
 use super::id::{AgentId, ArchiveId, EventFilterId, JournalCursor, RunId};
+use super::position::Position;
 use std::fmt;
 
 /// Which frames a subscription reads. A cursor resumes a subscription of its own scope only.

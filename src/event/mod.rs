@@ -12,6 +12,7 @@ mod id;
 mod kind;
 mod overflow;
 mod payload;
+mod position;
 mod shared;
 mod timestamp;
 mod wanted;
@@ -24,7 +25,7 @@ pub use envelope::{
 pub use error::{AgentError, AgentErrorKind};
 pub use filter::{CompiledEventFilter, EventFilter, MAX_FILTER_LIST};
 pub use frame::EventFrame;
-pub use gap::{EventOverflowNotice, Gap, Position};
+pub use gap::{EventOverflowNotice, Gap};
 pub use hex::{BusEpoch, FilterFingerprint};
 pub use id::{
     AgentId, ArchiveId, EntityId, EventFilterId, EventId, EventTag, JournalCursor, MessageId,
@@ -36,6 +37,7 @@ pub use overflow::{
     SubscriptionOptions,
 };
 pub use payload::{EventPayload, PayloadAccessMode, PayloadContent};
+pub use position::Position;
 pub use shared::{AgentEvent, EnvelopeView, EventView, SharedEvent};
 pub use timestamp::Timestamp;
 
