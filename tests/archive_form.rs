@@ -394,3 +394,30 @@ fn an_archive_of_version_2_is_read_and_goes_on() {
     assert_eq!(archive.runs(0, usize::MAX).unwrap().len(), runs);
     assert_eq!(archive.check().unwrap(), expected.len() as u64 + 10);
 }
+
+#[test]
+fn a_damaged_piece_of_the_tail_is_told_and_stops_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = open(folder.path());
+    let bus = journaled(&archive);
+    for n in 0..10 {
+        bus.publish(frame(n)).unwrap();
+    }
+    let other = rusqlite::Connection::open(folder.path().join("frames.sqlite")).unwrap();
+    let change = "UPDATE tail SET bytes = zeroblob(length(bytes)) WHERE first = 5";
+    assert_eq!(other.execute(change, []).unwrap(), 1);
+    // The tail is closed around it.
+    let done = bus.publish_all((10..5_000).map(frame)).unwrap();
+    assert_eq!(done.positions, 11..5_001);
+    let tail = other.query_row("SELECT count(*) FROM tail", [], |row| row.get::<_, i64>(0));
+    assert_eq!(tail, Ok(0));
+    assert_eq!(archive.last_sequence(archive.journal_epoch()), Ok(5_000));
+    let damaged = archive.check().unwrap_err();
+    assert_eq!(damaged.kind(), AgentErrorKind::ArchiveDamaged);
+    let run = frame(20).event.envelope.run_id.clone();
+    let expected = (5..5_000).filter(|&n| frame(n).event.envelope.run_id == run);
+    let found = replay(&archive, EventFilter::run(&run));
+    let found = found.iter().filter(|it| it.cursor.event_seq > 5);
+    assert_eq!(found.count(), expected.count());
+    assert!(bus.publish(start("r")).is_ok());
+}
