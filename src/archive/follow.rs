@@ -46,9 +46,10 @@ pub struct FollowOptions {
 }
 
 impl Default for FollowOptions {
-    /// 5 ms; 8,192 frames or 16 MiB.
+    /// 5 ms; 32,768 frames or 16 MiB: about what the rings hold, so that an archiver that is late
+    /// pays one `fsync` for all of it.
     fn default() -> Self {
-        const GROUP: NonZeroUsize = NonZeroUsize::new(8_192).unwrap();
+        const GROUP: NonZeroUsize = NonZeroUsize::new(32_768).unwrap();
         const BYTES: NonZeroUsize = NonZeroUsize::new(16 << 20).unwrap();
         FollowOptions {
             linger: Duration::from_millis(5),
