@@ -47,16 +47,27 @@ fn when_the_bus_closes_clients_get_the_remaining_frames_and_the_end() {
     assert_eq!(connect(server.address, "/events", &[]).status, 503);
 }
 
-/// A store that can't be read after its first frame.
+/// A store of two frames, the second of which can't be read.
 #[derive(Clone, Debug)]
-struct Damaged(bool);
+struct Damaged {
+    /// Whether the first was read.
+    read: bool,
+    /// Whether the store goes on after the second.
+    goes_on: bool,
+    error: AgentError,
+}
 
 impl FrameSource for Damaged {
     fn next(&mut self) -> Result<Option<EventFrame>, AgentError> {
-        match std::mem::replace(&mut self.0, true) {
-            false => Ok(Some(end("a"))),
-            true => Err(AgentError::contract_violation("damaged")),
+        match (std::mem::replace(&mut self.read, true), self.goes_on) {
+            (false, _) => Ok(Some(end("a"))),
+            (true, true) => Ok(None),
+            (true, false) => Err(self.error.clone()),
         }
+    }
+
+    fn damage(&self) -> Option<&AgentError> {
+        self.goes_on.then_some(&self.error)
     }
 
     fn boxed_clone(&self) -> Box<dyn FrameSource> {
@@ -67,9 +78,18 @@ impl FrameSource for Damaged {
 #[test]
 fn streams_of_other_sources_say_how_they_ended() {
     let list = || AgentEventStream::new([end("a")]);
-    let damaged = || AgentEventStream::from_source(Damaged(false));
-    let streams: [(fn() -> AgentEventStream, _); 2] =
-        [(list, "list_ended"), (damaged, "source_failed")];
+    let damaged = |goes_on| {
+        AgentEventStream::from_source(Damaged {
+            read: false,
+            goes_on,
+            error: AgentError::contract_violation("damaged"),
+        })
+    };
+    let streams: [(Box<dyn Fn() -> _ + Send + Sync>, _); 3] = [
+        (Box::new(list), "list_ended"),
+        (Box::new(move || damaged(false)), "source_failed"),
+        (Box::new(move || damaged(true)), "source_damaged"),
+    ];
     for (stream, reason) in streams {
         let grant = |_: &_| FeedGrant::to(EventFilter::default());
         let feed = EventFeed::of(move |_, _, _| Some(Ok(stream())), grant);

@@ -255,6 +255,7 @@ impl Connection {
             Some(StreamEnd::BusClosed) => self.end("bus_closed", None),
             Some(StreamEnd::ListEnded) => self.end("list_ended", None),
             Some(StreamEnd::SourceFailed(_)) => self.end("source_failed", None),
+            Some(StreamEnd::SourceDamaged(_)) => self.end("source_damaged", None),
             // Its waker could not be registered: too many subscriptions wait already.
             None => self.end("refused", None),
         }

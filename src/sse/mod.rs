@@ -47,7 +47,9 @@
 //! | `withdrawn` | the grant does not cover any more what the client asked for |
 //! | `closing` | the host [closed](FeedHandle::close) the feed |
 //! | `too_many_clients`, `refused` | there is no place for the client, or for its subscription |
-//! | `list_ended`, `source_failed` | a stream of [`EventFeed::of`] that is not live ended |
+//! | `list_ended` | a stream of [`EventFeed::of`] that is not live ended |
+//! | `source_failed` | it can't be read further |
+//! | `source_damaged` | it ended, and some of it can't be read; frames bear the notices |
 //!
 //! # Positions
 //! A position is the text of an [`EventCursor`](crate::EventCursor) without the journal's part. The

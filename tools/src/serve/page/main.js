@@ -97,6 +97,7 @@ const ENDS = {
   too_many_clients: "The host serves as many pages as it may. This page tries again.",
   failed: "This page read too slowly and was cut off; it goes on where it was.",
   source_failed: "The host can't read its archive. This page tries again.",
+  source_damaged: "The host can't read all of its archive. What is missing is told.",
   refused: "The bus serves as many readers as it may. This page tries again.",
 };
 const RESETS = {
