@@ -9,8 +9,7 @@
 //! lapped again at once, and loses a few frames here and there for as long as it is too slow.
 //! Therefore the archiver skips half of what it is behind: it takes note of these frames as lost,
 //! but for the terminal ones, and has room in the rings again for as many. So it loses few long
-//! ranges, and between them archives whole ones. What it archives while it is that late is not
-//! packed: [compaction](Archive::compact) does that.
+//! ranges, and between them archives whole ones.
 
 use super::block::{Block, BlockWriter, Entry};
 use super::error::Stored;
@@ -47,9 +46,10 @@ pub struct FollowOptions {
 }
 
 impl Default for FollowOptions {
-    /// 5 ms; 8,192 frames or 16 MiB.
+    /// 5 ms; 32,768 frames or 16 MiB: about what the rings hold, so that an archiver that is late
+    /// pays one `fsync` for all of it.
     fn default() -> Self {
-        const GROUP: NonZeroUsize = NonZeroUsize::new(8_192).unwrap();
+        const GROUP: NonZeroUsize = NonZeroUsize::new(32_768).unwrap();
         const BYTES: NonZeroUsize = NonZeroUsize::new(16 << 20).unwrap();
         FollowOptions {
             linger: Duration::from_millis(5),

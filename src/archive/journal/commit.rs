@@ -49,13 +49,14 @@ pub struct JournalOptions {
     /// How long a group waits for more submissions once it has one. With zero it takes those that
     /// came while the group before it was written.
     pub linger: Duration,
-    /// How many submissions may wait for their answer. Beyond that,
+    /// How many submissions may wait for their group. Beyond that,
     /// [`submit`](crate::archive::JournaledBus::submit) waits for room.
     pub waiting: NonZeroUsize,
-    /// How many frames they may have in all. A submission that has more waits until it is alone.
+    /// How many frames may wait for their answer. A submission that has more waits until it is
+    /// alone.
     pub waiting_frames: NonZeroUsize,
-    /// How many bytes of memory they may take in all, about. A submission that takes more waits
-    /// until it is alone.
+    /// How many bytes of memory these may take, about. A submission that takes more waits until it
+    /// is alone.
     pub waiting_bytes: NonZeroUsize,
     /// Whether each subscription is [repaired](AgentEventStream::repaired_by) from the journal. It
     /// loses nothing then, whatever its policy.
@@ -357,10 +358,10 @@ impl Journal {
 }
 
 /// Returns the submissions that wait, up to a group.
-fn gather(waiting: &Receiver<Job>, first: Job, options: &JournalOptions) -> Vec<Job> {
+fn gather(waiting: &Receiver<Job>, mut first: Job, options: &JournalOptions) -> Vec<Job> {
     let until = Instant::now().checked_add(options.linger);
     let mut count = first.frames.len();
-    let mut bytes = first.place.load().bytes;
+    let mut bytes = first.place.leave_queue();
     let mut jobs = vec![first];
     while count < options.group.get() && bytes < options.group_bytes.get() {
         let remaining = until.map_or(Duration::MAX, |until| {
@@ -371,9 +372,9 @@ fn gather(waiting: &Receiver<Job>, first: Job, options: &JournalOptions) -> Vec<
         } else {
             waiting.recv_timeout(remaining).ok()
         };
-        let Some(job) = next else { break };
+        let Some(mut job) = next else { break };
         count += job.frames.len();
-        bytes = bytes.saturating_add(job.place.load().bytes);
+        bytes = bytes.saturating_add(job.place.leave_queue());
         jobs.push(job);
     }
     jobs

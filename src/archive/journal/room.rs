@@ -1,4 +1,5 @@
-//! The room for submissions that wait for their group: so many of them, frames and bytes.
+//! The room for submissions: so many of them wait for their group, and so many frames and bytes
+//! for their answer.
 //!
 //! Submissions enter in the order in which they came, so a large one is not passed by small ones
 //! for ever. One that is larger than all of the room enters when nothing else is in it, and is
@@ -139,9 +140,13 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Returns what the submission takes.
-    pub(super) fn load(&self) -> Load {
-        self.load
+    /// Gives back the place of one submission: its group takes it. Its frames stay in the room until
+    /// they are published and answered for. Returns how many bytes these take.
+    pub(super) fn leave_queue(&mut self) -> usize {
+        let submissions = std::mem::take(&mut self.load.submissions);
+        lock(&self.room.state).held.submissions -= submissions;
+        self.room.changed.notify_all();
+        self.load.bytes
     }
 }
 
@@ -194,6 +199,16 @@ mod tests {
             .collect();
         assert!(room.try_enter(load(0, 0)).is_none());
         drop(places);
+        // A group that was taken leaves its submissions' places, and keeps its frames.
+        let mut place = room.try_enter(load(10, 0)).unwrap();
+        assert_eq!(place.leave_queue(), 0);
+        let places: Vec<_> = (0..3)
+            .map(|_| room.try_enter(load(0, 0)).unwrap())
+            .collect();
+        drop(places);
+        assert!(room.try_enter(load(1, 0)).is_none());
+        drop(place);
+        assert_eq!(lock(&room.state).held, Load::default());
     }
 
     #[test]
