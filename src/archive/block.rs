@@ -18,6 +18,7 @@ use crate::event::{
     AgentError, AgentErrorKind, AgentEvent, AgentId, BusEpoch, EventDeliverySemantics,
     EventEnvelope, EventKind, EventView, JournalCursor, KindSet, PrivacyClass, RunId, Timestamp,
 };
+use crate::ring::MAX_SEQUENCE;
 use std::collections::HashMap;
 
 /// The version of a block's form.
@@ -102,6 +103,20 @@ fn unwritable(error: postcard::Error) -> AgentError {
     )
 }
 
+/// Checks a frame's sequence number: it and those after it in a block fit into any column.
+fn check_sequence(sequence: u64) -> Result<(), AgentError> {
+    if sequence < MAX_SEQUENCE {
+        return Ok(());
+    }
+    Err(AgentError::new(
+        AgentErrorKind::InvalidValue,
+        format!(
+            "the frame has the sequence number {sequence}, and a journal's are below \
+             {MAX_SEQUENCE}; give it the one that its bus gave"
+        ),
+    ))
+}
+
 /// Checks the size of a frame.
 fn check_size(bytes: usize) -> Result<(), AgentError> {
     if bytes <= FRAME_BYTES {
@@ -174,8 +189,10 @@ impl BlockWriter {
     /// is full.
     ///
     /// # Errors
-    /// [`AgentErrorKind::InvalidValue`] for a frame that is too large. Nothing of it was added.
+    /// [`AgentErrorKind::InvalidValue`] for a frame that is too large, or whose sequence number no
+    /// bus gives. Nothing of it was added.
     pub(super) fn push(&mut self, entry: &Entry<'_>) -> Result<(), AgentError> {
+        check_sequence(entry.sequence)?;
         let envelope = entry.event.envelope();
         let follows = |block: &Block| {
             block.header.epoch == entry.epoch

@@ -56,7 +56,8 @@
 //! | `keep.rs`, `runs.rs` | upkeep, and the runs that there are |
 //! | `handle.rs` | the archive as its holder has it |
 //! | `progress.rs` | how far archivers have come, and which readers wait for them |
-//! | `store.rs`, `schema.rs`, `folder.rs` | the file, its tables, the folder's lock |
+//! | `store.rs`, `reader.rs`, `schema.rs` | the file, its connections, its tables |
+//! | `origin.rs`, `folder.rs` | copies and originals; the folder's files and its lock |
 //! | `block.rs`, `record.rs` | frames in bytes |
 //! | `worker.rs`, `process.rs`, `error.rs` | threads, forks, errors |
 #![forbid(unsafe_code)]
@@ -68,8 +69,10 @@ mod follow;
 mod handle;
 mod journal;
 mod keep;
+mod origin;
 mod process;
 mod progress;
+mod reader;
 mod record;
 mod repair;
 mod replay;
@@ -82,4 +85,5 @@ pub use self::follow::{Archiver, FollowOptions, FollowReport};
 pub use self::handle::{Archive, ArchiveGap, ArchiveOptions, Durability};
 pub use self::journal::{JournalOptions, JournalReceipt, Journaled, JournaledBus};
 pub use self::keep::{Compacted, Removed, Retention};
+pub use self::origin::JournalEpoch;
 pub use self::runs::ArchivedRun;

@@ -276,6 +276,7 @@ impl EventArchive for Archive {
         cursor: ArchiveCursor,
     ) -> Result<AgentEventStream, AgentError> {
         let (_, end) = self.shared.store.read(extent)?;
+        let cursor = self.shared.inherited(cursor)?;
         cursor.check(&self.shared.id, end)?;
         let replay = Replay::new(self.shared.clone(), filter, cursor.position, end);
         Ok(AgentEventStream::from_source(replay))

@@ -18,12 +18,17 @@
 
 use super::block::{Block, BlockHeader};
 use super::error::{Doing, Stored, damaged};
-use super::folder::FolderLock;
+use super::folder::{FolderLock, Home, Still, log, refuse_loss};
+
+use super::handle::{ArchiveOptions, Durability};
+use super::origin::{self, Shown};
 use super::process::{Local, Opened};
-use super::schema::{FILE, VERSION, migrate, version};
+use super::reader::{BUSY_TIMEOUT, Reader, connect};
+use super::schema::{FILE, PAGE, migrate};
 use crate::event::{
     AgentError, AgentErrorKind, ArchiveId, BusEpoch, EventOverflowNotice, KindSet, Timestamp,
 };
+use crate::ring::MAX_SEQUENCE;
 use rusqlite::{
     Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params,
 };
@@ -31,10 +36,8 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
-
-/// The size of the file's pages, in bytes.
-const PAGE: u64 = 8_192;
 
 /// How many KiB of pages the writer caches, so that the indexes are not read again and again.
 const WRITER_CACHE: u32 = 32 << 10;
@@ -83,7 +86,7 @@ impl BlockRow {
             size: unsigned(9)?,
             checksum: unsigned(10)?,
         };
-        let small = |number: u64| (1..=i64::MAX as u64 >> 1).contains(&number);
+        let small = |number: u64| (1..MAX_SEQUENCE).contains(&number);
         if small(block.first) && small(block.header.first_seq) && block.header.count > 0 {
             return Ok(block);
         }
@@ -161,7 +164,10 @@ impl LostRange {
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) db: Connection,
-    pub(super) lock: FolderLock,
+    /// The files that it writes.
+    home: Home,
+    shown: Shown,
+    _lock: FolderLock,
     _opened: Opened,
 }
 
@@ -170,6 +176,7 @@ impl Writer {
     /// the frames' positions.
     pub(super) fn append(&mut self, blocks: &[Block], gaps: &[LostRange]) -> Stored<Range<u64>> {
         let doing = "appending to the archive";
+        self.home.check()?;
         let transaction = self.db.transaction().doing(doing)?;
         let last: i64 = transaction
             .query_row("SELECT last_position FROM state", [], |row| row.get(0))
@@ -203,7 +210,31 @@ impl Writer {
             .and_then(|mut update| update.execute([(next - 1).cast_signed()]))
             .doing(doing)?;
         transaction.commit().doing(doing)?;
+        // What is acknowledged is in files that are found again.
+        self.home.check()?;
         Ok(begin..next)
+    }
+
+    /// Notes, before the journal shows them, that frames up to this sequence number are shown
+    /// without being stored: no later process may give their sequence numbers to other frames.
+    /// Returns false if that can't be noted.
+    pub(super) fn note_shown(&mut self, sequence: u64) -> bool {
+        let is_noted = self.shown.note(sequence).is_ok();
+        // On a full disk this fails, and another program's lock is not waited for once more. If it
+        // was noted in the file alone, the next opening takes it from there.
+        let is_stored = self.db.busy_timeout(Duration::ZERO).is_ok()
+            && self
+                .db
+                .prepare_cached("UPDATE state SET shown = max(shown, ?)")
+                .and_then(|mut update| update.execute([sequence.cast_signed()]))
+                .is_ok();
+        let waits = self.db.busy_timeout(BUSY_TIMEOUT).is_ok();
+        waits && (is_noted || is_stored)
+    }
+
+    /// Returns the highest sequence number that was shown without being stored; 0 if there is none.
+    pub(super) fn shown(&self) -> u64 {
+        self.shown.sequence()
     }
 }
 
@@ -304,42 +335,44 @@ pub(super) fn put_block(
 #[derive(Debug)]
 pub(super) struct Store {
     folder: PathBuf,
-    /// Whether the folder can't be written to, so that SQLite may take the file as it is.
-    immutable: bool,
+    /// The file that is read.
+    home: Home,
     idle: Local<Idle>,
 }
 
 /// The connections of a store that are open and not in use.
 #[derive(Debug)]
 struct Idle {
-    connections: Mutex<Vec<Connection>>,
+    connections: Mutex<Vec<Reader>>,
     _opened: Opened,
 }
 
 /// How many connections are kept open at most.
 const MOST_IDLE: usize = 4;
 
+/// How often a file that is written while it is read without a lock is read again.
+const TRIES: u32 = 100;
+
 impl Store {
-    fn new(folder: &Path) -> Stored<Self> {
+    fn new(folder: &Path, doing: &str) -> Stored<Self> {
         let idle = Idle {
             connections: Mutex::default(),
             _opened: Opened::begin()?,
         };
         Ok(Store {
             folder: folder.to_owned(),
-            immutable: false,
+            home: Home::of([folder.join(FILE)]).doing(doing)?,
             idle: Local::new(idle),
         })
     }
 
-    /// Opens a folder for writing; creates it if it is missing. With `every_append`, each append is
-    /// flushed to the disk.
-    pub(super) fn open(folder: &Path, every_append: bool) -> Stored<(Self, Writer)> {
+    /// Opens a folder for writing; creates it if it is missing.
+    pub(super) fn open(folder: &Path, options: &ArchiveOptions) -> Stored<(Self, Writer)> {
         let doing = format!("opening the archive {}", folder.display());
         let opened = Opened::begin()?;
         fs::create_dir_all(folder).doing(&doing)?;
-        let lock = FolderLock::take(folder, &doing)?;
-        refuse_stump(folder, &doing)?;
+        let mut lock = FolderLock::take(folder, &doing)?;
+        refuse_loss(folder, &doing)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         let mut db = connect(&folder.join(FILE), flags).doing(&doing)?;
         // A transaction that begins by reading cannot wait for another program's lock when it
@@ -350,119 +383,74 @@ impl Store {
         ))
         .doing(&doing)?;
         migrate(&mut db, &doing)?;
-        let synchronous = if every_append { "FULL" } else { "NORMAL" };
         db.execute_batch(&format!(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; PRAGMA cache_size = -{WRITER_CACHE};
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -{WRITER_CACHE};
              PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 67108864;"
         ))
         .doing(&doing)?;
-        let store = Store::new(folder)?;
-        let mut writer = Writer {
+        let earlier = lock.text().trim().parse().unwrap_or(0);
+        let shown = origin::begin(&mut db, folder, options.journal_epoch, earlier, &doing)?;
+        lock.name_holder();
+        if options.durability == Durability::SystemCache {
+            db.execute_batch("PRAGMA synchronous = NORMAL")
+                .doing(&doing)?;
+        }
+        let home = Home::of([folder.join(FILE), log(folder)]).doing(&doing)?;
+        let store = Store::new(folder, &doing)?;
+        let writer = Writer {
             db,
-            lock,
+            home,
+            shown,
+            _lock: lock,
             _opened: opened,
         };
-        if writer.lock.published() == 0 {
-            writer.lock.note_published(0).doing(&doing)?;
-        }
         Ok((store, writer))
     }
 
     /// Opens a folder for reading only, also while another process writes.
     pub(super) fn open_for_reading(folder: &Path) -> Stored<Self> {
         let doing = format!("opening the archive {}", folder.display());
-        fs::metadata(folder.join(FILE)).doing(&doing)?;
-        refuse_stump(folder, &doing)?;
-        let mut store = Store::new(folder)?;
-        let tried = store.read(|db| version(db, &doing));
-        let log = fs::metadata(folder.join(format!("{FILE}-wal")));
-        let version = match tried {
-            // A folder that can't be written to has no room for readers' marks, and needs none if
-            // no log waits to be applied.
-            Err(error) if is_denied(&error) && !log.is_ok_and(|log| log.len() > 0) => {
-                store.immutable = true;
-                store.read(|db| version(db, &doing))?
-            }
-            tried => tried?,
-        };
-        if version < VERSION {
-            return Err(AgentError::new(
-                AgentErrorKind::ArchiveVersion,
-                format!("{doing}: it is of version {version}; open it for writing once"),
-            ));
-        }
+        refuse_loss(folder, &doing)?;
+        let store = Store::new(folder, &doing)?;
+        store.read(|_| Ok(()))?;
         Ok(store)
     }
 
-    /// Calls `read` with a connection of its own.
-    pub(super) fn read<T>(&self, read: impl FnOnce(&Connection) -> Stored<T>) -> Stored<T> {
+    /// Calls `read` with a connection of its own; again, if what it read may not be whole.
+    pub(super) fn read<T>(&self, read: impl Fn(&Connection) -> Stored<T>) -> Stored<T> {
         let connections = &self.idle.get()?.connections;
-        let idle = lock(connections).pop();
-        let db = match idle {
-            Some(db) => db,
-            None => {
-                let path = self.folder.join(FILE);
-                let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
-                let db = if self.immutable {
-                    let uri = immutable_uri(&path);
-                    connect(Path::new(&uri), flags | OpenFlags::SQLITE_OPEN_URI)
-                } else {
-                    connect(&path, flags)
-                };
-                db.doing("opening the archive to read")?
+        for _ in 0..TRIES {
+            self.home.check()?;
+            let idle = lock(connections).pop();
+            let reader = match idle {
+                Some(reader) if reader.is_current(&self.folder) => reader,
+                _ => Reader::open(&self.folder)?,
+            };
+            let result = read(&reader.db);
+            if reader.still.is_some() && reader.still != Still::of(&self.folder) {
+                continue;
             }
-        };
-        let result = read(&db);
-        let mut idle = lock(connections);
-        if result.is_ok() && idle.len() < MOST_IDLE {
-            idle.push(db);
+            let mut idle = lock(connections);
+            if result.is_ok() && idle.len() < MOST_IDLE {
+                idle.push(reader);
+            }
+            return result;
         }
-        result
+        Err(AgentError::new(
+            AgentErrorKind::ArchiveInUse,
+            format!(
+                "the archive {} was written each time that it was read, and this user may take no \
+                 lock there; let it write to the folder",
+                self.folder.display()
+            ),
+        ))
     }
-}
-
-/// Returns whether a file could not be opened or created.
-fn is_denied(error: &AgentError) -> bool {
-    matches!(
-        error.kind(),
-        AgentErrorKind::ArchiveUnavailable | AgentErrorKind::ArchiveReadOnly
-    )
-}
-
-/// Refuses a file that was cut off within its first page, which SQLite would take for a new one. It
-/// is a new one if it is empty, or if the log of its creation is there to be rolled back.
-fn refuse_stump(folder: &Path, doing: &str) -> Stored<()> {
-    let length = fs::metadata(folder.join(FILE)).map_or(0, |file| file.len());
-    if (1..PAGE).contains(&length) && !folder.join(format!("{FILE}-journal")).exists() {
-        return Err(damaged(format!(
-            "{doing}: {FILE} was cut off after {length} bytes; restore the folder from a backup"
-        )));
-    }
-    Ok(())
 }
 
 /// Locks, also after a panic: what the lock guards is whole, since a transaction that did not
 /// finish is rolled back.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Opens a connection to the file.
-fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
-    let db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    db.busy_timeout(std::time::Duration::from_secs(10))?;
-    db.set_prepared_statement_cache_capacity(64);
-    Ok(db)
-}
-
-/// Returns the file's URI that opens it as one that never changes.
-fn immutable_uri(path: &Path) -> String {
-    let path = path.to_string_lossy();
-    let escaped = path
-        .replace('%', "%25")
-        .replace('?', "%3f")
-        .replace('#', "%23");
-    format!("file:{escaped}?immutable=1")
 }
 
 /// The archive's identity: its id, and the epoch of the bus that it is the journal of.

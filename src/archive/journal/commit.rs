@@ -304,7 +304,7 @@ impl Journal {
         let count: u64 = jobs.iter().map(|job| job.frames.len() as u64).sum();
         let last = self.bus.last_sequence() + count;
         let noted = match self.journaling.0.shared.writer() {
-            Ok(writer) => lock(writer).lock.note_published(last).is_ok(),
+            Ok(writer) => lock(writer).note_shown(last),
             Err(_) => false,
         };
         for job in jobs {
