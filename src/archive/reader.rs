@@ -34,27 +34,26 @@ impl Reader {
         let doing = format!("opening the archive {} to read", folder.display());
         let path = folder.join(FILE);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
-        let db = connect(&path, flags).doing(&doing)?;
-        let (db, version, still) = match version(&db, &doing) {
-            // A folder that can't be written to has no room for readers' locks.
-            Err(error) if is_denied(&error) => {
-                let Some(still) = Still::of(folder) else {
-                    return Err(AgentError::new(
-                        error.kind(),
-                        format!(
-                            "{}; its log waits to be applied: open it once as a user who may write",
-                            error.message()
-                        ),
-                    ));
-                };
-                let uri = immutable_uri(&path);
-                let flags = flags | OpenFlags::SQLITE_OPEN_URI;
-                let db = connect(Path::new(&uri), flags).doing(&doing)?;
-                let version = version(&db, &doing)?;
-                (db, version, Some(still))
+        let mut db = connect(&path, flags).doing(&doing)?;
+        let (mut found, mut still) = (version(&db, &doing), None);
+        // A folder that can't be written to has no room for readers' marks.
+        let denied = found.as_ref().err().filter(|it| is_denied(it)).cloned();
+        if let Some(denied) = denied {
+            still = Still::of(folder);
+            if still.is_none() {
+                return Err(AgentError::new(
+                    AgentErrorKind::ArchiveReadOnly,
+                    format!(
+                        "{}; or its log waits to be applied: open it once as a user who may write",
+                        denied.message()
+                    ),
+                ));
             }
-            version => (db, version?, None),
-        };
+            let flags = flags | OpenFlags::SQLITE_OPEN_URI;
+            db = connect(Path::new(&immutable_uri(&path)), flags).doing(&doing)?;
+            found = version(&db, &doing);
+        }
+        let version = found?;
         if version == 0 {
             return Err(AgentError::new(
                 AgentErrorKind::ArchiveVersion,
@@ -67,9 +66,14 @@ impl Reader {
 
     /// Returns whether it may be used again.
     pub(super) fn is_current(&self, folder: &Path) -> bool {
-        let is_still = self.still.is_none() || self.still == Still::of(folder);
         // A file of an earlier version may have been migrated since.
-        is_still && (self.version == VERSION || version(&self.db, "") == Ok(self.version))
+        let is_of_version = || version(&self.db, "") == Ok(self.version);
+        self.was_still(folder) && (self.version == VERSION || is_of_version())
+    }
+
+    /// Returns whether nobody wrote what it read without a lock.
+    pub(super) fn was_still(&self, folder: &Path) -> bool {
+        self.still.is_none() || self.still == Still::of(folder)
     }
 }
 
@@ -78,6 +82,25 @@ fn is_denied(error: &AgentError) -> bool {
     matches!(
         error.kind(),
         AgentErrorKind::ArchiveUnavailable | AgentErrorKind::ArchiveReadOnly
+    )
+}
+
+/// Returns whether a reading failed as it does for a moment, while a writer opens or closes the
+/// folder and the reader may not do its part.
+pub(super) fn is_momentary<T>(result: &Stored<T>) -> bool {
+    let error = result.as_ref().err();
+    error.is_some_and(|error| error.kind() == AgentErrorKind::ArchiveReadOnly)
+}
+
+/// The error for a folder that was written each time that it was read without a lock.
+pub(super) fn never_still(folder: &Path) -> AgentError {
+    AgentError::new(
+        AgentErrorKind::ArchiveInUse,
+        format!(
+            "the archive {} was written each time that it was read, and this user may take no lock \
+             there; let it write to the folder",
+            folder.display()
+        ),
     )
 }
 

@@ -18,12 +18,12 @@
 
 use super::block::{Block, BlockHeader};
 use super::error::{Doing, Stored, damaged};
-use super::folder::{FolderLock, Home, Still, log, refuse_loss};
+use super::folder::{FolderLock, Home, log, refuse_loss};
 
 use super::handle::{ArchiveOptions, Durability};
 use super::origin::{self, Shown};
 use super::process::{Local, Opened};
-use super::reader::{BUSY_TIMEOUT, Reader, connect};
+use super::reader::{BUSY_TIMEOUT, Reader, connect, is_momentary, never_still};
 use super::schema::{FILE, PAGE, migrate};
 use crate::event::{
     AgentError, AgentErrorKind, ArchiveId, BusEpoch, EventOverflowNotice, KindSet, Timestamp,
@@ -36,6 +36,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -350,8 +351,11 @@ struct Idle {
 /// How many connections are kept open at most.
 const MOST_IDLE: usize = 4;
 
-/// How often a file that is written while it is read without a lock is read again.
+/// How often a reader tries that may not write to the folder, while a writer opens or closes it.
 const TRIES: u32 = 100;
+
+/// How long it waits in between.
+const PAUSE: Duration = Duration::from_millis(10);
 
 impl Store {
     fn new(folder: &Path, doing: &str) -> Stored<Self> {
@@ -419,31 +423,33 @@ impl Store {
     /// Calls `read` with a connection of its own; again, if what it read may not be whole.
     pub(super) fn read<T>(&self, read: impl Fn(&Connection) -> Stored<T>) -> Stored<T> {
         let connections = &self.idle.get()?.connections;
-        for _ in 0..TRIES {
+        let mut tries = TRIES;
+        loop {
             self.home.check()?;
             let idle = lock(connections).pop();
             let reader = match idle {
-                Some(reader) if reader.is_current(&self.folder) => reader,
-                _ => Reader::open(&self.folder)?,
+                Some(reader) if reader.is_current(&self.folder) => Ok(reader),
+                _ => Reader::open(&self.folder),
             };
-            let result = read(&reader.db);
-            if reader.still.is_some() && reader.still != Still::of(&self.folder) {
-                continue;
+            let result = match reader {
+                Ok(reader) => {
+                    let result = read(&reader.db);
+                    let is_whole = reader.was_still(&self.folder);
+                    let mut idle = lock(connections);
+                    if result.is_ok() && is_whole && idle.len() < MOST_IDLE {
+                        idle.push(reader);
+                    }
+                    is_whole.then_some(result)
+                }
+                Err(error) => Some(Err(error)),
+            };
+            tries -= 1;
+            match result {
+                Some(result) if tries == 0 || !is_momentary(&result) => return result,
+                None if tries == 0 => return Err(never_still(&self.folder)),
+                _ => thread::sleep(PAUSE),
             }
-            let mut idle = lock(connections);
-            if result.is_ok() && idle.len() < MOST_IDLE {
-                idle.push(reader);
-            }
-            return result;
         }
-        Err(AgentError::new(
-            AgentErrorKind::ArchiveInUse,
-            format!(
-                "the archive {} was written each time that it was read, and this user may take no \
-                 lock there; let it write to the folder",
-                self.folder.display()
-            ),
-        ))
     }
 }
 
