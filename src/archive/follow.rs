@@ -8,8 +8,9 @@
 use super::block::{Block, BlockWriter, Entry};
 use super::error::Stored;
 use super::handle::{Archive, Shared};
-use super::store::{LostRange, lock};
+use super::store::lock;
 use super::worker::Worker;
+use super::writer::LostRange;
 use crate::bus::{AgentEventBus, AgentEventStream, BatchItem, InMemoryAgentEventBus};
 use crate::event::{
     AgentError, AgentErrorKind, BusEpoch, EventCursor, EventStreamScope, SubscriptionOptions,

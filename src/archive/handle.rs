@@ -5,7 +5,9 @@ use super::error::{Doing, Stored};
 use super::origin::JournalEpoch;
 use super::process::Local;
 use super::progress::Progress;
-use super::store::{self, LostRange, Store, Writer, extent, identity, lock};
+use super::rows::{self, extent};
+use super::store::{Store, identity, lock};
+use super::writer::{LostRange, Writer};
 use crate::event::{
     AgentError, AgentErrorKind, ArchiveCursor, ArchiveId, BusEpoch, EventFrame, JournalCursor,
     PrivacyClass,
@@ -183,7 +185,7 @@ impl Archive {
     /// # Errors
     /// If the archive can't be read.
     pub fn last_sequence(&self, epoch: BusEpoch) -> Result<u64, AgentError> {
-        self.shared.store.read(|db| store::last_sequence(db, epoch))
+        self.shared.store.read(|db| rows::last_sequence(db, epoch))
     }
 
     /// Appends published frames: all of them or none, durable when it returns. Returns their

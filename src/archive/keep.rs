@@ -5,22 +5,24 @@
 //! Frames are removed from the front only, and whole blocks at a time, so positions stay dense.
 //! Joining blocks changes neither frames nor positions.
 
-use super::block::{BLOCK_FRAMES, Block, BlockReader, BlockWriter, Entry};
+use super::block::{BLOCK_FRAMES, Block, BlockWriter};
 use super::error::{Doing, Stored, damaged};
 use super::handle::Archive;
-use super::store::{BlockRow, Writer, extent, lock, put_block};
-use crate::event::{AgentError, AgentErrorKind, KindSet, PrivacyClass, SharedEvent, Timestamp};
+use super::rows::{BlockRow, extent, rows_from};
+use super::store::lock;
+use super::writer::{Writer, put_block, remove_piece};
+use crate::event::{AgentError, AgentErrorKind, PrivacyClass, Timestamp};
 use rusqlite::{Connection, Transaction, params};
 use std::time::Duration;
 
 /// How many blocks one transaction changes at most.
 const STEP: usize = 128;
 
-/// How many bytes the blocks have at most that are joined into one.
-const JOINED_BYTES: u64 = 512 << 10;
+/// How many bytes the blocks have at most that are joined into one, as they are stored.
+const JOINED_BYTES: u64 = 1 << 20;
 
 /// Which frames to keep. Each limit that is set is enforced: frames beyond it are removed, from the
-/// oldest position on, by whole blocks of at most 1,024 frames.
+/// oldest position on, by whole blocks of at most 4,096 frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
     /// A block is removed once all of its frames happened longer ago than this.
@@ -45,7 +47,7 @@ pub struct Removed {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Compacted {
-    /// How many blocks were joined with others.
+    /// How many blocks were joined with others, and how many appends that were in no block yet.
     pub joined: u64,
     /// How many blocks they became.
     pub into: u64,
@@ -66,7 +68,7 @@ impl Archive {
         loop {
             let mut writer = lock(self.shared.writer()?);
             let (mut frames, mut bytes) = held(&writer.db)?;
-            let rows = block_rows(&writer.db, 0, STEP)?;
+            let rows = rows_from(&writer.db, 0, STEP)?;
             let is_beyond = |row: &&BlockRow| {
                 let count = u64::from(row.header.count);
                 let is_beyond = cutoff.is_some_and(|cutoff| row.header.max_time < cutoff)
@@ -97,10 +99,12 @@ impl Archive {
     /// done.
     pub fn compact(&self) -> Result<Compacted, AgentError> {
         let mut done = Compacted::default();
+        (done.joined, done.into) = lock(self.shared.writer()?).close_tail()?;
         let mut from = 0;
         loop {
             let mut writer = lock(self.shared.writer()?);
-            let rows = block_rows(&writer.db, from, STEP)?;
+            let mut rows = rows_from(&writer.db, from, STEP)?;
+            rows.retain(|row| !row.is_piece);
             let Some(last) = rows.last() else { break };
             let Some(group) = first_group(&rows) else {
                 if rows.len() < STEP {
@@ -145,12 +149,15 @@ impl Archive {
             let (before, end) = extent(&snapshot)?;
             let (mut next, mut count) = (before + 1, 0);
             loop {
-                let rows = block_rows(&snapshot, next, STEP)?;
+                let rows = rows_from(&snapshot, next, STEP)?;
                 for row in &rows {
                     if row.first != next {
                         return Err(damaged(format!("position {next} is missing")));
                     }
-                    count += events(&snapshot, row)?.len() as u64;
+                    row.reader(&snapshot)?.each(|_, _, _, _| {
+                        count += 1;
+                        Ok(())
+                    })?;
                     next = row.last() + 1;
                 }
                 if rows.len() < STEP {
@@ -169,26 +176,11 @@ impl Archive {
 /// Returns how many frames are held, and how many bytes they take.
 fn held(db: &Connection) -> Stored<(u64, u64)> {
     let sum: i64 = db
-        .prepare_cached("SELECT coalesce(sum(size), 0) FROM blocks")
+        .prepare_cached("SELECT coalesce((SELECT sum(size) FROM blocks), 0) + coalesce((SELECT sum(size) FROM tail), 0)")
         .and_then(|mut select| select.query_row([], |row| row.get(0)))
         .doing("adding up the archive")?;
     let (before, last) = extent(db)?;
     Ok((last - before, sum.cast_unsigned()))
-}
-
-/// Returns at most `most` blocks that begin at `from` or later, lowest first.
-fn block_rows(db: &Connection, from: u64, most: usize) -> Stored<Vec<BlockRow>> {
-    let sql = format!(
-        "SELECT {} FROM blocks WHERE first >= ? ORDER BY first LIMIT ?",
-        BlockRow::COLUMNS
-    );
-    db.prepare_cached(&sql)
-        .and_then(|mut select| {
-            select
-                .query_map(params![from.cast_signed(), most as i64], BlockRow::of)?
-                .collect()
-        })
-        .doing("listing blocks")
 }
 
 /// Returns the first two or more neighbours that fit into one block.
@@ -215,44 +207,14 @@ fn first_group(rows: &[BlockRow]) -> Option<&[BlockRow]> {
     (rows.len() >= start + 2).then(|| &rows[start..])
 }
 
-/// A frame as it was stored.
-struct StoredFrame {
-    event: SharedEvent,
-    /// Whether this archive is its journal.
-    journal_here: bool,
-}
-
-/// Returns a block's frames.
-fn events(db: &Connection, row: &BlockRow) -> Stored<Vec<StoredFrame>> {
-    let mut reader = BlockReader::new(row.bytes(db)?, row.header)?;
-    let mut events = Vec::with_capacity(row.header.count as usize);
-    while let Some(read) = reader.next(0, KindSet::ALL, |_| true)? {
-        events.push(StoredFrame {
-            event: read.event.into(),
-            journal_here: read.journal_here,
-        });
-    }
-    Ok(events)
-}
-
 /// Returns the frames of these blocks in new ones; `None` if one of them can't be read.
 fn join(db: &Connection, group: &[BlockRow]) -> Stored<Option<Vec<Block>>> {
     // Content that was stored may be stored again: secrets never were.
     let mut blocks = BlockWriter::new(PrivacyClass::Sensitive);
     for row in group {
-        let events = match events(db, row) {
+        match row.reader(db).and_then(|reader| blocks.join(&reader)) {
             Err(error) if error.kind() == AgentErrorKind::ArchiveDamaged => return Ok(None),
-            events => events?,
-        };
-        for StoredFrame {
-            event,
-            journal_here,
-        } in &events
-        {
-            blocks.push(&Entry {
-                journal_here: *journal_here,
-                ..Entry::published(event.view())
-            })?;
+            joined => joined?,
         }
     }
     Ok(Some(blocks.finish()))
@@ -267,7 +229,7 @@ fn replace(writer: &mut Writer, group: &[BlockRow], blocks: &[Block]) -> Stored<
     }
     let mut first = group[0].first;
     for block in blocks {
-        put_block(&transaction, first, block, &block.to_bytes()?).doing(doing)?;
+        put_block(&transaction, first, block)?;
         first += u64::from(block.header.count);
     }
     transaction.commit().doing(doing)
@@ -280,9 +242,13 @@ fn remove(writer: &mut Writer, old: &[BlockRow]) -> Stored<()> {
     };
     let doing = "removing old frames";
     let held_from = last.last() + 1;
-    let transaction = writer.db.transaction().doing(doing)?;
-    for row in old {
+    let (pieces, blocks): (Vec<_>, Vec<_>) = old.iter().partition(|row| row.is_piece);
+    let transaction = writer.begin(!pieces.is_empty()).doing(doing)?;
+    for row in blocks {
         forget(&transaction, row, Some(held_from)).doing(doing)?;
+    }
+    for row in pieces {
+        remove_piece(&transaction, row).doing(doing)?;
     }
     transaction
         .execute(
@@ -304,10 +270,7 @@ fn forget(
     let delete = |sql: &str, values: &[&dyn rusqlite::ToSql]| {
         transaction.prepare_cached(sql)?.execute(values)
     };
-    let readable = row
-        .bytes(transaction)
-        .and_then(|bytes| BlockReader::new(bytes, row.header));
-    match readable {
+    match row.reader(transaction) {
         Ok(reader) => {
             for run in reader.runs() {
                 delete(

@@ -56,13 +56,17 @@
 //! | `keep.rs`, `runs.rs` | upkeep, and the runs that there are |
 //! | `handle.rs` | the archive as its holder has it |
 //! | `progress.rs` | how far archivers have come, and which readers wait for them |
-//! | `store.rs`, `reader.rs`, `schema.rs` | the file, its connections, its tables |
-//! | `origin.rs`, `folder.rs` | copies and originals; the folder's files and its lock |
-//! | `block.rs`, `record.rs` | frames in bytes |
+//! | `store.rs`, `connection.rs` | the file, and the connections to it |
+//! | `writer.rs` | what is written: the tail, and what it becomes when it is closed |
+//! | `rows.rs` | what is stored, to be found and read |
+//! | `origin.rs` | copies and originals |
+//! | `schema.rs`, `folder.rs` | the tables; the folder's files and its lock |
+//! | `pack.rs`, `block.rs`, `reader.rs`, `record.rs` | frames in bytes |
 //! | `worker.rs`, `process.rs`, `error.rs` | threads, forks, errors |
 #![forbid(unsafe_code)]
 
 mod block;
+mod connection;
 mod error;
 mod folder;
 mod follow;
@@ -70,16 +74,19 @@ mod handle;
 mod journal;
 mod keep;
 mod origin;
+mod pack;
 mod process;
 mod progress;
 mod reader;
 mod record;
 mod repair;
 mod replay;
+mod rows;
 mod runs;
 mod schema;
 mod store;
 mod worker;
+mod writer;
 
 pub use self::follow::{Archiver, FollowOptions, FollowReport};
 pub use self::handle::{Archive, ArchiveGap, ArchiveOptions, Durability};

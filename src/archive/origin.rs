@@ -16,6 +16,7 @@
 
 use super::error::{Doing, Stored};
 use super::handle::Shared;
+use super::rows::extent;
 use super::schema::{new_epoch, new_id};
 use crate::event::{AgentError, AgentErrorKind, ArchiveCursor};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -219,10 +220,11 @@ fn renew(
     };
     let transaction = db.transaction().doing(doing)?;
     if is_new {
+        let (_, last) = extent(&transaction)?;
         transaction
             .execute(
-                "INSERT OR REPLACE INTO ancestors SELECT archive_id, last_position FROM state",
-                [],
+                "INSERT OR REPLACE INTO ancestors SELECT archive_id, ? FROM state",
+                [last.cast_signed()],
             )
             .doing(doing)?;
         transaction

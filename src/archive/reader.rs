@@ -1,123 +1,227 @@
-//! Connections to the database, and how a user reads it who may not write to the folder.
-//!
-//! SQLite's readers mark in shared memory what they read, so that a checkpoint leaves it alone; that
-//! memory is a file beside the database, which a writer makes. A user who may not write reads
-//! through it like others while it is there. Without it nobody writes, so the database is read
-//! without a lock, and looked at afterwards: if it was written meanwhile, what was read is read
-//! again. So such a reader is neither late nor sees a page of the wrong moment.
+//! Reading a block's frames.
 
-use super::error::{Doing, Stored};
-use super::folder::Still;
-use super::schema::{FILE, VERSION, overlay, version};
-use crate::event::{AgentError, AgentErrorKind};
-use rusqlite::{Connection, OpenFlags};
-use std::path::Path;
-use std::time::Duration;
+use super::error::damaged;
+use super::record::{Journal, NameTable, Record};
+#[cfg(doc)]
+use crate::event::AgentErrorKind;
+use crate::event::{
+    AgentError, AgentEvent, AgentId, BusEpoch, EventEnvelope, JournalCursor, KindSet, RunId,
+    Timestamp,
+};
+use std::sync::Arc;
 
-/// How long another program's lock is waited for.
-pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// The version of a block's form.
+pub(super) const FORM: u8 = 1;
 
-/// A connection that reads.
-#[derive(Debug)]
-pub(super) struct Reader {
-    pub(super) db: Connection,
-    /// The version of the file's schema, which it reads as [`VERSION`].
-    version: usize,
-    /// As what it found the file, if it takes no lock: nobody writes it then, or what was read is
-    /// read again.
-    pub(super) still: Option<Still>,
+/// The columns that a block is found by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BlockHeader {
+    pub(super) epoch: BusEpoch,
+    /// The sequence number of its first frame.
+    pub(super) first_seq: u64,
+    /// How many frames, at least 1.
+    pub(super) count: u32,
+    /// The time of its first frame.
+    pub(super) first_time: Timestamp,
+    /// The earliest time of its frames.
+    pub(super) min_time: Timestamp,
+    /// The latest time of its frames.
+    pub(super) max_time: Timestamp,
+    /// The kinds of its frames.
+    pub(super) kinds: KindSet,
 }
 
-impl Reader {
-    /// Opens a folder's database.
-    pub(super) fn open(folder: &Path) -> Stored<Self> {
-        let doing = format!("opening the archive {} to read", folder.display());
-        let path = folder.join(FILE);
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
-        let mut db = connect(&path, flags).doing(&doing)?;
-        let (mut found, mut still) = (version(&db, &doing), None);
-        // A folder that can't be written to has no room for readers' marks.
-        let denied = found.as_ref().err().filter(|it| is_denied(it)).cloned();
-        if let Some(denied) = denied {
-            still = Still::of(folder);
-            if still.is_none() {
-                return Err(AgentError::new(
-                    AgentErrorKind::ArchiveReadOnly,
-                    format!(
-                        "{}; or its log waits to be applied: open it once as a user who may write",
-                        denied.message()
-                    ),
-                ));
+impl BlockHeader {
+    /// Returns the sequence number of its last frame.
+    pub(super) fn last_seq(&self) -> u64 {
+        self.first_seq + u64::from(self.count) - 1
+    }
+}
+
+/// What a frame's place in its block is computed from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct At {
+    pub(super) epoch: BusEpoch,
+    pub(super) sequence: u64,
+    pub(super) time: Timestamp,
+}
+
+/// Reads a block's frames, in order.
+#[derive(Clone, Debug)]
+pub(super) struct BlockReader {
+    bytes: Arc<Vec<u8>>,
+    /// The offset of the next record.
+    at: usize,
+    header: BlockHeader,
+    /// The index of the next frame.
+    next: u32,
+    runs: Vec<RunId>,
+    agents: Vec<AgentId>,
+}
+
+/// A frame that was read.
+pub(super) struct Read {
+    pub(super) event: AgentEvent,
+    /// Its index in the block.
+    pub(super) index: u32,
+    /// Whether this archive is its journal.
+    pub(super) journal_here: bool,
+}
+
+impl BlockReader {
+    /// A reader of the bytes of the block with this header.
+    ///
+    /// # Errors
+    /// [`AgentErrorKind::ArchiveDamaged`] if they are not a block's.
+    pub(super) fn new(bytes: Vec<u8>, header: BlockHeader) -> Result<Self, AgentError> {
+        let Some((&FORM, rest)) = bytes.split_first() else {
+            let form = bytes.first().map_or("nothing".to_owned(), u8::to_string);
+            return Err(damaged(format!(
+                "a block begins with {form}, not with the form {FORM}"
+            )));
+        };
+        let (names, records) = postcard::take_from_bytes::<NameTable<'_>>(rest).map_err(broken)?;
+        Ok(BlockReader {
+            at: bytes.len() - records.len(),
+            runs: names.runs.iter().map(|&id| id.into()).collect(),
+            agents: names.agents.iter().map(|&id| id.into()).collect(),
+            header,
+            next: 0,
+            bytes: bytes.into(),
+        })
+    }
+
+    /// Returns the runs that it has frames of.
+    pub(super) fn runs(&self) -> &[RunId] {
+        &self.runs
+    }
+
+    /// Returns the agents that it has frames of.
+    pub(super) fn agents(&self) -> &[AgentId] {
+        &self.agents
+    }
+
+    /// Returns the position of the block's last frame, if its first one's is `first`.
+    pub(super) fn last(&self, first: u64) -> u64 {
+        first + u64::from(self.header.count) - 1
+    }
+
+    /// Returns the next frame from the index `from` on that is of these kinds and whose envelope is
+    /// wanted; `None` at the end.
+    ///
+    /// # Errors
+    /// [`AgentErrorKind::ArchiveDamaged`] if the bytes are not a block's.
+    pub(super) fn next(
+        &mut self,
+        from: u32,
+        kinds: KindSet,
+        wanted: impl Fn(&EventEnvelope) -> bool,
+    ) -> Result<Option<Read>, AgentError> {
+        while self.next < self.header.count {
+            let rest = &self.bytes[self.at..];
+            let (record, after) = postcard::take_from_bytes::<Record<'_>>(rest).map_err(broken)?;
+            let index = self.next;
+            let at = self.bytes.len() - after.len();
+            let mut read = None;
+            if index >= from && kinds.contains(record.kind) {
+                let envelope = self.envelope(&record, index)?;
+                if wanted(&envelope) {
+                    let payload = record.payload.to_event();
+                    read = Some(Read {
+                        event: AgentEvent { envelope, payload },
+                        index,
+                        journal_here: matches!(record.journal, Journal::Here),
+                    });
+                }
             }
-            let flags = flags | OpenFlags::SQLITE_OPEN_URI;
-            db = connect(Path::new(&immutable_uri(&path)), flags).doing(&doing)?;
-            found = version(&db, &doing);
+            (self.next, self.at) = (index + 1, at);
+            if read.is_some() {
+                return Ok(read);
+            }
         }
-        let version = found?;
-        if version == 0 {
-            return Err(AgentError::new(
-                AgentErrorKind::ArchiveVersion,
-                format!("{doing}: there is none in {FILE} yet; open it for writing once"),
-            ));
-        }
-        overlay(&db, version).doing(&doing)?;
-        Ok(Reader { db, version, still })
+        Ok(None)
     }
 
-    /// Returns whether it may be used again.
-    pub(super) fn is_current(&self, folder: &Path) -> bool {
-        // A file of an earlier version may have been migrated since.
-        let is_of_version = || version(&self.db, "") == Ok(self.version);
-        self.was_still(folder) && (self.version == VERSION || is_of_version())
+    /// Calls `take` with each frame from the next one on.
+    ///
+    /// # Errors
+    /// [`AgentErrorKind::ArchiveDamaged`] if the bytes are not a block's, or the error of `take`.
+    pub(super) fn each(
+        &self,
+        mut take: impl FnMut(At, &RunId, &AgentId, Record<'_>) -> Result<(), AgentError>,
+    ) -> Result<(), AgentError> {
+        let names = (&self.runs[..], &self.agents[..]);
+        each_record(&self.header, names, &self.bytes[self.at..], &mut take)
     }
 
-    /// Returns whether nobody wrote what it read without a lock.
-    pub(super) fn was_still(&self, folder: &Path) -> bool {
-        self.still.is_none() || self.still == Still::of(folder)
+    /// Returns the envelope of the frame at this index.
+    fn envelope(&self, record: &Record<'_>, index: u32) -> Result<EventEnvelope, AgentError> {
+        let (run_id, agent_id) = named((&self.runs, &self.agents), record)?;
+        let at = place(&self.header, record, index);
+        Ok(EventEnvelope {
+            event_seq: at.sequence,
+            bus_epoch: at.epoch,
+            timestamp: at.time,
+            run_id: run_id.clone(),
+            agent_id: agent_id.clone(),
+            journal_cursor: match record.journal {
+                Journal::Elsewhere(cursor) => Some(JournalCursor::from(cursor)),
+                Journal::None | Journal::Here => None,
+            },
+            details: record
+                .details
+                .as_ref()
+                .map(|details| Box::new(details.to_details())),
+            schema_version: record.schema_version,
+            event_kind: record.kind,
+            event_family: record.kind.family(),
+            delivery_semantics: record.semantics,
+            privacy: record.privacy,
+        })
     }
 }
 
-/// Returns whether a file could not be opened or created.
-fn is_denied(error: &AgentError) -> bool {
-    matches!(
-        error.kind(),
-        AgentErrorKind::ArchiveUnavailable | AgentErrorKind::ArchiveReadOnly
-    )
+/// The names of a block's runs and agents.
+pub(super) type Names<'a> = (&'a [RunId], &'a [AgentId]);
+
+/// Calls `take` with each of a block's records.
+pub(super) fn each_record(
+    header: &BlockHeader,
+    names: Names<'_>,
+    mut records: &[u8],
+    take: &mut impl FnMut(At, &RunId, &AgentId, Record<'_>) -> Result<(), AgentError>,
+) -> Result<(), AgentError> {
+    for index in 0..header.count {
+        let (record, rest) = postcard::take_from_bytes::<Record<'_>>(records).map_err(broken)?;
+        let (run, agent) = named(names, &record)?;
+        take(place(header, &record, index), run, agent, record)?;
+        records = rest;
+    }
+    Ok(())
 }
 
-/// Returns whether a reading failed as it does for a moment, while a writer opens or closes the
-/// folder and the reader may not do its part.
-pub(super) fn is_momentary<T>(result: &Stored<T>) -> bool {
-    let error = result.as_ref().err();
-    error.is_some_and(|error| error.kind() == AgentErrorKind::ArchiveReadOnly)
+/// Returns the run and the agent of a record.
+fn named<'a>(
+    names: Names<'a>,
+    record: &Record<'_>,
+) -> Result<(&'a RunId, &'a AgentId), AgentError> {
+    let run = names.0.get(record.run as usize);
+    let agent = names.1.get(record.agent as usize);
+    run.zip(agent)
+        .ok_or_else(|| damaged("a record names a run or agent that its block lacks"))
 }
 
-/// The error for a folder that was written each time that it was read without a lock.
-pub(super) fn never_still(folder: &Path) -> AgentError {
-    AgentError::new(
-        AgentErrorKind::ArchiveInUse,
-        format!(
-            "the archive {} was written each time that it was read, and this user may take no lock \
-             there; let it write to the folder",
-            folder.display()
-        ),
-    )
+/// Returns what the block's header says of the frame at this index.
+fn place(header: &BlockHeader, record: &Record<'_>, index: u32) -> At {
+    let micros = header.first_time.as_micros().saturating_add(record.after);
+    At {
+        epoch: header.epoch,
+        sequence: header.first_seq + u64::from(index),
+        time: Timestamp::from_micros(micros),
+    }
 }
 
-/// Opens a connection to the file.
-pub(super) fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
-    let db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    db.busy_timeout(BUSY_TIMEOUT)?;
-    db.set_prepared_statement_cache_capacity(64);
-    Ok(db)
-}
-
-/// Returns the file's URI that opens it as one that never changes.
-fn immutable_uri(path: &Path) -> String {
-    let path = path.to_string_lossy();
-    let escaped = path
-        .replace('%', "%25")
-        .replace('?', "%3f")
-        .replace('#', "%23");
-    format!("file:{escaped}?immutable=1")
+/// The error for bytes that are not a block's.
+fn broken(error: postcard::Error) -> AgentError {
+    damaged(format!("a block cannot be read: {error}"))
 }

@@ -6,17 +6,17 @@
 //! a replay delays neither the writer nor compaction. Compaction may cut the blocks anew between
 //! two of these transactions, since a replay goes on by position.
 
-use super::block::BlockReader;
 use super::error::{Doing, Stored};
 use super::handle::{Archive, Shared, journal_cursor};
-use super::store::{BlockRow, extent};
+use super::reader::BlockReader;
+use super::rows::{BlockRow, extent, piece_from, row_after, row_of_kinds, row_of_time};
 use crate::bus::{AgentEventStream, EventArchive, FrameSource};
 use crate::event::{
     AgentError, AgentId, ArchiveCursor, BusEpoch, CompiledEventFilter, EventCursor,
     EventDeliverySemantics, EventFilter, EventFrame, EventOverflowNotice, EventOverflowReason,
-    KindSet, RunId, SharedEvent, Timestamp,
+    RunId, SharedEvent, Timestamp,
 };
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -137,7 +137,7 @@ impl Replay {
             let snapshot = db.unchecked_transaction().doing("replaying")?;
             let (before, _) = extent(&snapshot)?;
             let found = next_candidate(&snapshot, filter, after.max(before))?
-                .map(|row| Ok((row, row.bytes(&snapshot)?)))
+                .map(|row| Ok((row, row.reader(&snapshot)?)))
                 .transpose()?;
             Ok((before, found))
         })?;
@@ -148,8 +148,8 @@ impl Replay {
             self.after = before;
         }
         match found {
-            Some((row, bytes)) if row.first <= self.end => {
-                self.block = Some((row.first, BlockReader::new(bytes, row.header)?));
+            Some((row, reader)) if row.first <= self.end => {
+                self.block = Some((row.first, reader));
                 Ok(ControlFlow::Continue(()))
             }
             _ => {
@@ -187,14 +187,20 @@ fn next_candidate(
     let criteria = filter.criteria();
     let runs: Vec<_> = criteria.run_ids.iter().map(RunId::as_str).collect();
     let agents: Vec<_> = criteria.agent_ids.iter().map(AgentId::as_str).collect();
-    let Some(mut from) = block_of(db, after)? else {
+    let Some(row) = row_after(db, after)? else {
         return Ok(None);
     };
+    let mut from = row.first;
     loop {
         let mut at = from;
         for (next_of, names) in [(NEXT_OF_RUN, &runs), (NEXT_OF_AGENT, &agents)] {
             if (1..=MOST_LOOKUPS).contains(&names.len()) {
-                match next_with(db, next_of, names, at)? {
+                // No index knows the pieces of the tail, which come after all blocks.
+                let first = match next_with(db, next_of, names, at)? {
+                    None => piece_from(db, at)?,
+                    first => first,
+                };
+                match first {
                     Some(first) => at = first,
                     None => return Ok(None),
                 }
@@ -205,28 +211,12 @@ fn next_candidate(
             from = at;
             continue;
         }
-        match next_of_kinds(db, filter.kinds(), from)? {
+        match row_of_kinds(db, filter.kinds(), from)? {
             Some(row) if row.first == from => return Ok(Some(row)),
             Some(row) => from = row.first,
             None => return Ok(None),
         }
     }
-}
-
-/// Returns the position at which the first block with a frame after `after` begins.
-fn block_of(db: &Connection, after: u64) -> Stored<Option<u64>> {
-    let sql = "SELECT first FROM blocks WHERE first >= coalesce(
-                   (SELECT max(first) FROM blocks WHERE first <= ?1), 0)
-               AND first + count - 1 > ?1 ORDER BY first LIMIT 1";
-    let first: Option<i64> = db
-        .prepare_cached(sql)
-        .and_then(|mut select| {
-            select
-                .query_row([after.cast_signed()], |row| row.get(0))
-                .optional()
-        })
-        .doing("finding a block")?;
-    Ok(first.map(i64::cast_unsigned))
 }
 
 /// Returns the first block from `from` on that has a frame of any of these runs, or agents.
@@ -240,23 +230,6 @@ fn next_with(db: &Connection, next_of: &str, names: &[&str], from: u64) -> Store
         lowest = lowest.into_iter().chain(first).min();
     }
     Ok(lowest.map(i64::cast_unsigned))
-}
-
-/// Returns the first block from `from` on that has a frame of any of these kinds.
-fn next_of_kinds(db: &Connection, kinds: KindSet, from: u64) -> Stored<Option<BlockRow>> {
-    let sql = format!(
-        "SELECT {} FROM blocks WHERE first >= ? AND ((kinds_lo & ?) | (kinds_hi & ?)) != 0
-         ORDER BY first LIMIT 1",
-        BlockRow::COLUMNS
-    );
-    db.prepare_cached(&sql)
-        .and_then(|mut select| {
-            let (low, high) = (kinds.bits() as i64, (kinds.bits() >> 64) as i64);
-            select
-                .query_row(params![from.cast_signed(), low, high], BlockRow::of)
-                .optional()
-        })
-        .doing("finding a block")
 }
 
 impl EventArchive for Archive {
@@ -290,20 +263,9 @@ impl Archive {
     /// # Errors
     /// If the archive can't be read.
     pub fn before_time(&self, time: Timestamp) -> Result<ArchiveCursor, AgentError> {
-        let position = self.shared.store.read(|db| {
-            let sql = "SELECT first FROM blocks WHERE max_time >= ? ORDER BY first LIMIT 1";
-            let first: Option<i64> = db
-                .prepare_cached(sql)
-                .and_then(|mut select| {
-                    select
-                        .query_row([time.as_micros()], |row| row.get(0))
-                        .optional()
-                })
-                .doing("finding a time")?;
-            match first {
-                Some(first) => Ok(first.cast_unsigned() - 1),
-                None => Ok(extent(db)?.1),
-            }
+        let position = self.shared.store.read(|db| match row_of_time(db, time)? {
+            Some(row) => Ok(row.first - 1),
+            None => Ok(extent(db)?.1),
         })?;
         let all = EventFilter::default().compile()?;
         let mut frames = self.replay_filtered_from_cursor(all, self.shared.at(position))?;

@@ -19,7 +19,7 @@ const APPLICATION: i32 = 0x6662_7573;
 /// Never change one that was released: add another. The bits of `kinds_lo` and `kinds_hi` are the
 /// kinds of [`EventKind`](crate::EventKind) as numbers; a change that renumbers kinds adds a
 /// migration that drops the sets, and changes the form of blocks.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     "CREATE TABLE state(
          one INTEGER PRIMARY KEY CHECK(one = 1), archive_id TEXT NOT NULL,
          journal_epoch INTEGER NOT NULL, last_position INTEGER NOT NULL) STRICT;
@@ -49,6 +49,11 @@ const MIGRATIONS: [&str; 3] = [
      ALTER TABLE state ADD COLUMN marks TEXT NOT NULL DEFAULT '';
      CREATE TABLE ancestors(
          archive_id TEXT PRIMARY KEY, last_position INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
+    "CREATE TABLE tail(
+         first INTEGER PRIMARY KEY, count INTEGER NOT NULL, epoch INTEGER NOT NULL,
+         first_seq INTEGER NOT NULL, first_time INTEGER NOT NULL, min_time INTEGER NOT NULL,
+         max_time INTEGER NOT NULL, kinds_lo INTEGER NOT NULL, kinds_hi INTEGER NOT NULL,
+         size INTEGER NOT NULL, checksum INTEGER NOT NULL, bytes BLOB NOT NULL) STRICT;",
 ];
 
 /// What a reader's connection lays over a file that lacks a migration, so that it reads like one
@@ -60,6 +65,10 @@ const OVERLAYS: [&str; MIGRATIONS.len()] = [
          last_seq INTEGER, lost INTEGER, terminal_preserved INTEGER, recorded_at INTEGER);",
     "CREATE TEMP VIEW state AS SELECT *, 0 AS shown, '' AS marks FROM main.state;
      CREATE TEMP TABLE ancestors(archive_id TEXT PRIMARY KEY, last_position INTEGER);",
+    "CREATE TEMP TABLE tail(
+         first INTEGER PRIMARY KEY, count INTEGER, epoch INTEGER, first_seq INTEGER,
+         first_time INTEGER, min_time INTEGER, max_time INTEGER, kinds_lo INTEGER,
+         kinds_hi INTEGER, size INTEGER, checksum INTEGER, bytes BLOB);",
 ];
 
 /// The version that this program writes.

@@ -84,7 +84,7 @@ pub fn lost(frame: &EventFrame) -> u64 {
 pub fn as_version_1(file: &std::path::Path) {
     let db = rusqlite::Connection::open(file).unwrap();
     db.execute_batch(
-        "DROP TABLE gaps; DROP TABLE ancestors;
+        "DROP TABLE gaps; DROP TABLE ancestors; DROP TABLE tail;
          ALTER TABLE state DROP COLUMN shown; ALTER TABLE state DROP COLUMN marks;
          PRAGMA user_version = 1;",
     )

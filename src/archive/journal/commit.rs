@@ -180,6 +180,14 @@ impl Journal {
                 );
                 return refuse(jobs, &AgentError::new(error.kind(), message));
             }
+            let count: u64 = jobs.iter().map(|job| job.frames.len() as u64).sum();
+            if self.bus.last_sequence() + 1 + count > MAX_SEQUENCE {
+                let message = "the journal's sequence numbers are used up; begin a new archive";
+                return refuse(
+                    jobs,
+                    &AgentError::new(AgentErrorKind::SequenceExhausted, message),
+                );
+            }
             match self.encode(&jobs) {
                 Ok(blocks) => return self.store(jobs, blocks),
                 Err((at, error)) => {
@@ -221,14 +229,6 @@ impl Journal {
     /// Appends a group, publishes it and answers. Called when no earlier frame is unpublished.
     fn store(&mut self, jobs: Vec<Job>, blocks: BlockWriter) {
         let begin = self.bus.last_sequence() + 1;
-        let count: u64 = jobs.iter().map(|job| job.frames.len() as u64).sum();
-        if begin + count > MAX_SEQUENCE {
-            let message = "the journal's sequence numbers are used up; begin a new archive";
-            return refuse(
-                jobs,
-                &AgentError::new(AgentErrorKind::SequenceExhausted, message),
-            );
-        }
         let positions = match self.journaling.0.shared.append(blocks, &[]) {
             Ok(positions) => positions,
             Err(error) => return self.publish_diagnostic(jobs, &error),

@@ -1,0 +1,422 @@
+//! The writer: frames become pieces of the tail, and a full tail becomes blocks.
+//!
+//! An append writes one row, so it changes one or two pages of the file; what a block costs (its
+//! entries in the indexes of runs and agents, on a page each) is paid once for all appends that it
+//! is made of. The append that fills the tail closes it in its own transaction: its frames and the
+//! pieces are joined, packed, and put into the indexes; the pieces are deleted. So a frame that
+//! comes alone is written twice, and one that comes with as many others as fill a block, once.
+
+use super::block::{BLOCK_BYTES, BLOCK_FRAMES, Block, BlockWriter};
+use super::connection::BUSY_TIMEOUT;
+use super::error::{Doing, Stored};
+use super::folder::{FolderLock, Home};
+use super::origin::Shown;
+use super::pack::pack;
+use super::process::Opened;
+use super::rows::{BlockRow, extent, last_sequence, pieces_from};
+use crate::event::{
+    AgentError, AgentErrorKind, BusEpoch, EventOverflowNotice, PrivacyClass, Timestamp,
+};
+use rusqlite::{Connection, Transaction, params};
+use std::collections::HashMap;
+use std::ops::Range;
+use std::time::Duration;
+
+/// A gap of an archiver that is not stored yet.
+#[derive(Debug)]
+pub(super) struct LostRange {
+    pub(super) epoch: BusEpoch,
+    pub(super) sequences: Range<u64>,
+    /// How many frames were lost; at least 1.
+    pub(super) lost: u64,
+    /// Whether no terminal frame is among them.
+    pub(super) terminal_preserved: bool,
+}
+
+impl LostRange {
+    /// Returns the gap that a notice reports.
+    pub(super) fn of(notice: &EventOverflowNotice) -> Self {
+        let end = notice.gap_end.event_seq;
+        let first = notice.gap_start.as_ref().map_or(end, |it| it.event_seq);
+        LostRange {
+            epoch: notice.gap_end.bus_epoch,
+            sequences: first..end + 1,
+            lost: notice.dropped_count,
+            terminal_preserved: notice.terminal_preserved,
+        }
+    }
+}
+
+/// The archive's writer. Fields are dropped in order: the database is closed before the lock is
+/// released.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) db: Connection,
+    /// The files that it writes.
+    home: Home,
+    shown: Shown,
+    /// What is in the tail; `None` if that has to be read again. Only a transaction that was
+    /// committed leaves it here.
+    tail: Option<Tail>,
+    _lock: FolderLock,
+    _opened: Opened,
+}
+
+/// What the writer knows of the tail.
+#[derive(Debug, Default)]
+struct Tail {
+    /// The position of the next frame.
+    next: u64,
+    /// How many frames the pieces have.
+    frames: u64,
+    /// How many bytes they take.
+    bytes: u64,
+    /// The last sequence number of each epoch that a piece is of.
+    last: HashMap<BusEpoch, u64>,
+}
+
+impl Writer {
+    /// The writer of this database, whose lock it holds.
+    pub(super) fn new(
+        db: Connection,
+        home: Home,
+        shown: Shown,
+        lock: FolderLock,
+        opened: Opened,
+    ) -> Self {
+        Writer {
+            db,
+            home,
+            shown,
+            tail: None,
+            _lock: lock,
+            _opened: opened,
+        }
+    }
+
+    /// Stores blocks and gaps in one transaction, as durable as the archive's options say. Returns
+    /// the frames' positions.
+    pub(super) fn append(&mut self, blocks: &[Block], gaps: &[LostRange]) -> Stored<Range<u64>> {
+        let doing = "appending to the archive";
+        self.home.check()?;
+        let transaction = self.db.transaction().doing(doing)?;
+        let mut tail = match self.tail.take() {
+            Some(tail) => tail,
+            None => Tail::read(&transaction)?,
+        };
+        let begin = tail.next;
+        for block in blocks {
+            tail.check_order(&transaction, block)?;
+            tail.add(block.header.epoch, block.header.last_seq());
+            tail.next += u64::from(block.header.count);
+            tail.frames += u64::from(block.header.count);
+            tail.bytes += block.size() as u64;
+        }
+        if tail.is_full() {
+            close(&transaction, begin, blocks, tail.next - 1)?;
+            tail = Tail::after(tail.next);
+        } else {
+            let mut first = begin;
+            for block in blocks {
+                let (names, records) = block.to_bytes()?;
+                let stored = [&names[..], records];
+                let row = BlockRow::new(first, block.header, stored);
+                row.put(&transaction, true, stored).doing(doing)?;
+                first = row.last() + 1;
+            }
+        }
+        put_gaps(&transaction, tail.next, gaps).doing(doing)?;
+        transaction.commit().doing(doing)?;
+        let positions = begin..tail.next;
+        self.tail = Some(tail);
+        // What is acknowledged is in files that are found again.
+        self.home.check()?;
+        Ok(positions)
+    }
+
+    /// Notes, before the journal shows them, that frames up to this sequence number are shown
+    /// without being stored: no later process may give their sequence numbers to other frames.
+    /// Returns false if that can't be noted.
+    pub(super) fn note_shown(&mut self, sequence: u64) -> bool {
+        let is_noted = self.shown.note(sequence).is_ok();
+        // On a full disk this fails, and another program's lock is not waited for once more. If it
+        // was noted in the file alone, the next opening takes it from there.
+        let is_stored = self.db.busy_timeout(Duration::ZERO).is_ok()
+            && self
+                .db
+                .prepare_cached("UPDATE state SET shown = max(shown, ?)")
+                .and_then(|mut update| update.execute([sequence.cast_signed()]))
+                .is_ok();
+        let waits = self.db.busy_timeout(BUSY_TIMEOUT).is_ok();
+        waits && (is_noted || is_stored)
+    }
+
+    /// Returns the highest sequence number that was shown without being stored; 0 if there is none.
+    pub(super) fn shown(&self) -> u64 {
+        self.shown.sequence()
+    }
+
+    /// Begins a transaction; `changes_tail` says whether it changes the tail.
+    pub(super) fn begin(&mut self, changes_tail: bool) -> rusqlite::Result<Transaction<'_>> {
+        if changes_tail {
+            self.tail = None;
+        }
+        self.db.transaction()
+    }
+
+    /// Closes the tail, however little it holds. Returns how many pieces it had, and how many
+    /// blocks they became.
+    pub(super) fn close_tail(&mut self) -> Stored<(u64, u64)> {
+        let doing = "closing the archive's tail";
+        let transaction = self.db.transaction().doing(doing)?;
+        let tail = match self.tail.take() {
+            Some(tail) => tail,
+            None => Tail::read(&transaction)?,
+        };
+        let mut closed = (0, 0);
+        if tail.frames > 0 {
+            closed = close(&transaction, tail.next, &[], tail.next - 1)?;
+        }
+        transaction.commit().doing(doing)?;
+        self.tail = Some(Tail::after(tail.next));
+        Ok(closed)
+    }
+}
+
+impl Tail {
+    /// A tail without pieces, whose next frame gets this position.
+    fn after(next: u64) -> Self {
+        Tail {
+            next,
+            ..Tail::default()
+        }
+    }
+
+    /// Reads what is in the tail.
+    fn read(db: &Connection) -> Stored<Self> {
+        let mut tail = Tail::after(extent(db)?.1 + 1);
+        for piece in pieces_from(db, 0)? {
+            tail.add(piece.header.epoch, piece.header.last_seq());
+            tail.frames += u64::from(piece.header.count);
+            tail.bytes += piece.size;
+        }
+        Ok(tail)
+    }
+
+    /// Notes the last sequence number of a piece.
+    fn add(&mut self, epoch: BusEpoch, last: u64) {
+        let known = self.last.entry(epoch).or_default();
+        *known = last.max(*known);
+    }
+
+    /// Returns whether there is enough for a block.
+    fn is_full(&self) -> bool {
+        self.frames >= u64::from(BLOCK_FRAMES) || self.bytes >= BLOCK_BYTES as u64
+    }
+
+    /// Checks invariant S4 for a block.
+    fn check_order(&self, db: &Connection, block: &Block) -> Stored<()> {
+        let (epoch, first) = (block.header.epoch, block.header.first_seq);
+        let last = match self.last.get(&epoch) {
+            Some(&last) => last,
+            None => last_sequence(db, epoch)?,
+        };
+        if first > last {
+            return Ok(());
+        }
+        Err(AgentError::new(
+            AgentErrorKind::ArchiveOrder,
+            format!(
+                "frame {first} of bus {epoch} cannot follow frame {last}, which the archive has; \
+                 append each frame once, in order, and publish it first"
+            ),
+        ))
+    }
+}
+
+/// Stores gaps before the frame at this position.
+fn put_gaps(db: &Connection, position: u64, gaps: &[LostRange]) -> rusqlite::Result<()> {
+    let mut insert = db.prepare_cached("INSERT INTO gaps VALUES(NULL, ?, ?, ?, ?, ?, ?, ?)")?;
+    for gap in gaps {
+        insert.execute(params![
+            position.cast_signed(),
+            gap.epoch.bits().cast_signed(),
+            gap.sequences.start.cast_signed(),
+            (gap.sequences.end - 1).cast_signed(),
+            gap.lost.cast_signed(),
+            gap.terminal_preserved,
+            Timestamp::now().as_micros(),
+        ])?;
+    }
+    Ok(())
+}
+
+/// Closes the tail: its pieces, and these blocks after them, at position `begin`, become blocks
+/// that are packed and indexed. `last` is the last position then. Returns how many pieces there
+/// were, and how many blocks they and the others became.
+///
+/// A piece that can't be read becomes a block as it is, which no index knows.
+fn close(
+    transaction: &Transaction<'_>,
+    begin: u64,
+    blocks: &[Block],
+    last: u64,
+) -> Stored<(u64, u64)> {
+    let doing = "closing the archive's tail";
+    let pieces = pieces_from(transaction, 0)?;
+    let mut closing = Closing {
+        transaction,
+        next: pieces.first().map_or(begin, |piece| piece.first),
+        // Content that was stored may be stored again: secrets never were.
+        joined: BlockWriter::new(PrivacyClass::Sensitive),
+        blocks: 0,
+    };
+    for piece in &pieces {
+        let checked = piece
+            .reader(transaction)
+            .and_then(|reader| reader.each(|_, _, _, _| Ok(())).map(|()| reader));
+        match checked {
+            Ok(reader) => closing.joined.join(&reader)?,
+            Err(error) if error.kind() == AgentErrorKind::ArchiveDamaged => {
+                closing.finish()?;
+                move_piece(transaction, piece).doing(doing)?;
+                closing.next = piece.last() + 1;
+                closing.blocks += 1;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    for block in blocks {
+        if block.header.count >= BLOCK_FRAMES / 2 || block.size() >= BLOCK_BYTES / 2 {
+            closing.finish()?;
+            closing.put(block)?;
+        } else {
+            closing.joined.join_block(block)?;
+        }
+    }
+    closing.finish()?;
+    transaction
+        .execute("DELETE FROM tail", [])
+        .and_then(|_| {
+            transaction
+                .prepare_cached("UPDATE state SET last_position = ?")?
+                .execute([last.cast_signed()])
+        })
+        .doing(doing)?;
+    Ok((pieces.len() as u64, closing.blocks))
+}
+
+/// Blocks that are being made of what is closed.
+struct Closing<'a> {
+    transaction: &'a Transaction<'a>,
+    /// The position of the first frame that is in no block yet.
+    next: u64,
+    /// The frames from there on.
+    joined: BlockWriter,
+    /// How many blocks were stored.
+    blocks: u64,
+}
+
+impl Closing<'_> {
+    /// Stores what was joined.
+    fn finish(&mut self) -> Stored<()> {
+        let blocks = self.joined.finish();
+        blocks.iter().try_for_each(|block| self.put(block))
+    }
+
+    /// Stores a block.
+    fn put(&mut self, block: &Block) -> Stored<()> {
+        put_block(self.transaction, self.next, block)?;
+        self.next += u64::from(block.header.count);
+        self.blocks += 1;
+        Ok(())
+    }
+}
+
+/// Makes a block of a piece as it is, without entries in the indexes.
+fn move_piece(transaction: &Transaction<'_>, piece: &BlockRow) -> rusqlite::Result<()> {
+    let first = [piece.first.cast_signed()];
+    transaction.execute(
+        "INSERT INTO blocks SELECT first, count, epoch, first_seq, first_time, min_time, max_time,
+             kinds_lo, kinds_hi, size, checksum FROM tail WHERE first = ?",
+        first,
+    )?;
+    transaction.execute(
+        "INSERT INTO data SELECT first, bytes FROM tail WHERE first = ?",
+        first,
+    )?;
+    put_epoch(transaction, piece.header.epoch, piece.header.last_seq())
+}
+
+/// Removes a piece, which is the oldest thing there is.
+pub(super) fn remove_piece(
+    transaction: &Transaction<'_>,
+    piece: &BlockRow,
+) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("DELETE FROM tail WHERE first = ?")?
+        .execute([piece.first.cast_signed()])?;
+    transaction
+        .prepare_cached("UPDATE state SET last_position = max(last_position, ?)")?
+        .execute([piece.last().cast_signed()])?;
+    put_epoch(transaction, piece.header.epoch, piece.header.last_seq())
+}
+
+/// Notes the last sequence number of an epoch.
+fn put_epoch(db: &Connection, epoch: BusEpoch, last: u64) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "INSERT INTO epochs VALUES(?1, ?2) ON CONFLICT DO UPDATE SET last_seq = max(last_seq, ?2)",
+    )?
+    .execute(params![epoch.bits().cast_signed(), last.cast_signed()])?;
+    Ok(())
+}
+
+/// Stores a block at this position: its row, its bytes, packed, and its entries in the indexes.
+pub(super) fn put_block(db: &Connection, first: u64, block: &Block) -> Stored<()> {
+    let (names, records) = block.to_bytes()?;
+    let packed = pack([&names, records]);
+    let stored = match &packed {
+        Some(packed) => [&packed[..], &[]],
+        None => [&names[..], records],
+    };
+    let row = BlockRow::new(first, block.header, stored);
+    row.put(db, false, stored)
+        .and_then(|()| put_entries(db, &row, block))
+        .and_then(|()| put_epoch(db, row.header.epoch, row.header.last_seq()))
+        .doing("storing a block")
+}
+
+/// Stores a block's entries in the indexes of runs and agents.
+///
+/// Runs and agents get ids in the order in which they come: those that are active together are
+/// neighbours in the indexes, so that a step writes few pages. With hashes as ids, each of a step's
+/// runs would be on a page of its own.
+fn put_entries(db: &Connection, row: &BlockRow, block: &Block) -> rusqlite::Result<()> {
+    let (at, last) = (row.first.cast_signed(), row.last().cast_signed());
+    let mut known = db.prepare_cached(
+        "INSERT INTO runs VALUES(NULL, ?1, ?2, ?3, ?4, ?5) ON CONFLICT(name) DO UPDATE SET
+         first_time = min(first_time, ?2), last_time = max(last_time, ?3),
+         ended = CASE WHEN ?4 >= last_position THEN coalesce(?5, ended) ELSE ended END,
+         last_position = max(last_position, ?4) RETURNING id",
+    )?;
+    let mut runs = db.prepare_cached("INSERT INTO block_runs VALUES(?, ?, ?)")?;
+    for run in &block.runs {
+        let values = params![
+            run.id.as_str(),
+            run.first_time.as_micros(),
+            run.last_time.as_micros(),
+            last,
+            run.ended.map(|kind| kind.as_str()),
+        ];
+        let id: i64 = known.query_row(values, |row| row.get(0))?;
+        runs.execute(params![id, at, run.frames])?;
+    }
+    let mut known = db.prepare_cached("INSERT OR IGNORE INTO agents VALUES(NULL, ?)")?;
+    let mut agents =
+        db.prepare_cached("INSERT INTO block_agents SELECT id, ?2 FROM agents WHERE name = ?1")?;
+    for agent in &block.agents {
+        known.execute([agent.as_str()])?;
+        agents.execute(params![agent.as_str(), at])?;
+    }
+    Ok(())
+}
