@@ -101,7 +101,7 @@ pub use bus::{
     InMemoryAgentEventBus, RecvError, StreamEnd, StreamStats, WeakEventBus,
 };
 // Where else frames may come from.
-pub use bus::{EventArchive, FrameSource, InMemoryEventArchive, RepairArchive};
+pub use bus::{EventArchive, FrameSource, InMemoryEventArchive, RepairArchive, TryFrames};
 pub use event::{AgentError, AgentErrorKind};
 
 /// What a program that publishes and subscribes names: `use framebus::prelude::*`.

@@ -101,11 +101,6 @@ impl BlockReader {
         &self.agents
     }
 
-    /// Returns the position of the block's last frame, if its first one's is `first`.
-    pub(super) fn last(&self, first: u64) -> u64 {
-        first + u64::from(self.header.count) - 1
-    }
-
     /// Returns the next frame from the index `from` on that is of these kinds and whose envelope is
     /// wanted; `None` at the end.
     ///

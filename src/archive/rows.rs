@@ -223,12 +223,13 @@ pub(super) fn rows_from(db: &Connection, from: u64, most: usize) -> Stored<Vec<B
         .doing("listing blocks")
 }
 
-/// Returns the first row with a frame after this position.
+/// Returns the first row with a frame after this position. Where blocks overlap, since the count of
+/// one is wrong, the later one is right.
 pub(super) fn row_after(db: &Connection, position: u64) -> Stored<Option<BlockRow>> {
     static SQL: LazyLock<String> = LazyLock::new(|| {
         query(
             [
-                "first >= coalesce((SELECT max(first) FROM blocks WHERE first <= ?1), 0)
+                "first >= coalesce((SELECT max(first) FROM blocks WHERE first <= ?1 + 1), 0)
                  AND first + count - 1 > ?1",
                 "first + count - 1 > ?1",
             ],
@@ -237,6 +238,17 @@ pub(super) fn row_after(db: &Connection, position: u64) -> Stored<Option<BlockRo
         )
     });
     first_of(db, &SQL, [position.cast_signed()], "finding a block")
+}
+
+/// Returns where the first row begins that begins after this position.
+pub(super) fn first_after(db: &Connection, position: u64) -> Stored<Option<u64>> {
+    let sql = "SELECT coalesce((SELECT min(first) FROM blocks WHERE first > ?1),
+                   (SELECT min(first) FROM tail WHERE first > ?1))";
+    let first: Option<i64> = db
+        .prepare_cached(sql)
+        .and_then(|mut select| select.query_row([position.cast_signed()], |row| row.get(0)))
+        .doing("finding a block")?;
+    Ok(first.map(i64::cast_unsigned))
 }
 
 /// Returns the first row from `from` on with a frame of any of these kinds.

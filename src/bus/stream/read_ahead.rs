@@ -71,6 +71,12 @@ impl GapReports<'_> {
         self.queue.scope()
     }
 
+    /// Returns whether the next frame reports frames as lost.
+    pub(in crate::bus) fn has_loss(&self) -> bool {
+        let count = self.notice.as_ref().map(|notice| notice.dropped_count);
+        count.is_some_and(|count| count > 0)
+    }
+
     /// Reports `loss` on the next frame, after what is reported there already, and lets `change`
     /// add to the notice.
     pub(in crate::bus) fn report(
