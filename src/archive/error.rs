@@ -82,3 +82,11 @@ fn advice(code: ErrorCode) -> (AgentErrorKind, &'static str) {
 pub(super) fn damaged(message: impl Into<std::borrow::Cow<'static, str>>) -> AgentError {
     AgentError::new(AgentErrorKind::ArchiveDamaged, message)
 }
+
+/// Returns whether an error is of one block or one frame: all else can be read.
+pub(super) fn is_unreadable(error: &AgentError) -> bool {
+    matches!(
+        error.kind(),
+        AgentErrorKind::ArchiveDamaged | AgentErrorKind::ArchiveVersion
+    )
+}

@@ -6,12 +6,12 @@
 //! Joining blocks changes neither frames nor positions.
 
 use super::block::{BLOCK_FRAMES, Block, BlockWriter};
-use super::error::{Doing, Stored, damaged};
+use super::error::{Doing, Stored, damaged, is_unreadable};
 use super::handle::Archive;
 use super::rows::{BlockRow, extent, rows_from};
 use super::store::lock;
 use super::writer::{Writer, put_block, remove_piece};
-use crate::event::{AgentError, AgentErrorKind, PrivacyClass, Timestamp};
+use crate::event::{AgentError, PrivacyClass, Timestamp};
 use rusqlite::{Connection, Transaction, params};
 use std::time::Duration;
 
@@ -213,7 +213,7 @@ fn join(db: &Connection, group: &[BlockRow]) -> Stored<Option<Vec<Block>>> {
     let mut blocks = BlockWriter::new(PrivacyClass::Sensitive);
     for row in group {
         match row.reader(db).and_then(|reader| blocks.join(&reader)) {
-            Err(error) if error.kind() == AgentErrorKind::ArchiveDamaged => return Ok(None),
+            Err(error) if is_unreadable(&error) => return Ok(None),
             joined => joined?,
         }
     }

@@ -61,11 +61,12 @@
 //! | `rows.rs` | what is stored, to be found and read |
 //! | `origin.rs` | copies and originals |
 //! | `schema.rs`, `folder.rs` | the tables; the folder's files and its lock |
-//! | `pack.rs`, `block.rs`, `reader.rs`, `record.rs` | frames in bytes |
+//! | `pack.rs`, `block.rs`, `reader.rs`, `record.rs`, `coded.rs` | frames in bytes |
 //! | `worker.rs`, `process.rs`, `error.rs` | threads, forks, errors |
 #![forbid(unsafe_code)]
 
 mod block;
+mod coded;
 mod connection;
 mod error;
 mod folder;

@@ -8,7 +8,7 @@
 
 use super::block::{BLOCK_BYTES, BLOCK_FRAMES, Block, BlockWriter};
 use super::connection::BUSY_TIMEOUT;
-use super::error::{Doing, Stored};
+use super::error::{Doing, Stored, is_unreadable};
 use super::folder::{FolderLock, Home};
 use super::origin::Shown;
 use super::pack::pack;
@@ -277,7 +277,7 @@ fn close(
             .and_then(|reader| reader.each(|_, _, _, _| Ok(())).map(|()| reader));
         match checked {
             Ok(reader) => closing.joined.join(&reader)?,
-            Err(error) if error.kind() == AgentErrorKind::ArchiveDamaged => {
+            Err(error) if is_unreadable(&error) => {
                 closing.finish()?;
                 move_piece(transaction, piece).doing(doing)?;
                 closing.next = piece.last() + 1;
