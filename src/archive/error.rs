@@ -1,8 +1,9 @@
 //! Errors of SQLite and of the disk, as the bus's errors.
 
 use crate::event::{AgentError, AgentErrorKind};
-use rusqlite::ErrorCode;
+use rusqlite::{Error, ErrorCode};
 use std::io;
+use std::time::Duration;
 
 /// A result of the store.
 pub(super) type Stored<T> = Result<T, AgentError>;
@@ -88,5 +89,17 @@ pub(super) fn is_unreadable(error: &AgentError) -> bool {
     matches!(
         error.kind(),
         AgentErrorKind::ArchiveDamaged | AgentErrorKind::ArchiveVersion
+    )
+}
+
+/// How long a moment's lock of another program is waited for.
+pub(super) const BUSY: Duration = Duration::from_secs(10);
+
+/// Returns whether another connection was in the way.
+pub(super) fn is_busy(error: &Error) -> bool {
+    let code = error.sqlite_error_code();
+    matches!(
+        code,
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
     )
 }

@@ -8,7 +8,6 @@
 use super::block::{Block, BlockWriter, Entry};
 use super::error::Stored;
 use super::handle::{Archive, Shared};
-use super::store::lock;
 use super::worker::Worker;
 use super::writer::LostRange;
 use crate::bus::{AgentEventBus, AgentEventStream, BatchItem, InMemoryAgentEventBus};
@@ -308,7 +307,7 @@ impl Follower {
         let Following { shared, epoch } = &self.following;
         if !blocks.is_empty() || !self.gaps.is_empty() {
             loop {
-                let written = lock(shared.writer()?).append(&blocks, &self.gaps);
+                let written = shared.writer()?.lock().append(&blocks, &self.gaps);
                 match written {
                     Ok(positions) => {
                         self.report.frames += positions.end - positions.start;

@@ -13,7 +13,6 @@ use self::commit::{Job, Journal, Journaling, Reply};
 use super::error::Stored;
 use super::handle::Archive;
 use super::process::Local;
-use super::store::lock;
 use super::worker::{self, Worker};
 use crate::bus::{AgentEventBus, AgentEventStream, BusBuilder, InMemoryAgentEventBus};
 use crate::event::{
@@ -136,7 +135,7 @@ impl JournaledBus {
         let journaling = Journaling::begin(&archive)?;
         let most = bus.batch_limit();
         let epoch = shared.journal_epoch;
-        let last = archive.last_sequence(epoch)?.max(lock(writer).shown());
+        let last = archive.last_sequence(epoch)?.max(writer.lock().shown());
         let bus = bus.reopen(epoch, last).build()?;
         let journal = Journal::new(journaling, bus.clone(), options, most);
         let (jobs, waiting) = mpsc::sync_channel(options.waiting.get());

@@ -53,18 +53,19 @@
 //! | `journal.rs`, `journal/commit.rs` | the journaled bus; the thread that commits its frames |
 //! | `follow.rs` | the archiver: a subscriber that archives a bus |
 //! | `repair.rs`, `replay.rs` | what an archive is asked for: holes, frames |
-//! | `keep.rs`, `runs.rs` | upkeep, and the runs that there are |
+//! | `keep.rs`, `retain.rs`, `runs.rs` | upkeep, and the runs that there are |
 //! | `handle.rs` | the archive as its holder has it |
 //! | `progress.rs` | how far archivers have come, and which readers wait for them |
 //! | `store.rs`, `connection.rs` | the file, and the connections to it |
-//! | `writer.rs` | what is written: the tail, and what it becomes when it is closed |
-//! | `rows.rs` | what is stored, to be found and read |
+//! | `writer.rs`, `turns.rs` | what is written: the tail, and what it becomes; the writer's lock |
+//! | `rows.rs`, `arrivals.rs` | what is stored, to be found and read; when it arrived |
 //! | `origin.rs` | copies and originals |
 //! | `schema.rs`, `folder.rs` | the tables; the folder's files and its lock |
 //! | `pack.rs`, `block.rs`, `reader.rs`, `record.rs`, `coded.rs` | frames in bytes |
 //! | `worker.rs`, `process.rs`, `error.rs` | threads, forks, errors |
 #![forbid(unsafe_code)]
 
+mod arrivals;
 mod block;
 mod coded;
 mod connection;
@@ -82,16 +83,19 @@ mod reader;
 mod record;
 mod repair;
 mod replay;
+mod retain;
 mod rows;
 mod runs;
 mod schema;
 mod store;
+mod turns;
 mod worker;
 mod writer;
 
 pub use self::follow::{Archiver, FollowOptions, FollowReport};
 pub use self::handle::{Archive, ArchiveGap, ArchiveOptions, Durability};
 pub use self::journal::{JournalOptions, JournalReceipt, Journaled, JournaledBus};
-pub use self::keep::{Compacted, Removed, Retention};
+pub use self::keep::Compacted;
 pub use self::origin::JournalEpoch;
+pub use self::retain::{AgeOf, HeldBy, Removed, Retention};
 pub use self::runs::ArchivedRun;

@@ -24,7 +24,7 @@ use std::sync::LazyLock;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 /// The row of a block or a piece: all of it but its bytes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BlockRow {
     /// The position of its first frame.
     pub(super) first: u64,
@@ -318,6 +318,17 @@ pub(super) fn piece_from(db: &Connection, from: u64) -> Stored<Option<u64>> {
         .and_then(|mut select| select.query_row([from.cast_signed()], |row| row.get(0)))
         .doing("reading the tail")?;
     Ok(first.map(i64::cast_unsigned))
+}
+
+/// Returns how many bytes the frames up to this position take.
+pub(super) fn bytes_held(db: &Connection, last: u64) -> Stored<u64> {
+    let sql = "SELECT coalesce((SELECT sum(size) FROM blocks WHERE first <= ?1), 0)
+                   + coalesce((SELECT sum(size) FROM tail WHERE first <= ?1), 0)";
+    let sum: i64 = db
+        .prepare_cached(sql)
+        .and_then(|mut select| select.query_row([last.cast_signed()], |row| row.get(0)))
+        .doing("adding up the archive")?;
+    Ok(sum.cast_unsigned())
 }
 
 /// Returns the positions that are held: before the first one, and the last one ever given.

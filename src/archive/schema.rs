@@ -19,7 +19,7 @@ const APPLICATION: i32 = 0x6662_7573;
 /// Never change one that was released: add another. The bits of `kinds_lo` and `kinds_hi` are the
 /// kinds of [`EventKind`](crate::EventKind) as numbers; a change that renumbers kinds adds a
 /// migration that drops the sets, and changes the form of blocks.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     "CREATE TABLE state(
          one INTEGER PRIMARY KEY CHECK(one = 1), archive_id TEXT NOT NULL,
          journal_epoch INTEGER NOT NULL, last_position INTEGER NOT NULL) STRICT;
@@ -54,6 +54,10 @@ const MIGRATIONS: [&str; 4] = [
          first_seq INTEGER NOT NULL, first_time INTEGER NOT NULL, min_time INTEGER NOT NULL,
          max_time INTEGER NOT NULL, kinds_lo INTEGER NOT NULL, kinds_hi INTEGER NOT NULL,
          size INTEGER NOT NULL, checksum INTEGER NOT NULL, bytes BLOB NOT NULL) STRICT;",
+    // Of frames of earlier versions it is known that they arrived before the migration.
+    "CREATE TABLE arrivals(position INTEGER PRIMARY KEY, time INTEGER NOT NULL) STRICT;
+     INSERT INTO arrivals SELECT last_position, unixepoch() * 1000000 FROM state;
+     CREATE INDEX runs_by_position ON runs(last_position, name);",
 ];
 
 /// What a reader's connection lays over a file that lacks a migration, so that it reads like one
@@ -69,6 +73,7 @@ const OVERLAYS: [&str; MIGRATIONS.len()] = [
          first INTEGER PRIMARY KEY, count INTEGER, epoch INTEGER, first_seq INTEGER,
          first_time INTEGER, min_time INTEGER, max_time INTEGER, kinds_lo INTEGER,
          kinds_hi INTEGER, size INTEGER, checksum INTEGER, bytes BLOB);",
+    "CREATE TEMP TABLE arrivals(position INTEGER PRIMARY KEY, time INTEGER);",
 ];
 
 /// The version that this program writes.

@@ -24,6 +24,7 @@ use super::writer::Writer;
 use crate::event::{ArchiveId, BusEpoch};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -74,7 +75,7 @@ impl Store {
     pub(super) fn open(folder: &Path, options: &ArchiveOptions) -> Stored<(Self, Writer)> {
         let doing = format!("opening the archive {}", folder.display());
         let opened = Opened::begin()?;
-        fs::create_dir_all(folder).doing(&doing)?;
+        create_folder(folder).doing(&doing)?;
         let mut lock = FolderLock::take(folder, &doing)?;
         refuse_loss(folder, &doing)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
@@ -89,7 +90,8 @@ impl Store {
         migrate(&mut db, &doing)?;
         db.execute_batch(&format!(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -{WRITER_CACHE};
-             PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 67108864;"
+             PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 67108864;
+             PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON;"
         ))
         .doing(&doing)?;
         let earlier = lock.text().trim().parse().unwrap_or(0);
@@ -111,6 +113,16 @@ impl Store {
         let store = Store::new(folder, &doing)?;
         store.read(|_| Ok(()))?;
         Ok(store)
+    }
+
+    /// Writes SQLite's log into the file, as far as readers allow it, without waiting for them or
+    /// making the writer wait.
+    pub(super) fn checkpoint(&self) -> Stored<()> {
+        let doing = "writing the log into the file";
+        let db =
+            connect(&self.folder.join(FILE), OpenFlags::SQLITE_OPEN_READ_WRITE).doing(doing)?;
+        db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+            .doing(doing)
     }
 
     /// Calls `read` with a connection of its own; again, if what it read may not be whole.
@@ -144,6 +156,21 @@ impl Store {
             }
         }
     }
+}
+
+/// Creates a folder and those that it is in, as durable as what will be in it: on Unix, each folder
+/// that has a new entry is flushed. Elsewhere the system keeps entries in a log of its own.
+fn create_folder(folder: &Path) -> io::Result<()> {
+    let missing: Vec<_> = folder.ancestors().take_while(|it| !it.exists()).collect();
+    fs::create_dir_all(folder)?;
+    #[cfg(unix)]
+    for created in missing {
+        let parent = created.parent().filter(|it| !it.as_os_str().is_empty());
+        fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    #[cfg(not(unix))]
+    drop(missing);
+    Ok(())
 }
 
 /// Locks, also after a panic: what the lock guards is whole, since a transaction that did not

@@ -6,9 +6,9 @@
 //! pieces are joined, packed, and put into the indexes; the pieces are deleted. So a frame that
 //! comes alone is written twice, and one that comes with as many others as fill a block, once.
 
+use super::arrivals::Arrivals;
 use super::block::{BLOCK_BYTES, BLOCK_FRAMES, Block, BlockWriter};
-use super::connection::BUSY_TIMEOUT;
-use super::error::{Doing, Stored, is_unreadable};
+use super::error::{BUSY, Doing, Stored, is_busy, is_unreadable};
 use super::folder::{FolderLock, Home};
 use super::origin::Shown;
 use super::pack::pack;
@@ -58,6 +58,8 @@ pub(super) struct Writer {
     /// What is in the tail; `None` if that has to be read again. Only a transaction that was
     /// committed leaves it here.
     tail: Option<Tail>,
+    /// When frames arrived.
+    pub(super) arrivals: Arrivals,
     _lock: FolderLock,
     _opened: Opened,
 }
@@ -89,6 +91,7 @@ impl Writer {
             home,
             shown,
             tail: None,
+            arrivals: Arrivals::default(),
             _lock: lock,
             _opened: opened,
         }
@@ -105,6 +108,9 @@ impl Writer {
             None => Tail::read(&transaction)?,
         };
         let begin = tail.next;
+        if !blocks.is_empty() {
+            self.arrivals.note(&transaction, begin - 1).doing(doing)?;
+        }
         for block in blocks {
             tail.check_order(&transaction, block)?;
             tail.add(block.header.epoch, block.header.last_seq());
@@ -147,7 +153,7 @@ impl Writer {
                 .prepare_cached("UPDATE state SET shown = max(shown, ?)")
                 .and_then(|mut update| update.execute([sequence.cast_signed()]))
                 .is_ok();
-        let waits = self.db.busy_timeout(BUSY_TIMEOUT).is_ok();
+        let waits = self.db.busy_timeout(BUSY).is_ok();
         waits && (is_noted || is_stored)
     }
 
@@ -164,8 +170,22 @@ impl Writer {
         self.db.transaction()
     }
 
-    /// Closes the tail, however little it holds. Returns how many pieces it had, and how many
-    /// blocks they became.
+    /// Cuts off SQLite's log, unless a reader or another program is in the way: then it is cut off
+    /// another time.
+    pub(super) fn cut_log(&self) -> rusqlite::Result<()> {
+        self.db.busy_timeout(Duration::ZERO)?;
+        let cut = self
+            .db
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        self.db.busy_timeout(BUSY)?;
+        match cut {
+            Err(error) if is_busy(&error) => Ok(()),
+            cut => cut,
+        }
+    }
+
+    /// Closes the tail, however little it holds. Returns how many pieces it had, and how many blocks
+    /// they became.
     pub(super) fn close_tail(&mut self) -> Stored<(u64, u64)> {
         let doing = "closing the archive's tail";
         let transaction = self.db.transaction().doing(doing)?;
@@ -348,20 +368,6 @@ fn move_piece(transaction: &Transaction<'_>, piece: &BlockRow) -> rusqlite::Resu
     put_epoch(transaction, piece.header.epoch, piece.header.last_seq())
 }
 
-/// Removes a piece, which is the oldest thing there is.
-pub(super) fn remove_piece(
-    transaction: &Transaction<'_>,
-    piece: &BlockRow,
-) -> rusqlite::Result<()> {
-    transaction
-        .prepare_cached("DELETE FROM tail WHERE first = ?")?
-        .execute([piece.first.cast_signed()])?;
-    transaction
-        .prepare_cached("UPDATE state SET last_position = max(last_position, ?)")?
-        .execute([piece.last().cast_signed()])?;
-    put_epoch(transaction, piece.header.epoch, piece.header.last_seq())
-}
-
 /// Notes the last sequence number of an epoch.
 fn put_epoch(db: &Connection, epoch: BusEpoch, last: u64) -> rusqlite::Result<()> {
     db.prepare_cached(
@@ -372,7 +378,8 @@ fn put_epoch(db: &Connection, epoch: BusEpoch, last: u64) -> rusqlite::Result<()
 }
 
 /// Stores a block at this position: its row, its bytes, packed, and its entries in the indexes.
-pub(super) fn put_block(db: &Connection, first: u64, block: &Block) -> Stored<()> {
+/// Returns how many bytes it takes.
+pub(super) fn put_block(db: &Connection, first: u64, block: &Block) -> Stored<u64> {
     let (names, records) = block.to_bytes()?;
     let packed = pack([&names, records]);
     let stored = match &packed {
@@ -383,7 +390,8 @@ pub(super) fn put_block(db: &Connection, first: u64, block: &Block) -> Stored<()
     row.put(db, false, stored)
         .and_then(|()| put_entries(db, &row, block))
         .and_then(|()| put_epoch(db, row.header.epoch, row.header.last_seq()))
-        .doing("storing a block")
+        .doing("storing a block")?;
+    Ok(row.size)
 }
 
 /// Stores a block's entries in the indexes of runs and agents.

@@ -84,7 +84,8 @@ pub fn lost(frame: &EventFrame) -> u64 {
 pub fn as_version_1(file: &std::path::Path) {
     let db = rusqlite::Connection::open(file).unwrap();
     db.execute_batch(
-        "DROP TABLE gaps; DROP TABLE ancestors; DROP TABLE tail;
+        "DROP TABLE gaps; DROP TABLE ancestors; DROP TABLE tail; DROP TABLE arrivals;
+         DROP INDEX runs_by_position;
          ALTER TABLE state DROP COLUMN shown; ALTER TABLE state DROP COLUMN marks;
          PRAGMA user_version = 1;",
     )

@@ -120,6 +120,9 @@ pub(super) struct Journal {
     /// How many frames the rings take at once for sure.
     batch_limit: usize,
     unpublished: Unpublished,
+    /// The position after the last frame that was stored and published. Retention keeps what is
+    /// stored from there on while a group is stored and published.
+    published_to: u64,
     /// Dropped last: another bus may claim the archive then.
     journaling: Journaling,
 }
@@ -145,6 +148,7 @@ impl Journal {
             options,
             batch_limit,
             unpublished: Unpublished::default(),
+            published_to: journaling.0.end().map_or(0, |end| end.position + 1),
             journaling,
         }
     }
@@ -229,10 +233,15 @@ impl Journal {
     /// Appends a group, publishes it and answers. Called when no earlier frame is unpublished.
     fn store(&mut self, jobs: Vec<Job>, blocks: BlockWriter) {
         let begin = self.bus.last_sequence() + 1;
+        self.keep_from(self.published_to);
         let positions = match self.journaling.0.shared.append(blocks, &[]) {
             Ok(positions) => positions,
-            Err(error) => return self.publish_diagnostic(jobs, &error),
+            Err(error) => {
+                self.keep_from(u64::MAX);
+                return self.publish_diagnostic(jobs, &error);
+            }
         };
+        self.published_to = positions.end;
         self.unpublished.next_sequence = begin;
         let (mut sequence, mut position) = (begin, positions.start);
         let mut replies = Vec::with_capacity(jobs.len());
@@ -283,7 +292,13 @@ impl Journal {
             debug_assert_eq!(next, self.unpublished.next_sequence + size as u64);
             self.unpublished.next_sequence = next;
         }
+        self.keep_from(u64::MAX);
         Ok(())
+    }
+
+    /// Tells retention from which position on frames may be stored and not published yet.
+    fn keep_from(&self, position: u64) {
+        *lock(&self.journaling.0.shared.unpublished_from) = position;
     }
 
     /// Does the same, and tries again a number of times, so that readers that pin the rings can go
@@ -304,7 +319,7 @@ impl Journal {
         let count: u64 = jobs.iter().map(|job| job.frames.len() as u64).sum();
         let last = self.bus.last_sequence() + count;
         let noted = match self.journaling.0.shared.writer() {
-            Ok(writer) => lock(writer).note_shown(last),
+            Ok(writer) => writer.lock().note_shown(last),
             Err(_) => false,
         };
         for job in jobs {

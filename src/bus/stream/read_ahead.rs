@@ -78,7 +78,8 @@ impl GapReports<'_> {
     }
 
     /// Reports `loss` on the next frame, after what is reported there already, and lets `change`
-    /// add to the notice.
+    /// add to the notice. A loss takes the place of a report that nothing was lost: its bounds are
+    /// those of what is missing.
     pub(in crate::bus) fn report(
         &mut self,
         loss: &Loss,
@@ -86,6 +87,9 @@ impl GapReports<'_> {
     ) {
         let mut notice = self.queue.report(loss);
         change(&mut notice);
+        if notice.dropped_count > 0 {
+            self.notice.take_if(|earlier| earlier.dropped_count == 0);
+        }
         append(self.notice, Some(Box::new(notice)));
     }
 }
