@@ -1,7 +1,7 @@
 //! An archive of a version that knows more: what it has beyond this version is named and counted,
 //! and all else is read. `tests/data/later` says how it was made.
 
-use framebus::archive::{Archive, ArchiveOptions};
+use framebus::archive::{Archive, ArchiveOptions, Finding};
 use framebus::*;
 use std::path::Path;
 
@@ -89,13 +89,20 @@ fn a_writer_keeps_what_it_does_not_know() {
     put(folder.path());
     let open = || Archive::open(folder.path(), ArchiveOptions::default()).unwrap();
     let archive = open();
-    assert_eq!(archive.len(), Ok(ALL));
+    assert_eq!(archive.check(), Ok(ALL));
+    let found = archive.examine().unwrap();
+    let is_later =
+        |it: &Finding| matches!(it, Finding::Later { positions, .. } if *positions == (46..=1_046));
+    assert!(
+        found.findings.len() == 1 && is_later(&found.findings[0]),
+        "{found:?}"
+    );
     // The tail is joined with what comes, the numbers of later kinds as they are.
     archive.compact().unwrap();
     is_told(&archive);
     drop(archive);
     let archive = open();
-    assert_eq!(archive.len(), Ok(ALL));
+    assert_eq!(archive.check(), Ok(ALL));
     is_told(&archive);
     let runs = archive.runs(0, 10).unwrap();
     assert_eq!(runs.iter().map(|run| run.frames).sum::<u64>(), ALL);

@@ -54,6 +54,7 @@
 //! | `follow.rs` | the archiver: a subscriber that archives a bus |
 //! | `repair.rs`, `replay.rs` | what an archive is asked for: holes, frames |
 //! | `keep.rs`, `retain.rs`, `runs.rs` | upkeep, and the runs that there are |
+//! | `rebuild.rs`, `check.rs`, `finding.rs` | what the frames prove, and what contradicts them |
 //! | `handle.rs` | the archive as its holder has it |
 //! | `progress.rs` | how far archivers have come, and which readers wait for them |
 //! | `store.rs`, `connection.rs` | the file, and the connections to it |
@@ -67,9 +68,11 @@
 
 mod arrivals;
 mod block;
+mod check;
 mod coded;
 mod connection;
 mod error;
+mod finding;
 mod folder;
 mod follow;
 mod handle;
@@ -80,6 +83,7 @@ mod pack;
 mod process;
 mod progress;
 mod reader;
+mod rebuild;
 mod record;
 mod repair;
 mod replay;
@@ -92,6 +96,7 @@ mod turns;
 mod worker;
 mod writer;
 
+pub use self::finding::{Examined, Finding, IndexOf};
 pub use self::follow::{Archiver, FollowOptions, FollowReport};
 pub use self::handle::{Archive, ArchiveGap, ArchiveOptions, Durability};
 pub use self::journal::{JournalOptions, JournalReceipt, Journaled, JournaledBus};

@@ -13,6 +13,7 @@
 //!
 //! A block's bytes are in another table than its columns, so that a search reads no frames.
 
+use super::check::refuse_counters;
 use super::connection::{Reader, connect, is_momentary, never_still};
 use super::error::{Doing, Stored};
 use super::folder::{FolderLock, Home, log, refuse_loss};
@@ -73,6 +74,19 @@ impl Store {
 
     /// Opens a folder for writing; creates it if it is missing.
     pub(super) fn open(folder: &Path, options: &ArchiveOptions) -> Stored<(Self, Writer)> {
+        let (store, writer) = Self::open_unchecked(folder, options)?;
+        refuse_counters(
+            &writer.db,
+            &format!("opening the archive {}", folder.display()),
+        )?;
+        Ok((store, writer))
+    }
+
+    /// Does the same, whatever the counters say.
+    pub(super) fn open_unchecked(
+        folder: &Path,
+        options: &ArchiveOptions,
+    ) -> Stored<(Self, Writer)> {
         let doing = format!("opening the archive {}", folder.display());
         let opened = Opened::begin()?;
         create_folder(folder).doing(&doing)?;
