@@ -132,12 +132,30 @@ impl Writer {
             }
         }
         put_gaps(&transaction, tail.next, gaps).doing(doing)?;
-        transaction.commit().doing(doing)?;
+        if let Err(error) = transaction.commit() {
+            self.overwrite();
+            return Err(error).doing(doing);
+        }
         let positions = begin..tail.next;
         self.tail = Some(tail);
         // What is acknowledged is in files that are found again.
         self.home.check()?;
         Ok(positions)
+    }
+
+    /// Writes over a transaction that was refused. If it was its flush that failed, the log has all
+    /// of it, and an opening after a crash would find it there; with another transaction at its
+    /// place, the log's checksums do not go on to what is left of it. If this fails too, the next
+    /// transaction does it.
+    fn overwrite(&self) {
+        // A page has to be written, so something has to change.
+        let change = "BEGIN IMMEDIATE;
+            INSERT INTO ancestors VALUES('', 0); DELETE FROM ancestors WHERE archive_id = '';
+            COMMIT;";
+        if self.db.execute_batch(change).is_err() && !self.db.is_autocommit() {
+            // It fails only if there is none.
+            let _ = self.db.execute_batch("ROLLBACK");
+        }
     }
 
     /// Notes, before the journal shows them, that frames up to this sequence number are shown
