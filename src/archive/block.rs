@@ -277,7 +277,12 @@ impl BlockWriter {
         record.agent = index(&self.agents, agent);
         record.after = at.time.as_micros() - first_time.unwrap_or(at.time).as_micros();
         self.scratch.clear();
-        let scratch = std::mem::take(&mut self.scratch);
+        let mut scratch = std::mem::take(&mut self.scratch);
+        if size >= BLOCK_BYTES {
+            // All of it at once: a large frame's last byte must not double what it takes.
+            let size = postcard::experimental::serialized_size(&record).map_err(unwritable)?;
+            scratch.reserve_exact(size);
+        }
         self.scratch = postcard::to_extend(&record, scratch).map_err(unwritable)?;
         if let Err(error) = check_size(self.scratch.len()) {
             self.scratch = Vec::new();
@@ -332,6 +337,11 @@ impl BlockWriter {
         self.done.extend(self.open.take());
         self.runs.clear();
         self.agents.clear();
+    }
+
+    /// Returns how many bytes the records take that are in it.
+    pub(super) fn size(&self) -> usize {
+        self.done.iter().chain(&self.open).map(Block::size).sum()
     }
 
     /// Takes the blocks out.

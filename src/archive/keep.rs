@@ -1,16 +1,16 @@
 //! Upkeep, while other threads write and read: joining small blocks, giving space back.
 //!
-//! Blocks are read and joined without the writer's lock, and put in place of the old ones in a short
-//! transaction under it. The lock is handed over between steps to whoever waits for it. Joining
-//! blocks changes neither frames nor positions.
+//! Blocks are read and joined without the writer's lock, and put in place of the old ones in a
+//! short transaction under it. The lock is handed over between steps to whoever waits for it.
+//! Joining blocks changes neither frames nor positions.
 
 use super::block::{BLOCK_FRAMES, Block, BlockWriter};
 use super::error::{Doing, Stored, is_unreadable};
 use super::handle::Archive;
 use super::retain::{STEP as STEP_TIME, forget};
 use super::rows::{BlockRow, rows_from};
-use super::writer::put_block;
-use crate::event::{AgentError, PrivacyClass};
+use super::writer::{Writer, put_block};
+use crate::event::{AgentError, AgentErrorKind, PrivacyClass};
 use rusqlite::Connection;
 use std::time::Instant;
 
@@ -53,7 +53,25 @@ impl Archive {
     /// done.
     pub fn compact(&self) -> Result<Compacted, AgentError> {
         let mut done = Compacted::default();
-        (done.joined, done.into) = self.shared.writer()?.lock().close_tail()?;
+        match self.join_all(&mut done) {
+            Err(error) if error.kind() == AgentErrorKind::ArchiveFull => {
+                // What is free in the file may be enough for the rest.
+                self.give_back()?;
+                self.join_all(&mut done)?;
+            }
+            joined => joined?,
+        }
+        self.give_back()?;
+        Ok(done)
+    }
+
+    /// Closes the tail, and joins all small neighbouring blocks.
+    fn join_all(&self, done: &mut Compacted) -> Stored<()> {
+        let mut writer = self.shared.writer()?.lock();
+        let (joined, into) = writer.with_reserve(Writer::close_tail)?;
+        drop(writer);
+        done.joined += joined;
+        done.into += into;
         let mut from = 0;
         while let Some(look) = self.look_for_group(from)? {
             from = look.next;
@@ -67,8 +85,7 @@ impl Archive {
                 from = look.group[0].first;
             }
         }
-        self.give_back()?;
-        Ok(done)
+        Ok(())
     }
 
     /// Looks for blocks from this position on that can be joined, and joins them; `None` at the
@@ -105,41 +122,44 @@ impl Archive {
     /// whether they are.
     fn replace(&self, group: &[BlockRow], blocks: &[Block]) -> Stored<bool> {
         let doing = "joining blocks";
-        let mut first = group[0].first;
-        let mut writer = self.shared.writer()?.lock();
-        let transaction = writer.begin(false).doing(doing)?;
-        if rows_from(&transaction, first, group.len())? != group {
-            return Ok(false);
-        }
-        for row in group {
-            forget(&transaction, row, None).doing(doing)?;
-        }
-        for block in blocks {
-            put_block(&transaction, first, block)?;
-            first += u64::from(block.header.count);
-        }
-        transaction.commit().doing(doing)?;
-        Ok(true)
+        self.shared.writer()?.lock().with_reserve(|writer| {
+            let mut first = group[0].first;
+            let transaction = writer.begin(false).doing(doing)?;
+            if rows_from(&transaction, first, group.len())? != group {
+                return Ok(false);
+            }
+            for row in group {
+                forget(&transaction, row, None).doing(doing)?;
+            }
+            for block in blocks {
+                put_block(&transaction, first, block)?;
+                first += u64::from(block.header.count);
+            }
+            transaction.commit().doing(doing)?;
+            Ok(true)
+        })
     }
 
-    /// Returns free space to the disk, as far as no reader needs it.
-    fn give_back(&self) -> Stored<()> {
+    /// Returns free space to the disk, as far as no reader needs it, and takes the reserve again if
+    /// it was given up.
+    pub(super) fn give_back(&self) -> Stored<()> {
         let doing = "returning free space";
-        loop {
+        let step = |writer: &mut Writer| {
             let until = Instant::now() + STEP_TIME;
-            let mut writer = self.shared.writer()?.lock();
+            // A page that is given back may move another one, which is written to the log.
+            let most = writer.log_limit() / 2;
             let transaction = writer.begin(false).doing(doing)?;
-            let more = vacuum(&transaction, until).doing(doing)?;
+            let more = vacuum(&transaction, most, until).doing(doing)?;
             transaction.commit().doing(doing)?;
-            drop(writer);
-            if !more {
-                break;
-            }
-        }
+            Ok(more)
+        };
+        while self.shared.writer()?.lock().with_reserve(step)? {}
         // The log is written into the file beside the writer, which is not waited for. Then little
         // is left, and if nobody reads, the log can be cut off at once.
         self.shared.store.checkpoint()?;
-        self.shared.writer()?.lock().cut_log().doing(doing)
+        let mut writer = self.shared.writer()?.lock();
+        writer.with_reserve(|writer| writer.cut_log().doing(doing))?;
+        writer.prepare().doing(doing)
     }
 }
 
@@ -180,13 +200,15 @@ fn join(db: &Connection, group: &[BlockRow]) -> Stored<Option<Vec<Block>>> {
     Ok(Some(blocks.finish()))
 }
 
-/// Gives pages back from the file's end until then. Returns whether there are more.
-fn vacuum(db: &Connection, until: Instant) -> rusqlite::Result<bool> {
+/// Gives so many pages back from the file's end, until then. Returns whether there are more.
+fn vacuum(db: &Connection, most: u64, until: Instant) -> rusqlite::Result<bool> {
     let mut statement = db.prepare_cached("PRAGMA incremental_vacuum")?;
     // Each row is a page.
     let mut rows = statement.query([])?;
+    let mut pages = 0;
     while rows.next()?.is_some() {
-        if Instant::now() >= until {
+        pages += 1;
+        if pages >= most || Instant::now() >= until {
             return Ok(true);
         }
     }

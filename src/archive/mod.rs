@@ -42,7 +42,8 @@
 //!   child that outlives its parent keeps the folder locked.
 //!
 //! # The files
-//! `frames.sqlite` with its log beside it, and `lock`. Copy the folder while no process writes, or
+//! `frames.sqlite` with its log beside it, `lock`, and `reserve`: at most 2 MiB of nothing, which
+//! retention and compaction use on a full disk. Copy the folder while no process writes, or
 //! use SQLite's own backup.
 //!
 //! # Modules
@@ -59,6 +60,7 @@
 //! | `progress.rs` | how far archivers have come, and which readers wait for them |
 //! | `store.rs`, `connection.rs` | the file, and the connections to it |
 //! | `writer.rs`, `turns.rs` | what is written: the tail, and what it becomes; the writer's lock |
+//! | `reserve.rs` | the room on the disk that is kept for removing frames |
 //! | `rows.rs`, `arrivals.rs` | what is stored, to be found and read; when it arrived |
 //! | `origin.rs` | copies and originals |
 //! | `schema.rs`, `folder.rs` | the tables; the folder's files and its lock |
@@ -87,6 +89,7 @@ mod rebuild;
 mod record;
 mod repair;
 mod replay;
+mod reserve;
 mod retain;
 mod rows;
 mod runs;

@@ -1,7 +1,7 @@
 //! Packing: blocks as they are stored when they are closed.
 //!
-//! A stored block begins with the version of its form. Form 1 is a block's bytes as they are. Form 2
-//! is the length of these as a number of four bytes, lowest first, and then they, packed by zstd.
+//! A stored block begins with the version of its form. Form 1 is a block's bytes as they are. Form
+//! 2 is the length of these as a number of four bytes, lowest first, and then they, packed by zstd.
 
 use super::block::FRAME_BYTES;
 use super::error::{Stored, damaged};
@@ -35,7 +35,6 @@ pub(super) fn pack(parts: [&[u8]; 2]) -> Option<Vec<u8>> {
         encoder.finish().map(drop)
     };
     write(&mut packed).ok()?;
-    packed.0.shrink_to_fit();
     Some(packed.0)
 }
 

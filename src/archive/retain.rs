@@ -1,9 +1,10 @@
 //! Retention, while other threads write and read: removing old frames.
 //!
 //! What is to go is decided at once, in one snapshot: the position up to which frames are removed.
-//! Blocks are removed from the front, and the last one is cut if it has later frames, in steps of some milliseconds under the writer's lock,
-//! which is handed over between them to whoever waits for it. A step costs what it removes. So no
-//! append waits for more than a step, positions stay dense, and a crash leaves the later ones.
+//! Blocks are removed from the front, and the last one is cut if it has later frames, in steps of
+//! some milliseconds under the writer's lock, which is handed over between them to whoever waits
+//! for it. A step costs what it removes. So no append waits for more than a step, positions stay
+//! dense, and a crash leaves the later ones.
 
 use super::arrivals::{arrived_before, forget_arrivals};
 use super::block::BlockWriter;
@@ -11,7 +12,7 @@ use super::error::{Doing, Stored};
 use super::handle::{Archive, Shared};
 use super::rows::{BlockRow, bytes_held, extent, rows_from};
 use super::store::lock;
-use super::writer::put_block;
+use super::writer::{Writer, put_block};
 use crate::event::{AgentError, AgentErrorKind, PrivacyClass, Timestamp};
 use rusqlite::{Transaction, params};
 use std::time::{Duration, Instant};
@@ -113,10 +114,12 @@ impl Archive {
     /// removes and, with [`max_bytes`](Retention::max_bytes), to the number of blocks.
     ///
     /// Frames that are appended meanwhile are not counted. The file keeps its size, and further
-    /// frames fill it; [`compact`](Self::compact) gives space back to the disk.
+    /// frames fill it; [`compact`](Self::compact) gives space back to the disk. On a full disk,
+    /// where the [reserve](crate::archive#the-files) is needed, this does so too.
     ///
     /// # Errors
-    /// [`AgentErrorKind::ArchiveReadOnly`], or an error of the disk. What was removed by then stays removed.
+    /// [`AgentErrorKind::ArchiveReadOnly`], or an error of the disk. What was removed by then stays
+    /// removed.
     pub fn retain(&self, limits: &Retention) -> Result<Removed, AgentError> {
         let shared = &self.shared;
         let now = Timestamp::now();
@@ -129,9 +132,14 @@ impl Archive {
             while self.remove_step(plan.up_to, &mut removed)? {}
             // Blocks that were joined meanwhile may reach beyond the plan: it is made anew.
             if removed.frames == begun {
-                return Ok(removed);
+                break;
             }
         }
+        // On a disk that was full, frames can come again only if it has room for the log.
+        if self.shared.writer()?.lock().lacks_reserve() {
+            self.give_back()?;
+        }
+        Ok(removed)
     }
 
     /// Marks when the last frames arrived, if that matters. Returns the last position.
@@ -152,50 +160,61 @@ impl Archive {
     /// Removes frames from the front up to this position, for the time of a step. Returns whether
     /// there may be more.
     fn remove_step(&self, up_to: u64, removed: &mut Removed) -> Stored<bool> {
-        let doing = "removing old frames";
         let until = Instant::now() + STEP;
         let mut writer = self.shared.writer()?.lock();
-        let rows = rows_from(&writer.db, 0, PAGE)?;
-        let goes = |row: &&BlockRow| row.first <= up_to;
-        if rows.first().filter(goes).is_some_and(|row| row.is_piece) {
-            // The tail is made of blocks first: only those are removed.
-            writer.close_tail()?;
-            return Ok(true);
-        }
-        let transaction = writer.begin(false).doing(doing)?;
-        let mut gone = Removed::default();
-        let mut last = 0;
-        for row in rows.iter().take_while(goes).filter(|row| !row.is_piece) {
-            if last > 0 && Instant::now() >= until {
-                break;
-            }
-            if row.last() <= up_to {
-                forget(&transaction, row, Some(row.last() + 1)).doing(doing)?;
-                last = row.last();
-                gone.frames += u64::from(row.header.count);
-                gone.bytes += row.size;
-            } else if let Some(bytes) = cut(&transaction, row, up_to)? {
-                last = up_to;
-                gone.frames += up_to + 1 - row.first;
-                gone.bytes += row.size.saturating_sub(bytes);
-            }
-        }
-        if last > 0 {
-            let gaps = "DELETE FROM gaps WHERE position <= ?";
-            transaction
-                .execute(gaps, [last.cast_signed()])
-                .and_then(|_| forget_arrivals(&transaction, last))
-                .doing(doing)?;
-        }
-        transaction.commit().doing(doing)?;
-        removed.frames += gone.frames;
-        removed.bytes += gone.bytes;
-        Ok(last > 0)
+        writer.with_reserve(|writer| remove_some(writer, up_to, until, removed))
     }
 }
 
-/// Cuts the frames up to this position off a block, which has later ones. Returns how many bytes the
-/// others take then; `None` if the block can't be read: it stays until all of it is to go.
+/// Removes frames from the front up to this position, until then. Returns whether there may be
+/// more.
+fn remove_some(
+    writer: &mut Writer,
+    up_to: u64,
+    until: Instant,
+    removed: &mut Removed,
+) -> Stored<bool> {
+    let doing = "removing old frames";
+    let rows = rows_from(&writer.db, 0, PAGE)?;
+    let goes = |row: &&BlockRow| row.first <= up_to;
+    if rows.first().filter(goes).is_some_and(|row| row.is_piece) {
+        // The tail is made of blocks first: only those are removed.
+        writer.close_tail()?;
+        return Ok(true);
+    }
+    let transaction = writer.begin(false).doing(doing)?;
+    let mut gone = Removed::default();
+    let mut last = 0;
+    for row in rows.iter().take_while(goes).filter(|row| !row.is_piece) {
+        if last > 0 && Instant::now() >= until {
+            break;
+        }
+        if row.last() <= up_to {
+            forget(&transaction, row, Some(row.last() + 1)).doing(doing)?;
+            last = row.last();
+            gone.frames += u64::from(row.header.count);
+            gone.bytes += row.size;
+        } else if let Some(bytes) = cut(&transaction, row, up_to)? {
+            last = up_to;
+            gone.frames += up_to + 1 - row.first;
+            gone.bytes += row.size.saturating_sub(bytes);
+        }
+    }
+    if last > 0 {
+        let gaps = "DELETE FROM gaps WHERE position <= ?";
+        transaction
+            .execute(gaps, [last.cast_signed()])
+            .and_then(|_| forget_arrivals(&transaction, last))
+            .doing(doing)?;
+    }
+    transaction.commit().doing(doing)?;
+    removed.frames += gone.frames;
+    removed.bytes += gone.bytes;
+    Ok(last > 0)
+}
+
+/// Cuts the frames up to this position off a block, which has later ones. Returns how many bytes
+/// the others take then; `None` if the block can't be read: it stays until all of it is to go.
 fn cut(transaction: &Transaction<'_>, row: &BlockRow, up_to: u64) -> Stored<Option<u64>> {
     let doing = "removing old frames";
     let first = up_to + 1;

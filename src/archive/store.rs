@@ -20,6 +20,7 @@ use super::folder::{FolderLock, Home, log, refuse_loss};
 use super::handle::{ArchiveOptions, Durability};
 use super::origin;
 use super::process::{Local, Opened};
+use super::reserve::Reserve;
 use super::schema::{FILE, PAGE, migrate};
 use super::writer::Writer;
 use crate::event::{ArchiveId, BusEpoch};
@@ -104,7 +105,6 @@ impl Store {
         migrate(&mut db, &doing)?;
         db.execute_batch(&format!(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -{WRITER_CACHE};
-             PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 67108864;
              PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON;"
         ))
         .doing(&doing)?;
@@ -117,7 +117,10 @@ impl Store {
         }
         let home = Home::of([folder.join(FILE), log(folder)]).doing(&doing)?;
         let store = Store::new(folder, &doing)?;
-        Ok((store, Writer::new(db, home, shown, lock, opened)))
+        let reserve = Reserve::of(folder);
+        let mut writer = Writer::new(db, home, shown, lock, reserve, opened);
+        writer.prepare().doing(&doing)?;
+        Ok((store, writer))
     }
 
     /// Opens a folder for reading only, also while another process writes.

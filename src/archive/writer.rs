@@ -13,7 +13,9 @@ use super::folder::{FolderLock, Home};
 use super::origin::Shown;
 use super::pack::pack;
 use super::process::Opened;
+use super::reserve::{Limits, Reserve};
 use super::rows::{BlockRow, extent, last_sequence, pieces_from};
+use super::schema::PAGE;
 use crate::event::{
     AgentError, AgentErrorKind, BusEpoch, EventOverflowNotice, PrivacyClass, Timestamp,
 };
@@ -58,6 +60,8 @@ pub(super) struct Writer {
     /// What is in the tail; `None` if that has to be read again. Only a transaction that was
     /// committed leaves it here.
     tail: Option<Tail>,
+    reserve: Reserve,
+    limits: Limits,
     /// When frames arrived.
     pub(super) arrivals: Arrivals,
     _lock: FolderLock,
@@ -84,6 +88,7 @@ impl Writer {
         home: Home,
         shown: Shown,
         lock: FolderLock,
+        reserve: Reserve,
         opened: Opened,
     ) -> Self {
         Writer {
@@ -91,10 +96,54 @@ impl Writer {
             home,
             shown,
             tail: None,
+            limits: reserve.limits(),
+            reserve,
             arrivals: Arrivals::default(),
             _lock: lock,
             _opened: opened,
         }
+    }
+
+    /// Takes the reserve, and sets how long the log may become by the room that the disk has.
+    pub(super) fn prepare(&mut self) -> rusqlite::Result<()> {
+        self.reserve.take();
+        self.limit_log()
+    }
+
+    /// Sets how long the log may become by the room that the disk has now.
+    fn limit_log(&mut self) -> rusqlite::Result<()> {
+        self.limits = self.reserve.limits();
+        let pages = self.limits.log;
+        self.db.execute_batch(&format!(
+            "PRAGMA wal_autocheckpoint = {pages}; PRAGMA journal_size_limit = {};",
+            2 * pages * PAGE
+        ))
+    }
+
+    /// Does a step of retention or compaction. If the disk is full, gives up the reserve, writes
+    /// the log into the file, and does the step again.
+    pub(super) fn with_reserve<T>(
+        &mut self,
+        mut step: impl FnMut(&mut Self) -> Stored<T>,
+    ) -> Stored<T> {
+        match step(self) {
+            Err(error) if error.kind() == AgentErrorKind::ArchiveFull && self.reserve.give() => {
+                // If the log can't be written there now, there may still be room for the step.
+                let _ = self.cut_log();
+                step(self)
+            }
+            done => done,
+        }
+    }
+
+    /// Returns whether the reserve was given up.
+    pub(super) fn lacks_reserve(&self) -> bool {
+        !self.reserve.is_there()
+    }
+
+    /// Returns how many pages of log wait at most to be written into the file.
+    pub(super) fn log_limit(&self) -> u64 {
+        self.limits.log
     }
 
     /// Stores blocks and gaps in one transaction, as durable as the archive's options say. Returns
@@ -102,6 +151,9 @@ impl Writer {
     pub(super) fn append(&mut self, blocks: &[Block], gaps: &[LostRange]) -> Stored<Range<u64>> {
         let doing = "appending to the archive";
         self.home.check()?;
+        let size = blocks.iter().map(|block| block.size() as u64).sum();
+        self.reserve.check(size, doing)?;
+        let limit = self.limits.tail;
         let transaction = self.db.transaction().doing(doing)?;
         let mut tail = match self.tail.take() {
             Some(tail) => tail,
@@ -116,9 +168,10 @@ impl Writer {
             tail.add(block.header.epoch, block.header.last_seq());
             tail.next += u64::from(block.header.count);
             tail.frames += u64::from(block.header.count);
-            tail.bytes += block.size() as u64;
         }
-        if tail.is_full() {
+        tail.bytes += size;
+        let closes = tail.is_full(limit);
+        if closes {
             close(&transaction, begin, blocks, tail.next - 1)?;
             tail = Tail::after(tail.next);
         } else {
@@ -131,13 +184,17 @@ impl Writer {
                 first = row.last() + 1;
             }
         }
-        put_gaps(&transaction, tail.next, gaps).doing(doing)?;
+        put_gaps(&transaction, begin, blocks, gaps).doing(doing)?;
         if let Err(error) = transaction.commit() {
             self.overwrite();
             return Err(error).doing(doing);
         }
         let positions = begin..tail.next;
         self.tail = Some(tail);
+        if closes {
+            // The frames are stored, whether the log's bound can be set anew or not.
+            let _ = self.limit_log();
+        }
         // What is acknowledged is in files that are found again.
         self.home.check()?;
         Ok(positions)
@@ -202,8 +259,8 @@ impl Writer {
         }
     }
 
-    /// Closes the tail, however little it holds. Returns how many pieces it had, and how many blocks
-    /// they became.
+    /// Closes the tail, however little it holds. Returns how many pieces it had, and how many
+    /// blocks they became.
     pub(super) fn close_tail(&mut self) -> Stored<(u64, u64)> {
         let doing = "closing the archive's tail";
         let transaction = self.db.transaction().doing(doing)?;
@@ -247,9 +304,9 @@ impl Tail {
         *known = last.max(*known);
     }
 
-    /// Returns whether there is enough for a block.
-    fn is_full(&self) -> bool {
-        self.frames >= u64::from(BLOCK_FRAMES) || self.bytes >= BLOCK_BYTES as u64
+    /// Returns whether there is enough for a block, which may have this many bytes.
+    fn is_full(&self, bytes: u64) -> bool {
+        self.frames >= u64::from(BLOCK_FRAMES) || self.bytes >= bytes
     }
 
     /// Checks invariant S4 for a block.
@@ -272,10 +329,24 @@ impl Tail {
     }
 }
 
-/// Stores gaps before the frame at this position.
-fn put_gaps(db: &Connection, position: u64, gaps: &[LostRange]) -> rusqlite::Result<()> {
+/// Stores gaps, each before the first frame that comes after it. Blocks with the frames that were
+/// appended with them begin at this position.
+fn put_gaps(
+    db: &Connection,
+    begin: u64,
+    blocks: &[Block],
+    gaps: &[LostRange],
+) -> rusqlite::Result<()> {
     let mut insert = db.prepare_cached("INSERT INTO gaps VALUES(NULL, ?, ?, ?, ?, ?, ?, ?)")?;
     for gap in gaps {
+        let mut position = begin;
+        for block in blocks.iter().map(|block| &block.header) {
+            if block.epoch == gap.epoch && block.last_seq() >= gap.sequences.end {
+                position += gap.sequences.end.saturating_sub(block.first_seq);
+                break;
+            }
+            position += u64::from(block.count);
+        }
         insert.execute(params![
             position.cast_signed(),
             gap.epoch.bits().cast_signed(),
