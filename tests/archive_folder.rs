@@ -495,3 +495,45 @@ fn a_database_that_is_gone_beside_what_knows_of_it_is_damage() {
     );
     assert_eq!(open(&place.archive()).unwrap().len(), Ok(0));
 }
+
+#[test]
+fn an_error_names_what_still_holds_the_folder() {
+    let place = Place::new();
+    let refused = |names: &[&str]| {
+        let error = open(&place.archive()).unwrap_err();
+        assert_eq!(error.kind(), AgentErrorKind::ArchiveInUse);
+        assert!(error.message().contains("this process"), "{error}");
+        for name in names {
+            assert!(error.message().contains(name), "{name}: {error}");
+        }
+    };
+    let archive = open(&place.archive()).unwrap();
+    refused(&["1 Archive"]);
+    let clone = archive.clone();
+    refused(&["2 Archive"]);
+    let all = EventFilter::default().compile().unwrap();
+    let replay = clone
+        .replay_filtered_from_cursor(all, clone.start().unwrap())
+        .unwrap();
+    drop((archive, clone));
+    refused(&["in this process: 1 replay;"]);
+    drop(replay);
+    let options = JournalOptions {
+        repair: true,
+        ..JournalOptions::default()
+    };
+    let builder = InMemoryAgentEventBus::builder();
+    let bus = JournaledBus::open(open(&place.archive()).unwrap(), builder, options).unwrap();
+    refused(&["in this process: a JournaledBus;"]);
+    let stream = bus.subscribe_all(None).unwrap();
+    drop(bus);
+    refused(&["in this process: 1 stream that it repairs;"]);
+    drop(stream);
+    let followed = InMemoryAgentEventBus::default();
+    let archive = open(&place.archive()).unwrap();
+    let archiver = Archiver::follow(&archive, &followed, FollowOptions::default()).unwrap();
+    drop(archive);
+    refused(&["in this process: 1 Archiver;"]);
+    let _ = archiver.stop();
+    assert!(open(&place.archive()).is_ok());
+}

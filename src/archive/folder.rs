@@ -2,6 +2,7 @@
 //! the ones that are open.
 
 use super::error::{Doing, Stored, damaged};
+use super::holders::Holders;
 use super::origin::OPENED;
 use super::schema::{FILE, PAGE};
 use crate::event::{AgentError, AgentErrorKind};
@@ -49,31 +50,33 @@ impl FolderLock {
             .unwrap_or(folder);
         let mut lock = FolderLock { file, folder: None };
         // A folder that can't be opened or locked is guarded by the file.
-        if let Ok(folder) = File::open(real) {
-            match FileExt::try_lock_exclusive(&folder) {
-                Ok(true) => lock.folder = Some(folder),
-                Ok(false) => return Err(lock.in_use(doing)),
+        if let Ok(opened) = File::open(real) {
+            match FileExt::try_lock_exclusive(&opened) {
+                Ok(true) => lock.folder = Some(opened),
+                Ok(false) => return Err(lock.in_use(folder, doing)),
                 Err(_) => {}
             }
         }
         if FileExt::try_lock_exclusive(&lock.file).doing(doing)? {
             return Ok(lock);
         }
-        Err(lock.in_use(doing))
+        Err(lock.in_use(folder, doing))
     }
 
     /// The error for a folder that another writer has.
-    fn in_use(&mut self, doing: &str) -> AgentError {
-        let holder = match self.text().trim().parse::<u32>() {
-            Ok(process) if process == std::process::id() => "this process".to_owned(),
-            Ok(process) if process > 0 => format!("process {process}"),
-            _ => "another process".to_owned(),
+    fn in_use(&mut self, folder: &Path, doing: &str) -> AgentError {
+        let help = "close it there, or open it for reading";
+        let (holder, help) = match (Holders::in_words(folder), self.text().trim().parse::<u32>()) {
+            (Some(holders), _) => (
+                format!("this process: {holders}"),
+                "drop these, or use a clone",
+            ),
+            (None, Ok(process)) if process > 0 => (format!("process {process}"), help),
+            _ => ("another process".to_owned(), help),
         };
         AgentError::new(
             AgentErrorKind::ArchiveInUse,
-            format!(
-                "{doing}: another writer has it, in {holder}; close it there, or open it for reading"
-            ),
+            format!("{doing}: another writer has it, in {holder}; {help}"),
         )
     }
 

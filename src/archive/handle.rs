@@ -2,6 +2,7 @@
 
 use super::block::{BlockWriter, Entry};
 use super::error::{Doing, Stored};
+use super::holders::{Held, Holder, Holders};
 use super::origin::JournalEpoch;
 use super::process::Local;
 use super::progress::Progress;
@@ -74,6 +75,7 @@ pub struct ArchiveGap {
 #[derive(Clone, Debug)]
 pub struct Archive {
     pub(super) shared: Arc<Shared>,
+    pub(super) held: Held,
 }
 
 /// What the clones of an archive share.
@@ -109,7 +111,8 @@ impl Archive {
     ///   [`AgentErrorKind::ArchiveFull`], otherwise [`AgentErrorKind::ArchiveUnavailable`].
     pub fn open(folder: impl AsRef<Path>, options: ArchiveOptions) -> Result<Self, AgentError> {
         let (store, writer) = Store::open(folder.as_ref(), &options)?;
-        Self::new(store, Some(writer), options.content_up_to)
+        let holders = Holders::of(folder.as_ref());
+        Self::new(store, Some(writer), options.content_up_to, holders)
     }
 
     /// Opens the archive in this folder for reading, also while another process writes, or if this
@@ -122,10 +125,16 @@ impl Archive {
             Store::open_for_reading(folder.as_ref())?,
             None,
             PrivacyClass::Metadata,
+            Arc::default(),
         )
     }
 
-    fn new(store: Store, writer: Option<Writer>, keeps: PrivacyClass) -> Stored<Self> {
+    fn new(
+        store: Store,
+        writer: Option<Writer>,
+        keeps: PrivacyClass,
+        holders: Arc<Holders>,
+    ) -> Stored<Self> {
         let (id, journal_epoch) = store.read(identity)?;
         Ok(Archive {
             shared: Arc::new(Shared {
@@ -138,7 +147,16 @@ impl Archive {
                 writer: writer.map(|writer| Local::new(Turns::new(writer))),
                 unpublished_from: Mutex::new(u64::MAX),
             }),
+            held: Held::new(holders, Holder::Handle),
         })
+    }
+
+    /// Returns a handle that counts as something else that holds the archive.
+    pub(super) fn held_by(&self, holder: Holder) -> Self {
+        Archive {
+            shared: self.shared.clone(),
+            held: self.held.by(holder),
+        }
     }
 
     /// Returns its name, which its cursors have.

@@ -14,6 +14,7 @@ use self::commit::{Job, Journal, Journaling, Reply};
 use self::room::{Load, Room};
 use super::error::Stored;
 use super::handle::Archive;
+use super::holders::Holder;
 use super::process::Local;
 use super::worker::{self, Worker};
 use crate::bus::{AgentEventBus, AgentEventStream, BusBuilder, InMemoryAgentEventBus};
@@ -155,13 +156,15 @@ impl JournaledBus {
         });
         let worker = Worker::start("framebus-journal", move || journal.run(&waiting))?;
         let committer = Committer {
-            archive: archive.clone(),
+            archive: archive.held_by(Holder::Bus),
             door: Some(Local::new(Door { room, jobs })),
             worker: Some(worker),
         };
         Ok(JournaledBus {
             bus,
-            repair: options.repair.then(|| Arc::new(archive)),
+            repair: options
+                .repair
+                .then(|| Arc::new(archive.held_by(Holder::Bus))),
             committer: Arc::new(committer),
         })
     }
@@ -198,7 +201,7 @@ impl JournaledBus {
         stream: Result<AgentEventStream, AgentError>,
     ) -> Result<AgentEventStream, AgentError> {
         match &self.repair {
-            Some(archive) => stream?.repaired_by(archive.clone()),
+            Some(archive) => stream?.repaired_by(Arc::new(archive.held_by(Holder::Stream))),
             None => stream,
         }
     }

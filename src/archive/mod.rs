@@ -65,7 +65,7 @@
 //! | `origin.rs` | copies and originals |
 //! | `schema.rs`, `folder.rs` | the tables; the folder's files and its lock |
 //! | `pack.rs`, `block.rs`, `reader.rs`, `record.rs`, `coded.rs` | frames in bytes |
-//! | `worker.rs`, `process.rs`, `error.rs` | threads, forks, errors |
+//! | `worker.rs`, `process.rs`, `holders.rs`, `error.rs` | threads, forks, who holds it, errors |
 #![forbid(unsafe_code)]
 
 mod arrivals;
@@ -78,6 +78,7 @@ mod finding;
 mod folder;
 mod follow;
 mod handle;
+mod holders;
 mod journal;
 mod keep;
 mod origin;

@@ -12,6 +12,7 @@
 
 use super::error::{Doing, Stored, damaged, is_unreadable};
 use super::handle::{Archive, Shared, journal_cursor};
+use super::holders::{Held, Holder};
 use super::reader::{BlockReader, Frame};
 use super::rows::{
     BlockRow, extent, first_after, piece_from, row_after, row_of_kinds, row_of_time,
@@ -40,6 +41,7 @@ const NEXT_OF_AGENT: &str = "SELECT min(first) FROM block_agents
 #[derive(Clone, Debug)]
 struct Replay {
     archive: Arc<Shared>,
+    _held: Held,
     filter: CompiledEventFilter,
     /// Whether the filter lets every frame through. Then positions are dense, and counts exact.
     everything: bool,
@@ -73,13 +75,14 @@ enum Next {
 
 impl Replay {
     /// A replay of the positions after `after`, up to `end`.
-    fn new(archive: Arc<Shared>, filter: CompiledEventFilter, after: u64, end: u64) -> Self {
+    fn new(archive: &Archive, filter: CompiledEventFilter, after: u64, end: u64) -> Self {
         let everything = EventFilter {
             payload_access: filter.criteria().payload_access,
             ..EventFilter::default()
         };
         Replay {
-            archive,
+            archive: archive.shared.clone(),
+            _held: archive.held.by(Holder::Replay),
             everything: *filter.criteria() == everything,
             filter,
             after,
@@ -407,7 +410,7 @@ impl EventArchive for Archive {
         let (_, end) = self.shared.store.read(extent)?;
         let cursor = self.shared.inherited(cursor)?;
         cursor.check(&self.shared.id, end)?;
-        let replay = Replay::new(self.shared.clone(), filter, cursor.position, end);
+        let replay = Replay::new(self, filter, cursor.position, end);
         Ok(AgentEventStream::from_source(replay))
     }
 }
@@ -427,7 +430,7 @@ impl Archive {
             Ok((first.map_or(end, |first| first - 1), end))
         })?;
         let all = EventFilter::default().compile()?;
-        let mut replay = Replay::new(self.shared.clone(), all, position, end);
+        let mut replay = Replay::new(self, all, position, end);
         let found = loop {
             match replay.next()? {
                 Some(frame) if frame.event.envelope.timestamp < time => {}

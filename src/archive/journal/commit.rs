@@ -14,6 +14,7 @@ use super::room::Place;
 use crate::archive::block::{BlockWriter, Entry};
 use crate::archive::error::Stored;
 use crate::archive::handle::{Archive, journal_cursor};
+use crate::archive::holders::Holder;
 use crate::archive::store::lock;
 #[cfg(doc)]
 use crate::bus::AgentEventStream;
@@ -107,7 +108,7 @@ impl Journaling {
                 "the archive is the journal of another bus of this process; clone that bus",
             ));
         }
-        Ok(Journaling(archive.clone()))
+        Ok(Journaling(archive.held_by(Holder::Bus)))
     }
 }
 
