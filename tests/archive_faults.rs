@@ -305,8 +305,8 @@ enum By {
     Append,
 }
 
-/// Fails every `step`-th call of storing a batch in turn, until none is left. Returns how many there
-/// were.
+/// Fails every `step`-th call of storing a batch in turn, until none is left. Returns how many
+/// there were.
 fn each_call(by: By, size: usize, step: usize, error: c_int) -> usize {
     let folder = tempfile::tempdir().unwrap();
     let (archive, bus) = opened(folder.path());

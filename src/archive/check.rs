@@ -28,8 +28,8 @@ impl Archive {
     /// many frames there are. Takes O(bytes) time, and no writer waits.
     ///
     /// # Errors
-    /// [`AgentErrorKind::ArchiveDamaged`] if [`examine`](Self::examine) finds damage, or an error of
-    /// the disk.
+    /// [`AgentErrorKind::ArchiveDamaged`] if [`examine`](Self::examine) finds damage, or an error
+    /// of the disk.
     pub fn check(&self) -> Result<u64, AgentError> {
         let examined = self.examine()?;
         let mut damage = examined.damage();

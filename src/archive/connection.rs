@@ -1,7 +1,7 @@
 //! Connections to the database, and how a user reads it who may not write to the folder.
 //!
-//! SQLite's readers mark in shared memory what they read, so that a checkpoint leaves it alone; that
-//! memory is a file beside the database, which a writer makes. A user who may not write reads
+//! SQLite's readers mark in shared memory what they read, so that a checkpoint leaves it alone;
+//! that memory is a file beside the database, which a writer makes. A user who may not write reads
 //! through it like others while it is there. Without it nobody writes, so the database is read
 //! without a lock, and looked at afterwards: if it was written meanwhile, what was read is read
 //! again. So such a reader is neither late nor sees a page of the wrong moment.

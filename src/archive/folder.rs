@@ -19,8 +19,8 @@ pub(super) fn log(folder: &Path) -> PathBuf {
 /// The right to be the folder's only writer. The system releases it when the process ends, however
 /// it ends.
 ///
-/// What is locked is the folder that the database is in, so removing the lock's file lets nobody in.
-/// Where folders can't be locked, the file alone is.
+/// What is locked is the folder that the database is in, so removing the lock's file lets nobody
+/// in. Where folders can't be locked, the file alone is.
 #[derive(Debug)]
 pub(super) struct FolderLock {
     /// The file `lock`. Its text is the number of the process that has it.

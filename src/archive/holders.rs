@@ -1,4 +1,5 @@
-//! What of this process holds an archive open, for the error of an opening that it is in the way of.
+//! What of this process holds an archive open, for the error of an opening that it is in the way
+//! of.
 
 use super::store::lock;
 use std::fmt;
@@ -29,8 +30,8 @@ pub(super) enum Holder {
 #[derive(Debug, Default)]
 pub(super) struct Holders([AtomicUsize; KINDS.len()]);
 
-/// The archives that are open for writing in this process, by their folders. In a forked child it is
-/// not asked: nothing is opened there while the parent had an archive open.
+/// The archives that are open for writing in this process, by their folders. In a forked child it
+/// is not asked: nothing is opened there while the parent had an archive open.
 static OPEN: Mutex<Vec<(PathBuf, Weak<Holders>)>> = Mutex::new(Vec::new());
 
 impl Holders {

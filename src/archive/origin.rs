@@ -4,9 +4,9 @@
 //! Each opening for writing puts a new file `opened` in place of the one before, and records in the
 //! database which file it is. So these are told from the original: a copy of the folder, whose
 //! `opened` is another file; a database that was put back without it; and an older copy that was
-//! written over the files, whose database knows an earlier `opened`. A file is the same if its inode
-//! and its time of birth are, whoever owns it now, or if the time of its last change is, which no
-//! copy can have: some disks that containers share number their inodes anew at each start.
+//! written over the files, whose database knows an earlier `opened`. A file is the same if its
+//! inode and its time of birth are, whoever owns it now, or if the time of its last change is,
+//! which no copy can have: some disks that containers share number their inodes anew at each start.
 //!
 //! Not told, since all of it is as it was: a disk that was rolled back to a snapshot. That is what
 //! [`JournalEpoch::New`] is for.
@@ -37,10 +37,10 @@ pub(super) const OPENED: &str = "opened";
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum JournalEpoch {
-    /// The same one, unless the folder is a copy: it was restored from a backup, or moved to another
-    /// disk. Then it becomes an archive of its own: with a new epoch and a new
-    /// [id](super::Archive::id). Its frames stay, and cursors of the archive that it was copied from
-    /// are good up to the copy's end.
+    /// The same one, unless the folder is a copy: it was restored from a backup, or moved to
+    /// another disk. Then it becomes an archive of its own: with a new epoch and a new
+    /// [id](super::Archive::id). Its frames stay, and cursors of the archive that it was copied
+    /// from are good up to the copy's end.
     #[default]
     Detect,
     /// A new one, and a new id, whatever the folder is. For a disk that was rolled back to a

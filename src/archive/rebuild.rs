@@ -45,8 +45,8 @@ const COUNTERS: &str = "
 
 impl Archive {
     /// Rebuilds the indexes and counters of the archive in this folder, which must not be open for
-    /// writing, from what its frames prove. Returns what is wrong still. Frames are not changed, nor
-    /// is what can't be read.
+    /// writing, from what its frames prove. Returns what is wrong still. Frames are not changed,
+    /// nor is what can't be read.
     ///
     /// If a counter was below what was given, there may have been later frames that nothing proves.
     /// Then the archive also begins a [new epoch](JournalEpoch::New), so that no sequence number is

@@ -1,8 +1,9 @@
 //! A frame in bytes: the types that postcard writes and reads, borrowed from the event or from the
 //! bytes.
 //!
-//! Kinds and classes are written as numbers; those of a later version are kept as they are. The test of the pinned bytes in `block/tests.rs` fails
-//! when one of them, or the form, changes: then the form's version must change, too.
+//! Kinds and classes are written as numbers; those of a later version are kept as they are. The
+//! test of the pinned bytes in `block/tests.rs` fails when one of them, or the form, changes: then
+//! the form's version must change, too.
 
 use super::coded::Coded;
 use crate::event::{
