@@ -14,6 +14,7 @@
 use super::block::{Block, BlockWriter, Entry};
 use super::error::Stored;
 use super::handle::{Archive, Shared};
+use super::holders::{Held, Holder};
 use super::worker::Worker;
 use super::writer::LostRange;
 use crate::bus::{AgentEventBus, AgentEventStream, BatchItem, InMemoryAgentEventBus};
@@ -129,7 +130,11 @@ impl Archiver {
                 "an archiver follows this bus into this archive already; keep that one",
             ));
         }
-        let following = Following { shared, epoch };
+        let following = Following {
+            shared,
+            epoch,
+            _held: archive.held.by(Holder::Archiver),
+        };
         let last = archive.last_sequence(epoch)?;
         let cursor = (last > 0).then_some(EventCursor {
             scope: EventStreamScope::All,
@@ -205,6 +210,7 @@ impl Drop for Archiver {
 
 /// Marks a bus as followed. Dropping it ends that, also when the thread panics.
 struct Following {
+    _held: Held,
     shared: Arc<Shared>,
     epoch: BusEpoch,
 }
@@ -431,7 +437,7 @@ impl Follower {
     /// Stores what was gathered. While the disk refuses it, nothing more is read: frames that the
     /// rings lose meanwhile are the next gap.
     fn write(&mut self) -> Stored<()> {
-        let Following { shared, epoch } = &self.following;
+        let Following { shared, epoch, .. } = &self.following;
         let (blocks, gaps) = self.gathering.finish();
         let lost = gaps.last().map_or(0, |gap| gap.sequences.end - 1);
         if !blocks.is_empty() || !gaps.is_empty() {

@@ -2,6 +2,8 @@
 
 use super::block::{BlockWriter, Entry};
 use super::error::{Doing, Stored};
+use super::holders::{Held, Holder, Holders};
+use super::origin::JournalEpoch;
 use super::process::Local;
 use super::progress::Progress;
 use super::rows::{self, extent};
@@ -38,6 +40,8 @@ pub struct ArchiveOptions {
     /// The highest privacy class whose content is stored; that of [`PrivacyClass::Secret`] never
     /// is. Of events above it, summary and references are stored.
     pub content_up_to: PrivacyClass,
+    /// Which epoch the journal's bus has.
+    pub journal_epoch: JournalEpoch,
 }
 
 impl Default for ArchiveOptions {
@@ -46,6 +50,7 @@ impl Default for ArchiveOptions {
         ArchiveOptions {
             durability: Durability::default(),
             content_up_to: PrivacyClass::Sensitive,
+            journal_epoch: JournalEpoch::default(),
         }
     }
 }
@@ -70,6 +75,7 @@ pub struct ArchiveGap {
 #[derive(Clone, Debug)]
 pub struct Archive {
     pub(super) shared: Arc<Shared>,
+    pub(super) held: Held,
 }
 
 /// What the clones of an archive share.
@@ -104,26 +110,31 @@ impl Archive {
     /// - [`AgentErrorKind::ArchiveReadOnly`], [`AgentErrorKind::ArchiveDamaged`],
     ///   [`AgentErrorKind::ArchiveFull`], otherwise [`AgentErrorKind::ArchiveUnavailable`].
     pub fn open(folder: impl AsRef<Path>, options: ArchiveOptions) -> Result<Self, AgentError> {
-        let every_append = options.durability == Durability::EachAppend;
-        let (store, writer) = Store::open(folder.as_ref(), every_append)?;
-        Self::new(store, Some(writer), options.content_up_to)
+        let (store, writer) = Store::open(folder.as_ref(), &options)?;
+        let holders = Holders::of(folder.as_ref());
+        Self::new(store, Some(writer), options.content_up_to, holders)
     }
 
-    /// Opens the archive in this folder for reading, also while another process writes, or if the
-    /// folder can't be written to.
+    /// Opens the archive in this folder for reading, also while another process writes, or if this
+    /// user may not write to the folder. One of an earlier version is read as it is.
     ///
     /// # Errors
-    /// As for [`open`](Self::open); also [`AgentErrorKind::ArchiveVersion`] if it must be migrated
-    /// first.
+    /// As for [`open`](Self::open).
     pub fn open_for_reading(folder: impl AsRef<Path>) -> Result<Self, AgentError> {
         Self::new(
             Store::open_for_reading(folder.as_ref())?,
             None,
             PrivacyClass::Metadata,
+            Arc::default(),
         )
     }
 
-    fn new(store: Store, writer: Option<Writer>, keeps: PrivacyClass) -> Stored<Self> {
+    fn new(
+        store: Store,
+        writer: Option<Writer>,
+        keeps: PrivacyClass,
+        holders: Arc<Holders>,
+    ) -> Stored<Self> {
         let (id, journal_epoch) = store.read(identity)?;
         Ok(Archive {
             shared: Arc::new(Shared {
@@ -136,7 +147,16 @@ impl Archive {
                 writer: writer.map(|writer| Local::new(Turns::new(writer))),
                 unpublished_from: Mutex::new(u64::MAX),
             }),
+            held: Held::new(holders, Holder::Handle),
         })
+    }
+
+    /// Returns a handle that counts as something else that holds the archive.
+    pub(super) fn held_by(&self, holder: Holder) -> Self {
+        Archive {
+            shared: self.shared.clone(),
+            held: self.held.by(holder),
+        }
     }
 
     /// Returns its name, which its cursors have.
@@ -198,8 +218,11 @@ impl Archive {
     /// mode hides of its payload isn't stored.
     ///
     /// # Errors
-    /// [`AgentErrorKind::ArchiveOrder`], [`AgentErrorKind::InvalidValue`] for a frame of more than
-    /// 256 MiB, [`AgentErrorKind::ArchiveReadOnly`], or an error of the disk.
+    /// - [`AgentErrorKind::ArchiveOrder`].
+    /// - [`AgentErrorKind::InvalidValue`] for a frame of more than 256 MiB, or with a sequence
+    ///   number that no bus gives: 2^62 or more.
+    /// - [`AgentErrorKind::ArchiveReadOnly`], or an error of the disk.
+    /// - [`AgentErrorKind::ArchiveUnavailable`] if the folder was removed, moved or replaced.
     pub fn append(&self, frames: &[EventFrame]) -> Result<Range<u64>, AgentError> {
         let mut blocks = self.shared.block_writer();
         for frame in frames {
@@ -237,13 +260,16 @@ impl Archive {
     /// [`AgentErrorKind::ArchiveCursor`] for a cursor of another journal, or malformed text.
     pub fn locate(&self, cursor: &JournalCursor) -> Result<ArchiveCursor, AgentError> {
         let parts = cursor.as_str().rsplit_once('@');
-        let position = parts.and_then(|(id, position)| {
+        let parsed = parts.and_then(|(id, position)| {
             let digits = position.bytes().all(|byte| byte.is_ascii_digit());
-            let position = position.parse().ok().filter(|_| digits)?;
-            (id == self.shared.id.as_str()).then_some(position)
+            Some(ArchiveCursor {
+                archive_id: ArchiveId::new(id),
+                position: position.parse().ok().filter(|_| digits)?,
+            })
         });
-        position
-            .map(|position| self.shared.at(position))
+        let inherited = parsed.map(|parsed| self.shared.inherited(parsed));
+        let own = inherited.transpose()?;
+        own.filter(|own| own.archive_id == self.shared.id)
             .ok_or_else(|| {
                 AgentError::new(
                     AgentErrorKind::ArchiveCursor,

@@ -14,6 +14,7 @@ use self::commit::{Job, Journal, Journaling, Reply};
 use self::room::{Load, Room};
 use super::error::Stored;
 use super::handle::Archive;
+use super::holders::Holder;
 use super::process::Local;
 use super::worker::{self, Worker};
 use crate::bus::{AgentEventBus, AgentEventStream, BusBuilder, InMemoryAgentEventBus};
@@ -144,9 +145,7 @@ impl JournaledBus {
         let journaling = Journaling::begin(&archive)?;
         let most = bus.batch_limit();
         let epoch = shared.journal_epoch;
-        let last = archive
-            .last_sequence(epoch)?
-            .max(writer.lock().lock.published());
+        let last = archive.last_sequence(epoch)?.max(writer.lock().shown());
         let bus = bus.reopen(epoch, last).build()?;
         let journal = Journal::new(journaling, bus.clone(), options, most);
         let (jobs, waiting) = mpsc::channel();
@@ -157,13 +156,15 @@ impl JournaledBus {
         });
         let worker = Worker::start("framebus-journal", move || journal.run(&waiting))?;
         let committer = Committer {
-            archive: archive.clone(),
+            archive: archive.held_by(Holder::Bus),
             door: Some(Local::new(Door { room, jobs })),
             worker: Some(worker),
         };
         Ok(JournaledBus {
             bus,
-            repair: options.repair.then(|| Arc::new(archive)),
+            repair: options
+                .repair
+                .then(|| Arc::new(archive.held_by(Holder::Bus))),
             committer: Arc::new(committer),
         })
     }
@@ -200,7 +201,7 @@ impl JournaledBus {
         stream: Result<AgentEventStream, AgentError>,
     ) -> Result<AgentEventStream, AgentError> {
         match &self.repair {
-            Some(archive) => stream?.repaired_by(archive.clone()),
+            Some(archive) => stream?.repaired_by(Arc::new(archive.held_by(Holder::Stream))),
             None => stream,
         }
     }

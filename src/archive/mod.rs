@@ -42,9 +42,29 @@
 //!   child that outlives its parent keeps the folder locked.
 //!
 //! # The files
-//! `frames.sqlite` with its log beside it, `lock`, and `reserve`: at most 2 MiB of nothing, which
-//! retention and compaction use on a full disk. Copy the folder while no process writes, or
-//! use SQLite's own backup.
+//! `frames.sqlite` with its log and its shared memory beside it; `lock`, whose text is the process
+//! that writes; `opened`, which each opening for writing renews; `reserve`, the room for retention
+//! on a full disk. To make a backup, copy the folder while no process writes, or use SQLite's own
+//! backup. To restore one, put it in place of the whole folder: SQLite would apply a log that was
+//! left to a database that it is not of.
+//!
+//! A folder that is a copy becomes an archive of its own when it is opened for writing, with a new
+//! epoch and a new id, so that no sequence number and no position means two frames. Cursors of the
+//! original's journal are good up to the copy's end; live ones, and those of what the original had
+//! later, are foreign. [`JournalEpoch`] says how that is told, what is not, and how to say
+//! otherwise.
+//!
+//! # Versions
+//! Tables of an earlier version are migrated by a writer, and read as they are by a reader. An
+//! archive with tables of a later version is refused as
+//! [`ArchiveVersion`](crate::AgentErrorKind::ArchiveVersion). What else a later version may have:
+//!
+//! - **A kind of event, delivery semantics or a privacy class**: the frame is passed over. A notice
+//!   counts it, and the replay ends as [`SourceDamaged`](crate::StreamEnd::SourceDamaged) with an
+//!   `ArchiveVersion` that names it. Compaction and retention keep it like others.
+//! - **A kind of entity or endpoint**: shown as `Other`, and kept.
+//! - **A form of blocks**, which a field of frames is, too: the block is passed over and told like
+//!   a kind, and kept as it is. [`check`](Archive::check) takes none of these for damage.
 //!
 //! # Modules
 //! A module imports only from its own row and from the rows below it.
@@ -55,29 +75,39 @@
 //! | `follow.rs` | the archiver: a subscriber that archives a bus |
 //! | `repair.rs`, `replay.rs` | what an archive is asked for: holes, frames |
 //! | `keep.rs`, `retain.rs`, `runs.rs` | upkeep, and the runs that there are |
+//! | `rebuild.rs`, `check.rs`, `finding.rs` | what the frames prove, and what contradicts them |
 //! | `handle.rs` | the archive as its holder has it |
 //! | `progress.rs` | how far archivers have come, and which readers wait for them |
-//! | `store.rs`, `turns.rs` | the file, the connections to it, the lock of the one that writes |
-//! | `writer.rs` | what is written: the tail, and what it becomes when it is closed |
+//! | `store.rs`, `connection.rs` | the file, and the connections to it |
+//! | `writer.rs`, `turns.rs` | what is written: the tail, and what it becomes; the writer's lock |
 //! | `reserve.rs` | the room on the disk that is kept for removing frames |
 //! | `rows.rs`, `arrivals.rs` | what is stored, to be found and read; when it arrived |
-//! | `schema.rs`, `folder.rs` | the tables, the folder's lock |
-//! | `pack.rs`, `block.rs`, `reader.rs`, `record.rs` | frames in bytes |
-//! | `worker.rs`, `process.rs`, `error.rs` | threads, forks, errors |
+//! | `origin.rs` | copies and originals |
+//! | `schema.rs`, `folder.rs` | the tables; the folder's files and its lock |
+//! | `pack.rs`, `block.rs`, `reader.rs`, `record.rs`, `coded.rs` | frames in bytes |
+//! | `worker.rs`, `process.rs`, `holders.rs` | threads, forks, what holds an archive |
+//! | `error.rs` | errors |
 #![forbid(unsafe_code)]
 
 mod arrivals;
 mod block;
+mod check;
+mod coded;
+mod connection;
 mod error;
+mod finding;
 mod folder;
 mod follow;
 mod handle;
+mod holders;
 mod journal;
 mod keep;
+mod origin;
 mod pack;
 mod process;
 mod progress;
 mod reader;
+mod rebuild;
 mod record;
 mod repair;
 mod replay;
@@ -91,9 +121,11 @@ mod turns;
 mod worker;
 mod writer;
 
+pub use self::finding::{Examined, Finding, IndexOf};
 pub use self::follow::{Archiver, FollowOptions, FollowReport};
 pub use self::handle::{Archive, ArchiveGap, ArchiveOptions, Durability};
 pub use self::journal::{JournalOptions, JournalReceipt, Journaled, JournaledBus};
 pub use self::keep::Compacted;
+pub use self::origin::JournalEpoch;
 pub use self::retain::{AgeOf, HeldBy, Removed, Retention};
 pub use self::runs::ArchivedRun;

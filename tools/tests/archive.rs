@@ -155,3 +155,50 @@ fn what_is_not_there_is_said() {
     fs::write(folder.join("file"), "").unwrap();
     assert!(refused(folder, &["tidy", "file"]).contains("file"));
 }
+
+#[test]
+fn a_wrong_index_is_named_and_rebuilt_and_a_number_that_no_bus_gives_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let frame = |number: u64| {
+        format!(
+            "{}\n",
+            serde_json::to_string(&{
+                let mut envelope =
+                    framebus::EventEnvelope::new("r", "a", framebus::EventKind::RunStarted);
+                (envelope.event_seq, envelope.bus_epoch) =
+                    (number, framebus::BusEpoch::from_bits(7));
+                framebus::EventFrame::new(framebus::AgentEvent::envelope_only(envelope))
+            })
+            .unwrap()
+        )
+    };
+    let lines = [
+        frame(1),
+        frame(2),
+        frame(1 << 62),
+        frame(u64::MAX),
+        frame(3),
+    ];
+    fs::write(folder.join("in.jsonl"), lines.concat()).unwrap();
+    let said = refused(folder, &["import", "one", "in.jsonl"]);
+    assert!(
+        said.contains("in.jsonl:3: ") && said.contains("4611686018427387904"),
+        "{said}"
+    );
+    let said = done(folder, &["import", "two", "in.jsonl", "--skip-damaged"]);
+    assert!(
+        said.starts_with("3 frames imported, 2 lines skipped"),
+        "{said}"
+    );
+    done(folder, &["tidy", "two"]);
+    assert!(done(folder, &["check", "two"]).starts_with("3 frames"));
+    let file = folder.join("two/frames.sqlite");
+    let db = rusqlite::Connection::open(file).unwrap();
+    db.execute_batch("DELETE FROM block_runs").unwrap();
+    drop(db);
+    let said = refused(folder, &["check", "two"]);
+    assert!(said.contains("findings of damage"), "{said}");
+    assert!(done(folder, &["repair", "two"]).starts_with("3 frames"));
+    assert!(done(folder, &["check", "two"]).starts_with("3 frames"));
+}

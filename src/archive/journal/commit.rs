@@ -14,6 +14,7 @@ use super::room::Place;
 use crate::archive::block::{BlockWriter, Entry};
 use crate::archive::error::Stored;
 use crate::archive::handle::{Archive, journal_cursor};
+use crate::archive::holders::Holder;
 use crate::archive::store::lock;
 #[cfg(doc)]
 use crate::bus::AgentEventStream;
@@ -108,7 +109,7 @@ impl Journaling {
                 "the archive is the journal of another bus of this process; clone that bus",
             ));
         }
-        Ok(Journaling(archive.clone()))
+        Ok(Journaling(archive.held_by(Holder::Bus)))
     }
 }
 
@@ -202,6 +203,14 @@ impl Journal {
                 );
                 return refuse(jobs, &AgentError::new(error.kind(), message));
             }
+            let count: u64 = jobs.iter().map(|job| job.frames.len() as u64).sum();
+            if self.bus.last_sequence() + 1 + count > MAX_SEQUENCE {
+                let message = "the journal's sequence numbers are used up; begin a new archive";
+                return refuse(
+                    jobs,
+                    &AgentError::new(AgentErrorKind::SequenceExhausted, message),
+                );
+            }
             match self.encode(&jobs) {
                 Ok(blocks) => return self.store(jobs, blocks),
                 Err((at, error)) => {
@@ -243,14 +252,6 @@ impl Journal {
     /// Appends a group, publishes it and answers. Called when no earlier frame is unpublished.
     fn store(&mut self, jobs: Vec<Job>, blocks: BlockWriter) {
         let begin = self.bus.last_sequence() + 1;
-        let count: u64 = jobs.iter().map(|job| job.frames.len() as u64).sum();
-        if begin + count > MAX_SEQUENCE {
-            let message = "the journal's sequence numbers are used up; begin a new archive";
-            return refuse(
-                jobs,
-                &AgentError::new(AgentErrorKind::SequenceExhausted, message),
-            );
-        }
         self.keep_from(self.published_to);
         let positions = match self.journaling.0.shared.append(blocks, &[]) {
             Ok(positions) => positions,
@@ -338,7 +339,7 @@ impl Journal {
         let count: u64 = jobs.iter().map(|job| job.frames.len() as u64).sum();
         let last = self.bus.last_sequence() + count;
         let noted = match self.journaling.0.shared.writer() {
-            Ok(writer) => writer.lock().lock.note_published(last).is_ok(),
+            Ok(writer) => writer.lock().note_shown(last),
             Err(_) => false,
         };
         for job in jobs {

@@ -23,6 +23,8 @@ pub enum Failure {
         line: u64,
         what: String,
     },
+    #[error("{0} findings of damage")]
+    Damage(u64),
     #[error("nothing to record; name recordings or folders of them")]
     Nothing,
 }

@@ -88,6 +88,11 @@ enum Command {
         /// The archive's folder.
         archive: PathBuf,
     },
+    /// Rebuild the indexes and counters from what the frames prove, and check it.
+    Repair {
+        /// The archive's folder.
+        archive: PathBuf,
+    },
     /// Remove what breaks a limit, join small blocks, give space back.
     Tidy {
         /// The archive's folder.
@@ -180,6 +185,7 @@ fn act(command: Command) -> Outcome {
             from_line,
         } => import::import(&archive, &input, skip_damaged, from_line),
         Command::Check { archive } => upkeep::check(&archive),
+        Command::Repair { archive } => upkeep::repair(&archive),
         Command::Tidy {
             archive,
             max_days,

@@ -2,14 +2,33 @@
 
 use super::failure::{Failure, Outcome};
 use crate::output;
-use framebus::archive::{Archive, ArchiveOptions, HeldBy, Retention};
+use framebus::archive::{Archive, ArchiveOptions, Examined, HeldBy, Retention};
 use std::path::Path;
 
 /// Reads everything and checks it.
 pub fn check(folder: &Path) -> Outcome {
-    let count = Archive::open_for_reading(folder)?.check()?;
-    output::line(format_args!("{count} frames, all as they were written"))
-        .map_err(Failure::Output)?;
+    report(&Archive::open_for_reading(folder)?.examine()?)
+}
+
+/// Rebuilds the indexes and counters, and says what is wrong still.
+pub fn repair(folder: &Path) -> Outcome {
+    report(&Archive::repair_index(folder)?)
+}
+
+/// Says what was found. Fails if it is damage.
+fn report(examined: &Examined) -> Outcome {
+    for finding in &examined.findings {
+        output::line(format_args!("{finding}")).map_err(Failure::Output)?;
+    }
+    let damage = examined.damage().count() as u64 + examined.more;
+    if damage > 0 {
+        return Err(Failure::Damage(damage));
+    }
+    output::line(format_args!(
+        "{} frames, all as they were written",
+        examined.frames
+    ))
+    .map_err(Failure::Output)?;
     Ok(())
 }
 
