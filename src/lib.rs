@@ -92,7 +92,7 @@ pub use event::{
     FilterFingerprint, MAX_FILTER_LIST,
 };
 pub use event::{
-    EventOverflowNotice, EventOverflowReason, StreamStart, SubscriberOverflowPolicy,
+    EventOverflowNotice, EventOverflowReason, Gap, Position, StreamStart, SubscriberOverflowPolicy,
     SubscriberQueueConfig, SubscriptionOptions,
 };
 // The bus and its streams.

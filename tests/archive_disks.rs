@@ -384,3 +384,107 @@ fn an_archive_in_a_read_only_folder_can_be_read() {
     let error = archive.append(&[]).unwrap_err();
     assert_eq!(error.kind(), AgentErrorKind::ArchiveReadOnly);
 }
+
+/// Returns a frame whose text, of this length, can't be packed to much less than it is.
+fn noisy(position: u64, length: usize) -> EventFrame {
+    let mut word = position.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let digit = |_| {
+        word ^= word << 13;
+        word ^= word >> 7;
+        word ^= word << 17;
+        char::from(b'!' + (word >> 40) as u8 % 90)
+    };
+    let text: String = (0..length).map(digit).collect();
+    let run = format!("run-{}", position % 50);
+    let envelope = EventEnvelope::new(run, "a", EventKind::ModelStreamDelta);
+    EventFrame::new(AgentEvent::with_redacted_summary(envelope, text))
+}
+
+/// Publishes groups until the disk is full. Returns how many frames were stored.
+fn publish_until_full(bus: &JournaledBus, size: u64, length: usize) -> u64 {
+    let mut stored = 0;
+    loop {
+        match bus.publish_all((0..size).map(|n| noisy(stored + n, length))) {
+            Ok(done) => stored += done.positions.end - done.positions.start,
+            Err(error) => {
+                assert_eq!(error.kind(), AgentErrorKind::ArchiveFull, "{error}");
+                return stored;
+            }
+        }
+    }
+}
+
+/// Fills the disk with what another program writes, to the last byte.
+fn fill_up(path: &Path) {
+    let mut file = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .unwrap();
+    for size in [65_536, 4_096, 512, 1] {
+        while file.write_all(&vec![1; size]).is_ok() {}
+    }
+}
+
+/// On a disk of this size, until it is full, again and again: retention makes room, and publishing
+/// goes on by itself, without opening anything again. `FRAMEBUS_DISK_ROUNDS` says how often; ten
+/// times take minutes.
+fn retention_makes_room(disk_size: &str, group: u64, length: usize, by_another: bool) {
+    let Some(disk) = Disk::mount(disk_size) else {
+        return;
+    };
+    let folder = disk.0.path().join("archive");
+    let ballast = disk.0.path().join("ballast");
+    let archive = open(&folder).unwrap();
+    let bus = journaled(&archive);
+    let rounds = std::env::var("FRAMEBUS_DISK_ROUNDS").ok();
+    let rounds = rounds.map_or(2, |rounds| rounds.parse().unwrap());
+    let mut total = 0;
+    for round in 0..rounds {
+        let stored = publish_until_full(&bus, group, length);
+        assert!(stored >= group, "round {round}: nothing was stored");
+        total += stored;
+        if by_another {
+            fill_up(&ballast);
+        }
+        let held = archive.len().unwrap();
+        let limits = framebus::archive::Retention {
+            max_frames: Some(held / 3),
+            ..framebus::archive::Retention::default()
+        };
+        let removed = archive.retain(&limits);
+        let removed = removed.unwrap_or_else(|error| panic!("round {round}: {error}"));
+        assert!(removed.frames > 0, "round {round}");
+        let compacted = archive.compact();
+        compacted.unwrap_or_else(|error| panic!("round {round}: {error}"));
+        if by_another {
+            // The room that it gave is the archive's again.
+            assert!(
+                bus.publish_all((0..group).map(|n| noisy(n, length)))
+                    .is_ok(),
+                "round {round}"
+            );
+            total += group;
+            fs::remove_file(&ballast).unwrap();
+        }
+        assert_eq!(archive.end().unwrap().position, total);
+        assert_eq!(archive.check().unwrap(), archive.len().unwrap());
+    }
+    drop((bus, archive));
+    let archive = open(&folder).unwrap();
+    assert_eq!(archive.end().unwrap().position, total);
+    assert_eq!(replay(&archive).count() as u64, archive.len().unwrap());
+}
+
+#[test]
+fn retention_makes_room_on_a_small_disk() {
+    retention_makes_room("6m", 1, 1_000, false);
+    retention_makes_room("6m", 200, 400, false);
+    retention_makes_room("6m", 200, 400, true);
+}
+
+#[test]
+fn retention_makes_room_on_a_larger_disk() {
+    retention_makes_room("64m", 100, 4_000, false);
+    retention_makes_room("64m", 1_000, 4_000, true);
+}

@@ -328,3 +328,69 @@ fn a_lapped_archiver_loses_few_long_ranges() {
     }
     assert_eq!(archive.check().unwrap(), report.frames);
 }
+
+/// Returns a file of `tests/data/archive-2`: an archive that version 2 of the schema wrote, and its
+/// frames as it replayed them. It was written by single publishes and by batches, `retain` removed
+/// its first frames, and an archiver that was lapped recorded gaps of another bus.
+fn version_2(name: &str) -> Vec<u8> {
+    let path = format!(
+        "{}/tests/data/archive-2/{name}.zst",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    zstd::decode_all(&fs::read(path).unwrap()[..]).unwrap()
+}
+
+#[test]
+fn an_archive_of_version_2_is_read_and_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(
+        folder.path().join("frames.sqlite"),
+        version_2("frames.sqlite"),
+    )
+    .unwrap();
+    let expected: Vec<EventFrame> = String::from_utf8(version_2("frames.jsonl"))
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let reader = Archive::open_for_reading(folder.path()).unwrap_err();
+    assert_eq!(reader.kind(), AgentErrorKind::ArchiveVersion);
+    let archive = open(folder.path());
+    let begin = expected[0].archive_cursor.as_ref().unwrap().position;
+    let end = expected[expected.len() - 1]
+        .archive_cursor
+        .as_ref()
+        .unwrap()
+        .position;
+    let read = || replay(&archive, EventFilter::default());
+    assert!(begin > 1);
+    assert_eq!(archive.start().unwrap().position, begin - 1);
+    assert_eq!(archive.end().unwrap().position, end);
+    assert_eq!(read(), expected);
+    let lost: u64 = archive.gaps().unwrap().iter().map(|gap| gap.lost).sum();
+    assert_eq!((archive.gaps().unwrap().len(), lost), (19, 83));
+    assert_eq!(archive.check().unwrap(), expected.len() as u64);
+    for n in 0..9 {
+        let run = format!("run-{n}");
+        let of_run = expected
+            .iter()
+            .filter(|it| it.event.envelope.run_id.as_str() == run);
+        let found = replay(&archive, EventFilter::run(run.as_str()));
+        assert!(
+            found
+                .iter()
+                .map(|it| &it.event)
+                .eq(of_run.map(|it| &it.event)),
+            "{run}"
+        );
+    }
+    // It goes on, and packs what it has.
+    let bus = journaled(&archive);
+    let done = bus.publish_all((0..10).map(frame)).unwrap();
+    assert_eq!(done.positions.start, end + 1);
+    let runs = archive.runs(0, usize::MAX).unwrap().len();
+    archive.compact().unwrap();
+    assert_eq!(read()[..expected.len()], expected);
+    assert_eq!(archive.runs(0, usize::MAX).unwrap().len(), runs);
+    assert_eq!(archive.check().unwrap(), expected.len() as u64 + 10);
+}

@@ -9,8 +9,7 @@
 //! lapped again at once, and loses a few frames here and there for as long as it is too slow.
 //! Therefore the archiver skips half of what it is behind: it takes note of these frames as lost,
 //! but for the terminal ones, and has room in the rings again for as many. So it loses few long
-//! ranges, and between them archives whole ones. What it archives while it is that late is not
-//! packed: [compaction](Archive::compact) does that.
+//! ranges, and between them archives whole ones.
 
 use super::block::{Block, BlockWriter, Entry};
 use super::error::Stored;

@@ -1,7 +1,7 @@
 //! Progress on a terminal, and nothing anywhere else.
 
+use crate::output;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::IsTerminal;
 use std::time::Duration;
 
 /// Returns a bar of that length, hidden unless the standard error is a terminal.
@@ -17,7 +17,7 @@ pub fn spinner(template: &str) -> ProgressBar {
 }
 
 fn styled(length: Option<u64>, template: &str) -> ProgressBar {
-    let target = if std::io::stderr().is_terminal() {
+    let target = if output::errors_are_seen() {
         ProgressDrawTarget::stderr()
     } else {
         ProgressDrawTarget::hidden()

@@ -69,6 +69,105 @@ fn a_reader_that_closes_the_output_early_is_no_error() {
     assert_eq!(output.status.code(), Some(0), "{errors}");
 }
 
+/// Each number out of its range gives the option, the range and an exit code of 2; never a panic,
+/// or a value as the program's code has it.
+#[test]
+fn numbers_out_of_range_are_refused() {
+    let number = "give a number from 0 up";
+    let threads = "give a number from 1 to 1024";
+    let mut refused = vec![
+        ("replay", "--speed", "-1", number),
+        ("replay", "--speed", "NaN", number),
+        ("replay", "--speed", "inf", number),
+        ("replay", "--speed", "fast", number),
+        ("top", "--speed", "-0.5", number),
+        ("top", "--speed", "nan", number),
+        ("top", "--seconds", "-1", number),
+        ("top", "--seconds", "NaN", number),
+        ("replay", "--threads", "0", threads),
+        ("replay", "--threads", "1000000", threads),
+        ("top", "--threads", "1025", threads),
+        ("replay", "--shards", "0", "zero"),
+        ("top", "--ring-capacity", "0", "zero"),
+        ("replay", "--tokens-per-delta", "0", "zero"),
+        ("replay", "--runs", "many", "invalid digit"),
+    ];
+    if cfg!(feature = "serve") {
+        refused.extend([
+            ("serve", "--speed", "NaN", number),
+            ("serve", "--port", "70000", "65535"),
+        ]);
+    }
+    for (tool, option, value, reason) in refused {
+        let output = framebus(&[tool, option, value]);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{tool} {option} {value}: {errors}"
+        );
+        assert!(
+            errors.contains(option) && errors.contains(reason),
+            "{errors}"
+        );
+    }
+}
+
+#[test]
+fn sizes_that_cannot_be_had_are_refused() {
+    for arguments in [
+        &["replay", "--runs", "99999999999"][..],
+        &["replay", "--frames", "18446744073709551615"],
+        &["replay", "--ring-capacity", "18446744073709551615"],
+        &["replay", "--shards", "18446744073709551615"],
+        &["replay", "--shards", "100000"],
+    ] {
+        let output = framebus(arguments);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {errors}");
+        assert_eq!(errors.lines().count(), 1, "{arguments:?}: {errors}");
+    }
+}
+
+#[test]
+fn the_help_states_the_exit_codes() {
+    let tools = ["replay", "top", "serve", "archive"];
+    let built = [
+        true,
+        true,
+        cfg!(feature = "serve"),
+        cfg!(feature = "archive"),
+    ];
+    let helps = tools.into_iter().zip(built).filter(|(_, built)| *built);
+    let helps = helps.map(|(tool, _)| framebus(&[tool, "--help"]));
+    for output in helps.chain([framebus(&["--help"])]) {
+        assert_eq!(output.status.code(), Some(0));
+        states_the_exit_codes(&String::from_utf8_lossy(&output.stdout));
+    }
+}
+
+fn states_the_exit_codes(help: &str) {
+    for code in [
+        "0  done",
+        "1  something went wrong",
+        "2  the command line is wrong",
+    ] {
+        assert!(help.contains(code), "{help}");
+    }
+}
+
+#[cfg(feature = "serve")]
+#[test]
+fn a_server_says_that_there_is_nothing_to_play() {
+    let output = framebus(&["serve", "no-such-folder", "--port", "0"]);
+    assert_eq!(output.status.code(), Some(1));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        errors.ends_with("nothing to play; name recordings or folders of them\n"),
+        "{errors}"
+    );
+}
+
 #[cfg(feature = "serve")]
 #[test]
 fn a_port_that_is_taken_is_named() {

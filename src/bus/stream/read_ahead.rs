@@ -60,7 +60,7 @@ pub(in crate::bus) enum Step {
 /// Where a filler reports what it filled and what stays lost.
 pub(in crate::bus) struct GapReports<'a> {
     /// Counts losses, and knows the policy and the scope that notices name.
-    queue: &'a mut BoundedQueue,
+    queue: &'a mut BoundedQueue<Event>,
     /// The notice of the next frame.
     notice: &'a mut Option<Box<EventOverflowNotice>>,
 }
@@ -68,7 +68,7 @@ pub(in crate::bus) struct GapReports<'a> {
 impl GapReports<'_> {
     /// Returns the scope that the stream's cursors name.
     pub(in crate::bus) fn scope(&self) -> &EventStreamScope {
-        self.queue.scope()
+        &self.queue.start().scope
     }
 
     /// Returns whether the next frame reports frames as lost.
@@ -166,13 +166,13 @@ impl ReadAhead {
     pub(super) fn next(
         &mut self,
         reader: &mut ScopedReader,
-        queue: &mut BoundedQueue,
+        queue: &mut BoundedQueue<Event>,
         access: PayloadAccessMode,
     ) -> Option<EventFrame> {
         let mut next = loop {
             // The rings' frames that were read before the gap: the gap is after them.
             if let Some(event) = self.events.pop_front() {
-                break frame(event, None, access, queue.scope());
+                break frame(event, None, access, &queue.start().scope);
             }
             if self.filler.is_open() {
                 let mut reports = GapReports {

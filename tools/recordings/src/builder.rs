@@ -89,6 +89,11 @@ impl RunBuilder {
         self.run.run_id = format!("{}/{name}", self.run.source).into();
     }
 
+    /// Returns the id of the run.
+    pub fn run_id(&self) -> &str {
+        &self.run.run_id
+    }
+
     /// Names the agent.
     pub fn set_agent(&mut self, agent: &str) {
         self.run.agent_id = agent.into();

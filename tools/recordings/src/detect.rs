@@ -1,102 +1,193 @@
 //! Tells the format of a recording by its shape. File and folder names play no part.
 //!
-//! The formats of one value a line are told by the first of the leading lines that is an object
-//! of a known shape, so that a bad first line doesn't hide them. Anything else is read as a
-//! single document.
+//! The formats of one value a line, or a server-sent event, are told by the first object of a
+//! known shape. Records before it may be damaged, or of kinds that came after this was written.
+//! Where the leading records have no known shape, the file is tried as single documents before
+//! the records that follow are looked at.
 
 use crate::Problem;
-use crate::formats::{claude_code, vercel_sse};
-use crate::limits::MAX_DOCUMENT;
-use crate::lines::Lines;
+use crate::formats::{claude_code, mini_swe, swe_agent, tau_bench, vercel_sse};
+use crate::limits::MAX_LOOKED_AT;
+use crate::lines::{Lines, pieces};
+use crate::records::{Framing, Records, decoded};
 use serde_json::Value;
-use std::io::{BufRead, Read, Seek};
+use std::io::{self, BufRead, Read, Seek};
 
-/// How many leading lines are looked at.
-const LEADING_LINES: usize = 16;
+/// How many leading records are looked at before the file is tried as a document.
+const LEADING: usize = 16;
 
-/// A format; with the document, if the whole file is one.
+/// What a file is.
 pub enum Detected {
+    /// Records of this format, framed in this way.
+    Records(Format, Framing),
+    /// Documents, with their lines, and what is wrong between them.
+    Documents(Vec<(u64, Result<Value, Problem>)>),
+}
+
+/// A format whose runs are records, or of records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
     ClaudeCode,
     TauBench,
     VercelSse,
-    MiniSwe(Value),
-    SweAgent(Value),
 }
 
-/// Finds the format of `input` and leaves it at any position.
-pub fn detect(input: &mut (impl BufRead + Seek)) -> Result<Detected, (Option<u64>, Problem)> {
-    let mut lines = Lines::new(input.by_ref());
-    let mut first = None;
-    let mut unknown = None;
-    for _ in 0..LEADING_LINES {
-        let Some((number, line)) = lines.next_json(vercel_sse::payload) else {
-            break;
-        };
-        first = first.or(Some(number));
-        match line {
-            Ok(value) if is_document(&value) => break,
-            Ok(value) => match of_line(&value) {
-                Some(found) => return Ok(found),
-                None if value.is_object() => unknown = unknown.or(Some(number)),
-                None => {}
-            },
-            Err(Problem::Unreadable(error)) => {
-                return Err((None, Problem::Unreadable(error)));
-            }
-            Err(_) => {}
+impl Format {
+    const ALL: [Self; 3] = [Self::ClaudeCode, Self::TauBench, Self::VercelSse];
+
+    /// Tells whether a value is a record of this format.
+    pub fn is_record(self) -> fn(&Value) -> bool {
+        match self {
+            Self::ClaudeCode => claude_code::recognises,
+            Self::TauBench => tau_bench::recognises,
+            Self::VercelSse => vercel_sse::recognises,
         }
     }
-    match (first, unknown) {
-        (None, _) => Err((Some(1), Problem::Empty)),
-        (_, Some(number)) => Err((Some(number), Problem::Foreign)),
-        (Some(first), None) => document(input, first),
+}
+
+/// Why a file has no known format.
+pub struct Fault {
+    /// The line at fault, if it is not the whole file.
+    pub line: Option<u64>,
+    pub problem: Problem,
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self {
+            line: None,
+            problem: Problem::Unreadable(error),
+        }
     }
 }
 
-/// Reads all of `input` as one document, whose first line that is not blank is `first`.
-fn document(
-    input: &mut (impl BufRead + Seek),
-    first: u64,
-) -> Result<Detected, (Option<u64>, Problem)> {
-    let mut bytes = Vec::new();
-    input
-        .rewind()
-        .and_then(|()| input.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes))
-        .map_err(|error| (None, Problem::Unreadable(error)))?;
-    if !bytes.trim_ascii_start().starts_with(b"{") {
-        return Err((Some(first), Problem::Foreign));
+/// Finds what `input` is. Leaves it at any position.
+pub fn detect(input: &mut (impl Read + Seek)) -> Result<Detected, Fault> {
+    let framing = Framing::of(looked_at(input)?)?;
+    let leading = Look::at(input, framing, LEADING)?;
+    let Some((first, whole)) = leading.first else {
+        return Err(Fault {
+            line: Some(1),
+            problem: Problem::Empty,
+        });
+    };
+    let mut problem = Problem::Foreign;
+    let mut line = None;
+    match leading.shape {
+        Some(Shape::Records(format)) => return Ok(Detected::Records(format, framing)),
+        // A file whose first line is a whole value has more than one line of them.
+        None if whole || !begins_an_object(input)? => {}
+        Some(Shape::Document) | None => match documents(input)? {
+            Ok(documents) => return Ok(Detected::Documents(documents)),
+            Err(found) => (line, problem) = found,
+        },
     }
-    if bytes.len() as u64 > MAX_DOCUMENT {
-        return Err((Some(first), Problem::DocumentTooLong));
-    }
-    match serde_json::from_slice::<Value>(&bytes) {
-        Ok(value) if is_mini_swe(&value) => Ok(Detected::MiniSwe(value)),
-        Ok(value) if is_swe_agent(&value) => Ok(Detected::SweAgent(value)),
-        Ok(_) => Err((Some(first), Problem::Foreign)),
-        Err(error) => Err((Some(error.line() as u64), Problem::at_the_end(&error))),
-    }
-}
-
-fn of_line(value: &Value) -> Option<Detected> {
-    if claude_code::recognises(value) {
-        Some(Detected::ClaudeCode)
-    } else if value["traj"].is_array() && value.get("task_id").is_some() {
-        Some(Detected::TauBench)
-    } else if vercel_sse::recognises(value) {
-        Some(Detected::VercelSse)
-    } else {
-        None
+    let all = Look::at(input, framing, usize::MAX)?;
+    match all.shape {
+        Some(Shape::Records(format)) => Ok(Detected::Records(format, framing)),
+        _ => Err(Fault {
+            line: line.or(all.unknown).or(Some(first)),
+            problem,
+        }),
     }
 }
 
+/// What a record can be.
+enum Shape {
+    Document,
+    Records(Format),
+}
+
+impl Shape {
+    fn of(value: &Value) -> Option<Self> {
+        let format = || Format::ALL.into_iter().find(|it| it.is_record()(value));
+        if is_document(value) {
+            Some(Self::Document)
+        } else {
+            format().map(Self::Records)
+        }
+    }
+}
+
+/// What was seen of a file's records.
+struct Look {
+    /// The line of the first, and whether it is a whole value.
+    first: Option<(u64, bool)>,
+    /// The line of the first object of no known shape.
+    unknown: Option<u64>,
+    /// The first known shape.
+    shape: Option<Shape>,
+}
+
+impl Look {
+    /// Looks at that many records, and no further than the first of a known shape.
+    fn at(input: &mut (impl Read + Seek), framing: Framing, most: usize) -> io::Result<Self> {
+        // Nothing is sought inside a damaged record: a document has records inside.
+        let mut records = Records::new(looked_at(input)?, framing, |_| false);
+        let mut look = Self {
+            first: None,
+            unknown: None,
+            shape: None,
+        };
+        for _ in 0..most {
+            let Some((line, record)) = records.next() else {
+                break;
+            };
+            look.first.get_or_insert((line, record.is_ok()));
+            let value = match record {
+                Ok(value) if value.is_object() => value,
+                Err(Problem::Unreadable(error)) => return Err(error),
+                Ok(_) | Err(_) => continue,
+            };
+            look.shape = Shape::of(&value);
+            if look.shape.is_some() {
+                break;
+            }
+            look.unknown.get_or_insert(line);
+        }
+        Ok(look)
+    }
+}
+
+/// Returns the beginning of `input`, decoded.
+fn looked_at(input: &mut (impl Read + Seek)) -> io::Result<impl BufRead> {
+    input.rewind()?;
+    Ok(decoded(input.take(MAX_LOOKED_AT)))
+}
+
+/// Tells whether `input` begins as a document does.
+fn begins_an_object(input: &mut (impl Read + Seek)) -> io::Result<bool> {
+    let mut lines = Lines::new(looked_at(input)?);
+    while let Some(line) = lines.next()? {
+        if let Some((_, piece)) = pieces(line.text.unwrap_or_default()).next() {
+            return Ok(piece.starts_with(b"{"));
+        }
+    }
+    Ok(false)
+}
+
+type Documents = Vec<(u64, Result<Value, Problem>)>;
+
+/// Reads all of `input` as documents, or says what is wrong with it.
+fn documents(
+    input: &mut (impl Read + Seek),
+) -> io::Result<Result<Documents, (Option<u64>, Problem)>> {
+    input.rewind()?;
+    let mut records = Records::new(decoded(input), Framing::File, is_document);
+    let documents: Documents = std::iter::from_fn(|| records.next()).collect();
+    let is_document = |record: &Result<Value, Problem>| record.as_ref().is_ok_and(is_document);
+    if documents.iter().any(|(_, record)| is_document(record)) {
+        return Ok(Ok(documents));
+    }
+    let mut problems = documents.into_iter().map(|(line, record)| match record {
+        Err(problem @ (Problem::Truncated | Problem::DocumentTooLong)) => (Some(line), problem),
+        Err(problem @ Problem::NotJson(_)) => (Some(line), problem),
+        _ => (None, Problem::Foreign),
+    });
+    Ok(Err(problems.next().unwrap_or((None, Problem::Foreign))))
+}
+
+/// Tells whether a value is a recording of its own.
 fn is_document(value: &Value) -> bool {
-    is_mini_swe(value) || is_swe_agent(value)
-}
-
-fn is_mini_swe(value: &Value) -> bool {
-    value["messages"].is_array() && value["info"].is_object()
-}
-
-fn is_swe_agent(value: &Value) -> bool {
-    value["trajectory"].is_array() && value["info"].is_object()
+    mini_swe::recognises(value) || swe_agent::recognises(value)
 }

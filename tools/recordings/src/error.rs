@@ -1,7 +1,7 @@
 //! What can be wrong with a recording. Each error names the file and the line, and says what to do.
 
 use crate::Source;
-use crate::limits::{MAX_DOCUMENT, MAX_LINE};
+use crate::limits::{MAX_DEPTH, MAX_DOCUMENT, MAX_LINE};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -69,12 +69,63 @@ pub enum Problem {
     /// JSON that lacks what the format requires.
     #[error("{0}")]
     Malformed(String),
+    /// A record that was cut off where the next one begins.
+    #[error("holds a record that was cut off where another begins")]
+    CutRecord,
+    /// Something was read otherwise than it stands there, and nothing is left out. A file has one
+    /// of these for each kind, at the first place.
+    #[error("{what}{}", also(*times))]
+    Mended {
+        /// What it is.
+        what: Mend,
+        /// In how many places of the file.
+        times: u64,
+    },
     /// A run that another file has already given.
     #[error("repeats the run {0}")]
     DuplicateRun(String),
 }
 
+/// What was mended in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum Mend {
+    /// A text that was cut between the two UTF-16 units of a character.
+    #[error("holds half of a character, read as U+FFFD")]
+    HalfCharacter,
+    /// Bytes that are not UTF-8.
+    #[error("holds bytes that are not UTF-8, read as U+FFFD")]
+    NotUtf8,
+    /// A control character in a string that is not escaped.
+    #[error("holds a control character that is not escaped")]
+    ControlCharacter,
+    /// `NaN`, `Infinity`, or a number that is too large.
+    #[error("holds a number that is not JSON or too large, read as null")]
+    NotANumber,
+    /// A value that is nested too deep.
+    #[error("holds a value nested deeper than {MAX_DEPTH} levels, read as null")]
+    Deep,
+    /// NULs, as a crash of the machine leaves them.
+    #[error("holds NULs, which are passed over")]
+    Nuls,
+    /// A record that was read before, in this file or another, as of a resumed session.
+    #[error("repeats a record that was read before; it counts once")]
+    Repeated,
+}
+
+fn also(times: u64) -> String {
+    match times {
+        0 | 1 => String::new(),
+        times => format!(" (and {} more times in this file)", times - 1),
+    }
+}
+
 impl Problem {
+    /// Tells whether something is left out for it.
+    pub const fn is_loss(&self) -> bool {
+        !matches!(self, Self::Mended { .. })
+    }
+
     /// Says what to do about it.
     pub const fn advice(&self) -> &'static str {
         match self {
@@ -86,6 +137,8 @@ impl Problem {
             Self::NotJson(_) => "repair or remove the line; the others are kept",
             Self::LineTooLong => "split or remove the line; the others are kept",
             Self::DocumentTooLong => "leave it out",
+            Self::CutRecord => "record it again if you need it; the others are kept",
+            Self::Mended { .. } => "the rest is kept as it is",
             Self::Malformed(_) => "repair or remove it; the rest is kept",
             Self::DuplicateRun(_) => "give each recording once; the first is kept",
         }

@@ -33,11 +33,14 @@ mod formats;
 mod json;
 mod limits;
 mod lines;
+mod mend;
 mod reading;
+mod records;
 mod run;
+mod values;
 
-pub use error::{Problem, RecordingError};
-pub use files::{read_paths, read_recording};
+pub use error::{Mend, Problem, RecordingError};
+pub use files::{Progress, read_paths, read_paths_with_progress, read_recording};
 pub use run::{Body, RecordedRun, Source, Step};
 
 use std::num::NonZeroUsize;

@@ -1,7 +1,11 @@
 //! One file under way: what a format's reader is given, and what it adds to.
 
 use crate::builder::RunBuilder;
+use crate::error::Mend;
 use crate::{Problem, ReadOptions, RecordedRun, RecordingError, Source};
+use serde_json::Value;
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 /// The endings that a recording's name may have. Longer ones come before their own endings.
@@ -14,24 +18,50 @@ const ENDINGS: [&str; 6] = [
     ".txt",
 ];
 
+/// What was read of all files so far that must not count again.
+#[derive(Default)]
+pub struct Seen {
+    /// The records, by their own ids or, where they have none, by a hash of all they hold.
+    records: HashSet<Key>,
+    /// The model messages whose usage was recorded.
+    messages: HashSet<Box<str>>,
+}
+
+#[derive(PartialEq, Eq, Hash)]
+enum Key {
+    Id(Box<str>),
+    Hash(u64),
+}
+
 /// What one file was found to hold so far.
 pub struct Reading<'a> {
     path: PathBuf,
     options: &'a ReadOptions,
+    seen: &'a mut Seen,
     /// The runs that were read whole. The format's reader adds them.
     pub runs: Vec<RecordedRun>,
-    /// What could not be used, in the order of the file.
-    pub errors: Vec<RecordingError>,
+    /// What could not be used or was mended.
+    errors: Vec<RecordingError>,
+    /// Where in `errors` each kind of mend is told.
+    mended: HashMap<Mend, usize>,
 }
 
 impl<'a> Reading<'a> {
-    pub fn new(path: &Path, options: &'a ReadOptions) -> Self {
+    pub fn new(path: &Path, options: &'a ReadOptions, seen: &'a mut Seen) -> Self {
         Self {
             path: path.to_owned(),
             options,
+            seen,
             runs: Vec::new(),
             errors: Vec::new(),
+            mended: HashMap::new(),
         }
+    }
+
+    /// Returns the runs, and the errors in the order of the file.
+    pub fn finish(mut self) -> (Vec<RecordedRun>, Vec<RecordingError>) {
+        self.errors.sort_by_key(|error| error.line);
+        (self.runs, self.errors)
     }
 
     /// Returns the file's name without its ending, if that is a known one.
@@ -47,14 +77,55 @@ impl<'a> Reading<'a> {
         Some(folder.to_string_lossy().into_owned())
     }
 
-    /// Adds an error about this file.
+    /// Adds an error about this file. What was mended is told once for each kind, at its first
+    /// place, and counted.
     pub fn error(&mut self, line: Option<u64>, problem: Problem) {
+        if let Problem::Mended { what, .. } = problem
+            && let Some(&index) = self.mended.get(&what)
+        {
+            if let Problem::Mended { times, .. } = &mut self.errors[index].problem {
+                *times += 1;
+            }
+            return;
+        }
+        if let Problem::Mended { what, .. } = problem {
+            self.mended.insert(what, self.errors.len());
+        }
         let error = RecordingError::new(self.path.clone(), line, problem);
         self.errors.push(error);
     }
 
-    /// Returns the builder of a run that is named after this file.
+    /// Tells whether a record is read for the first time, and if not, adds an error. A session that
+    /// was resumed repeats records, with their `uuid`, in the same file or in another.
+    pub fn is_new(&mut self, line: u64, record: &Value) -> bool {
+        let key = match record["uuid"].as_str() {
+            Some(id) => Key::Id(id.into()),
+            None => {
+                let mut hasher = DefaultHasher::new();
+                record.to_string().hash(&mut hasher);
+                Key::Hash(hasher.finish())
+            }
+        };
+        let new = self.seen.records.insert(key);
+        if !new {
+            let what = Mend::Repeated;
+            self.error(Some(line), Problem::Mended { what, times: 1 });
+        }
+        new
+    }
+
+    /// Tells whether a model message is read for the first time.
+    pub fn is_new_message(&mut self, id: &str) -> bool {
+        self.seen.messages.insert(id.into())
+    }
+
+    /// Returns the builder of a run that is named after this file; a further one also after its
+    /// number.
     pub fn builder(&self, source: Source) -> RunBuilder {
-        RunBuilder::new(source, self.stem(), self.options.tokens_per_delta)
+        let mut name = self.stem();
+        if !self.runs.is_empty() {
+            name = format!("{name}/{}", self.runs.len() + 1);
+        }
+        RunBuilder::new(source, name, self.options.tokens_per_delta)
     }
 }

@@ -1,17 +1,17 @@
 //! An archive's frames as JSON lines.
 
 use super::failure::{Failure, Outcome};
-use crate::progress;
+use crate::{output, progress};
 use framebus::archive::Archive;
 use framebus::{ArchiveCursor, EventArchive, EventFilter, EventOverflowNotice, Timestamp};
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 /// Writes the frames that match, from a position or a time on, to a file or the standard output.
 pub fn export(
     folder: &Path,
-    output: Option<PathBuf>,
+    file: Option<PathBuf>,
     after: Option<u64>,
     since: Option<Timestamp>,
     filter: EventFilter,
@@ -26,16 +26,16 @@ pub fn export(
     };
     let begin = cursor.position;
     let length = archive.end()?.position.saturating_sub(begin);
-    let unwritable = |error| match &output {
+    let unwritable = |error| match &file {
         Some(path) => Failure::File {
             path: path.clone(),
             error,
         },
         None => Failure::Output(error),
     };
-    let mut out: Box<dyn Write> = match &output {
+    let mut out: Box<dyn Write> = match &file {
         Some(path) => Box::new(BufWriter::new(File::create(path).map_err(unwritable)?)),
-        None => Box::new(BufWriter::new(io::stdout().lock())),
+        None => Box::new(BufWriter::new(output::out())),
     };
     let bar = progress::bar(length, "{wide_bar} {percent} %, {eta} left");
     let mut frames = archive.replay_filtered_from_cursor(filter, cursor)?;
@@ -51,8 +51,8 @@ pub fn export(
             Err(error) => break Err(error),
         };
         let position = frame.archive_cursor.as_ref().map_or(0, |it| it.position);
-        serde_json::to_writer(&mut out, &frame).map_err(|error| unwritable(error.into()))?;
-        out.write_all(b"\n").map_err(unwritable)?;
+        let line = serde_json::to_string(&frame).map_err(|error| unwritable(error.into()))?;
+        writeln!(out, "{}", output::json(&line)).map_err(unwritable)?;
         bar.set_position(position - begin);
         miss(frame.overflow.as_deref());
         count += 1;
@@ -60,9 +60,11 @@ pub fn export(
     miss(frames.pending_overflow());
     out.flush().map_err(unwritable)?;
     bar.finish_and_clear();
-    eprintln!("{count} frames exported");
+    output::error(format_args!("{count} frames exported"));
     if missing > 0 {
-        eprintln!("up to {missing} frames are missing: removed meanwhile, or not to be read");
+        output::error(format_args!(
+            "up to {missing} frames are missing: removed meanwhile, or not to be read"
+        ));
     }
     Ok(complete?)
 }

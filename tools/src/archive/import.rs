@@ -115,7 +115,8 @@ impl Damage<'_> {
             let path = self.input.to_owned();
             return Err(Failure::Line { path, line, what });
         }
-        eprintln!("skipped: {}:{line}: {what}", self.input.display());
+        let input = self.input.display();
+        output::error(format_args!("skipped: {input}:{line}: {what}"));
         self.skipped += 1;
         Ok(())
     }

@@ -7,6 +7,7 @@ mod record;
 mod show;
 mod upkeep;
 
+use crate::output;
 use crate::sources::Sources;
 use clap::{Args, Subcommand};
 use failure::Outcome;
@@ -17,9 +18,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 /// Records, shows and moves archives of event frames.
-///
-/// Exit code 0 if all went well, 1 if not: what went wrong is said, with the line where there is
-/// one.
 #[derive(Args, Debug)]
 pub struct Options {
     #[command(subcommand)]
@@ -148,7 +146,7 @@ pub fn run(options: Options) -> ExitCode {
         // The reader of the output has enough of it.
         Err(failure) if failure.is_closed_output() => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("{failure}");
+            output::error(failure);
             ExitCode::FAILURE
         }
     }

@@ -1,6 +1,7 @@
 //! An archive in lines for people: its runs, its last frames.
 
 use super::failure::{Failure, Outcome};
+use crate::output::{self, Visible, clipped};
 use framebus::archive::Archive;
 use framebus::{
     ArchiveCursor, EventArchive, EventFilter, EventFrame, EventKind, EventOverflowNotice,
@@ -16,13 +17,13 @@ const PAGE: usize = 1_000;
 /// How long a tail that follows waits before it looks again.
 const LOOKS_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
-/// How much of a frame's text is shown, in characters.
+/// How much of a frame's text is shown, in columns.
 const SHOWN: usize = 80;
 
 /// Lists the runs, in the order of their last frames.
 pub fn runs(folder: &Path) -> Outcome {
     let archive = Archive::open_for_reading(folder)?;
-    let mut out = io::stdout().lock();
+    let mut out = output::out();
     let mut after = 0;
     loop {
         let page = archive.runs(after, PAGE)?;
@@ -36,7 +37,8 @@ pub fn runs(folder: &Path) -> Outcome {
             writeln!(
                 out,
                 "{:>9} {ended:<12} {first} {last} {}",
-                run.frames, run.run_id
+                run.frames,
+                Visible(&run.run_id)
             )
             .map_err(Failure::Output)?;
         }
@@ -55,7 +57,7 @@ pub fn tail(folder: &Path, last: u64, follow: bool, filter: EventFilter) -> Outc
             .max(archive.start()?.position),
         ..end
     };
-    let mut out = io::stdout().lock();
+    let mut out = output::out();
     loop {
         let end = archive.end()?;
         let mut frames = archive.replay_filtered_from_cursor(filter.clone(), cursor)?;
@@ -89,20 +91,13 @@ fn show(out: &mut impl Write, frame: &EventFrame) -> io::Result<()> {
         .redacted_summary()
         .or(content)
         .unwrap_or_default();
-    let line: String = text
-        .chars()
-        .take(SHOWN)
-        .map(|char| if char.is_control() { ' ' } else { char })
-        .collect();
+    let line = clipped(text, SHOWN);
     if let Some(notice) = &frame.overflow {
         missing(out, position, notice)?;
     }
     let (time, kind) = (envelope.timestamp, envelope.event_kind);
-    writeln!(
-        out,
-        "{position:>9} {time} {} {} {kind} {line}",
-        envelope.run_id, envelope.agent_id
-    )
+    let (run, agent) = (Visible(&envelope.run_id), Visible(&envelope.agent_id));
+    writeln!(out, "{position:>9} {time} {run} {agent} {kind} {line}")
 }
 
 /// Shows that frames before this position are missing.

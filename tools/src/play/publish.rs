@@ -18,6 +18,9 @@ const STEP_MICROS: u64 = 5_000;
 /// How often the progress is told, in frames.
 const TOLD_EVERY: u64 = 1_024;
 
+/// The most threads that publish.
+const MOST_THREADS: usize = 1_024;
+
 /// How a play is published.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
@@ -27,6 +30,22 @@ pub struct Pace {
     pub speed: f64,
     /// Deals a run's frames out to all threads, instead of keeping a run on one.
     pub split_runs: bool,
+}
+
+/// Reads a command line's speed or time: a number from 0 up.
+pub fn from_zero(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && number >= 0.0 => Ok(number),
+        _ => Err("give a number from 0 up".to_owned()),
+    }
+}
+
+/// Reads a command line's number of threads.
+pub fn threads(text: &str) -> Result<NonZeroUsize, String> {
+    match text.parse::<NonZeroUsize>() {
+        Ok(threads) if threads.get() <= MOST_THREADS => Ok(threads),
+        _ => Err(format!("give a number from 1 to {MOST_THREADS}")),
+    }
 }
 
 /// Publishes the whole play. The first error ends the thread that meets it, and is returned.

@@ -137,7 +137,7 @@ impl Reader {
             Way::Resuming(bus) => {
                 let options = options(self.policy, Some(WIDE));
                 match readers::resuming(&bus, options, seen, over) {
-                    Ok(times) => row.note = format!("resumed {times} times"),
+                    Ok(times) => row.note = format!("resumed {times} time(s)"),
                     Err(error) => row.violations.push(format!("{who}: {error}")),
                 }
             }

@@ -6,7 +6,7 @@ mod readers;
 mod report;
 mod tally;
 
-use crate::play::{Pace, Play, publish};
+use crate::play::{Pace, Play, PlayError, from_zero, publish, threads};
 use crate::sources::Sources;
 use crate::{output, progress};
 use framebus::{AgentError, InMemoryAgentEventBus};
@@ -21,16 +21,15 @@ use std::time::Instant;
 /// Plays recorded agent runs through a framebus and checks what every subscriber got.
 ///
 /// Ends with a table: what each subscriber was delivered, lost and was told, and how long after its
-/// publish it read a frame. Exit code 0 if order, conservation and terminal frames held for all, 1
-/// if not (it says what was violated), 2 if there was nothing to play. Files that cannot be read
-/// are named, with the line, and left out.
+/// publish it read a frame. The exit code is 0 if order, conservation and terminal frames held for
+/// all. Files that cannot be read are named, with the line, and left out.
 #[derive(clap::Args, Debug)]
 pub struct Options {
     #[command(flatten)]
     sources: Sources,
 
-    /// How many threads publish.
-    #[arg(long, default_value = "2")]
+    /// How many threads publish, up to 1024.
+    #[arg(long, default_value = "2", value_parser = threads)]
     threads: NonZeroUsize,
 
     /// Play copies of the runs until there are at least this many.
@@ -43,7 +42,7 @@ pub struct Options {
 
     /// How fast, as a multiple of the recorded pace; 0 is flat out. Recordings without times get
     /// 5 ms a step.
-    #[arg(long, default_value_t = 0.0, value_parser = speed)]
+    #[arg(long, default_value_t = 0.0, value_parser = from_zero, allow_hyphen_values = true)]
     speed: f64,
 
     /// How many tokens of a whole model text make one ModelStreamDelta.
@@ -67,18 +66,11 @@ pub struct Options {
     json: bool,
 }
 
-fn speed(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(speed) if speed.is_finite() && speed >= 0.0 => Ok(speed),
-        _ => Err("give a number from 0 up".to_owned()),
-    }
-}
-
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
 enum ReplayError {
-    #[error("nothing to play in {0} path(s); name recordings or folders of them")]
-    Nothing(usize),
+    #[error(transparent)]
+    Play(#[from] PlayError),
     #[error(transparent)]
     Bus(#[from] AgentError),
     #[error("the output: {0}")]
@@ -91,12 +83,12 @@ pub fn run(options: &Options) -> ExitCode {
         Ok(violations) if violations.is_empty() => ExitCode::SUCCESS,
         Ok(violations) => {
             for violation in violations {
-                eprintln!("violation: {violation}");
+                output::error(format_args!("violation: {violation}"));
             }
             ExitCode::FAILURE
         }
         Err(error) => {
-            eprintln!("{error}");
+            output::error(error);
             ExitCode::from(2)
         }
     }
@@ -107,10 +99,7 @@ fn replay(options: &Options) -> Result<Vec<String>, ReplayError> {
     let recorded = options.sources.read(&ReadOptions {
         tokens_per_delta: options.tokens_per_delta,
     });
-    let play = Play::new(recorded.runs, options.runs, options.frames);
-    if play.frames() == 0 {
-        return Err(ReplayError::Nothing(options.sources.count()));
-    }
+    let play = Play::new(recorded.runs, options.runs, options.frames)?;
     let mut builder = InMemoryAgentEventBus::builder();
     if let Some(shards) = options.shards {
         builder = builder.shards(shards);
@@ -159,9 +148,9 @@ fn replay(options: &Options) -> Result<Vec<String>, ReplayError> {
         left_out: &recorded.left_out,
     };
     let printed = if options.json {
-        output::line(format_args!("{:#}", report.json()))
+        output::lines(output::json(&format!("{:#}", report.json())))
     } else {
-        output::line(report.table())
+        output::lines(report.table(output::columns()))
     };
     printed.map_err(ReplayError::Output)?;
     Ok(report.violations())

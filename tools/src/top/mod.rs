@@ -6,14 +6,15 @@ mod readers;
 mod tests;
 mod view;
 
-use crate::play::{Pace, Play, publish};
+use crate::output;
+use crate::play::{Pace, Play, PlayError, from_zero, publish, threads};
 use crate::sources::Sources;
 use framebus::{AgentError, InMemoryAgentEventBus};
 use framebus_recordings::ReadOptions;
 use indicatif::ProgressBar;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use readers::Reader;
-use std::io::{self, IsTerminal};
+use std::io;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::thread::{self, JoinHandle};
@@ -32,15 +33,15 @@ pub struct Options {
     sources: Sources,
 
     /// How fast, as a multiple of the recorded pace; 0 is flat out.
-    #[arg(long, default_value_t = 10.0)]
+    #[arg(long, default_value_t = 10.0, value_parser = from_zero, allow_hyphen_values = true)]
     speed: f64,
 
     /// Play copies of the runs until there are at least this many.
     #[arg(long, default_value_t = 300)]
     runs: usize,
 
-    /// How many threads publish.
-    #[arg(long, default_value = "2")]
+    /// How many threads publish, up to 1024.
+    #[arg(long, default_value = "2", value_parser = threads)]
     threads: NonZeroUsize,
 
     /// Shards of the bus.
@@ -52,7 +53,7 @@ pub struct Options {
     ring_capacity: NonZeroUsize,
 
     /// End after this many seconds.
-    #[arg(long)]
+    #[arg(long, value_parser = from_zero, allow_hyphen_values = true)]
     seconds: Option<f64>,
 
     /// Panic instead of ending: the terminal must survive it.
@@ -63,8 +64,8 @@ pub struct Options {
 /// Why the view ended without having been asked to.
 #[derive(Debug, thiserror::Error)]
 enum TopError {
-    #[error("nothing to play; name recordings or folders of them")]
-    Nothing,
+    #[error(transparent)]
+    Play(#[from] PlayError),
     #[error("the output is not a terminal; run `top` in one, or `replay` for a table")]
     NoTerminal,
     #[error(transparent)]
@@ -82,7 +83,7 @@ pub fn run(options: &Options) -> ExitCode {
     match top(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            output::error(error);
             ExitCode::FAILURE
         }
     }
@@ -90,11 +91,8 @@ pub fn run(options: &Options) -> ExitCode {
 
 fn top(options: &Options) -> Result<(), TopError> {
     let recorded = options.sources.read(&ReadOptions::default());
-    let play = Play::new(recorded.runs, options.runs, 0);
-    if play.frames() == 0 {
-        return Err(TopError::Nothing);
-    }
-    if !io::stdout().is_terminal() {
+    let play = Play::new(recorded.runs, options.runs, 0)?;
+    if !output::is_seen() {
         return Err(TopError::NoTerminal);
     }
     let bus = InMemoryAgentEventBus::builder()
@@ -105,7 +103,7 @@ fn top(options: &Options) -> Result<(), TopError> {
     let mut screen = Screen::new(play.frames() as u64, bus.stats());
     let pace = Pace {
         threads: options.threads,
-        speed: options.speed.max(0.0),
+        speed: options.speed,
         split_runs: false,
     };
     let weak = bus.downgrade();

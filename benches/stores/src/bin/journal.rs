@@ -8,7 +8,9 @@
 
 use anyhow::Result;
 use clap::Parser;
-use framebus::archive::{Archive, ArchiveOptions, Durability, JournalOptions, JournaledBus};
+use framebus::archive::{
+    Archive, ArchiveOptions, Archiver, Durability, FollowOptions, JournalOptions, JournaledBus,
+};
 use framebus::*;
 use std::fs::File;
 use std::io::Write;
@@ -121,6 +123,25 @@ fn singles(base: &Path, frames: u64, threads: u64) -> Result<f64> {
     Ok(frames as f64 / begin.elapsed().as_secs_f64())
 }
 
+/// Publishes flat out while an archiver follows. Returns frames a second, the part of them that was
+/// archived, and the number of gaps.
+fn flat_out(base: &Path, frames: u64) -> Result<(f64, f64, usize)> {
+    let folder = tempfile::tempdir_in(base)?;
+    let archive = open(folder.path(), Durability::EachAppend)?;
+    let bus = InMemoryAgentEventBus::default();
+    let archiver = Archiver::follow(&archive, &bus, FollowOptions::default())?;
+    let text = text();
+    let begin = Instant::now();
+    for n in 0..frames {
+        bus.publish(frame(n, &text))?;
+    }
+    let time = begin.elapsed().as_secs_f64();
+    drop(bus);
+    let report = archiver.finish();
+    let part = report.frames as f64 / frames as f64;
+    Ok((frames as f64 / time, part, archive.gaps()?.len()))
+}
+
 fn median<T: PartialOrd + Copy>(values: &mut [T]) -> T {
     values.sort_by(|a, b| a.partial_cmp(b).expect("no value is odd"));
     values[values.len() / 2]
@@ -182,6 +203,12 @@ fn main() -> Result<()> {
     for (rates, threads) in rates.iter_mut().zip([1, 8, 32]) {
         let rate = median(rates);
         println!("| {threads} | {rate:.0} | {:.1} |", rate / one);
+    }
+
+    println!("\n| flat out, frames/s | archived | gaps |\n| --- | --- | --- |");
+    for _ in 0..cli.rounds {
+        let (rate, part, gaps) = flat_out(&base, 10 * cli.frames)?;
+        println!("| {rate:.0} | {:.0} % | {gaps} |", part * 100.0);
     }
 
     let folder = tempfile::tempdir_in(&base)?;

@@ -33,6 +33,11 @@ const BLOCK_END: &str = "\n```";
 /// What the one tool of the agent is called.
 const TOOL: &str = "bash";
 
+/// Tells whether a value is such a trajectory.
+pub fn recognises(value: &Value) -> bool {
+    value["messages"].is_array() && value["info"].is_object()
+}
+
 /// Reads one trajectory.
 pub fn read(document: &Value, reading: &mut Reading<'_>) {
     let mut builder = reading.builder(Source::MiniSwe);

@@ -13,6 +13,11 @@ use crate::{Body, Problem, Source};
 use framebus::EventKind;
 use serde_json::Value;
 
+/// Tells whether a value is such a trajectory.
+pub fn recognises(value: &Value) -> bool {
+    value["trajectory"].is_array() && value["info"].is_object()
+}
+
 /// Reads one trajectory.
 pub fn read(document: &Value, reading: &mut Reading<'_>) {
     let mut builder = reading.builder(Source::SweAgent);

@@ -16,8 +16,8 @@
 
 use crate::builder::{Ending, Item, RunBuilder};
 use crate::json::{content, flat, list, text};
-use crate::lines::{Lines, whole};
 use crate::reading::Reading;
+use crate::records::Records;
 use crate::{Body, Problem, Source};
 use framebus::EventKind;
 use serde_json::Value;
@@ -26,12 +26,19 @@ use std::io::BufRead;
 /// The tool that hands a customer over to a human.
 const HAND_OVER: &str = "transfer_to_human_agents";
 
+/// Tells whether a value is such a run.
+pub fn recognises(value: &Value) -> bool {
+    value["traj"].is_array() && value.get("task_id").is_some()
+}
+
 /// Reads the runs of one file.
-pub fn read(lines: &mut Lines<impl BufRead>, reading: &mut Reading<'_>) {
+pub fn read(records: &mut Records<impl BufRead>, reading: &mut Reading<'_>) {
     let stem = reading.stem();
     let agent = stem.rsplit_once('-').map_or(&*stem, |(agent, _)| agent);
-    while let Some((number, line)) = lines.next_json(whole) {
-        let run = match line {
+    // Two runs may stand on one line, where a line feed was lost.
+    let (mut last_line, mut on_line) = (0, 0);
+    while let Some((number, record)) = records.next() {
+        let run = match record {
             Ok(run) if run["traj"].is_array() => run,
             Ok(_) => {
                 let problem = Problem::Malformed("has no list `traj`".to_owned());
@@ -43,8 +50,16 @@ pub fn read(lines: &mut Lines<impl BufRead>, reading: &mut Reading<'_>) {
                 continue;
             }
         };
+        if !reading.is_new(number, &run) {
+            continue;
+        }
+        on_line = if last_line == number { on_line + 1 } else { 1 };
+        last_line = number;
         let mut builder = reading.builder(Source::TauBench);
-        builder.set_name(&format!("{stem}/{number}"));
+        builder.set_name(&match on_line {
+            1 => format!("{stem}/{number}"),
+            _ => format!("{stem}/{number}.{on_line}"),
+        });
         builder.set_agent(agent);
         for label in ["task_id", "trial"] {
             if let Some(value) = run.get(label) {
@@ -61,6 +76,10 @@ pub fn read(lines: &mut Lines<impl BufRead>, reading: &mut Reading<'_>) {
         let ending = match run["reward"].as_f64() {
             Some(1.0) => Ending::Completed("reward 1".to_owned()),
             Some(reward) => Ending::Failed(format!("reward {reward}")),
+            // The run came to its end, but for a reward such as NaN nothing says how well.
+            None if run.get("reward").is_some() => {
+                Ending::Completed("the reward is not a number".to_owned())
+            }
             None => Ending::Truncated,
         };
         reading.runs.push(builder.finish(ending));

@@ -75,20 +75,20 @@ TurnCompleted 66
 TurnStarted 66
 # vercel-ai-sse
 ApprovalRequested 1
-ModelAttemptFailed 4
+ModelAttemptFailed 3
 ModelAttemptStarted 52
-ModelMessageCompleted 48
+ModelMessageCompleted 49
 ModelStreamDelta 754
-RunCompleted 47
-RunFailed 3
+RunCompleted 48
+RunFailed 2
 RunStarted 50
 ToolCompleted 12
 ToolFailed 1
 ToolRecoveryRequired 27
 ToolRequested 40
 ToolStarted 39
-TurnCompleted 47
-TurnFailed 3
+TurnCompleted 48
+TurnFailed 2
 TurnStarted 50
-UsageRecorded 49
+UsageRecorded 50
 ";

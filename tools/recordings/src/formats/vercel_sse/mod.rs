@@ -1,5 +1,5 @@
-//! Streams of model responses as the provider sent them: one JSON chunk a line, with or without
-//! the `data:` of server-sent events.
+//! Streams of model responses as the provider sent them: one JSON chunk a server-sent event, or a
+//! line.
 //!
 //! Each provider's dialect turns a chunk into a [`Chunk`], which says what happened in neutral
 //! words; this module turns those into steps:
@@ -12,7 +12,7 @@
 //! | result of a tool that the provider ran | `ToolCompleted`, `ToolFailed` if it says so |
 //! | approval wanted | `ApprovalRequested` |
 //! | usage | `UsageRecorded`, once for each model call and with its last report |
-//! | end of the message | `ModelMessageCompleted` |
+//! | end of the message, or `[DONE]` without one | `ModelMessageCompleted` |
 //! | end of the file | `TurnCompleted`, `RunCompleted` |
 //! | error, or no end | `ModelAttemptFailed`, `TurnFailed`, `RunFailed` |
 //!
@@ -28,8 +28,8 @@ mod others;
 
 use crate::builder::{Ending, Item, RunBuilder};
 use crate::json::text;
-use crate::lines::Lines;
 use crate::reading::Reading;
+use crate::records::{DONE, Records};
 use crate::{Body, Problem, RecordedRun, Source};
 use framebus::EventKind;
 use serde_json::Value;
@@ -163,24 +163,25 @@ impl Dialects {
     }
 }
 
+impl Dialects {
+    /// Returns what the marker after the last chunk says: the message is complete, and with it the
+    /// calls in it, also if no chunk said so.
+    fn done(&mut self) -> Chunk {
+        Chunk {
+            started: self.chat.done(),
+            ended: true,
+            ..Chunk::default()
+        }
+    }
+}
+
 /// Tells whether a value is a chunk of a known dialect.
 pub fn recognises(chunk: &Value) -> bool {
     Dialects::default().read(chunk).is_some()
 }
 
-/// Takes the JSON out of a line; `None` for the lines of server-sent events that hold none.
-pub fn payload(line: &[u8]) -> Option<&[u8]> {
-    const FIELDS: [&[u8]; 4] = [b"event:", b"id:", b"retry:", b":"];
-    if FIELDS.iter().any(|field| line.starts_with(field)) {
-        return None;
-    }
-    let data = line.strip_prefix(b"data:").unwrap_or(line).trim_ascii();
-    // The marker after the last chunk. The chunk before it has said that the message is complete.
-    (!data.is_empty() && data != b"[DONE]").then_some(data)
-}
-
 /// Reads one stream, which is one run.
-pub fn read(lines: &mut Lines<impl BufRead>, reading: &mut Reading<'_>) {
+pub fn read(records: &mut Records<impl BufRead>, reading: &mut Reading<'_>) {
     let mut builder = reading.builder(Source::VercelSse);
     let provider = reading.folder().unwrap_or_default();
     builder.set_name(&format!("{provider}/{}", reading.stem()));
@@ -193,8 +194,9 @@ pub fn read(lines: &mut Lines<impl BufRead>, reading: &mut Reading<'_>) {
         state: State::Before,
     };
     let mut dialects = Dialects::default();
-    while let Some((number, line)) = lines.next_json(payload) {
-        match line {
+    while let Some((number, record)) = records.next() {
+        match record {
+            Ok(Value::String(mark)) if mark == DONE => stream.apply(dialects.done()),
             Ok(value) => {
                 if let Some(chunk) = dialects.read(&value) {
                     stream.apply(chunk);

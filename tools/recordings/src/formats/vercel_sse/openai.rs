@@ -52,8 +52,7 @@ impl Chat {
             self.call(position as u64, call, chunk);
         }
         if choice["finish_reason"].is_string() {
-            chunk.started.extend(self.complete());
-            self.calls.clear();
+            chunk.started.extend(self.done());
             chunk.ended = true;
         }
     }
@@ -74,6 +73,13 @@ impl Chat {
         if let Some(arguments) = text(call, "/function/arguments") {
             chunk.argue(arguments);
         }
+    }
+
+    /// The calls of a message that is complete.
+    pub fn done(&mut self) -> Vec<String> {
+        let calls = self.complete();
+        self.calls.clear();
+        calls
     }
 
     /// The calls whose request is complete. One may be named again; it begins once.

@@ -1,39 +1,13 @@
-//! Claude Code session transcripts: one JSON object a line, with the transcripts of sub-agents in
-//! files of their own.
-//!
-//! | line | steps |
-//! | --- | --- |
-//! | first line | `RunStarted` |
-//! | `user` with a text | `MessageAccepted`, `TurnStarted` |
-//! | `user`, interruption by the user | `TurnFailed` |
-//! | `user`, text injected by the client | `ContextAssembled` |
-//! | `assistant` text, thinking | `ModelAttemptStarted` once per message, `ModelStreamDelta`s |
-//! | next message, end of the turn | `ModelMessageCompleted`, `UsageRecorded` |
-//! | `tool_use` | `ToolRequested`, `ToolStarted`, `SubagentStarted` if it caused one |
-//! | `tool_result` | `ToolCompleted`, `ToolFailed` or `ToolDenied` |
-//! | `hook_progress` | `HookInvoked` |
-//! | `bash_progress`, `waiting_for_task` | `IsolationProcessIoCaptured` |
-//! | `agent_progress` | `SubagentEventWrapped` |
-//! | `stop_hook_summary` | `HookCompleted` of the stop hooks |
-//! | `compact_boundary` | `RunCheckpointed` |
-//! | `turn_duration` | `TurnCompleted` |
-//! | `file-history-snapshot`, `queue-operation` | `ContextAssembled` |
-//! | last line | `RunCompleted` |
-//!
-//! A transcript has no ending of its own, so its last line is its end, unless it was visibly cut:
-//! the last line is not whole, or a tool call has no result. Hooks of a tool call are over when
-//! its result comes, hooks of a session's start when the conversation goes on. A sub-agent is
-//! over when the call that caused it is. Kinds of line that are not in the table are passed over.
+//! One session, or one sub-agent, under way: what each of its lines becomes.
 
+use super::{MAIN, malformed};
 use crate::builder::{Ending, Item, RunBuilder};
 use crate::json::{content, flat, list, text};
-use crate::lines::{Lines, whole};
 use crate::reading::Reading;
-use crate::{Body, Problem, RecordedRun, Source, Step};
+use crate::{Body, Problem, RecordedRun, Source};
 use framebus::EventKind;
 use serde_json::Value;
 use std::collections::HashMap;
-use std::sync::Arc;
 
 /// What the client answers for a user who did not let a tool run.
 const REFUSAL: &str = "The user doesn't want to proceed with this tool use";
@@ -41,117 +15,22 @@ const REFUSAL: &str = "The user doesn't want to proceed with this tool use";
 /// What the client writes for a user who stopped a turn.
 const INTERRUPTION: &str = "[Request interrupted by user";
 
-/// What the ids of sub-agents that compact a conversation begin with.
-const COMPACTION: &str = "acompact";
-
-/// Tells whether a line is one of a transcript.
-pub fn recognises(line: &Value) -> bool {
-    let kind = line["type"].as_str().unwrap_or_default();
-    match kind {
-        "user" | "assistant" | "system" | "progress" => line["uuid"].is_string(),
-        "file-history-snapshot" => line["snapshot"].is_object(),
-        "queue-operation" => line["sessionId"].is_string(),
-        "summary" => line["leafUuid"].is_string(),
-        _ => false,
-    }
-}
-
-/// Reads one transcript, which is one run.
-pub fn read(lines: &mut Lines<impl std::io::BufRead>, reading: &mut Reading<'_>) {
-    let mut session = Session {
-        builder: reading.builder(Source::ClaudeCode),
-        stem: reading.stem(),
-        session_id: None,
-        agent_id: None,
-        message_id: None,
-        tools: HashMap::new(),
-        hooks: Vec::new(),
-        invoked: 0,
-    };
-    let mut cut = false;
-    while let Some((number, line)) = lines.next_json(whole) {
-        // Only what stands at the end was cut off by the end.
-        cut = matches!(line, Err(Problem::Truncated));
-        match line.and_then(|line| session.line(&line)) {
-            Ok(()) => {}
-            Err(problem) => reading.error(Some(number), problem),
-        }
-    }
-    reading.runs.push(session.finish(cut));
-}
-
-/// Gives each sub-agent among `runs` its parent, if that was read as well.
-///
-/// No line tells of a sub-agent that compacted a conversation. Its steps are added to the parent,
-/// before one of the parent's `RunCheckpointed` steps for each, in order.
-pub fn link_sub_agents(runs: &mut [RecordedRun]) {
-    let parents: HashMap<Arc<str>, usize> = runs
-        .iter()
-        .enumerate()
-        .filter(|(_, run)| run.source == Source::ClaudeCode && &*run.agent_id == MAIN)
-        .filter_map(|(index, run)| Some((Arc::clone(run.session.as_ref()?), index)))
-        .collect();
-    let mut compactions: HashMap<usize, Vec<Arc<str>>> = HashMap::new();
-    for index in 0..runs.len() {
-        let session = runs[index].session.as_ref();
-        let Some(&parent) = session.and_then(|id| parents.get(id)) else {
-            continue;
-        };
-        if parent == index {
-            continue;
-        }
-        runs[index].parent = Some(Arc::clone(&runs[parent].run_id));
-        if runs[index].agent_id.starts_with(COMPACTION) {
-            let children = compactions.entry(parent).or_default();
-            children.push(Arc::clone(&runs[index].run_id));
-        }
-    }
-    for (parent, children) in compactions {
-        insert_compactions(&mut runs[parent].steps, children);
-    }
-}
-
-fn insert_compactions(steps: &mut Vec<Step>, children: Vec<Arc<str>>) {
-    let mut from = 0;
-    for child in children {
-        let Some(offset) = steps[from..]
-            .iter()
-            .position(|step| step.kind == EventKind::RunCheckpointed)
-        else {
-            return;
-        };
-        let boundary = from + offset;
-        let at = steps[boundary].at;
-        for (index, kind) in [EventKind::SubagentStarted, EventKind::SubagentCompleted]
-            .into_iter()
-            .enumerate()
-        {
-            let step = Step {
-                kind,
-                item: Some(Arc::clone(&child)),
-                body: Body::None,
-                at,
-                tags: vec!["compaction"],
-            };
-            steps.insert(boundary + index, step);
-        }
-        from = boundary + 3;
-    }
-}
-
-/// The agent id of a session's own run.
-const MAIN: &str = "main";
-
 /// A transcript under way.
-struct Session {
+pub struct Session {
     builder: RunBuilder,
     /// The file's name, for a transcript that names no session.
     stem: String,
-    session_id: Option<String>,
+    pub session_id: Option<String>,
     /// The sub-agent whose transcript it is; `None` for the session's own.
-    agent_id: Option<String>,
+    pub agent_id: Option<String>,
+    /// It is a sub-agent, and the call that caused it has its result.
+    pub over: bool,
+    /// The run ids of the sub-agents whose calls got their results with the last line.
+    pub over_sub_agents: Vec<String>,
     /// The message of the model call that is open.
     message_id: Option<String>,
+    /// The usage of that message was not recorded before.
+    counts: bool,
     /// The calls that have no result yet, by their ids.
     tools: HashMap<String, Tool>,
     /// The hooks that are open, in the order of their opening.
@@ -164,8 +43,12 @@ struct Session {
 struct Tool {
     /// The index of the step after its `ToolStarted`.
     after_start: usize,
+    /// What a sub-agent is asked to do, if the call starts one.
+    prompt: Option<String>,
     /// The run ids of the sub-agents that it caused.
     sub_agents: Vec<String>,
+    /// The conversation went on without its result, so that it is not the file's end that took it.
+    passed: bool,
 }
 
 /// A hook that is open.
@@ -176,14 +59,49 @@ struct Hook {
 }
 
 impl Session {
-    fn line(&mut self, line: &Value) -> Result<(), Problem> {
-        self.identify(line);
+    /// Begins a transcript in the file with this `stem`.
+    pub fn new(builder: RunBuilder, stem: String) -> Self {
+        Self {
+            builder,
+            stem,
+            session_id: None,
+            agent_id: None,
+            over: false,
+            over_sub_agents: Vec::new(),
+            message_id: None,
+            counts: true,
+            tools: HashMap::new(),
+            hooks: Vec::new(),
+            invoked: 0,
+        }
+    }
+
+    /// Names the session, and the sub-agent if it is not the session's own transcript.
+    pub fn identify(&mut self, session_id: &str, agent_id: Option<String>) {
+        self.session_id = Some(session_id.to_owned());
+        self.builder.set_session(session_id);
+        match &agent_id {
+            Some(agent) => {
+                let name = sub_agent_name(session_id, agent);
+                self.builder.set_name(&name);
+                self.builder.set_agent(agent);
+            }
+            None => self.builder.set_agent(MAIN),
+        }
+        self.agent_id = agent_id;
+    }
+
+    pub fn run_id(&self) -> &str {
+        self.builder.run_id()
+    }
+
+    /// Takes the next line.
+    pub fn line(&mut self, line: &Value, reading: &mut Reading<'_>) -> Result<(), Problem> {
         let recorded = text(line, "/timestamp").or_else(|| text(line, "/snapshot/timestamp"));
         self.builder.set_time(recorded.and_then(micros));
-        self.builder.begin();
         match line["type"].as_str() {
             Some("user") => self.user(line),
-            Some("assistant") => self.assistant(line),
+            Some("assistant") => self.assistant(line, reading),
             Some("progress") => self.progress(line),
             Some("system") => {
                 self.system(line);
@@ -196,19 +114,6 @@ impl Session {
             }
             Some(_) => Ok(()),
             None => Err(malformed("has no `type`")),
-        }
-    }
-
-    /// Takes the session and the sub-agent from the first line that names them.
-    fn identify(&mut self, line: &Value) {
-        if self.session_id.is_none()
-            && let Some(id) = text(line, "/sessionId")
-        {
-            self.session_id = Some(id.to_owned());
-            self.builder.set_session(id);
-            if line["isSidechain"] == true {
-                self.agent_id = text(line, "/agentId").map(str::to_owned);
-            }
         }
     }
 
@@ -254,7 +159,13 @@ impl Session {
 
     fn end_turn(&mut self, kind: EventKind, body: Body) {
         self.message_id = None;
+        self.go_on();
         self.builder.close_turn(kind, body);
+    }
+
+    /// Notes that the conversation goes on, whatever results are missing.
+    fn go_on(&mut self) {
+        self.tools.values_mut().for_each(|tool| tool.passed = true);
     }
 
     fn tool_result(&mut self, block: &Value) -> Result<(), Problem> {
@@ -266,11 +177,12 @@ impl Session {
             )));
         };
         self.close_hooks(id);
-        for sub_agent in tool.sub_agents {
+        for sub_agent in &tool.sub_agents {
             let kind = EventKind::SubagentCompleted;
             self.builder
-                .close(Item::SubAgent, &sub_agent, kind, Body::None);
+                .close(Item::SubAgent, sub_agent, kind, Body::None);
         }
+        self.over_sub_agents.extend(tool.sub_agents);
         let output = content(&block["content"]);
         let kind = if block["is_error"] != true {
             EventKind::ToolCompleted
@@ -283,7 +195,7 @@ impl Session {
         Ok(())
     }
 
-    fn assistant(&mut self, line: &Value) -> Result<(), Problem> {
+    fn assistant(&mut self, line: &Value, reading: &mut Reading<'_>) -> Result<(), Problem> {
         let message = &line["message"];
         let id = text(message, "/id")
             .or_else(|| text(line, "/uuid"))
@@ -291,10 +203,14 @@ impl Session {
         self.close_loose_hooks();
         if self.message_id.as_deref() != Some(id) {
             self.message_id = Some(id.to_owned());
+            self.counts = reading.is_new_message(id);
+            self.go_on();
             let model = text(message, "/model").unwrap_or_default();
             self.builder.open_attempt(Body::note(model));
         }
-        self.builder.set_usage(&message["usage"]);
+        if self.counts {
+            self.builder.set_usage(&message["usage"]);
+        }
         if let Some(text) = message["content"].as_str() {
             self.builder.message(text, &[]);
         }
@@ -321,7 +237,9 @@ impl Session {
         self.builder.start_tool(id, Body::note(name));
         let tool = Tool {
             after_start: self.builder.len(),
+            prompt: text(block, "/input/prompt").map(str::to_owned),
             sub_agents: Vec::new(),
+            passed: false,
         };
         self.tools.insert(id.to_owned(), tool);
         Ok(())
@@ -381,26 +299,42 @@ impl Session {
         let agent = text(line, "/data/agentId")
             .ok_or_else(|| malformed("has an `agent_progress` without `agentId`"))?;
         let run_id = self.sub_agent(agent);
-        if !self.builder.is_open(Item::SubAgent, &run_id) {
-            let caused_by = text(line, "/parentToolUseID").unwrap_or_default();
-            let kind = EventKind::SubagentStarted;
-            match self.tools.get_mut(caused_by) {
-                Some(tool) => {
-                    tool.sub_agents.push(run_id.clone());
-                    let index = tool.after_start;
-                    self.builder.open_at(index, Item::SubAgent, &run_id, kind);
-                    for tool in self.tools.values_mut() {
-                        tool.after_start += usize::from(tool.after_start >= index);
-                    }
-                }
-                None => self.builder.open(Item::SubAgent, &run_id, kind, Body::None),
-            }
-        }
+        let caused_by = text(line, "/parentToolUseID").unwrap_or_default();
+        self.start_sub_agent(&run_id, caused_by);
         let kind = text(line, "/data/message/type").unwrap_or_default();
         let body = Body::note(kind);
         self.builder
             .step_about(EventKind::SubagentEventWrapped, &run_id, body);
         Ok(())
+    }
+
+    /// Begins a sub-agent whose first line stands among those of this session. It is caused by the
+    /// open call that has this prompt, or by the only one that has any.
+    pub fn open_sub_agent(&mut self, run_id: &str, prompt: &str) {
+        let asks = |(id, tool): (&String, &Tool)| Some((id.clone(), tool.prompt.clone()?));
+        let calls: Vec<_> = self.tools.iter().filter_map(asks).collect();
+        let same = calls.iter().find(|(_, asked)| asked == prompt);
+        let only = calls.first().filter(|_| calls.len() == 1);
+        let caused_by = same.or(only).map(|(id, _)| &**id);
+        self.start_sub_agent(run_id, caused_by.unwrap_or_default());
+    }
+
+    /// Opens a sub-agent that is not open, where the call began that caused it, if that is known.
+    fn start_sub_agent(&mut self, run_id: &str, caused_by: &str) {
+        if self.builder.is_open(Item::SubAgent, run_id) {
+            return;
+        }
+        let kind = EventKind::SubagentStarted;
+        let Some(tool) = self.tools.get_mut(caused_by) else {
+            self.builder.open(Item::SubAgent, run_id, kind, Body::None);
+            return;
+        };
+        tool.sub_agents.push(run_id.to_owned());
+        let index = tool.after_start;
+        self.builder.open_at(index, Item::SubAgent, run_id, kind);
+        for tool in self.tools.values_mut() {
+            tool.after_start += usize::from(tool.after_start >= index);
+        }
     }
 
     fn system(&mut self, line: &Value) {
@@ -417,16 +351,13 @@ impl Session {
         }
     }
 
-    fn finish(mut self, cut: bool) -> RecordedRun {
-        match (&self.agent_id, &self.session_id) {
-            (Some(agent), session) => {
-                let session = session.as_deref().unwrap_or(&self.stem);
-                self.builder.set_name(&sub_agent_name(session, agent));
-                self.builder.set_agent(agent);
-            }
-            (None, _) => self.builder.set_agent(MAIN),
+    /// Ends the transcript; `cut` if its file ends in the middle of a line.
+    pub fn finish(mut self, cut: bool) -> RecordedRun {
+        if self.session_id.is_none() {
+            self.builder.set_agent(MAIN);
         }
-        let ending = if cut || !self.tools.is_empty() {
+        let open = self.tools.values().any(|tool| !tool.passed);
+        let ending = if !self.over && (cut || open) {
             Ending::Truncated
         } else {
             Ending::Completed("end of the transcript".to_owned())
@@ -442,8 +373,4 @@ fn sub_agent_name(session: &str, agent_id: &str) -> String {
 fn micros(timestamp: &str) -> Option<i64> {
     let timestamp: jiff::Timestamp = timestamp.parse().ok()?;
     Some(timestamp.as_microsecond())
-}
-
-fn malformed(problem: &str) -> Problem {
-    Problem::Malformed(problem.to_owned())
 }
