@@ -310,3 +310,44 @@ fn a_reader_reads_while_another_process_could_write() {
     let error = reader.append(&published([start("r")])).unwrap_err();
     assert_eq!(error.kind(), AgentErrorKind::ArchiveReadOnly);
 }
+
+/// A frame with this sequence number of a bus.
+fn numbered(epoch: BusEpoch, sequence: u64) -> EventFrame {
+    let mut envelope = EventEnvelope::new("r", "a", EventKind::RunStarted);
+    (envelope.bus_epoch, envelope.event_seq) = (epoch, sequence);
+    EventFrame::new(AgentEvent::envelope_only(envelope))
+}
+
+#[test]
+fn numbers_that_no_bus_gives_are_refused_and_all_others_are_read_again() {
+    const END: u64 = 1 << 62;
+    let folder = tempfile::tempdir().unwrap();
+    let archive = open(&folder);
+    let epochs = [1, u64::MAX, 1 << 63, archive.journal_epoch().bits()].map(BusEpoch::from_bits);
+    let mut frames = 0;
+    for epoch in epochs {
+        for sequence in [1, 2, END - 2, END - 1] {
+            archive.append(&[numbered(epoch, sequence)]).unwrap();
+            frames += 1;
+        }
+        for sequence in [END, END + 1, 1 << 63, u64::MAX - 1, u64::MAX] {
+            let wrong = [numbered(epoch, sequence)];
+            let error = archive.append(&wrong).unwrap_err();
+            assert_eq!(error.kind(), AgentErrorKind::InvalidValue, "{error}");
+        }
+        // A batch that runs over the end is refused as a whole.
+        let over = [END - 1, END].map(|sequence| numbered(epoch, sequence));
+        assert!(archive.append(&over).is_err());
+    }
+    assert_eq!((archive.check(), archive.len()), (Ok(frames), Ok(frames)));
+    assert_eq!(
+        replay(&archive, EventFilter::default(), 0).count(),
+        frames as usize
+    );
+    archive.compact().unwrap();
+    assert_eq!(archive.check(), Ok(frames));
+    assert_eq!(
+        replay(&archive, EventFilter::default(), 0).count(),
+        frames as usize
+    );
+}

@@ -93,10 +93,7 @@ fn retention_and_compaction_wait() {
 fn a_migration_waits() {
     let folder = tempfile::tempdir().unwrap();
     drop(open(folder.path()));
-    // Version 1 had no record of gaps.
-    other_program(folder.path())
-        .execute_batch("DROP TABLE gaps; DROP TABLE arrivals; DROP INDEX runs_by_position; DROP TABLE tail; PRAGMA user_version = 1;")
-        .unwrap();
+    common::as_version_1(&folder.path().join("frames.sqlite"));
     let opened = beside_a_lock(folder.path(), || open(folder.path()));
     assert_eq!(opened.gaps(), Ok(Vec::new()));
 }

@@ -255,10 +255,7 @@ fn a_full_disk_is_reported_and_no_stored_frame_is_lost() {
     let archive = open(&folder).unwrap();
     let bus = journaled(&archive);
     let mut live = bus
-        .subscribe_all_with_options(
-            None,
-            common::options(100_000, 1, SubscriberOverflowPolicy::DropNonTerminal),
-        )
+        .subscribe_all_with_options(None, SubscriptionOptions::complete())
         .unwrap();
     let mut stored = 0;
     let error = loop {

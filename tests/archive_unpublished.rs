@@ -17,6 +17,7 @@ fn open(folder: &Path) -> Archive {
         durability: Durability::SystemCache,
         // Content that is not stored is only in the live frames.
         content_up_to: PrivacyClass::Metadata,
+        ..ArchiveOptions::default()
     };
     Archive::open(folder, options).unwrap()
 }

@@ -13,12 +13,14 @@
 //! The form is postcard's: a table of the names of runs and agents, then a record for each frame.
 //! [`pack`](super::pack) packs it.
 
+use super::coded::Coded;
 use super::reader::{At, BlockHeader, BlockReader, FORM, each_record};
 use super::record::{Details, Journal, NameTable, Payload, Record};
 use crate::event::{
-    AgentError, AgentErrorKind, AgentId, BusEpoch, EventDeliverySemantics, EventKind, EventView,
-    KindSet, PrivacyClass, RunId, Timestamp,
+    AgentError, AgentErrorKind, AgentId, BusEpoch, EventDeliverySemantics, EventFamily, EventKind,
+    EventView, PrivacyClass, RunId, Timestamp,
 };
+use crate::ring::MAX_SEQUENCE;
 use std::collections::HashMap;
 
 /// How many frames a block has at most. Reading one frame decodes no more than these.
@@ -56,13 +58,13 @@ impl RunPart {
     }
 
     /// Counts a frame.
-    pub(super) fn count(&mut self, time: Timestamp, kind: EventKind) {
+    pub(super) fn count(&mut self, time: Timestamp, kind: Coded<EventKind>) {
         self.frames += 1;
         self.first_time = self.first_time.min(time);
         self.last_time = self.last_time.max(time);
-        if kind.is_terminal() && kind.family() == crate::event::EventFamily::Run {
-            self.ended = Some(kind);
-        }
+        let kind = kind.get();
+        let ends = |kind: &EventKind| kind.is_terminal() && kind.family() == EventFamily::Run;
+        self.ended = kind.filter(ends).or(self.ended);
     }
 }
 
@@ -99,6 +101,20 @@ fn unwritable(error: postcard::Error) -> AgentError {
         AgentErrorKind::InvalidValue,
         format!("the frame cannot be put into bytes: {error}"),
     )
+}
+
+/// Checks a frame's sequence number: it and those after it in a block fit into any column.
+fn check_sequence(sequence: u64) -> Result<(), AgentError> {
+    if sequence < MAX_SEQUENCE {
+        return Ok(());
+    }
+    Err(AgentError::new(
+        AgentErrorKind::InvalidValue,
+        format!(
+            "the frame has the sequence number {sequence}, and a journal's are below \
+             {MAX_SEQUENCE}; give it the one that its bus gave"
+        ),
+    ))
 }
 
 /// Checks the size of a frame.
@@ -173,17 +189,19 @@ impl BlockWriter {
     /// is full.
     ///
     /// # Errors
-    /// [`AgentErrorKind::InvalidValue`] for a frame that is too large. Nothing of it was added.
+    /// [`AgentErrorKind::InvalidValue`] for a frame that is too large, or whose sequence number no
+    /// bus gives. Nothing of it was added.
     pub(super) fn push(&mut self, entry: &Entry<'_>) -> Result<(), AgentError> {
+        check_sequence(entry.sequence)?;
         let envelope = entry.event.envelope();
         let record = Record {
             run: 0,
             agent: 0,
             after: 0,
             schema_version: envelope.schema_version,
-            kind: envelope.event_kind,
-            semantics: entry.semantics,
-            privacy: envelope.privacy,
+            kind: envelope.event_kind.into(),
+            semantics: entry.semantics.into(),
+            privacy: envelope.privacy.into(),
             journal: match &envelope.journal_cursor {
                 _ if entry.journal_here => Journal::Here,
                 Some(cursor) => Journal::Elsewhere(cursor.as_str()),
@@ -285,7 +303,7 @@ impl BlockWriter {
                 first_time: time,
                 min_time: time,
                 max_time: time,
-                kinds: KindSet::EMPTY,
+                kinds: 0,
             },
             runs: Vec::new(),
             agents: Vec::new(),
@@ -304,7 +322,8 @@ impl BlockWriter {
         header.count += 1;
         header.min_time = header.min_time.min(time);
         header.max_time = header.max_time.max(time);
-        header.kinds = header.kinds.or([kind].into_iter().collect());
+        // There is room for 128 kinds.
+        header.kinds |= 1_u128.checked_shl(kind.number()).unwrap_or(0);
         if block.records.is_empty() && self.scratch.len() >= BLOCK_BYTES {
             // A large frame is moved, not copied.
             block.records = std::mem::take(&mut self.scratch);

@@ -18,13 +18,11 @@ pub(super) trait Doing<T> {
 impl<T> Doing<T> for rusqlite::Result<T> {
     fn doing(self, doing: &str) -> Stored<T> {
         self.map_err(|error| {
-            let code = match error {
-                // A value that no writer stores.
-                Error::IntegralValueOutOfRange(..)
-                | Error::InvalidColumnType(..)
-                | Error::FromSqlConversionFailure(..) => Some(ErrorCode::DatabaseCorrupt),
-                _ => error.sqlite_error_code(),
-            };
+            // What is no error of SQLite's is a value that no writer stores, or a row that is not
+            // there.
+            let code = error
+                .sqlite_error_code()
+                .unwrap_or(ErrorCode::DatabaseCorrupt);
             let (kind, help) = advice(code);
             AgentError::new(kind, format!("{doing}: {error}; {help}"))
         })
@@ -41,29 +39,36 @@ impl<T> Doing<T> for io::Result<T> {
                 }
                 _ => ErrorCode::SystemIoFailure,
             };
-            let (kind, help) = advice(Some(code));
+            let (kind, help) = advice(code);
             AgentError::new(kind, format!("{doing}: {error}; {help}"))
         })
     }
 }
 
 /// Returns an error's kind, and what to do about it.
-fn advice(code: Option<ErrorCode>) -> (AgentErrorKind, &'static str) {
+fn advice(code: ErrorCode) -> (AgentErrorKind, &'static str) {
     match code {
-        Some(ErrorCode::DiskFull) => (
+        ErrorCode::DiskFull => (
             AgentErrorKind::ArchiveFull,
             "free some space on it; nothing of this step was stored, and what was stored before is \
              whole",
         ),
-        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => (
+        ErrorCode::ReadOnly | ErrorCode::PermissionDenied => (
             AgentErrorKind::ArchiveReadOnly,
             "make the folder writable, or open the archive for reading",
         ),
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (
+        ErrorCode::DatabaseBusy
+        | ErrorCode::DatabaseLocked
+        | ErrorCode::FileLockingProtocolFailed => (
             AgentErrorKind::ArchiveInUse,
             "another process holds it; close it there",
         ),
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => (
+        // A table or column that is not there, and rows that contradict those that are.
+        ErrorCode::DatabaseCorrupt
+        | ErrorCode::NotADatabase
+        | ErrorCode::Unknown
+        | ErrorCode::ConstraintViolation
+        | ErrorCode::TypeMismatch => (
             AgentErrorKind::ArchiveDamaged,
             "restore the folder from a backup, or export what can still be read",
         ),
@@ -77,6 +82,14 @@ fn advice(code: Option<ErrorCode>) -> (AgentErrorKind, &'static str) {
 /// The error for files that do not hold what was written to them.
 pub(super) fn damaged(message: impl Into<std::borrow::Cow<'static, str>>) -> AgentError {
     AgentError::new(AgentErrorKind::ArchiveDamaged, message)
+}
+
+/// Returns whether an error is of one block or one frame: all else can be read.
+pub(super) fn is_unreadable(error: &AgentError) -> bool {
+    matches!(
+        error.kind(),
+        AgentErrorKind::ArchiveDamaged | AgentErrorKind::ArchiveVersion
+    )
 }
 
 /// How long a moment's lock of another program is waited for.

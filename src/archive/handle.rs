@@ -2,6 +2,7 @@
 
 use super::block::{BlockWriter, Entry};
 use super::error::{Doing, Stored};
+use super::origin::JournalEpoch;
 use super::process::Local;
 use super::progress::Progress;
 use super::rows::{self, extent};
@@ -38,6 +39,8 @@ pub struct ArchiveOptions {
     /// The highest privacy class whose content is stored; that of [`PrivacyClass::Secret`] never
     /// is. Of events above it, summary and references are stored.
     pub content_up_to: PrivacyClass,
+    /// Which epoch the journal's bus has.
+    pub journal_epoch: JournalEpoch,
 }
 
 impl Default for ArchiveOptions {
@@ -46,6 +49,7 @@ impl Default for ArchiveOptions {
         ArchiveOptions {
             durability: Durability::default(),
             content_up_to: PrivacyClass::Sensitive,
+            journal_epoch: JournalEpoch::default(),
         }
     }
 }
@@ -104,17 +108,15 @@ impl Archive {
     /// - [`AgentErrorKind::ArchiveReadOnly`], [`AgentErrorKind::ArchiveDamaged`],
     ///   [`AgentErrorKind::ArchiveFull`], otherwise [`AgentErrorKind::ArchiveUnavailable`].
     pub fn open(folder: impl AsRef<Path>, options: ArchiveOptions) -> Result<Self, AgentError> {
-        let every_append = options.durability == Durability::EachAppend;
-        let (store, writer) = Store::open(folder.as_ref(), every_append)?;
+        let (store, writer) = Store::open(folder.as_ref(), &options)?;
         Self::new(store, Some(writer), options.content_up_to)
     }
 
-    /// Opens the archive in this folder for reading, also while another process writes, or if the
-    /// folder can't be written to.
+    /// Opens the archive in this folder for reading, also while another process writes, or if this
+    /// user may not write to the folder. One of an earlier version is read as it is.
     ///
     /// # Errors
-    /// As for [`open`](Self::open); also [`AgentErrorKind::ArchiveVersion`] if it must be migrated
-    /// first.
+    /// As for [`open`](Self::open).
     pub fn open_for_reading(folder: impl AsRef<Path>) -> Result<Self, AgentError> {
         Self::new(
             Store::open_for_reading(folder.as_ref())?,
@@ -198,8 +200,11 @@ impl Archive {
     /// mode hides of its payload isn't stored.
     ///
     /// # Errors
-    /// [`AgentErrorKind::ArchiveOrder`], [`AgentErrorKind::InvalidValue`] for a frame of more than
-    /// 256 MiB, [`AgentErrorKind::ArchiveReadOnly`], or an error of the disk.
+    /// - [`AgentErrorKind::ArchiveOrder`].
+    /// - [`AgentErrorKind::InvalidValue`] for a frame of more than 256 MiB, or with a sequence
+    ///   number that no bus gives: 2^62 or more.
+    /// - [`AgentErrorKind::ArchiveReadOnly`], or an error of the disk.
+    /// - [`AgentErrorKind::ArchiveUnavailable`] if the folder was removed, moved or replaced.
     pub fn append(&self, frames: &[EventFrame]) -> Result<Range<u64>, AgentError> {
         let mut blocks = self.shared.block_writer();
         for frame in frames {
@@ -237,13 +242,16 @@ impl Archive {
     /// [`AgentErrorKind::ArchiveCursor`] for a cursor of another journal, or malformed text.
     pub fn locate(&self, cursor: &JournalCursor) -> Result<ArchiveCursor, AgentError> {
         let parts = cursor.as_str().rsplit_once('@');
-        let position = parts.and_then(|(id, position)| {
+        let parsed = parts.and_then(|(id, position)| {
             let digits = position.bytes().all(|byte| byte.is_ascii_digit());
-            let position = position.parse().ok().filter(|_| digits)?;
-            (id == self.shared.id.as_str()).then_some(position)
+            Some(ArchiveCursor {
+                archive_id: ArchiveId::new(id),
+                position: position.parse().ok().filter(|_| digits)?,
+            })
         });
-        position
-            .map(|position| self.shared.at(position))
+        let inherited = parsed.map(|parsed| self.shared.inherited(parsed));
+        let own = inherited.transpose()?;
+        own.filter(|own| own.archive_id == self.shared.id)
             .ok_or_else(|| {
                 AgentError::new(
                     AgentErrorKind::ArchiveCursor,

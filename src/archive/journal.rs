@@ -144,9 +144,7 @@ impl JournaledBus {
         let journaling = Journaling::begin(&archive)?;
         let most = bus.batch_limit();
         let epoch = shared.journal_epoch;
-        let last = archive
-            .last_sequence(epoch)?
-            .max(writer.lock().lock.published());
+        let last = archive.last_sequence(epoch)?.max(writer.lock().shown());
         let bus = bus.reopen(epoch, last).build()?;
         let journal = Journal::new(journaling, bus.clone(), options, most);
         let (jobs, waiting) = mpsc::channel();

@@ -1,15 +1,14 @@
-//! Upkeep, while other threads write and read: joining small blocks, giving space back, checking
-//! everything.
+//! Upkeep, while other threads write and read: joining small blocks, giving space back.
 //!
 //! Blocks are read and joined without the writer's lock, and put in place of the old ones in a
 //! short transaction under it. The lock is handed over between steps to whoever waits for it.
 //! Joining blocks changes neither frames nor positions.
 
 use super::block::{BLOCK_FRAMES, Block, BlockWriter};
-use super::error::{Doing, Stored, damaged};
+use super::error::{Doing, Stored, is_unreadable};
 use super::handle::Archive;
 use super::retain::{STEP as STEP_TIME, forget};
-use super::rows::{BlockRow, extent, rows_from};
+use super::rows::{BlockRow, rows_from};
 use super::writer::{Writer, put_block};
 use crate::event::{AgentError, AgentErrorKind, PrivacyClass};
 use rusqlite::Connection;
@@ -162,46 +161,6 @@ impl Archive {
         writer.with_reserve(|writer| writer.cut_log().doing(doing))?;
         writer.prepare().doing(doing)
     }
-
-    /// Reads and checks every frame. Returns how many there are. Takes O(bytes) time.
-    ///
-    /// # Errors
-    /// [`AgentErrorKind::ArchiveDamaged`], or an error of the disk.
-    pub fn check(&self) -> Result<u64, AgentError> {
-        let doing = "checking the archive";
-        self.shared.store.read(|db| {
-            let verdict: String = db
-                .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-                .doing(doing)?;
-            if verdict != "ok" {
-                return Err(damaged(format!("{doing}: {verdict}; restore a backup")));
-            }
-            let snapshot = db.unchecked_transaction().doing(doing)?;
-            let (before, end) = extent(&snapshot)?;
-            let (mut next, mut count) = (before + 1, 0);
-            loop {
-                let rows = rows_from(&snapshot, next, STEP)?;
-                for row in &rows {
-                    if row.first != next {
-                        return Err(damaged(format!("position {next} is missing")));
-                    }
-                    row.reader(&snapshot)?.each(|_, _, _, _| {
-                        count += 1;
-                        Ok(())
-                    })?;
-                    next = row.last() + 1;
-                }
-                if rows.len() < STEP {
-                    break;
-                }
-            }
-            if next == end + 1 {
-                Ok(count)
-            } else {
-                Err(damaged(format!("positions {next} to {end} are missing")))
-            }
-        })
-    }
 }
 
 /// Returns the first two or more neighbours that fit into one block.
@@ -234,7 +193,7 @@ fn join(db: &Connection, group: &[BlockRow]) -> Stored<Option<Vec<Block>>> {
     let mut blocks = BlockWriter::new(PrivacyClass::Sensitive);
     for row in group {
         match row.reader(db).and_then(|reader| blocks.join(&reader)) {
-            Err(error) if error.kind() == AgentErrorKind::ArchiveDamaged => return Ok(None),
+            Err(error) if is_unreadable(&error) => return Ok(None),
             joined => joined?,
         }
     }

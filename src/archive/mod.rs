@@ -59,29 +59,37 @@
 //! | `follow.rs` | the archiver: a subscriber that archives a bus |
 //! | `repair.rs`, `replay.rs` | what an archive is asked for: holes, frames |
 //! | `keep.rs`, `retain.rs`, `runs.rs` | upkeep, and the runs that there are |
+//! | `rebuild.rs`, `check.rs`, `finding.rs` | what the frames prove, and what contradicts them |
 //! | `handle.rs` | the archive as its holder has it |
 //! | `progress.rs` | how far archivers have come, and which readers wait for them |
-//! | `store.rs`, `turns.rs` | the file, the connections to it, the lock of the one that writes |
-//! | `writer.rs` | what is written: the tail, and what it becomes when it is closed |
+//! | `store.rs`, `connection.rs` | the file, and the connections to it |
+//! | `writer.rs`, `turns.rs` | what is written: the tail, and what it becomes; the writer's lock |
 //! | `reserve.rs` | the room on the disk that is kept for removing frames |
 //! | `rows.rs`, `arrivals.rs` | what is stored, to be found and read; when it arrived |
-//! | `schema.rs`, `folder.rs` | the tables, the folder's lock |
-//! | `pack.rs`, `block.rs`, `reader.rs`, `record.rs` | frames in bytes |
+//! | `origin.rs` | copies and originals |
+//! | `schema.rs`, `folder.rs` | the tables; the folder's files and its lock |
+//! | `pack.rs`, `block.rs`, `reader.rs`, `record.rs`, `coded.rs` | frames in bytes |
 //! | `worker.rs`, `process.rs`, `error.rs` | threads, forks, errors |
 #![forbid(unsafe_code)]
 
 mod arrivals;
 mod block;
+mod check;
+mod coded;
+mod connection;
 mod error;
+mod finding;
 mod folder;
 mod follow;
 mod handle;
 mod journal;
 mod keep;
+mod origin;
 mod pack;
 mod process;
 mod progress;
 mod reader;
+mod rebuild;
 mod record;
 mod repair;
 mod replay;
@@ -95,9 +103,11 @@ mod turns;
 mod worker;
 mod writer;
 
+pub use self::finding::{Examined, Finding, IndexOf};
 pub use self::follow::{Archiver, FollowOptions, FollowReport};
 pub use self::handle::{Archive, ArchiveGap, ArchiveOptions, Durability};
 pub use self::journal::{JournalOptions, JournalReceipt, Journaled, JournaledBus};
 pub use self::keep::Compacted;
+pub use self::origin::JournalEpoch;
 pub use self::retain::{AgeOf, HeldBy, Removed, Retention};
 pub use self::runs::ArchivedRun;

@@ -5,7 +5,7 @@
 
 use super::block::FRAME_BYTES;
 use super::error::{Stored, damaged};
-use super::reader::FORM;
+use super::reader::{FORM, later};
 use std::io::{self, Write};
 
 /// The version of the packed form.
@@ -58,7 +58,8 @@ impl Write for Bounded {
 /// Returns the bytes of a block that is stored in any form.
 ///
 /// # Errors
-/// [`ArchiveDamaged`](crate::AgentErrorKind::ArchiveDamaged) for bytes that are in none of them.
+/// [`ArchiveDamaged`](crate::AgentErrorKind::ArchiveDamaged) for bytes that are in none of them,
+/// [`ArchiveVersion`](crate::AgentErrorKind::ArchiveVersion) for a form of a later version.
 pub(super) fn unpack(stored: &[u8]) -> Stored<Vec<u8>> {
     match stored {
         [FORM, ..] => Ok(stored.to_vec()),
@@ -77,11 +78,7 @@ pub(super) fn unpack(stored: &[u8]) -> Stored<Vec<u8>> {
                 Err(broken(&format_args!("it has {} bytes", bytes.len())))
             }
         }
-        _ => {
-            let form = stored.first().map_or("nothing".to_owned(), u8::to_string);
-            Err(damaged(format!(
-                "a block begins with {form}, not with a form from {FORM} to {PACKED}"
-            )))
-        }
+        [form, ..] => Err(later(&format!("a block is of form {form}"))),
+        [] => Err(damaged("a block has no bytes")),
     }
 }

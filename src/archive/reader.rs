@@ -1,12 +1,11 @@
 //! Reading a block's frames.
 
+use super::coded::Coded;
 use super::error::damaged;
 use super::record::{Journal, NameTable, Record};
-#[cfg(doc)]
-use crate::event::AgentErrorKind;
 use crate::event::{
-    AgentError, AgentEvent, AgentId, BusEpoch, EventEnvelope, JournalCursor, KindSet, RunId,
-    Timestamp,
+    AgentError, AgentErrorKind, AgentEvent, AgentId, BusEpoch, EventEnvelope, EventKind,
+    JournalCursor, KindSet, PrivacyClass, RunId, Timestamp,
 };
 use std::sync::Arc;
 
@@ -27,8 +26,9 @@ pub(super) struct BlockHeader {
     pub(super) min_time: Timestamp,
     /// The latest time of its frames.
     pub(super) max_time: Timestamp,
-    /// The kinds of its frames.
-    pub(super) kinds: KindSet,
+    /// The kinds of its frames: a bit for each kind's number, also of kinds that only a later
+    /// version knows.
+    pub(super) kinds: u128,
 }
 
 impl BlockHeader {
@@ -61,11 +61,20 @@ pub(super) struct BlockReader {
 
 /// A frame that was read.
 pub(super) struct Read {
-    pub(super) event: AgentEvent,
     /// Its index in the block.
     pub(super) index: u32,
-    /// Whether this archive is its journal.
-    pub(super) journal_here: bool,
+    pub(super) frame: Frame,
+}
+
+/// What a frame is.
+pub(super) enum Frame {
+    Known {
+        event: AgentEvent,
+        /// Whether this archive is its journal.
+        journal_here: bool,
+    },
+    /// One that only a later version can show, and why.
+    Later(AgentError),
 }
 
 impl BlockReader {
@@ -75,10 +84,7 @@ impl BlockReader {
     /// [`AgentErrorKind::ArchiveDamaged`] if they are not a block's.
     pub(super) fn new(bytes: Vec<u8>, header: BlockHeader) -> Result<Self, AgentError> {
         let Some((&FORM, rest)) = bytes.split_first() else {
-            let form = bytes.first().map_or("nothing".to_owned(), u8::to_string);
-            return Err(damaged(format!(
-                "a block begins with {form}, not with the form {FORM}"
-            )));
+            return Err(damaged("a block's bytes are not in the form of a block"));
         };
         let (names, records) = postcard::take_from_bytes::<NameTable<'_>>(rest).map_err(broken)?;
         Ok(BlockReader {
@@ -118,15 +124,21 @@ impl BlockReader {
             let index = self.next;
             let at = self.bytes.len() - after.len();
             let mut read = None;
-            if index >= from && kinds.contains(record.kind) {
-                let envelope = self.envelope(&record, index)?;
+            if index >= from && may_be(kinds, record.kind) {
+                let (envelope, later) = self.envelope(&record, index)?;
                 if wanted(&envelope) {
-                    let payload = record.payload.to_event();
-                    read = Some(Read {
-                        event: AgentEvent { envelope, payload },
-                        index,
-                        journal_here: matches!(record.journal, Journal::Here),
-                    });
+                    let journal_here = matches!(record.journal, Journal::Here);
+                    let frame = match later {
+                        Some(error) => Frame::Later(error),
+                        None => Frame::Known {
+                            event: AgentEvent {
+                                envelope,
+                                payload: record.payload.to_event(),
+                            },
+                            journal_here,
+                        },
+                    };
+                    read = Some(Read { index, frame });
                 }
             }
             (self.next, self.at) = (index + 1, at);
@@ -149,11 +161,16 @@ impl BlockReader {
         each_record(&self.header, names, &self.bytes[self.at..], &mut take)
     }
 
-    /// Returns the envelope of the frame at this index.
-    fn envelope(&self, record: &Record<'_>, index: u32) -> Result<EventEnvelope, AgentError> {
+    /// Returns the envelope of the frame at this index, and why it is not all that was stored.
+    fn envelope(
+        &self,
+        record: &Record<'_>,
+        index: u32,
+    ) -> Result<(EventEnvelope, Option<AgentError>), AgentError> {
         let (run_id, agent_id) = named((&self.runs, &self.agents), record)?;
         let at = place(&self.header, record, index);
-        Ok(EventEnvelope {
+        let kind = record.kind.get().unwrap_or(EventKind::RunStarted);
+        let envelope = EventEnvelope {
             event_seq: at.sequence,
             bus_epoch: at.epoch,
             timestamp: at.time,
@@ -168,12 +185,44 @@ impl BlockReader {
                 .as_ref()
                 .map(|details| Box::new(details.to_details())),
             schema_version: record.schema_version,
-            event_kind: record.kind,
-            event_family: record.kind.family(),
-            delivery_semantics: record.semantics,
-            privacy: record.privacy,
-        })
+            event_kind: kind,
+            event_family: kind.family(),
+            delivery_semantics: record.semantics.get().unwrap_or_default(),
+            privacy: record.privacy.get().unwrap_or(PrivacyClass::Secret),
+        };
+        let what = match (
+            record.kind.get(),
+            record.semantics.get(),
+            record.privacy.get(),
+        ) {
+            (Some(_), Some(_), Some(_)) => return Ok((envelope, None)),
+            (None, _, _) => format!("kind {}", record.kind.number()),
+            (_, None, _) => format!("delivery semantics {}", record.semantics.number()),
+            (_, _, None) => format!("privacy class {}", record.privacy.number()),
+        };
+        let error = later(&format!(
+            "frame {} of bus {} has {what}",
+            at.sequence, at.epoch
+        ));
+        Ok((envelope, Some(error)))
     }
+}
+
+/// Returns whether a frame of this kind may be one that is asked for: a kind that only a later
+/// version knows is, if all kinds are.
+fn may_be(kinds: KindSet, kind: Coded<EventKind>) -> bool {
+    match kind.get() {
+        Some(kind) => kinds.contains(kind),
+        None => kinds == KindSet::ALL,
+    }
+}
+
+/// The error for what a later version has written: `what` it is.
+pub(super) fn later(what: &str) -> AgentError {
+    AgentError::new(
+        AgentErrorKind::ArchiveVersion,
+        format!("{what}, which this version does not know; read it with a later one"),
+    )
 }
 
 /// The names of a block's runs and agents.

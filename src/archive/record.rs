@@ -1,12 +1,13 @@
 //! A frame in bytes: the types that postcard writes and reads, borrowed from the event or from the
 //! bytes.
 //!
-//! Kinds and classes are written as numbers. The test of the pinned bytes in `block/tests.rs` fails
+//! Kinds and classes are written as numbers; those of a later version are kept as they are. The test of the pinned bytes in `block/tests.rs` fails
 //! when one of them, or the form, changes: then the form's version must change, too.
 
+use super::coded::Coded;
 use crate::event::{
-    EndpointKind, EntityKind, EntityRef, EnvelopeDetails, EventDeliverySemantics, EventKind,
-    EventPayload, EventView, PayloadContent, PrivacyClass,
+    EndpointKind, EndpointRef, EntityKind, EntityRef, EnvelopeDetails, EventDeliverySemantics,
+    EventKind, EventPayload, EventView, PayloadContent, PrivacyClass,
 };
 use serde::{Deserialize, Serialize};
 
@@ -29,9 +30,9 @@ pub(super) struct Record<'a> {
     /// Microseconds after the block's first frame.
     pub(super) after: i64,
     pub(super) schema_version: u16,
-    pub(super) kind: EventKind,
-    pub(super) semantics: EventDeliverySemantics,
-    pub(super) privacy: PrivacyClass,
+    pub(super) kind: Coded<EventKind>,
+    pub(super) semantics: Coded<EventDeliverySemantics>,
+    pub(super) privacy: Coded<PrivacyClass>,
     #[serde(borrow)]
     pub(super) journal: Journal<'a>,
     #[serde(borrow)]
@@ -57,12 +58,12 @@ pub(super) struct Details<'a> {
     /// The ids of event, session, turn, message, trace, span and parent event.
     #[serde(borrow)]
     ids: [Option<&'a str>; 7],
-    subject: Option<(EntityKind, &'a str)>,
-    related: Vec<(EntityKind, &'a str)>,
+    subject: Option<(Coded<EntityKind>, &'a str)>,
+    related: Vec<(Coded<EntityKind>, &'a str)>,
     tags: Vec<&'a str>,
     correlation: Vec<(&'a str, &'a str)>,
-    source: Option<(EndpointKind, &'a str)>,
-    destination: Option<(EndpointKind, &'a str)>,
+    source: Option<(Coded<EndpointKind>, &'a str)>,
+    destination: Option<(Coded<EndpointKind>, &'a str)>,
 }
 
 /// What is stored of an event's payload.
@@ -71,7 +72,7 @@ pub(super) enum Payload<'a> {
     /// Nothing.
     None,
     /// The redacted summary and the references.
-    Summary(&'a str, #[serde(borrow)] Vec<(EntityKind, &'a str)>),
+    Summary(&'a str, #[serde(borrow)] Vec<(Coded<EntityKind>, &'a str)>),
     /// All of it.
     Content {
         media_type: &'a str,
@@ -79,7 +80,7 @@ pub(super) enum Payload<'a> {
         bytes: &'a [u8],
         summary: Option<&'a str>,
         #[serde(borrow)]
-        references: Vec<(EntityKind, &'a str)>,
+        references: Vec<(Coded<EntityKind>, &'a str)>,
     },
 }
 
@@ -88,15 +89,28 @@ fn as_bytes<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, 
     serializer.serialize_bytes(bytes)
 }
 
-fn pairs(references: &[EntityRef]) -> Vec<(EntityKind, &str)> {
+/// An entity as it is stored.
+type Pair<'a> = (Coded<EntityKind>, &'a str);
+
+fn pairs(references: &[EntityRef]) -> Vec<Pair<'_>> {
     references
         .iter()
-        .map(|it| (it.kind, it.id.as_str()))
+        .map(|it| (it.kind.into(), it.id.as_str()))
         .collect()
 }
 
-fn references<R: FromIterator<EntityRef>>(pairs: &[(EntityKind, &str)]) -> R {
-    pairs.iter().map(|&pair| EntityRef::from(pair)).collect()
+/// Returns an entity. A kind of entity that only a later version knows is an other one.
+fn entity((kind, id): Pair<'_>) -> EntityRef {
+    EntityRef::from((kind.get().unwrap_or(EntityKind::Other), id))
+}
+
+/// Returns a party, likewise.
+fn endpoint((kind, id): (Coded<EndpointKind>, &str)) -> EndpointRef {
+    EndpointRef::from((kind.get().unwrap_or(EndpointKind::Other), id))
+}
+
+fn references<R: FromIterator<EntityRef>>(pairs: &[Pair<'_>]) -> R {
+    pairs.iter().copied().map(entity).collect()
 }
 
 impl<'a> Payload<'a> {
@@ -151,7 +165,7 @@ impl<'a> Payload<'a> {
 impl<'a> Details<'a> {
     /// Returns the details, borrowed.
     pub(super) fn of(details: &'a EnvelopeDetails) -> Self {
-        let entity = |it: &'a EntityRef| (it.kind, it.id.as_str());
+        let entity = |it: &'a EntityRef| (it.kind.into(), it.id.as_str());
         Details {
             ids: [
                 details.event_id.as_ref().map(|id| id.as_str()),
@@ -170,11 +184,14 @@ impl<'a> Details<'a> {
                 .iter()
                 .map(|pair| (pair.key.as_str(), pair.value.as_str()))
                 .collect(),
-            source: details.source.as_ref().map(|it| (it.kind, it.id.as_str())),
+            source: details
+                .source
+                .as_ref()
+                .map(|it| (it.kind.into(), it.id.as_str())),
             destination: details
                 .destination
                 .as_ref()
-                .map(|it| (it.kind, it.id.as_str())),
+                .map(|it| (it.kind.into(), it.id.as_str())),
         }
     }
 
@@ -189,12 +206,12 @@ impl<'a> Details<'a> {
             trace_id: trace.map(Into::into),
             span_id: span.map(Into::into),
             parent_event_id: parent.map(Into::into),
-            subject: self.subject.map(Into::into),
+            subject: self.subject.map(entity),
             related: references(&self.related),
             tags: self.tags.iter().map(|&tag| tag.into()).collect(),
             correlation: self.correlation.iter().map(|&pair| pair.into()).collect(),
-            source: self.source.map(Into::into),
-            destination: self.destination.map(Into::into),
+            source: self.source.map(endpoint),
+            destination: self.destination.map(endpoint),
         }
     }
 }

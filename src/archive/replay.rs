@@ -10,15 +10,15 @@
 //! blocks that can't be read. A replay goes on after such a block, and says at its end that it was
 //! damaged. A replay of everything also demands that positions are dense.
 
-use super::error::{Doing, Stored, damaged};
+use super::error::{Doing, Stored, damaged, is_unreadable};
 use super::handle::{Archive, Shared, journal_cursor};
-use super::reader::BlockReader;
+use super::reader::{BlockReader, Frame};
 use super::rows::{
     BlockRow, extent, first_after, piece_from, row_after, row_of_kinds, row_of_time,
 };
 use crate::bus::{AgentEventStream, EventArchive, FrameSource};
 use crate::event::{
-    AgentError, AgentErrorKind, AgentId, ArchiveCursor, BusEpoch, CompiledEventFilter, EventCursor,
+    AgentError, AgentId, ArchiveCursor, BusEpoch, CompiledEventFilter, EventCursor,
     EventDeliverySemantics, EventFilter, EventFrame, EventOverflowNotice, EventOverflowReason,
     RunId, SharedEvent, Timestamp,
 };
@@ -101,7 +101,7 @@ impl Replay {
         let from = u32::try_from(from).unwrap_or(u32::MAX);
         let wanted = |envelope: &_| self.filter.matches_envelope(envelope);
         let read = match reader.next(from, self.filter.kinds(), wanted) {
-            Err(error) if is_damage(&error) => {
+            Err(error) if is_unreadable(&error) => {
                 self.block = None;
                 self.pass_over(Some(row), row.last(), error);
                 return Ok(ControlFlow::Continue(()));
@@ -118,10 +118,27 @@ impl Replay {
             self.after = self.end;
             return Ok(ControlFlow::Break(None));
         }
+        let (mut event, journal_here) = match read.frame {
+            Frame::Known {
+                event,
+                journal_here,
+            } => (event, journal_here),
+            Frame::Later(error) => {
+                // Those before it in its block were ruled out.
+                self.after = position - 1;
+                let cursor = self.cursor(
+                    row.header.epoch,
+                    row.header.first_seq + u64::from(read.index),
+                    position,
+                );
+                self.miss(position, [Some(cursor.clone()), Some(cursor)]);
+                self.damage.get_or_insert(error);
+                return Ok(ControlFlow::Continue(()));
+            }
+        };
         self.after = position;
         let cursor = self.archive.at(position);
-        let mut event = read.event;
-        if read.journal_here {
+        if journal_here {
             event.envelope.journal_cursor = Some(journal_cursor(&cursor));
         }
         event.envelope.delivery_semantics = EventDeliverySemantics::DerivedReplay;
@@ -290,15 +307,11 @@ impl FrameSource for Replay {
     }
 }
 
-fn is_damage(error: &AgentError) -> bool {
-    error.kind() == AgentErrorKind::ArchiveDamaged
-}
-
 /// Returns what comes after this position. The archive's last one is `end`.
 fn find(db: &Connection, filter: &CompiledEventFilter, after: u64, end: u64) -> Stored<Next> {
     let row = match next_candidate(db, filter, after) {
         // One of the rows ahead can't be read: one row at a time, up to it.
-        Err(error) if is_damage(&error) => row_after(db, after),
+        Err(error) if is_unreadable(&error) => row_after(db, after),
         found => found,
     };
     let (row, first, error) = match row {
@@ -309,7 +322,7 @@ fn find(db: &Connection, filter: &CompiledEventFilter, after: u64, end: u64) -> 
         },
         Err(error) => (None, after + 1, error),
     };
-    if !is_damage(&error) {
+    if !is_unreadable(&error) {
         return Err(error);
     }
     // Its own columns may be wrong: it ends where the next block begins.
@@ -392,6 +405,7 @@ impl EventArchive for Archive {
         cursor: ArchiveCursor,
     ) -> Result<AgentEventStream, AgentError> {
         let (_, end) = self.shared.store.read(extent)?;
+        let cursor = self.shared.inherited(cursor)?;
         cursor.check(&self.shared.id, end)?;
         let replay = Replay::new(self.shared.clone(), filter, cursor.position, end);
         Ok(AgentEventStream::from_source(replay))

@@ -80,7 +80,7 @@ impl BlockRow {
         stored: [&[u8]; 2],
     ) -> rusqlite::Result<()> {
         let (at, header) = (self.first.cast_signed(), &self.header);
-        let bits = header.kinds.bits();
+        let bits = header.kinds;
         let columns = params![
             at,
             header.count,
@@ -133,7 +133,7 @@ impl BlockRow {
                 first_time: time(4)?,
                 min_time: time(5)?,
                 max_time: time(6)?,
-                kinds: KindSet::from_bits(bits),
+                kinds: bits,
             },
             size: unsigned(9)?,
             checksum: unsigned(10)?,
@@ -189,8 +189,8 @@ fn checksum(first: u64, header: &BlockHeader, stored: [&[u8]; 2]) -> u64 {
         header.first_time.as_micros().cast_unsigned(),
         header.min_time.as_micros().cast_unsigned(),
         header.max_time.as_micros().cast_unsigned(),
-        header.kinds.bits() as u64,
-        (header.kinds.bits() >> 64) as u64,
+        header.kinds as u64,
+        (header.kinds >> 64) as u64,
     ];
     let mut hash = Xxh3::with_seed(xxh3_64(words.map(u64::to_le_bytes).as_flattened()));
     stored.iter().for_each(|part| hash.update(part));
@@ -257,7 +257,12 @@ pub(super) fn row_of_kinds(db: &Connection, kinds: KindSet, from: u64) -> Stored
         let clause = "first >= ?1 AND ((kinds_lo & ?2) | (kinds_hi & ?3)) != 0";
         query([clause, clause], "first", "1")
     });
-    let (low, high) = (kinds.bits() as i64, (kinds.bits() >> 64) as i64);
+    // All kinds are also those that only a later version knows.
+    let bits = match kinds {
+        KindSet::ALL => u128::MAX,
+        kinds => kinds.bits(),
+    };
+    let (low, high) = (bits as i64, (bits >> 64) as i64);
     let values = params![from.cast_signed(), low, high];
     first_of(db, &SQL, values, "finding a block")
 }

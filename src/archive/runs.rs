@@ -1,12 +1,12 @@
 //! The runs that an archive has frames of.
 
 use super::block::RunPart;
-use super::error::{Doing, Stored};
+use super::error::{Doing, Stored, is_unreadable};
 use super::handle::Archive;
 use super::reader::At;
 use super::record::Record;
 use super::rows::pieces_from;
-use crate::event::{AgentError, AgentErrorKind, EventKind, RunId, Timestamp};
+use crate::event::{AgentError, EventKind, RunId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row};
 use std::collections::HashMap;
 
@@ -123,7 +123,7 @@ fn tail_runs(db: &Connection) -> Stored<HashMap<RunId, ArchivedRun>> {
             Ok(())
         };
         match piece.reader(db).and_then(|reader| reader.each(count)) {
-            Err(error) if error.kind() == AgentErrorKind::ArchiveDamaged => {}
+            Err(error) if is_unreadable(&error) => {}
             read => read?,
         }
     }

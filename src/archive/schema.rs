@@ -8,7 +8,7 @@ use std::hash::{BuildHasher, RandomState};
 /// The file's name in the archive's folder.
 pub(super) const FILE: &str = "frames.sqlite";
 
-/// The size of its pages, in bytes.
+/// The size of the file's pages, in bytes.
 pub(super) const PAGE: u64 = 8_192;
 
 /// Marks the file as an archive's: "fbus".
@@ -45,7 +45,10 @@ const MIGRATIONS: [&str; 5] = [
          id INTEGER PRIMARY KEY, position INTEGER NOT NULL, epoch INTEGER NOT NULL,
          first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL, lost INTEGER NOT NULL,
          terminal_preserved INTEGER NOT NULL, recorded_at INTEGER NOT NULL) STRICT;",
-    "",
+    "ALTER TABLE state ADD COLUMN shown INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE state ADD COLUMN marks TEXT NOT NULL DEFAULT '';
+     CREATE TABLE ancestors(
+         archive_id TEXT PRIMARY KEY, last_position INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
     "CREATE TABLE tail(
          first INTEGER PRIMARY KEY, count INTEGER NOT NULL, epoch INTEGER NOT NULL,
          first_seq INTEGER NOT NULL, first_time INTEGER NOT NULL, min_time INTEGER NOT NULL,
@@ -55,6 +58,22 @@ const MIGRATIONS: [&str; 5] = [
     "CREATE TABLE arrivals(position INTEGER PRIMARY KEY, time INTEGER NOT NULL) STRICT;
      INSERT INTO arrivals SELECT last_position, unixepoch() * 1000000 FROM state;
      CREATE INDEX runs_by_position ON runs(last_position, name);",
+];
+
+/// What a reader's connection lays over a file that lacks a migration, so that it reads like one
+/// that has it. Nothing is written to the file. Each goes with the migration of its index.
+const OVERLAYS: [&str; MIGRATIONS.len()] = [
+    "",
+    "CREATE TEMP TABLE gaps(
+         id INTEGER PRIMARY KEY, position INTEGER, epoch INTEGER, first_seq INTEGER,
+         last_seq INTEGER, lost INTEGER, terminal_preserved INTEGER, recorded_at INTEGER);",
+    "CREATE TEMP VIEW state AS SELECT *, 0 AS shown, '' AS marks FROM main.state;
+     CREATE TEMP TABLE ancestors(archive_id TEXT PRIMARY KEY, last_position INTEGER);",
+    "CREATE TEMP TABLE tail(
+         first INTEGER PRIMARY KEY, count INTEGER, epoch INTEGER, first_seq INTEGER,
+         first_time INTEGER, min_time INTEGER, max_time INTEGER, kinds_lo INTEGER,
+         kinds_hi INTEGER, size INTEGER, checksum INTEGER, bytes BLOB);",
+    "CREATE TEMP TABLE arrivals(position INTEGER PRIMARY KEY, time INTEGER);",
 ];
 
 /// The version that this program writes.
@@ -87,6 +106,13 @@ pub(super) fn version(db: &Connection, doing: &str) -> Stored<usize> {
     }
 }
 
+/// Lets a reader's connection read a file of an earlier version as if it were of [`VERSION`].
+pub(super) fn overlay(db: &Connection, version: usize) -> rusqlite::Result<()> {
+    OVERLAYS[version.min(VERSION)..]
+        .iter()
+        .try_for_each(|overlay| db.execute_batch(overlay))
+}
+
 /// Migrates the file's schema to [`VERSION`], one version a transaction.
 pub(super) fn migrate(db: &mut Connection, doing: &str) -> Stored<()> {
     let from = version(db, doing)?;
@@ -97,10 +123,7 @@ pub(super) fn migrate(db: &mut Connection, doing: &str) -> Stored<()> {
             transaction
                 .execute(
                     "INSERT INTO state VALUES(1, ?, ?, 0)",
-                    params![
-                        format!("arc-{:016x}", random(b"archive")),
-                        random(b"epoch").max(1).cast_signed()
-                    ],
+                    params![new_id(), new_epoch()],
                 )
                 .doing(doing)?;
         }
@@ -112,6 +135,16 @@ pub(super) fn migrate(db: &mut Connection, doing: &str) -> Stored<()> {
         transaction.commit().doing(doing)?;
     }
     Ok(())
+}
+
+/// Returns the name of an archive that is begun.
+pub(super) fn new_id() -> String {
+    format!("arc-{:016x}", random(b"archive"))
+}
+
+/// Returns the bits of an epoch that is begun.
+pub(super) fn new_epoch() -> i64 {
+    random(b"epoch").max(1).cast_signed()
 }
 
 /// Returns a random word: two agree with a chance of 2^-64.

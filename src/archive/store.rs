@@ -13,18 +13,24 @@
 //!
 //! A block's bytes are in another table than its columns, so that a search reads no frames.
 
-use super::error::{BUSY, Doing, Stored, damaged};
-use super::folder::FolderLock;
+use super::check::refuse_counters;
+use super::connection::{Reader, connect, is_momentary, never_still};
+use super::error::{Doing, Stored};
+use super::folder::{FolderLock, Home, log, refuse_loss};
+use super::handle::{ArchiveOptions, Durability};
+use super::origin;
 use super::process::{Local, Opened};
 use super::reserve::Reserve;
-use super::schema::{FILE, PAGE, VERSION, migrate, version};
+use super::schema::{FILE, PAGE, migrate};
 use super::writer::Writer;
-use crate::event::{AgentError, AgentErrorKind, ArchiveId, BusEpoch};
+use crate::event::{ArchiveId, BusEpoch};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 /// How many KiB of pages the writer caches, so that the indexes are not read again and again.
 const WRITER_CACHE: u32 = 32 << 10;
@@ -33,42 +39,60 @@ const WRITER_CACHE: u32 = 32 << 10;
 #[derive(Debug)]
 pub(super) struct Store {
     folder: PathBuf,
-    /// Whether the folder can't be written to, so that SQLite may take the file as it is.
-    immutable: bool,
+    /// The file that is read.
+    home: Home,
     idle: Local<Idle>,
 }
 
 /// The connections of a store that are open and not in use.
 #[derive(Debug)]
 struct Idle {
-    connections: Mutex<Vec<Connection>>,
+    connections: Mutex<Vec<Reader>>,
     _opened: Opened,
 }
 
 /// How many connections are kept open at most.
 const MOST_IDLE: usize = 4;
 
+/// How often a reader tries that may not write to the folder, while a writer opens or closes it.
+const TRIES: u32 = 100;
+
+/// How long it waits in between.
+const PAUSE: Duration = Duration::from_millis(10);
+
 impl Store {
-    fn new(folder: &Path) -> Stored<Self> {
+    fn new(folder: &Path, doing: &str) -> Stored<Self> {
         let idle = Idle {
             connections: Mutex::default(),
             _opened: Opened::begin()?,
         };
         Ok(Store {
             folder: folder.to_owned(),
-            immutable: false,
+            home: Home::of([folder.join(FILE)]).doing(doing)?,
             idle: Local::new(idle),
         })
     }
 
-    /// Opens a folder for writing; creates it if it is missing. With `every_append`, each append is
-    /// flushed to the disk.
-    pub(super) fn open(folder: &Path, every_append: bool) -> Stored<(Self, Writer)> {
+    /// Opens a folder for writing; creates it if it is missing.
+    pub(super) fn open(folder: &Path, options: &ArchiveOptions) -> Stored<(Self, Writer)> {
+        let (store, writer) = Self::open_unchecked(folder, options)?;
+        refuse_counters(
+            &writer.db,
+            &format!("opening the archive {}", folder.display()),
+        )?;
+        Ok((store, writer))
+    }
+
+    /// Does the same, whatever the counters say.
+    pub(super) fn open_unchecked(
+        folder: &Path,
+        options: &ArchiveOptions,
+    ) -> Stored<(Self, Writer)> {
         let doing = format!("opening the archive {}", folder.display());
         let opened = Opened::begin()?;
         create_folder(folder).doing(&doing)?;
-        let lock = FolderLock::take(folder, &doing)?;
-        refuse_stump(folder, &doing)?;
+        let mut lock = FolderLock::take(folder, &doing)?;
+        refuse_loss(folder, &doing)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         let mut db = connect(&folder.join(FILE), flags).doing(&doing)?;
         // A transaction that begins by reading cannot wait for another program's lock when it
@@ -79,44 +103,32 @@ impl Store {
         ))
         .doing(&doing)?;
         migrate(&mut db, &doing)?;
-        let synchronous = if every_append { "FULL" } else { "NORMAL" };
         db.execute_batch(&format!(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; PRAGMA cache_size = -{WRITER_CACHE};
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -{WRITER_CACHE};
              PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON;"
         ))
         .doing(&doing)?;
-        let store = Store::new(folder)?;
-        let mut writer = Writer::new(db, lock, Reserve::of(folder), opened);
-        writer.prepare().doing(&doing)?;
-        if writer.lock.published() == 0 {
-            writer.lock.note_published(0).doing(&doing)?;
+        let earlier = lock.text().trim().parse().unwrap_or(0);
+        let shown = origin::begin(&mut db, folder, options.journal_epoch, earlier, &doing)?;
+        lock.name_holder();
+        if options.durability == Durability::SystemCache {
+            db.execute_batch("PRAGMA synchronous = NORMAL")
+                .doing(&doing)?;
         }
+        let home = Home::of([folder.join(FILE), log(folder)]).doing(&doing)?;
+        let store = Store::new(folder, &doing)?;
+        let reserve = Reserve::of(folder);
+        let mut writer = Writer::new(db, home, shown, lock, reserve, opened);
+        writer.prepare().doing(&doing)?;
         Ok((store, writer))
     }
 
     /// Opens a folder for reading only, also while another process writes.
     pub(super) fn open_for_reading(folder: &Path) -> Stored<Self> {
         let doing = format!("opening the archive {}", folder.display());
-        fs::metadata(folder.join(FILE)).doing(&doing)?;
-        refuse_stump(folder, &doing)?;
-        let mut store = Store::new(folder)?;
-        let tried = store.read(|db| version(db, &doing));
-        let log = fs::metadata(folder.join(format!("{FILE}-wal")));
-        let version = match tried {
-            // A folder that can't be written to has no room for readers' marks, and needs none if
-            // no log waits to be applied.
-            Err(error) if is_denied(&error) && !log.is_ok_and(|log| log.len() > 0) => {
-                store.immutable = true;
-                store.read(|db| version(db, &doing))?
-            }
-            tried => tried?,
-        };
-        if version < VERSION {
-            return Err(AgentError::new(
-                AgentErrorKind::ArchiveVersion,
-                format!("{doing}: it is of version {version}; open it for writing once"),
-            ));
-        }
+        refuse_loss(folder, &doing)?;
+        let store = Store::new(folder, &doing)?;
+        store.read(|_| Ok(()))?;
         Ok(store)
     }
 
@@ -130,30 +142,36 @@ impl Store {
             .doing(doing)
     }
 
-    /// Calls `read` with a connection of its own.
-    pub(super) fn read<T>(&self, read: impl FnOnce(&Connection) -> Stored<T>) -> Stored<T> {
+    /// Calls `read` with a connection of its own; again, if what it read may not be whole.
+    pub(super) fn read<T>(&self, read: impl Fn(&Connection) -> Stored<T>) -> Stored<T> {
         let connections = &self.idle.get()?.connections;
-        let idle = lock(connections).pop();
-        let db = match idle {
-            Some(db) => db,
-            None => {
-                let path = self.folder.join(FILE);
-                let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
-                let db = if self.immutable {
-                    let uri = immutable_uri(&path);
-                    connect(Path::new(&uri), flags | OpenFlags::SQLITE_OPEN_URI)
-                } else {
-                    connect(&path, flags)
-                };
-                db.doing("opening the archive to read")?
+        let mut tries = TRIES;
+        loop {
+            self.home.check()?;
+            let idle = lock(connections).pop();
+            let reader = match idle {
+                Some(reader) if reader.is_current(&self.folder) => Ok(reader),
+                _ => Reader::open(&self.folder),
+            };
+            let result = match reader {
+                Ok(reader) => {
+                    let result = read(&reader.db);
+                    let is_whole = reader.was_still(&self.folder);
+                    let mut idle = lock(connections);
+                    if result.is_ok() && is_whole && idle.len() < MOST_IDLE {
+                        idle.push(reader);
+                    }
+                    is_whole.then_some(result)
+                }
+                Err(error) => Some(Err(error)),
+            };
+            tries -= 1;
+            match result {
+                Some(result) if tries == 0 || !is_momentary(&result) => return result,
+                None if tries == 0 => return Err(never_still(&self.folder)),
+                _ => thread::sleep(PAUSE),
             }
-        };
-        let result = read(&db);
-        let mut idle = lock(connections);
-        if result.is_ok() && idle.len() < MOST_IDLE {
-            idle.push(db);
         }
-        result
     }
 }
 
@@ -172,48 +190,10 @@ fn create_folder(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns whether a file could not be opened or created.
-fn is_denied(error: &AgentError) -> bool {
-    matches!(
-        error.kind(),
-        AgentErrorKind::ArchiveUnavailable | AgentErrorKind::ArchiveReadOnly
-    )
-}
-
-/// Refuses a file that was cut off within its first page, which SQLite would take for a new one. It
-/// is a new one if it is empty, or if the log of its creation is there to be rolled back.
-fn refuse_stump(folder: &Path, doing: &str) -> Stored<()> {
-    let length = fs::metadata(folder.join(FILE)).map_or(0, |file| file.len());
-    if (1..PAGE).contains(&length) && !folder.join(format!("{FILE}-journal")).exists() {
-        return Err(damaged(format!(
-            "{doing}: {FILE} was cut off after {length} bytes; restore the folder from a backup"
-        )));
-    }
-    Ok(())
-}
-
 /// Locks, also after a panic: what the lock guards is whole, since a transaction that did not
 /// finish is rolled back.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Opens a connection to the file.
-fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
-    let db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    db.busy_timeout(BUSY)?;
-    db.set_prepared_statement_cache_capacity(64);
-    Ok(db)
-}
-
-/// Returns the file's URI that opens it as one that never changes.
-fn immutable_uri(path: &Path) -> String {
-    let path = path.to_string_lossy();
-    let escaped = path
-        .replace('%', "%25")
-        .replace('?', "%3f")
-        .replace('#', "%23");
-    format!("file:{escaped}?immutable=1")
 }
 
 /// The archive's identity: its id, and the epoch of the bus that it is the journal of.

@@ -8,8 +8,9 @@
 
 use super::arrivals::Arrivals;
 use super::block::{BLOCK_BYTES, BLOCK_FRAMES, Block, BlockWriter};
-use super::error::{BUSY, Doing, Stored, is_busy};
-use super::folder::FolderLock;
+use super::error::{BUSY, Doing, Stored, is_busy, is_unreadable};
+use super::folder::{FolderLock, Home};
+use super::origin::Shown;
 use super::pack::pack;
 use super::process::Opened;
 use super::reserve::{Limits, Reserve};
@@ -53,7 +54,9 @@ impl LostRange {
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) db: Connection,
-    pub(super) lock: FolderLock,
+    /// The files that it writes.
+    home: Home,
+    shown: Shown,
     /// What is in the tail; `None` if that has to be read again. Only a transaction that was
     /// committed leaves it here.
     tail: Option<Tail>,
@@ -61,6 +64,7 @@ pub(super) struct Writer {
     limits: Limits,
     /// When frames arrived.
     pub(super) arrivals: Arrivals,
+    _lock: FolderLock,
     _opened: Opened,
 }
 
@@ -79,14 +83,23 @@ struct Tail {
 
 impl Writer {
     /// The writer of this database, whose lock it holds.
-    pub(super) fn new(db: Connection, lock: FolderLock, reserve: Reserve, opened: Opened) -> Self {
+    pub(super) fn new(
+        db: Connection,
+        home: Home,
+        shown: Shown,
+        lock: FolderLock,
+        reserve: Reserve,
+        opened: Opened,
+    ) -> Self {
         Writer {
             db,
-            lock,
+            home,
+            shown,
             tail: None,
             limits: reserve.limits(),
             reserve,
             arrivals: Arrivals::default(),
+            _lock: lock,
             _opened: opened,
         }
     }
@@ -137,6 +150,7 @@ impl Writer {
     /// the frames' positions.
     pub(super) fn append(&mut self, blocks: &[Block], gaps: &[LostRange]) -> Stored<Range<u64>> {
         let doing = "appending to the archive";
+        self.home.check()?;
         let size = blocks.iter().map(|block| block.size() as u64).sum();
         self.reserve.check(size, doing)?;
         let limit = self.limits.tail;
@@ -171,14 +185,56 @@ impl Writer {
             }
         }
         put_gaps(&transaction, begin, blocks, gaps).doing(doing)?;
-        transaction.commit().doing(doing)?;
+        if let Err(error) = transaction.commit() {
+            self.overwrite();
+            return Err(error).doing(doing);
+        }
         let positions = begin..tail.next;
         self.tail = Some(tail);
         if closes {
             // The frames are stored, whether the log's bound can be set anew or not.
             let _ = self.limit_log();
         }
+        // What is acknowledged is in files that are found again.
+        self.home.check()?;
         Ok(positions)
+    }
+
+    /// Writes over a transaction that was refused. If it was its flush that failed, the log has all
+    /// of it, and an opening after a crash would find it there; with another transaction at its
+    /// place, the log's checksums do not go on to what is left of it. If this fails too, the next
+    /// transaction does it.
+    fn overwrite(&self) {
+        // A page has to be written, so something has to change.
+        let change = "BEGIN IMMEDIATE;
+            INSERT INTO ancestors VALUES('', 0); DELETE FROM ancestors WHERE archive_id = '';
+            COMMIT;";
+        if self.db.execute_batch(change).is_err() && !self.db.is_autocommit() {
+            // It fails only if there is none.
+            let _ = self.db.execute_batch("ROLLBACK");
+        }
+    }
+
+    /// Notes, before the journal shows them, that frames up to this sequence number are shown
+    /// without being stored: no later process may give their sequence numbers to other frames.
+    /// Returns false if that can't be noted.
+    pub(super) fn note_shown(&mut self, sequence: u64) -> bool {
+        let is_noted = self.shown.note(sequence).is_ok();
+        // On a full disk this fails, and another program's lock is not waited for once more. If it
+        // was noted in the file alone, the next opening takes it from there.
+        let is_stored = self.db.busy_timeout(Duration::ZERO).is_ok()
+            && self
+                .db
+                .prepare_cached("UPDATE state SET shown = max(shown, ?)")
+                .and_then(|mut update| update.execute([sequence.cast_signed()]))
+                .is_ok();
+        let waits = self.db.busy_timeout(BUSY).is_ok();
+        waits && (is_noted || is_stored)
+    }
+
+    /// Returns the highest sequence number that was shown without being stored; 0 if there is none.
+    pub(super) fn shown(&self) -> u64 {
+        self.shown.sequence()
     }
 
     /// Begins a transaction; `changes_tail` says whether it changes the tail.
@@ -330,7 +386,7 @@ fn close(
             .and_then(|reader| reader.each(|_, _, _, _| Ok(())).map(|()| reader));
         match checked {
             Ok(reader) => closing.joined.join(&reader)?,
-            Err(error) if error.kind() == AgentErrorKind::ArchiveDamaged => {
+            Err(error) if is_unreadable(&error) => {
                 closing.finish()?;
                 move_piece(transaction, piece).doing(doing)?;
                 closing.next = piece.last() + 1;

@@ -78,3 +78,16 @@ pub fn all(bus: &InMemoryAgentEventBus, options: SubscriptionOptions) -> AgentEv
 pub fn lost(frame: &EventFrame) -> u64 {
     frame.overflow.as_ref().map_or(0, |it| it.dropped_count)
 }
+
+/// Makes a file of version 1 of an archive's database, which had less.
+#[cfg(feature = "archive")]
+pub fn as_version_1(file: &std::path::Path) {
+    let db = rusqlite::Connection::open(file).unwrap();
+    db.execute_batch(
+        "DROP TABLE gaps; DROP TABLE ancestors; DROP TABLE tail; DROP TABLE arrivals;
+         DROP INDEX runs_by_position;
+         ALTER TABLE state DROP COLUMN shown; ALTER TABLE state DROP COLUMN marks;
+         PRAGMA user_version = 1;",
+    )
+    .unwrap();
+}

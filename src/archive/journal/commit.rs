@@ -201,6 +201,14 @@ impl Journal {
                 );
                 return refuse(jobs, &AgentError::new(error.kind(), message));
             }
+            let count: u64 = jobs.iter().map(|job| job.frames.len() as u64).sum();
+            if self.bus.last_sequence() + 1 + count > MAX_SEQUENCE {
+                let message = "the journal's sequence numbers are used up; begin a new archive";
+                return refuse(
+                    jobs,
+                    &AgentError::new(AgentErrorKind::SequenceExhausted, message),
+                );
+            }
             match self.encode(&jobs) {
                 Ok(blocks) => return self.store(jobs, blocks),
                 Err((at, error)) => {
@@ -242,14 +250,6 @@ impl Journal {
     /// Appends a group, publishes it and answers. Called when no earlier frame is unpublished.
     fn store(&mut self, jobs: Vec<Job>, blocks: BlockWriter) {
         let begin = self.bus.last_sequence() + 1;
-        let count: u64 = jobs.iter().map(|job| job.frames.len() as u64).sum();
-        if begin + count > MAX_SEQUENCE {
-            let message = "the journal's sequence numbers are used up; begin a new archive";
-            return refuse(
-                jobs,
-                &AgentError::new(AgentErrorKind::SequenceExhausted, message),
-            );
-        }
         self.keep_from(self.published_to);
         let positions = match self.journaling.0.shared.append(blocks, &[]) {
             Ok(positions) => positions,
@@ -337,7 +337,7 @@ impl Journal {
         let count: u64 = jobs.iter().map(|job| job.frames.len() as u64).sum();
         let last = self.bus.last_sequence() + count;
         let noted = match self.journaling.0.shared.writer() {
-            Ok(writer) => writer.lock().lock.note_published(last).is_ok(),
+            Ok(writer) => writer.lock().note_shown(last),
             Err(_) => false,
         };
         for job in jobs {
