@@ -30,9 +30,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     // The whole run, from the archive.
     let archive = bus.archive();
     let run = EventFilter::run("run-1").compile()?;
-    let frames: Vec<EventFrame> = archive
-        .replay_filtered_from_cursor(run, archive.start()?)?
-        .collect();
+    let mut replay = archive.replay_filtered_from_cursor(run, archive.start()?)?;
+    let frames: Vec<EventFrame> = replay.try_frames().collect::<Result<_, _>>()?;
     let sequences: Vec<u64> = frames.iter().map(EventFrame::sequence).collect();
     println!("archive: {sequences:?}");
     assert_eq!(sequences, [1, 2, 3]);

@@ -34,6 +34,10 @@
 //! - **Privacy**: content of the class [`Secret`](crate::PrivacyClass::Secret) is never written;
 //!   an [option](ArchiveOptions::content_up_to) says above which class other content is left out.
 //!   Summaries and references are kept.
+//! - **Told**: what retention removed before it was read, and blocks that can't be read, are
+//!   reported by a notice where they are missing. Read a replay by
+//!   [`try_frames`](crate::AgentEventStream::try_frames), which fails at its end if it is damaged.
+//! - **Upkeep** runs beside writers and readers, which do not wait for it.
 //! - **Readers** delay neither the writer nor each other, and may be other processes
 //!   ([`Archive::open_for_reading`]). One process writes.
 //! - **Forks**: an archive belongs to the process that opened it. In a child that was forked since,

@@ -160,8 +160,8 @@ impl Archive {
     /// Removes frames from the front up to this position, for the time of a step. Returns whether
     /// there may be more.
     fn remove_step(&self, up_to: u64, removed: &mut Removed) -> Stored<bool> {
-        let until = Instant::now() + STEP;
         let mut writer = self.shared.writer()?.lock();
+        let until = Instant::now() + STEP;
         writer.with_reserve(|writer| remove_some(writer, up_to, until, removed))
     }
 }

@@ -156,7 +156,8 @@ pub enum EventOverflowReason {
     SubscriberQueueFull,
     /// The rings overwrote frames that this live subscription had not read.
     SubscriberLagged,
-    /// Frames after the cursor were gone when it subscribed.
+    /// Frames after the cursor were gone when it subscribed. In an archive's replay: they were
+    /// removed before they were read, or can't be read.
     LiveBufferExpired,
     /// The policy dropped progress frames.
     PolicyDroppedProgress,

@@ -144,6 +144,56 @@ fn a_damaged_line_is_named_and_skipped_only_when_asked() {
 }
 
 #[test]
+fn what_can_be_read_of_a_damaged_archive_is_exported_and_the_rest_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let sample = framebus_recordings::samples().join("vercel-ai-sse");
+    done(folder, &["record", "one", sample.to_str().unwrap()]);
+    done(folder, &["export", "one", "-o", "whole.jsonl"]);
+    let whole = frames(&folder.join("whole.jsonl"));
+    // One byte of the name of a run in the middle.
+    let run = whole[whole.len() / 2].event.envelope.run_id.as_str();
+    let file = folder.join("one/frames.sqlite");
+    let mut bytes = fs::read(&file).unwrap();
+    let at = bytes.windows(run.len()).position(|it| it == run.as_bytes());
+    bytes[at.unwrap()] ^= 1;
+    fs::write(&file, bytes).unwrap();
+
+    let said = refused(folder, &["export", "one", "-o", "rest.jsonl"]);
+    assert!(
+        said.contains("frames are missing") && said.contains("not as they were"),
+        "{said}"
+    );
+    let rest = frames(&folder.join("rest.jsonl"));
+    let missing = whole.len() - rest.len();
+    assert!(
+        missing > 0 && !rest.is_empty(),
+        "{missing} of {}",
+        whole.len()
+    );
+    assert!(said.contains(&format!("up to {missing} frames")), "{said}");
+    let told: u64 = rest
+        .iter()
+        .filter_map(|it| it.overflow.as_ref())
+        .map(|it| it.dropped_count)
+        .sum();
+    assert!(told == missing as u64 || rest.last().unwrap().sequence() < whole.len() as u64);
+    // A time of a frame that can't be read is not answered with a later frame.
+    let lost = whole
+        .iter()
+        .find(|it| rest.iter().all(|other| other.cursor != it.cursor));
+    let time = lost.unwrap().event.envelope.timestamp.to_string();
+    refused(folder, &["export", "one", "--since", &time]);
+    let output = tool(folder, &["tail", "one", "-n", "100000"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .contains("can't be read")
+    );
+}
+
+#[test]
 fn what_is_not_there_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

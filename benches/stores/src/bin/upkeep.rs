@@ -1,6 +1,6 @@
 //! Measures how long publishers wait while an archive is kept up: two threads publish journal first
-//! at full speed, another program's read transaction is open, and the archive is compacted, cut by a
-//! tenth, checked and listed.
+//! at full speed, another program's read transaction is open, and the archive is compacted, cut by
+//! a tenth, checked and listed.
 //!
 //! `cargo run --release -p framebus-stores --bin upkeep`; `-- --frames` and `--text` say how large
 //! the archive is, `--folder` on which disk.
