@@ -92,7 +92,7 @@ pub use event::{
     FilterFingerprint, MAX_FILTER_LIST,
 };
 pub use event::{
-    EventOverflowNotice, EventOverflowReason, StreamStart, SubscriberOverflowPolicy,
+    EventOverflowNotice, EventOverflowReason, Gap, Position, StreamStart, SubscriberOverflowPolicy,
     SubscriberQueueConfig, SubscriptionOptions,
 };
 // The bus and its streams.
@@ -101,7 +101,7 @@ pub use bus::{
     InMemoryAgentEventBus, RecvError, StreamEnd, StreamStats, WeakEventBus,
 };
 // Where else frames may come from.
-pub use bus::{EventArchive, FrameSource, InMemoryEventArchive, RepairArchive};
+pub use bus::{EventArchive, FrameSource, InMemoryEventArchive, RepairArchive, TryFrames};
 pub use event::{AgentError, AgentErrorKind};
 
 /// What a program that publishes and subscribes names: `use framebus::prelude::*`.

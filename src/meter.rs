@@ -16,6 +16,7 @@
 //! | `framebus_sequence` | gauge | the sequence number of the last frame |
 //! | `framebus_oldest_sequence` | gauge | the sequence number of the oldest frame held |
 //! | `framebus_parked` | gauge | subscriptions that wait |
+//! | `framebus_feed_clients` | gauge | clients of a web feed of the bus |
 //! | `framebus_lane_fill` | gauge | how full the fullest shard's lane of a class is, 0 to 1 |
 //! | `framebus_subscription_delivered_total` | counter | frames delivered as themselves |
 //! | `framebus_subscription_terminals_total` | counter | terminal ones of them |
@@ -67,6 +68,7 @@ pub struct BusMeter {
     sequence: Gauge,
     oldest: Gauge,
     parked: Gauge,
+    feed_clients: Gauge,
     lanes: [LaneMeter; 2],
 }
 
@@ -107,6 +109,7 @@ impl BusMeter {
             sequence: gauge!("framebus_sequence", "bus" => name.clone()),
             oldest: gauge!("framebus_oldest_sequence", "bus" => name.clone()),
             parked: gauge!("framebus_parked", "bus" => name.clone()),
+            feed_clients: gauge!("framebus_feed_clients", "bus" => name.clone()),
             lanes: [
                 lane("frames", |shard| &shard.frames),
                 lane("terminals", |shard| &shard.terminals),
@@ -145,6 +148,12 @@ impl BusMeter {
             self.labels.insert(label.clone());
         }
         Ok(SubscriptionMeter::new(&self.name, &label))
+    }
+
+    /// Records how many clients a web feed of the bus has: what `clients()` of the feed's handle
+    /// returns.
+    pub fn record_feed_clients(&self, clients: usize) {
+        self.feed_clients.set(clients as f64);
     }
 
     /// Records the bus's figures now. Returns whether the bus is still open.

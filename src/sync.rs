@@ -11,7 +11,7 @@ pub(crate) use self::{fences::fence, waker::AtomicWaker};
 pub(crate) use loom::{
     cell::UnsafeCell,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering},
     },
 };
@@ -20,14 +20,17 @@ pub(crate) use loom::{
 pub(crate) use self::real::*;
 #[cfg(shuttle)]
 pub(crate) use shuttle::sync::{
-    Arc, Mutex,
+    Arc, Mutex, MutexGuard,
     atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence},
 };
 #[cfg(not(any(loom, shuttle)))]
 pub(crate) use std::sync::{
-    Arc, Mutex,
+    Arc, Mutex, MutexGuard,
     atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence},
 };
+
+#[cfg(not(framebus_tsan))]
+use std::sync::PoisonError;
 
 /// Makes `word` at least `to`; `order` is that of the store, if there is one.
 ///
@@ -38,6 +41,23 @@ pub(crate) use std::sync::{
 pub(crate) fn raise(word: &AtomicU64, to: u64, order: Ordering) {
     // Relaxed: the value is only compared. The error means that the word was high enough.
     let _ = word.fetch_update(order, Ordering::Relaxed, |now| (now < to).then_some(to));
+}
+
+/// Locks, also after a panic: no code of the host runs under a lock of the core.
+///
+/// ThreadSanitizer does not see a lock that is waited for, since that happens inside the standard
+/// library. So where it is to see all locks, this one tries again and again.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    #[cfg(framebus_tsan)]
+    loop {
+        match mutex.try_lock() {
+            Ok(guard) => return guard,
+            Err(std::sync::TryLockError::Poisoned(error)) => return error.into_inner(),
+            Err(std::sync::TryLockError::WouldBlock) => std::thread::yield_now(),
+        }
+    }
+    #[cfg(not(framebus_tsan))]
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(not(loom))]

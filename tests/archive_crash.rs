@@ -1,5 +1,6 @@
-//! A journal whose process is killed at random moments: every acknowledged frame is there, in
-//! order, once, and sequence numbers go on after the highest.
+//! A journal whose process is killed at random moments, while retention and compaction run and
+//! another process opens the folder again and again, to read and to write: every acknowledged frame
+//! is there, in order, once, and sequence numbers go on after the highest.
 //!
 //! `cargo test` kills 12 times; `FRAMEBUS_KILLS=500` says how often, `FRAMEBUS_SEED` which moments.
 #![cfg(unix)]
@@ -9,6 +10,8 @@ use framebus::*;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 const NAME: &str = "no_acknowledged_frame_is_lost";
@@ -31,7 +34,13 @@ fn random(state: &mut u64) -> u64 {
 }
 
 fn open(folder: &Path) -> (Archive, JournaledBus) {
-    let archive = Archive::open(folder, ArchiveOptions::default()).unwrap();
+    // The opener may have it for a moment.
+    let archive = loop {
+        match Archive::open(folder, ArchiveOptions::default()) {
+            Err(error) if error.kind() == AgentErrorKind::ArchiveInUse => thread::yield_now(),
+            opened => break opened.unwrap(),
+        }
+    };
     let builder = InMemoryAgentEventBus::builder();
     let bus = JournaledBus::open(archive.clone(), builder, JournalOptions::default()).unwrap();
     (archive, bus)
@@ -42,7 +51,7 @@ fn open(folder: &Path) -> (Archive, JournaledBus) {
 fn child(folder: &Path) {
     let round = number(ROUND, 0);
     let (archive, bus) = open(folder);
-    std::thread::scope(|threads| {
+    thread::scope(|threads| {
         for thread in 0..2_u64 {
             let bus = &bus;
             threads.spawn(move || {
@@ -86,6 +95,36 @@ fn acknowledged(line: &str) -> Option<[u64; 5]> {
     numbers.try_into().ok()
 }
 
+/// Opens the folder again and again until it is told to stop: to read, and to write, which is
+/// refused while the child lives. Whatever it finds is in order and whole. Returns how often it was
+/// opened to read, and how often to write.
+fn keep_opening(folder: &Path, stop: &AtomicBool) -> (u64, u64) {
+    let (mut read, mut written) = (0, 0);
+    while !stop.load(Ordering::Relaxed) {
+        if let Ok(archive) = Archive::open_for_reading(folder) {
+            let end = archive.end().unwrap();
+            let all = EventFilter::default().compile().unwrap();
+            let position = end.position.saturating_sub(3_000);
+            let from = ArchiveCursor { position, ..end };
+            let mut replay = archive.replay_filtered_from_cursor(all, from).unwrap();
+            let mut last = position;
+            for frame in replay.try_frames() {
+                let frame = frame.unwrap();
+                let told = frame.overflow.map_or(0, |it| it.dropped_count);
+                let at = frame.archive_cursor.unwrap().position;
+                assert_eq!(at, last + told + 1);
+                last = at;
+            }
+            read += 1;
+        }
+        match Archive::open(folder, ArchiveOptions::default()) {
+            Ok(_) => written += 1,
+            Err(error) => assert_eq!(error.kind(), AgentErrorKind::ArchiveInUse, "{error}"),
+        }
+    }
+    (read, written)
+}
+
 /// Starts the child, and kills it some time after `after` acknowledgements. Returns them all.
 fn run_and_kill(folder: &Path, round: u64, after: u64, delay: Duration) -> Vec<[u64; 5]> {
     let mut child = Command::new(std::env::current_exe().unwrap())
@@ -100,7 +139,7 @@ fn run_and_kill(folder: &Path, round: u64, after: u64, delay: Duration) -> Vec<[
     while text.matches("ack ").count() < after as usize {
         assert!(output.read_line(&mut text).unwrap() > 0, "it ended: {text}");
     }
-    std::thread::sleep(delay);
+    thread::sleep(delay);
     // SIGKILL: the child has stopped.
     child.kill().unwrap();
     output.read_to_string(&mut text).unwrap();
@@ -120,10 +159,19 @@ fn no_acknowledged_frame_is_lost() {
     let kills = number("FRAMEBUS_KILLS", 12);
     let (mut batches, mut frames) = (0, 0);
     let mut end_before = 0;
+    let mut opened = (0, 0);
     for round in 0..kills {
         let after = random(&mut state) % 12;
         let delay = Duration::from_micros(random(&mut state) % 5_000);
-        let acknowledged = run_and_kill(folder.path(), round, after, delay);
+        let stop = AtomicBool::new(false);
+        let acknowledged = thread::scope(|threads| {
+            let opener = threads.spawn(|| keep_opening(folder.path(), &stop));
+            let acknowledged = run_and_kill(folder.path(), round, after, delay);
+            stop.store(true, Ordering::Relaxed);
+            let (read, written) = opener.join().unwrap();
+            opened = (opened.0 + read, opened.1 + written);
+            acknowledged
+        });
         let (archive, bus) = open(folder.path());
         let (start, end) = (archive.start().unwrap(), archive.end().unwrap());
         assert!(start.position <= end_before, "a round outran what is kept");
@@ -185,5 +233,8 @@ fn no_acknowledged_frame_is_lost() {
             assert_eq!(archive.check().unwrap(), archive.len().unwrap());
         }
     }
-    println!("{kills} kills, {batches} batches of {frames} frames acknowledged, none lost");
+    println!(
+        "{kills} kills, {batches} batches of {frames} frames acknowledged, none lost; opened \
+         {opened:?} times to read and to write"
+    );
 }

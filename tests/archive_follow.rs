@@ -35,6 +35,7 @@ fn an_archiver_follows_and_repairs_wait_for_it() {
     let options = FollowOptions {
         linger: Duration::from_millis(1),
         group: size(1_000),
+        ..FollowOptions::default()
     };
     let archiver = Archiver::follow(&archive, &bus, options).unwrap();
     let again = Archiver::follow(&archive, &bus, options).unwrap_err();

@@ -292,7 +292,14 @@ fn an_open_that_fails_leaves_the_archive_to_others() {
 fn a_frame_that_is_too_large_keeps_the_order() {
     let folder = tempfile::tempdir().unwrap();
     let archive = archive(&folder);
-    let bus = bus(&archive);
+    // All of them may wait together, the large one too.
+    let options = JournalOptions {
+        group_bytes: size(1 << 30),
+        waiting_bytes: size(1 << 30),
+        ..JournalOptions::default()
+    };
+    let builder = InMemoryAgentEventBus::builder();
+    let bus = JournaledBus::open(archive.clone(), builder, options).unwrap();
     let mut live = bus.subscribe_all(None).unwrap();
     // Submissions made while another program has the lock are one group.
     let other = rusqlite::Connection::open(folder.path().join("frames.sqlite")).unwrap();

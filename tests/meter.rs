@@ -41,6 +41,7 @@ fn figures_are_recorded_under_their_names() {
         bus.publish(end("r")).unwrap();
         let given = stream.by_ref().count() as f64;
         assert!(meter.record());
+        meter.record_feed_clients(3);
         ui.record(&stream.stats());
         ui.record(&stream.stats());
         let figures = figures(&snapshotter);
@@ -53,6 +54,7 @@ fn figures_are_recorded_under_their_names() {
         assert_eq!(of("framebus_sequence{bus=main}"), 100.0);
         assert_eq!(of("framebus_oldest_sequence{bus=main}"), 1.0);
         assert_eq!(of("framebus_parked{bus=main}"), 0.0);
+        assert_eq!(of("framebus_feed_clients{bus=main}"), 3.0);
         let fill = bus.stats().shards[0].frames.fill();
         assert_eq!(of("framebus_lane_fill{bus=main,lane=frames}"), fill);
         assert_eq!(

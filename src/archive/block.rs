@@ -11,23 +11,22 @@
 //!   archive keeps, and always if it is [`PrivacyClass::Secret`]; summary and references stay.
 //!
 //! The form is postcard's: a table of the names of runs and agents, then a record for each frame.
+//! [`pack`](super::pack) packs it.
 
-use super::error::damaged;
+use super::reader::{At, BlockHeader, BlockReader, FORM, each_record};
 use super::record::{Details, Journal, NameTable, Payload, Record};
 use crate::event::{
-    AgentError, AgentErrorKind, AgentEvent, AgentId, BusEpoch, EventDeliverySemantics,
-    EventEnvelope, EventKind, EventView, JournalCursor, KindSet, PrivacyClass, RunId, Timestamp,
+    AgentError, AgentErrorKind, AgentId, BusEpoch, EventDeliverySemantics, EventKind, EventView,
+    KindSet, PrivacyClass, RunId, Timestamp,
 };
 use std::collections::HashMap;
 
-/// The version of a block's form.
-const FORM: u8 = 1;
-
 /// How many frames a block has at most. Reading one frame decodes no more than these.
-pub(super) const BLOCK_FRAMES: u32 = 1_024;
+pub(super) const BLOCK_FRAMES: u32 = 4_096;
 
-/// The size of a block, in bytes of its records: then it is closed.
-const BLOCK_BYTES: usize = 512 << 10;
+/// The size of a block, in bytes of its records: then it is closed. A frame of this size has one of
+/// its own.
+pub(super) const BLOCK_BYTES: usize = 1 << 20;
 
 /// How many bytes one frame can take at most.
 pub(super) const FRAME_BYTES: usize = 256 << 20;
@@ -44,28 +43,26 @@ pub(super) struct RunPart {
     pub(super) ended: Option<EventKind>,
 }
 
-/// The columns that a block is found by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct BlockHeader {
-    pub(super) epoch: BusEpoch,
-    /// The sequence number of its first frame.
-    pub(super) first_seq: u64,
-    /// How many frames, at least 1.
-    pub(super) count: u32,
-    /// The time of its first frame.
-    pub(super) first_time: Timestamp,
-    /// The earliest time of its frames.
-    pub(super) min_time: Timestamp,
-    /// The latest time of its frames.
-    pub(super) max_time: Timestamp,
-    /// The kinds of its frames.
-    pub(super) kinds: KindSet,
-}
+impl RunPart {
+    /// A run without frames, the first of which has this time.
+    pub(super) fn new(id: &RunId, time: Timestamp) -> Self {
+        RunPart {
+            id: id.clone(),
+            frames: 0,
+            first_time: time,
+            last_time: time,
+            ended: None,
+        }
+    }
 
-impl BlockHeader {
-    /// Returns the sequence number of its last frame.
-    pub(super) fn last_seq(&self) -> u64 {
-        self.first_seq + u64::from(self.count) - 1
+    /// Counts a frame.
+    pub(super) fn count(&mut self, time: Timestamp, kind: EventKind) {
+        self.frames += 1;
+        self.first_time = self.first_time.min(time);
+        self.last_time = self.last_time.max(time);
+        if kind.is_terminal() && kind.family() == crate::event::EventFamily::Run {
+            self.ended = Some(kind);
+        }
     }
 }
 
@@ -80,17 +77,19 @@ pub(super) struct Block {
 }
 
 impl Block {
-    /// Returns its bytes.
-    pub(super) fn to_bytes(&self) -> Result<Vec<u8>, AgentError> {
+    /// Returns its bytes, in two parts: the first one is to be written before the records.
+    pub(super) fn to_bytes(&self) -> Result<(Vec<u8>, &[u8]), AgentError> {
         let names = NameTable {
             runs: self.runs.iter().map(|run| run.id.as_str()).collect(),
             agents: self.agents.iter().map(AgentId::as_str).collect(),
         };
-        let mut bytes = vec![FORM];
-        bytes.reserve(self.records.len() + 64 * (names.runs.len() + names.agents.len()));
-        let mut bytes = postcard::to_extend(&names, bytes).map_err(unwritable)?;
-        bytes.extend_from_slice(&self.records);
-        Ok(bytes)
+        let names = postcard::to_extend(&names, vec![FORM]).map_err(unwritable)?;
+        Ok((names, &self.records))
+    }
+
+    /// Returns how many bytes its records take.
+    pub(super) fn size(&self) -> usize {
+        self.records.len()
     }
 }
 
@@ -177,27 +176,10 @@ impl BlockWriter {
     /// [`AgentErrorKind::InvalidValue`] for a frame that is too large. Nothing of it was added.
     pub(super) fn push(&mut self, entry: &Entry<'_>) -> Result<(), AgentError> {
         let envelope = entry.event.envelope();
-        let follows = |block: &Block| {
-            block.header.epoch == entry.epoch
-                && block.header.last_seq().checked_add(1) == Some(entry.sequence)
-                && block.header.count < BLOCK_FRAMES
-                && block.records.len() < BLOCK_BYTES
-        };
-        if !self.open.as_ref().is_some_and(follows) {
-            self.close();
-        }
-        let first_time = match &self.open {
-            Some(block) => block.header.first_time,
-            None => envelope.timestamp,
-        };
-        let (run, agent) = (
-            index(&self.runs, &envelope.run_id),
-            index(&self.agents, &envelope.agent_id),
-        );
         let record = Record {
-            run,
-            agent,
-            after: envelope.timestamp.as_micros() - first_time.as_micros(),
+            run: 0,
+            agent: 0,
+            after: 0,
             schema_version: envelope.schema_version,
             kind: envelope.event_kind,
             semantics: entry.semantics,
@@ -210,29 +192,95 @@ impl BlockWriter {
             details: envelope.details.as_deref().map(Details::of),
             payload: Payload::of(entry.event, self.keeps),
         };
+        let at = At {
+            epoch: entry.epoch,
+            sequence: entry.sequence,
+            time: envelope.timestamp,
+        };
+        self.put(at, &envelope.run_id, &envelope.agent_id, record)
+    }
+
+    /// Adds all frames of a block as they are stored there.
+    ///
+    /// # Errors
+    /// [`AgentErrorKind::ArchiveDamaged`] if the bytes are not a block's.
+    pub(super) fn join(&mut self, block: &BlockReader) -> Result<(), AgentError> {
+        self.join_from(block, 0)
+    }
+
+    /// Adds the frames of a block from this sequence number on.
+    ///
+    /// # Errors
+    /// As for [`join`](Self::join).
+    pub(super) fn join_from(
+        &mut self,
+        block: &BlockReader,
+        sequence: u64,
+    ) -> Result<(), AgentError> {
+        block.each(|at, run, agent, record| match at.sequence < sequence {
+            true => Ok(()),
+            false => self.put(at, run, agent, record),
+        })
+    }
+
+    /// Adds all frames of a block that is not stored yet.
+    ///
+    /// # Errors
+    /// As for [`push`](Self::push).
+    pub(super) fn join_block(&mut self, block: &Block) -> Result<(), AgentError> {
+        let runs: Vec<_> = block.runs.iter().map(|run| run.id.clone()).collect();
+        let names = (&runs[..], &block.agents[..]);
+        let mut put = |at, run: &_, agent: &_, record: Record<'_>| self.put(at, run, agent, record);
+        each_record(&block.header, names, &block.records, &mut put)
+    }
+
+    /// Adds a record that does not have its indices and its time yet.
+    fn put(
+        &mut self,
+        at: At,
+        run: &RunId,
+        agent: &AgentId,
+        mut record: Record<'_>,
+    ) -> Result<(), AgentError> {
         // Content that is too large is refused before it is copied.
-        if let Payload::Content { bytes, .. } = &record.payload {
-            check_size(bytes.len())?;
+        let size = record.payload.size();
+        check_size(size)?;
+        let follows = |block: &Block| {
+            block.header.epoch == at.epoch
+                && block.header.last_seq().checked_add(1) == Some(at.sequence)
+                && block.header.count < BLOCK_FRAMES
+                && block.records.len().saturating_add(size) < BLOCK_BYTES
+        };
+        if !self.open.as_ref().is_some_and(follows) {
+            self.close();
         }
+        let first_time = self.open.as_ref().map(|block| block.header.first_time);
+        record.run = index(&self.runs, run);
+        record.agent = index(&self.agents, agent);
+        record.after = at.time.as_micros() - first_time.unwrap_or(at.time).as_micros();
         self.scratch.clear();
-        let scratch = std::mem::take(&mut self.scratch);
+        let mut scratch = std::mem::take(&mut self.scratch);
+        if size >= BLOCK_BYTES {
+            // All of it at once: a large frame's last byte must not double what it takes.
+            let size = postcard::experimental::serialized_size(&record).map_err(unwritable)?;
+            scratch.reserve_exact(size);
+        }
         self.scratch = postcard::to_extend(&record, scratch).map_err(unwritable)?;
         if let Err(error) = check_size(self.scratch.len()) {
             self.scratch = Vec::new();
             return Err(error);
         }
-        self.add(entry, run, agent);
+        self.add(at, run, agent, &record);
         Ok(())
     }
 
-    /// Adds the record in `scratch` to the open block. Never fails.
-    fn add(&mut self, entry: &Entry<'_>, run: u32, agent: u32) {
-        let envelope = entry.event.envelope();
-        let time = envelope.timestamp;
+    /// Adds the record, whose bytes are in `scratch`, to the open block. Never fails.
+    fn add(&mut self, at: At, run: &RunId, agent: &AgentId, record: &Record<'_>) {
+        let (time, kind) = (at.time, record.kind);
         let block = self.open.get_or_insert_with(|| Block {
             header: BlockHeader {
-                epoch: entry.epoch,
-                first_seq: entry.sequence,
+                epoch: at.epoch,
+                first_seq: at.sequence,
                 count: 0,
                 first_time: time,
                 min_time: time,
@@ -243,34 +291,26 @@ impl BlockWriter {
             agents: Vec::new(),
             records: Vec::new(),
         });
-        if run as usize == block.runs.len() {
-            self.runs.insert(envelope.run_id.clone(), run);
-            block.runs.push(RunPart {
-                id: envelope.run_id.clone(),
-                frames: 0,
-                first_time: time,
-                last_time: time,
-                ended: None,
-            });
+        if record.run as usize == block.runs.len() {
+            self.runs.insert(run.clone(), record.run);
+            block.runs.push(RunPart::new(run, time));
         }
-        if agent as usize == block.agents.len() {
-            self.agents.insert(envelope.agent_id.clone(), agent);
-            block.agents.push(envelope.agent_id.clone());
+        if record.agent as usize == block.agents.len() {
+            self.agents.insert(agent.clone(), record.agent);
+            block.agents.push(agent.clone());
         }
-        let kind = envelope.event_kind;
-        let part = &mut block.runs[run as usize];
-        part.frames += 1;
-        part.first_time = part.first_time.min(time);
-        part.last_time = part.last_time.max(time);
-        if kind.is_terminal() && kind.family() == crate::event::EventFamily::Run {
-            part.ended = Some(kind);
-        }
+        block.runs[record.run as usize].count(time, kind);
         let header = &mut block.header;
         header.count += 1;
         header.min_time = header.min_time.min(time);
         header.max_time = header.max_time.max(time);
         header.kinds = header.kinds.or([kind].into_iter().collect());
-        block.records.extend_from_slice(&self.scratch);
+        if block.records.is_empty() && self.scratch.len() >= BLOCK_BYTES {
+            // A large frame is moved, not copied.
+            block.records = std::mem::take(&mut self.scratch);
+        } else {
+            block.records.extend_from_slice(&self.scratch);
+        }
     }
 
     /// Closes the open block.
@@ -278,6 +318,11 @@ impl BlockWriter {
         self.done.extend(self.open.take());
         self.runs.clear();
         self.agents.clear();
+    }
+
+    /// Returns how many bytes the records take that are in it.
+    pub(super) fn size(&self) -> usize {
+        self.done.iter().chain(&self.open).map(Block::size).sum()
     }
 
     /// Takes the blocks out.
@@ -290,144 +335,6 @@ impl BlockWriter {
 /// Returns the index of an id in its block: the next one if it is new there.
 fn index<T: Eq + std::hash::Hash>(known: &HashMap<T, u32>, id: &T) -> u32 {
     known.get(id).copied().unwrap_or(known.len() as u32)
-}
-
-/// Reads a block's frames, in order.
-#[derive(Clone, Debug)]
-pub(super) struct BlockReader {
-    bytes: std::sync::Arc<[u8]>,
-    /// The offset of the next record.
-    at: usize,
-    header: BlockHeader,
-    /// The index of the next frame.
-    next: u32,
-    runs: Vec<RunId>,
-    agents: Vec<AgentId>,
-}
-
-/// A frame that was read.
-pub(super) struct Read {
-    pub(super) event: AgentEvent,
-    /// Its index in the block.
-    pub(super) index: u32,
-    /// Whether this archive is its journal.
-    pub(super) journal_here: bool,
-}
-
-impl BlockReader {
-    /// A reader of the bytes of the block with this header.
-    ///
-    /// # Errors
-    /// [`AgentErrorKind::ArchiveDamaged`] if they are not a block's.
-    pub(super) fn new(bytes: Vec<u8>, header: BlockHeader) -> Result<Self, AgentError> {
-        let Some((&FORM, rest)) = bytes.split_first() else {
-            let form = bytes.first().map_or("nothing".to_owned(), u8::to_string);
-            return Err(damaged(format!(
-                "a block begins with {form}, not with the form {FORM}"
-            )));
-        };
-        let (names, records) = postcard::take_from_bytes::<NameTable<'_>>(rest).map_err(broken)?;
-        Ok(BlockReader {
-            at: bytes.len() - records.len(),
-            runs: names.runs.iter().map(|&id| id.into()).collect(),
-            agents: names.agents.iter().map(|&id| id.into()).collect(),
-            header,
-            next: 0,
-            bytes: bytes.into(),
-        })
-    }
-
-    /// Returns the runs that it has frames of.
-    pub(super) fn runs(&self) -> &[RunId] {
-        &self.runs
-    }
-
-    /// Returns the agents that it has frames of.
-    pub(super) fn agents(&self) -> &[AgentId] {
-        &self.agents
-    }
-
-    /// Returns the position of the block's last frame, if its first one's is `first`.
-    pub(super) fn last(&self, first: u64) -> u64 {
-        first + u64::from(self.header.count) - 1
-    }
-
-    /// Returns the next frame from the index `from` on that is of these kinds and whose envelope is
-    /// wanted; `None` at the end.
-    ///
-    /// # Errors
-    /// [`AgentErrorKind::ArchiveDamaged`] if the bytes are not a block's.
-    pub(super) fn next(
-        &mut self,
-        from: u32,
-        kinds: KindSet,
-        wanted: impl Fn(&EventEnvelope) -> bool,
-    ) -> Result<Option<Read>, AgentError> {
-        while self.next < self.header.count {
-            let rest = &self.bytes[self.at..];
-            let (record, after) = postcard::take_from_bytes::<Record<'_>>(rest).map_err(broken)?;
-            let index = self.next;
-            let at = self.bytes.len() - after.len();
-            let mut read = None;
-            if index >= from && kinds.contains(record.kind) {
-                let envelope = self.envelope(&record, index)?;
-                if wanted(&envelope) {
-                    let payload = record.payload.to_event();
-                    read = Some(Read {
-                        event: AgentEvent { envelope, payload },
-                        index,
-                        journal_here: matches!(record.journal, Journal::Here),
-                    });
-                }
-            }
-            (self.next, self.at) = (index + 1, at);
-            if read.is_some() {
-                return Ok(read);
-            }
-        }
-        Ok(None)
-    }
-
-    /// Returns the envelope of the frame at this index.
-    fn envelope(&self, record: &Record<'_>, index: u32) -> Result<EventEnvelope, AgentError> {
-        let run_id = self.runs.get(record.run as usize);
-        let agent_id = self.agents.get(record.agent as usize);
-        let (Some(run_id), Some(agent_id)) = (run_id, agent_id) else {
-            return Err(damaged(
-                "a record names a run or agent that its block lacks",
-            ));
-        };
-        let micros = self
-            .header
-            .first_time
-            .as_micros()
-            .saturating_add(record.after);
-        Ok(EventEnvelope {
-            event_seq: self.header.first_seq + u64::from(index),
-            bus_epoch: self.header.epoch,
-            timestamp: Timestamp::from_micros(micros),
-            run_id: run_id.clone(),
-            agent_id: agent_id.clone(),
-            journal_cursor: match record.journal {
-                Journal::Elsewhere(cursor) => Some(JournalCursor::from(cursor)),
-                Journal::None | Journal::Here => None,
-            },
-            details: record
-                .details
-                .as_ref()
-                .map(|details| Box::new(details.to_details())),
-            schema_version: record.schema_version,
-            event_kind: record.kind,
-            event_family: record.kind.family(),
-            delivery_semantics: record.semantics,
-            privacy: record.privacy,
-        })
-    }
-}
-
-/// The error for bytes that are not a block's.
-fn broken(error: postcard::Error) -> AgentError {
-    damaged(format!("a block cannot be read: {error}"))
 }
 
 #[cfg(test)]

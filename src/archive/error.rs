@@ -1,8 +1,9 @@
 //! Errors of SQLite and of the disk, as the bus's errors.
 
 use crate::event::{AgentError, AgentErrorKind};
-use rusqlite::ErrorCode;
+use rusqlite::{Error, ErrorCode};
 use std::io;
+use std::time::Duration;
 
 /// A result of the store.
 pub(super) type Stored<T> = Result<T, AgentError>;
@@ -17,7 +18,14 @@ pub(super) trait Doing<T> {
 impl<T> Doing<T> for rusqlite::Result<T> {
     fn doing(self, doing: &str) -> Stored<T> {
         self.map_err(|error| {
-            let (kind, help) = advice(error.sqlite_error_code());
+            let code = match error {
+                // A value that no writer stores.
+                Error::IntegralValueOutOfRange(..)
+                | Error::InvalidColumnType(..)
+                | Error::FromSqlConversionFailure(..) => Some(ErrorCode::DatabaseCorrupt),
+                _ => error.sqlite_error_code(),
+            };
+            let (kind, help) = advice(code);
             AgentError::new(kind, format!("{doing}: {error}; {help}"))
         })
     }
@@ -69,4 +77,16 @@ fn advice(code: Option<ErrorCode>) -> (AgentErrorKind, &'static str) {
 /// The error for files that do not hold what was written to them.
 pub(super) fn damaged(message: impl Into<std::borrow::Cow<'static, str>>) -> AgentError {
     AgentError::new(AgentErrorKind::ArchiveDamaged, message)
+}
+
+/// How long a moment's lock of another program is waited for.
+pub(super) const BUSY: Duration = Duration::from_secs(10);
+
+/// Returns whether another connection was in the way.
+pub(super) fn is_busy(error: &Error) -> bool {
+    let code = error.sqlite_error_code();
+    matches!(
+        code,
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+    )
 }

@@ -2,14 +2,21 @@
 //!
 //! It costs publishers as little as any reader: it borrows frames in batches and encodes them into
 //! blocks where they are, without stepping reference counts. It registers its waker only after a
-//! pause that brought nothing, so under load no publisher wakes it. When the rings lap it, the gap
-//! is stored with its sequence numbers, in the same transaction as the frames after it.
+//! pause that brought nothing, so under load no publisher wakes it.
+//!
+//! When the rings lap it, the gap is stored with its sequence numbers, in the same transaction as
+//! the frames after it. A reader that is lapped and goes on with the oldest frame that is left is
+//! lapped again at once, and loses a few frames here and there for as long as it is too slow.
+//! Therefore the archiver skips half of what it is behind: it takes note of these frames as lost,
+//! but for the terminal ones, and has room in the rings again for as many. So it loses few long
+//! ranges, and between them archives whole ones. What it archives while it is that late is not
+//! packed: [compaction](Archive::compact) does that.
 
 use super::block::{Block, BlockWriter, Entry};
 use super::error::Stored;
 use super::handle::{Archive, Shared};
-use super::store::{LostRange, lock};
 use super::worker::Worker;
+use super::writer::LostRange;
 use crate::bus::{AgentEventBus, AgentEventStream, BatchItem, InMemoryAgentEventBus};
 use crate::event::{
     AgentError, AgentErrorKind, BusEpoch, EventCursor, EventStreamScope, SubscriptionOptions,
@@ -33,17 +40,21 @@ pub struct FollowOptions {
     /// How long the archiver pauses between groups: frames are durable later by this, plus the time
     /// of an `fsync`. The rings must hold what is published meanwhile.
     pub linger: Duration,
-    /// How many frames a group has at most.
+    /// The frames of a group, from which on it takes no more.
     pub group: NonZeroUsize,
+    /// The bytes of a group's frames, as they are stored, from which on it takes no more.
+    pub group_bytes: NonZeroUsize,
 }
 
 impl Default for FollowOptions {
-    /// 5 ms, 8,192 frames.
+    /// 5 ms; 8,192 frames or 16 MiB.
     fn default() -> Self {
         const GROUP: NonZeroUsize = NonZeroUsize::new(8_192).unwrap();
+        const BYTES: NonZeroUsize = NonZeroUsize::new(16 << 20).unwrap();
         FollowOptions {
             linger: Duration::from_millis(5),
             group: GROUP,
+            group_bytes: BYTES,
         }
     }
 }
@@ -130,9 +141,12 @@ impl Archiver {
         following.shared.progress.reached(epoch, last);
         let stop = Arc::new(AtomicBool::new(false));
         let follower = Follower {
-            blocks: following.shared.block_writer(),
-            gaps: Vec::new(),
-            report: FollowReport::default(),
+            gathering: Gathering {
+                blocks: following.shared.block_writer(),
+                gaps: Vec::new(),
+                lapped: None,
+                report: FollowReport::default(),
+            },
             stop: stop.clone(),
             options,
             stream,
@@ -210,20 +224,126 @@ impl Wake for Unpark {
     }
 }
 
+/// What an archiver does that was lapped: it skips frames.
+struct Lapped {
+    /// What was lost so far, to the rings and by skipping.
+    gap: LostRange,
+    /// The sequence number from which on no frame is skipped.
+    until: u64,
+}
+
+impl Lapped {
+    /// Skips a frame if it is one to be skipped. Terminal ones are not.
+    fn skips(&mut self, entry: &Entry<'_>) -> bool {
+        let skips = entry.sequence < self.until && !is_terminal(entry);
+        if skips {
+            if self.gap.lost == 0 {
+                self.gap.sequences.start = entry.sequence;
+            }
+            self.gap.sequences.end = entry.sequence + 1;
+            self.gap.lost += 1;
+        }
+        skips
+    }
+
+    /// Adds what the rings lost meanwhile.
+    fn add(&mut self, lost: LostRange) {
+        if self.gap.lost == 0 {
+            self.gap = lost;
+            return;
+        }
+        self.gap.sequences.end = lost.sequences.end;
+        self.gap.lost += lost.lost;
+        self.gap.terminal_preserved &= lost.terminal_preserved;
+    }
+
+    /// Takes out what was lost by now; the gap goes on after it.
+    fn rest(&mut self) -> Option<LostRange> {
+        let end = self.gap.sequences.end;
+        let rest = LostRange {
+            epoch: self.gap.epoch,
+            sequences: end..end,
+            lost: 0,
+            terminal_preserved: true,
+        };
+        Some(std::mem::replace(&mut self.gap, rest)).filter(|gap| gap.lost > 0)
+    }
+}
+
+fn is_terminal(entry: &Entry<'_>) -> bool {
+    entry.event.envelope().event_kind.is_terminal()
+}
+
+/// What was read and is not stored yet.
+struct Gathering {
+    blocks: BlockWriter,
+    gaps: Vec<LostRange>,
+    /// The gap that grows.
+    lapped: Option<Lapped>,
+    /// What was done so far.
+    report: FollowReport,
+}
+
+impl Gathering {
+    /// Takes a frame. A frame that is too large to be stored becomes a gap.
+    fn take(&mut self, entry: &Entry<'_>) {
+        if self.lapped.as_mut().is_some_and(|it| it.skips(entry)) {
+            return;
+        }
+        if !is_terminal(entry) {
+            let lapped = self.lapped.take();
+            self.gaps.extend(lapped.and_then(|mut it| it.rest()));
+        }
+        if let Err(error) = self.blocks.push(entry) {
+            self.gaps.push(LostRange {
+                epoch: entry.epoch,
+                sequences: entry.sequence..entry.sequence + 1,
+                lost: 1,
+                terminal_preserved: !is_terminal(entry),
+            });
+            self.report.error = Some(error);
+        }
+    }
+
+    /// Takes note of frames that the rings lost. Frames up to `until` are skipped.
+    fn lose(&mut self, lost: LostRange, until: u64) {
+        match &mut self.lapped {
+            Some(lapped) => {
+                lapped.add(lost);
+                lapped.until = until;
+            }
+            None => self.lapped = Some(Lapped { gap: lost, until }),
+        }
+    }
+
+    /// Returns what is to be stored: the frames, and the gaps, also the part of one that grows.
+    fn finish(&mut self) -> (Vec<Block>, &[LostRange]) {
+        if let Some(lapped) = &mut self.lapped {
+            let rest = lapped.rest();
+            self.gaps.extend(rest);
+        }
+        (self.blocks.finish(), &self.gaps)
+    }
+}
+
 /// The state of the archiver's thread.
 struct Follower {
     /// Everything of the bus, completely.
     stream: AgentEventStream,
-    /// Frames that were read and are not stored yet.
-    blocks: BlockWriter,
-    /// Gaps that were found and are not stored yet.
-    gaps: Vec<LostRange>,
+    gathering: Gathering,
     options: FollowOptions,
-    /// What was done so far.
-    report: FollowReport,
     /// As [`Archiver::stop`].
     stop: Arc<AtomicBool>,
     following: Following,
+}
+
+/// How much was gathered.
+enum Gathered {
+    Nothing,
+    /// All that is there.
+    All,
+    /// A group, or what comes before a gap. There may be more.
+    Some,
 }
 
 impl Follower {
@@ -232,29 +352,31 @@ impl Follower {
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         let mut context = Context::from_waker(&waker);
         loop {
-            let count = self.gather();
+            let gathered = self.gather();
             if let Err(error) = self.write() {
-                self.report.error = Some(error);
-                return self.report;
+                self.gathering.report.error = Some(error);
+                return self.gathering.report;
             }
             if self.is_stopped() {
-                return self.report;
+                return self.gathering.report;
             }
-            if count >= self.options.group.get() {
-                continue;
-            }
-            if count > 0 {
-                thread::park_timeout(self.options.linger);
-                continue;
+            match gathered {
+                Gathered::Some => continue,
+                Gathered::All => {
+                    thread::park_timeout(self.options.linger);
+                    continue;
+                }
+                Gathered::Nothing => {}
             }
             match Pin::new(&mut self.stream.as_stream()).poll_next(&mut context) {
                 Poll::Ready(Some(frame)) => {
-                    self.gaps
-                        .extend(frame.overflow.as_deref().map(LostRange::of));
-                    self.take(&Entry::published(frame.event.view()));
+                    if let Some(notice) = frame.overflow.as_deref() {
+                        self.lose(LostRange::of(notice));
+                    }
+                    self.gathering.take(&Entry::published(frame.event.view()));
                     thread::park_timeout(self.options.linger);
                 }
-                Poll::Ready(None) => return self.report,
+                Poll::Ready(None) => return self.gathering.report,
                 Poll::Pending => thread::park(),
             }
         }
@@ -266,84 +388,74 @@ impl Follower {
         self.stop.load(Ordering::Acquire)
     }
 
-    /// Reads what is there, up to a group. Returns how many frames and gaps it read.
-    fn gather(&mut self) -> usize {
+    /// Reads what is there, up to a group. Frames that are skipped count too, so that a skip does
+    /// not keep the thread from its other work.
+    fn gather(&mut self) -> Gathered {
         let mut count = 0;
-        while count < self.options.group.get() {
-            let Follower {
-                stream,
-                blocks,
-                gaps,
-                report,
-                ..
-            } = self;
-            let read = stream.read_batch(|item| {
-                match item {
-                    BatchItem::Frame(frame) => {
-                        let entry = Entry::published(frame.view());
-                        put(blocks, gaps, report, &entry);
-                    }
-                    BatchItem::Gap(notice) => gaps.push(LostRange::of(&notice)),
+        loop {
+            let (mut lost, gathering) = (None, &mut self.gathering);
+            let read = self.stream.read_batch(|item| match item {
+                BatchItem::Frame(frame) => {
+                    gathering.take(&Entry::published(frame.view()));
+                    ControlFlow::Continue(())
                 }
-                ControlFlow::Continue(())
+                BatchItem::Gap(notice) => {
+                    lost = Some(LostRange::of(&notice));
+                    ControlFlow::Break(())
+                }
             });
-            if read == 0 {
-                break;
+            if let Some(lost) = lost {
+                self.lose(lost);
             }
             count += read;
+            if read == 0 && count == 0 {
+                return Gathered::Nothing;
+            }
+            if read == 0 {
+                return Gathered::All;
+            }
+            let bytes = self.gathering.blocks.size();
+            if count >= self.options.group.get() || bytes >= self.options.group_bytes.get() {
+                return Gathered::Some;
+            }
         }
-        count
     }
 
-    /// Gathers a frame.
-    fn take(&mut self, entry: &Entry<'_>) {
-        put(&mut self.blocks, &mut self.gaps, &mut self.report, entry);
+    /// Takes note of frames that the rings lost, and skips half of what it is behind.
+    fn lose(&mut self, lost: LostRange) {
+        let lag = self.stream.stats().lag;
+        let until = lost.sequences.end.saturating_add(lag / 2);
+        self.gathering.lose(lost, until);
     }
 
     /// Stores what was gathered. While the disk refuses it, nothing more is read: frames that the
     /// rings lose meanwhile are the next gap.
     fn write(&mut self) -> Stored<()> {
-        let blocks: Vec<Block> = self.blocks.finish();
         let Following { shared, epoch } = &self.following;
-        if !blocks.is_empty() || !self.gaps.is_empty() {
-            loop {
-                let written = lock(shared.writer()?).append(&blocks, &self.gaps);
+        let (blocks, gaps) = self.gathering.finish();
+        let lost = gaps.last().map_or(0, |gap| gap.sequences.end - 1);
+        if !blocks.is_empty() || !gaps.is_empty() {
+            let mut refused = None;
+            let positions = loop {
+                let written = shared.writer()?.lock().append(&blocks, gaps);
                 match written {
-                    Ok(positions) => {
-                        self.report.frames += positions.end - positions.start;
-                        break;
-                    }
+                    Ok(positions) => break positions,
                     Err(error) if error.kind() == AgentErrorKind::ArchiveOrder => {
                         return Err(error);
                     }
-                    Err(error) if self.is_stopped() => return Err(error),
-                    Err(error) => self.report.error = Some(error),
+                    Err(error) if self.stop.load(Ordering::Acquire) => return Err(error),
+                    Err(error) => refused = Some(error),
                 }
                 thread::park_timeout(RETRY);
-            }
+            };
+            let report = &mut self.gathering.report;
+            report.frames += positions.end - positions.start;
+            report.error = refused.or(report.error.take());
         }
         let read = self.stream.cursor().map_or(0, |cursor| cursor.event_seq);
-        let lost = self.gaps.last().map_or(0, |gap| gap.sequences.end - 1);
         shared.progress.reached(*epoch, read.max(lost));
-        self.report.lost += self.gaps.drain(..).map(|gap| gap.lost).sum::<u64>();
+        let gathering = &mut self.gathering;
+        gathering.report.lost += gathering.gaps.drain(..).map(|gap| gap.lost).sum::<u64>();
         Ok(())
-    }
-}
-
-/// Puts a frame into the blocks. A frame that is too large to be stored becomes a gap.
-fn put(
-    blocks: &mut BlockWriter,
-    gaps: &mut Vec<LostRange>,
-    report: &mut FollowReport,
-    entry: &Entry<'_>,
-) {
-    if let Err(error) = blocks.push(entry) {
-        gaps.push(LostRange {
-            epoch: entry.epoch,
-            sequences: entry.sequence..entry.sequence + 1,
-            lost: 1,
-            terminal_preserved: !entry.event.envelope().event_kind.is_terminal(),
-        });
-        report.error = Some(error);
     }
 }

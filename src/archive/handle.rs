@@ -4,7 +4,10 @@ use super::block::{BlockWriter, Entry};
 use super::error::{Doing, Stored};
 use super::process::Local;
 use super::progress::Progress;
-use super::store::{self, LostRange, Store, Writer, extent, identity, lock};
+use super::rows::{self, extent};
+use super::store::{Store, identity};
+use super::turns::Turns;
+use super::writer::{LostRange, Writer};
 use crate::event::{
     AgentError, AgentErrorKind, ArchiveCursor, ArchiveId, BusEpoch, EventFrame, JournalCursor,
     PrivacyClass,
@@ -85,7 +88,10 @@ pub(super) struct Shared {
     /// How far this process's archivers have come.
     pub(super) progress: Progress,
     /// `None` if the archive was opened for reading.
-    writer: Option<Local<Mutex<Writer>>>,
+    writer: Option<Local<Turns<Writer>>>,
+    /// The first position of which the journal may have stored and not yet published the frame;
+    /// `u64::MAX` if there is none.
+    pub(super) unpublished_from: Mutex<u64>,
 }
 
 impl Archive {
@@ -127,7 +133,8 @@ impl Archive {
                 content_up_to: keeps.min(PrivacyClass::Sensitive),
                 journaling: AtomicBool::new(false),
                 progress: Progress::default(),
-                writer: writer.map(|writer| Local::new(Mutex::new(writer))),
+                writer: writer.map(|writer| Local::new(Turns::new(writer))),
+                unpublished_from: Mutex::new(u64::MAX),
             }),
         })
     }
@@ -181,7 +188,7 @@ impl Archive {
     /// # Errors
     /// If the archive can't be read.
     pub fn last_sequence(&self, epoch: BusEpoch) -> Result<u64, AgentError> {
-        self.shared.store.read(|db| store::last_sequence(db, epoch))
+        self.shared.store.read(|db| rows::last_sequence(db, epoch))
     }
 
     /// Appends published frames: all of them or none, durable when it returns. Returns their
@@ -272,14 +279,14 @@ impl Shared {
     /// Appends blocks and gaps in one transaction. Returns the frames' positions.
     pub(super) fn append(&self, mut blocks: BlockWriter, gaps: &[LostRange]) -> Stored<Range<u64>> {
         let blocks = blocks.finish();
-        lock(self.writer()?).append(&blocks, gaps)
+        self.writer()?.lock().append(&blocks, gaps)
     }
 
     /// Returns the writer.
     ///
     /// # Errors
     /// If the archive was opened for reading, and in a forked child.
-    pub(super) fn writer(&self) -> Stored<&Mutex<Writer>> {
+    pub(super) fn writer(&self) -> Stored<&Turns<Writer>> {
         let writer = self.writer.as_ref().ok_or_else(|| {
             AgentError::new(
                 AgentErrorKind::ArchiveReadOnly,

@@ -6,14 +6,15 @@
 //! submissions that come meanwhile. `journal/commit.rs` has that thread.
 
 mod commit;
+mod room;
 
 pub use self::commit::{JournalOptions, Journaled};
 
 use self::commit::{Job, Journal, Journaling, Reply};
+use self::room::{Load, Room};
 use super::error::Stored;
 use super::handle::Archive;
 use super::process::Local;
-use super::store::lock;
 use super::worker::{self, Worker};
 use crate::bus::{AgentEventBus, AgentEventStream, BusBuilder, InMemoryAgentEventBus};
 use crate::event::{
@@ -22,7 +23,7 @@ use crate::event::{
 };
 use crate::ring::RingStats;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, SyncSender, TryRecvError, TrySendError};
+use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 
 /// Waits for the answer to a [`submit`](JournaledBus::submit). Dropping it takes nothing back.
 #[derive(Debug)]
@@ -110,9 +111,16 @@ pub struct JournaledBus {
 struct Committer {
     archive: Archive,
     /// Sends submissions to the thread. `None` only while this is dropped.
-    jobs: Option<Local<SyncSender<Job>>>,
+    door: Option<Local<Door>>,
     /// The thread. `None` only while this is dropped.
     worker: Option<Worker<()>>,
+}
+
+/// Where submissions enter.
+#[derive(Debug)]
+struct Door {
+    room: Arc<Room>,
+    jobs: Sender<Job>,
 }
 
 impl JournaledBus {
@@ -138,14 +146,19 @@ impl JournaledBus {
         let epoch = shared.journal_epoch;
         let last = archive
             .last_sequence(epoch)?
-            .max(lock(writer).lock.published());
+            .max(writer.lock().lock.published());
         let bus = bus.reopen(epoch, last).build()?;
         let journal = Journal::new(journaling, bus.clone(), options, most);
-        let (jobs, waiting) = mpsc::sync_channel(options.waiting.get());
+        let (jobs, waiting) = mpsc::channel();
+        let room = Room::new(Load {
+            submissions: options.waiting.get(),
+            frames: options.waiting_frames.get(),
+            bytes: options.waiting_bytes.get(),
+        });
         let worker = Worker::start("framebus-journal", move || journal.run(&waiting))?;
         let committer = Committer {
             archive: archive.clone(),
-            jobs: Some(Local::new(jobs)),
+            door: Some(Local::new(Door { room, jobs })),
             worker: Some(worker),
         };
         Ok(JournaledBus {
@@ -166,17 +179,15 @@ impl JournaledBus {
         self.bus.stats()
     }
 
-    /// Submits frames without waiting for the disk; waits only while
-    /// [as many submissions](JournalOptions::waiting) wait as may. The frames get consecutive
-    /// sequence numbers, after those of earlier submissions of the same thread, and are durable
-    /// together or not at all.
+    /// Submits frames without waiting for the disk; waits only while as many
+    /// [submissions](JournalOptions::waiting), [frames](JournalOptions::waiting_frames) or
+    /// [bytes](JournalOptions::waiting_bytes) wait as may. The frames get consecutive sequence
+    /// numbers, after those of earlier submissions of the same thread, and are durable together or
+    /// not at all. A submission that is larger than what may wait waits until it is alone.
     pub fn submit(&self, frames: impl IntoIterator<Item = EventFrame>) -> JournalReceipt {
         let (reply, receipt) = mpsc::channel();
-        let job = Job {
-            frames: frames.into_iter().collect(),
-            reply: reply.clone(),
-        };
-        if let Err(error) = self.committer.send(job) {
+        let frames = frames.into_iter().collect();
+        if let Err(error) = self.committer.send(frames, reply.clone()) {
             // The thread did not get it, so the receipt answers here.
             let _ = reply.send(Err(error));
         }
@@ -213,24 +224,27 @@ impl JournaledBus {
 
 impl Committer {
     /// Sends a submission to the thread; waits for room if the calling thread may wait.
-    fn send(&self, job: Job) -> Stored<()> {
-        let Some(jobs) = &self.jobs else {
-            return Err(ended());
+    fn send(&self, frames: Vec<EventFrame>, reply: Sender<Reply>) -> Stored<()> {
+        let door = self.door.as_ref().ok_or_else(ended)?;
+        let Door { room, jobs } = door.get()?;
+        let load = Load::of(&frames);
+        let place = if worker::may_wait() {
+            room.enter(load)
+        } else {
+            room.try_enter(load).ok_or_else(worker::must_not_wait)?
         };
-        let jobs = jobs.get()?;
-        if worker::may_wait() {
-            return jobs.send(job).map_err(|_| ended());
-        }
-        jobs.try_send(job).map_err(|error| match error {
-            TrySendError::Full(_) => worker::must_not_wait(),
-            TrySendError::Disconnected(_) => ended(),
-        })
+        let job = Job {
+            frames,
+            reply,
+            place,
+        };
+        jobs.send(job).map_err(|_| ended())
     }
 }
 
 impl Drop for Committer {
     fn drop(&mut self) {
-        self.jobs = None;
+        self.door = None;
         if let Some(worker) = self.worker.take() {
             // If it can't be waited for, it ends by itself. If it panicked, every receipt that
             // waited has failed.

@@ -1,131 +1,166 @@
-//! Upkeep, while other threads write and read: removing old frames, joining small blocks, checking
+//! Upkeep, while other threads write and read: joining small blocks, giving space back, checking
 //! everything.
 //!
-//! Each step is one short transaction under the writer's lock, which is released between steps.
-//! Frames are removed from the front only, and whole blocks at a time, so positions stay dense.
+//! Blocks are read and joined without the writer's lock, and put in place of the old ones in a
+//! short transaction under it. The lock is handed over between steps to whoever waits for it.
 //! Joining blocks changes neither frames nor positions.
 
-use super::block::{BLOCK_FRAMES, Block, BlockReader, BlockWriter, Entry};
+use super::block::{BLOCK_FRAMES, Block, BlockWriter};
 use super::error::{Doing, Stored, damaged};
 use super::handle::Archive;
-use super::store::{BlockRow, Writer, extent, lock, put_block};
-use crate::event::{AgentError, AgentErrorKind, KindSet, PrivacyClass, SharedEvent, Timestamp};
-use rusqlite::{Connection, Transaction, params};
-use std::time::Duration;
+use super::retain::{STEP as STEP_TIME, forget};
+use super::rows::{BlockRow, extent, rows_from};
+use super::writer::{Writer, put_block};
+use crate::event::{AgentError, AgentErrorKind, PrivacyClass};
+use rusqlite::Connection;
+use std::time::Instant;
 
-/// How many blocks one transaction changes at most.
+/// How many blocks are looked at at once, and joined at most.
 const STEP: usize = 128;
 
-/// How many bytes the blocks have at most that are joined into one.
-const JOINED_BYTES: u64 = 512 << 10;
+/// How many bytes the blocks have at most that are joined into one, as they are stored.
+const JOINED_BYTES: u64 = 1 << 20;
 
-/// Which frames to keep. Each limit that is set is enforced: frames beyond it are removed, from the
-/// oldest position on, by whole blocks of at most 1,024 frames.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Retention {
-    /// A block is removed once all of its frames happened longer ago than this.
-    pub max_age: Option<Duration>,
-    /// How many of the last frames are kept, at least; less than a block more may be.
-    pub max_frames: Option<u64>,
-    /// How many bytes the frames may take. Indexes take some 5 percent more.
-    pub max_bytes: Option<u64>,
-}
-
-/// What [`Archive::retain`] removed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Removed {
-    /// How many frames.
-    pub frames: u64,
-    /// How many bytes they took.
-    pub bytes: u64,
+/// Blocks that are to become others.
+struct Look {
+    /// Neighbours that fit into one block.
+    group: Vec<BlockRow>,
+    /// What they become; empty if one of them can't be read.
+    blocks: Vec<Block>,
+    /// Whether more rows after the last one of the group were not looked at.
+    is_cut: bool,
+    /// The position to go on with.
+    next: u64,
 }
 
 /// What [`Archive::compact`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Compacted {
-    /// How many blocks were joined with others.
+    /// How many blocks were joined with others, and how many appends that were in no block yet.
     pub joined: u64,
     /// How many blocks they became.
     pub into: u64,
 }
 
 impl Archive {
-    /// Removes frames beyond the limits. Replays that had not read them report them as lost.
-    ///
-    /// # Errors
-    /// [`AgentErrorKind::ArchiveReadOnly`], or an error of the disk. What was removed by then stays
-    /// removed.
-    pub fn retain(&self, limits: &Retention) -> Result<Removed, AgentError> {
-        let mut removed = Removed::default();
-        let cutoff = limits.max_age.map(|age| {
-            let micros = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
-            Timestamp::from_micros(Timestamp::now().as_micros().saturating_sub(micros))
-        });
-        loop {
-            let mut writer = lock(self.shared.writer()?);
-            let (mut frames, mut bytes) = held(&writer.db)?;
-            let rows = block_rows(&writer.db, 0, STEP)?;
-            let is_beyond = |row: &&BlockRow| {
-                let count = u64::from(row.header.count);
-                let is_beyond = cutoff.is_some_and(|cutoff| row.header.max_time < cutoff)
-                    || limits
-                        .max_frames
-                        .is_some_and(|most| frames.saturating_sub(count) >= most)
-                    || limits.max_bytes.is_some_and(|most| bytes > most);
-                frames = frames.saturating_sub(count);
-                bytes = bytes.saturating_sub(row.size);
-                is_beyond
-            };
-            let old: Vec<_> = rows.iter().take_while(is_beyond).copied().collect();
-            remove(&mut writer, &old)?;
-            removed.frames += old.iter().map(|it| u64::from(it.header.count)).sum::<u64>();
-            removed.bytes += old.iter().map(|it| it.size).sum::<u64>();
-            if old.len() < STEP {
-                return Ok(removed);
-            }
-        }
-    }
-
     /// Joins small neighbouring blocks, as single publishes leave them, and returns free space to
-    /// the disk. Frames, sequence numbers and positions stay as they are, and so do blocks that
-    /// can't be read.
+    /// the disk, beside writers and readers, which do not wait for it. Frames, sequence numbers and
+    /// positions stay as they are, and so do blocks that can't be read. Space that a reader still
+    /// looks at is given back later.
     ///
     /// # Errors
     /// [`AgentErrorKind::ArchiveReadOnly`], or an error of the disk. What was done by then stays
     /// done.
     pub fn compact(&self) -> Result<Compacted, AgentError> {
         let mut done = Compacted::default();
+        match self.join_all(&mut done) {
+            Err(error) if error.kind() == AgentErrorKind::ArchiveFull => {
+                // What is free in the file may be enough for the rest.
+                self.give_back()?;
+                self.join_all(&mut done)?;
+            }
+            joined => joined?,
+        }
+        self.give_back()?;
+        Ok(done)
+    }
+
+    /// Closes the tail, and joins all small neighbouring blocks.
+    fn join_all(&self, done: &mut Compacted) -> Stored<()> {
+        let mut writer = self.shared.writer()?.lock();
+        let (joined, into) = writer.with_reserve(Writer::close_tail)?;
+        drop(writer);
+        done.joined += joined;
+        done.into += into;
         let mut from = 0;
-        loop {
-            let mut writer = lock(self.shared.writer()?);
-            let rows = block_rows(&writer.db, from, STEP)?;
-            let Some(last) = rows.last() else { break };
-            let Some(group) = first_group(&rows) else {
-                if rows.len() < STEP {
-                    break;
-                }
-                from = last.first;
+        while let Some(look) = self.look_for_group(from)? {
+            from = look.next;
+            if look.blocks.is_empty() || !self.replace(&look.group, &look.blocks)? {
                 continue;
-            };
-            let end = group[group.len() - 1].last();
-            from = end + 1;
-            if let Some(blocks) = join(&writer.db, group)? {
-                replace(&mut writer, group, &blocks)?;
-                done.joined += group.len() as u64;
-                done.into += blocks.len() as u64;
-                // The block after the last one of a full step may be joined with these, too.
-                if end == last.last() && rows.len() == STEP {
-                    from = group[0].first;
-                }
+            }
+            done.joined += look.group.len() as u64;
+            done.into += look.blocks.len() as u64;
+            // The block after the last one that was looked at may be joined with these, too.
+            if look.is_cut {
+                from = look.group[0].first;
             }
         }
-        let writer = lock(self.shared.writer()?);
-        for pragma in ["incremental_vacuum", "wal_checkpoint(TRUNCATE)"] {
-            drain(&writer.db, &format!("PRAGMA {pragma}")).doing("returning free space")?;
-        }
-        Ok(done)
+        Ok(())
+    }
+
+    /// Looks for blocks from this position on that can be joined, and joins them; `None` at the
+    /// end. Takes no lock: readers do not wait, and [`replace`](Self::replace) looks again.
+    fn look_for_group(&self, from: u64) -> Stored<Option<Look>> {
+        self.shared.store.read(|db| {
+            let snapshot = db.unchecked_transaction().doing("joining blocks")?;
+            let mut rows = rows_from(&snapshot, from, STEP)?;
+            let is_full = rows.len() == STEP;
+            rows.retain(|row| !row.is_piece);
+            let Some(last) = rows.last() else {
+                return Ok(None);
+            };
+            let Some(group) = first_group(&rows) else {
+                let look = Look {
+                    group: Vec::new(),
+                    blocks: Vec::new(),
+                    is_cut: false,
+                    next: last.first,
+                };
+                return Ok(is_full.then_some(look));
+            };
+            let end = group[group.len() - 1].last();
+            Ok(Some(Look {
+                blocks: join(&snapshot, group)?.unwrap_or_default(),
+                is_cut: is_full && end == last.last(),
+                next: end + 1,
+                group: group.to_vec(),
+            }))
+        })
+    }
+
+    /// Stores blocks in place of others, at the same positions, if those are as they were. Returns
+    /// whether they are.
+    fn replace(&self, group: &[BlockRow], blocks: &[Block]) -> Stored<bool> {
+        let doing = "joining blocks";
+        self.shared.writer()?.lock().with_reserve(|writer| {
+            let mut first = group[0].first;
+            let transaction = writer.begin(false).doing(doing)?;
+            if rows_from(&transaction, first, group.len())? != group {
+                return Ok(false);
+            }
+            for row in group {
+                forget(&transaction, row, None).doing(doing)?;
+            }
+            for block in blocks {
+                put_block(&transaction, first, block)?;
+                first += u64::from(block.header.count);
+            }
+            transaction.commit().doing(doing)?;
+            Ok(true)
+        })
+    }
+
+    /// Returns free space to the disk, as far as no reader needs it, and takes the reserve again if
+    /// it was given up.
+    pub(super) fn give_back(&self) -> Stored<()> {
+        let doing = "returning free space";
+        let step = |writer: &mut Writer| {
+            let until = Instant::now() + STEP_TIME;
+            // A page that is given back may move another one, which is written to the log.
+            let most = writer.log_limit() / 2;
+            let transaction = writer.begin(false).doing(doing)?;
+            let more = vacuum(&transaction, most, until).doing(doing)?;
+            transaction.commit().doing(doing)?;
+            Ok(more)
+        };
+        while self.shared.writer()?.lock().with_reserve(step)? {}
+        // The log is written into the file beside the writer, which is not waited for. Then little
+        // is left, and if nobody reads, the log can be cut off at once.
+        self.shared.store.checkpoint()?;
+        let mut writer = self.shared.writer()?.lock();
+        writer.with_reserve(|writer| writer.cut_log().doing(doing))?;
+        writer.prepare().doing(doing)
     }
 
     /// Reads and checks every frame. Returns how many there are. Takes O(bytes) time.
@@ -145,12 +180,15 @@ impl Archive {
             let (before, end) = extent(&snapshot)?;
             let (mut next, mut count) = (before + 1, 0);
             loop {
-                let rows = block_rows(&snapshot, next, STEP)?;
+                let rows = rows_from(&snapshot, next, STEP)?;
                 for row in &rows {
                     if row.first != next {
                         return Err(damaged(format!("position {next} is missing")));
                     }
-                    count += events(&snapshot, row)?.len() as u64;
+                    row.reader(&snapshot)?.each(|_, _, _, _| {
+                        count += 1;
+                        Ok(())
+                    })?;
                     next = row.last() + 1;
                 }
                 if rows.len() < STEP {
@@ -164,31 +202,6 @@ impl Archive {
             }
         })
     }
-}
-
-/// Returns how many frames are held, and how many bytes they take.
-fn held(db: &Connection) -> Stored<(u64, u64)> {
-    let sum: i64 = db
-        .prepare_cached("SELECT coalesce(sum(size), 0) FROM blocks")
-        .and_then(|mut select| select.query_row([], |row| row.get(0)))
-        .doing("adding up the archive")?;
-    let (before, last) = extent(db)?;
-    Ok((last - before, sum.cast_unsigned()))
-}
-
-/// Returns at most `most` blocks that begin at `from` or later, lowest first.
-fn block_rows(db: &Connection, from: u64, most: usize) -> Stored<Vec<BlockRow>> {
-    let sql = format!(
-        "SELECT {} FROM blocks WHERE first >= ? ORDER BY first LIMIT ?",
-        BlockRow::COLUMNS
-    );
-    db.prepare_cached(&sql)
-        .and_then(|mut select| {
-            select
-                .query_map(params![from.cast_signed(), most as i64], BlockRow::of)?
-                .collect()
-        })
-        .doing("listing blocks")
 }
 
 /// Returns the first two or more neighbours that fit into one block.
@@ -215,143 +228,30 @@ fn first_group(rows: &[BlockRow]) -> Option<&[BlockRow]> {
     (rows.len() >= start + 2).then(|| &rows[start..])
 }
 
-/// A frame as it was stored.
-struct StoredFrame {
-    event: SharedEvent,
-    /// Whether this archive is its journal.
-    journal_here: bool,
-}
-
-/// Returns a block's frames.
-fn events(db: &Connection, row: &BlockRow) -> Stored<Vec<StoredFrame>> {
-    let mut reader = BlockReader::new(row.bytes(db)?, row.header)?;
-    let mut events = Vec::with_capacity(row.header.count as usize);
-    while let Some(read) = reader.next(0, KindSet::ALL, |_| true)? {
-        events.push(StoredFrame {
-            event: read.event.into(),
-            journal_here: read.journal_here,
-        });
-    }
-    Ok(events)
-}
-
 /// Returns the frames of these blocks in new ones; `None` if one of them can't be read.
 fn join(db: &Connection, group: &[BlockRow]) -> Stored<Option<Vec<Block>>> {
     // Content that was stored may be stored again: secrets never were.
     let mut blocks = BlockWriter::new(PrivacyClass::Sensitive);
     for row in group {
-        let events = match events(db, row) {
+        match row.reader(db).and_then(|reader| blocks.join(&reader)) {
             Err(error) if error.kind() == AgentErrorKind::ArchiveDamaged => return Ok(None),
-            events => events?,
-        };
-        for StoredFrame {
-            event,
-            journal_here,
-        } in &events
-        {
-            blocks.push(&Entry {
-                journal_here: *journal_here,
-                ..Entry::published(event.view())
-            })?;
+            joined => joined?,
         }
     }
     Ok(Some(blocks.finish()))
 }
 
-/// Stores blocks in place of others, at the same positions.
-fn replace(writer: &mut Writer, group: &[BlockRow], blocks: &[Block]) -> Stored<()> {
-    let doing = "joining blocks";
-    let transaction = writer.db.transaction().doing(doing)?;
-    for row in group {
-        forget(&transaction, row, None).doing(doing)?;
-    }
-    let mut first = group[0].first;
-    for block in blocks {
-        put_block(&transaction, first, block, &block.to_bytes()?).doing(doing)?;
-        first += u64::from(block.header.count);
-    }
-    transaction.commit().doing(doing)
-}
-
-/// Removes blocks, which are the oldest ones.
-fn remove(writer: &mut Writer, old: &[BlockRow]) -> Stored<()> {
-    let Some(last) = old.last() else {
-        return Ok(());
-    };
-    let doing = "removing old frames";
-    let held_from = last.last() + 1;
-    let transaction = writer.db.transaction().doing(doing)?;
-    for row in old {
-        forget(&transaction, row, Some(held_from)).doing(doing)?;
-    }
-    transaction
-        .execute(
-            "DELETE FROM gaps WHERE position < ?",
-            [held_from.cast_signed()],
-        )
-        .doing(doing)?;
-    transaction.commit().doing(doing)
-}
-
-/// Deletes a block and its entries in the indexes. With `held_from`, also deletes the block's runs
-/// that have no frame at that position or later, and its agents that have no frame at all.
-fn forget(
-    transaction: &Transaction<'_>,
-    row: &BlockRow,
-    held_from: Option<u64>,
-) -> rusqlite::Result<()> {
-    let first = row.first.cast_signed();
-    let delete = |sql: &str, values: &[&dyn rusqlite::ToSql]| {
-        transaction.prepare_cached(sql)?.execute(values)
-    };
-    let readable = row
-        .bytes(transaction)
-        .and_then(|bytes| BlockReader::new(bytes, row.header));
-    match readable {
-        Ok(reader) => {
-            for run in reader.runs() {
-                delete(
-                    "DELETE FROM block_runs
-                     WHERE run = (SELECT id FROM runs WHERE name = ?) AND first = ?",
-                    params![run.as_str(), first],
-                )?;
-                if let Some(held_from) = held_from {
-                    delete(
-                        "DELETE FROM runs WHERE name = ? AND last_position < ?",
-                        params![run.as_str(), held_from.cast_signed()],
-                    )?;
-                }
-            }
-            for agent in reader.agents() {
-                delete(
-                    "DELETE FROM block_agents
-                     WHERE agent = (SELECT id FROM agents WHERE name = ?) AND first = ?",
-                    params![agent.as_str(), first],
-                )?;
-                if held_from.is_some() {
-                    delete(
-                        "DELETE FROM agents WHERE name = ? AND NOT EXISTS
-                         (SELECT 1 FROM block_agents WHERE agent = agents.id)",
-                        params![agent.as_str()],
-                    )?;
-                }
-            }
-        }
-        // The block does not name its runs and agents: all entries are searched.
-        Err(_) => {
-            delete("DELETE FROM block_runs WHERE first = ?", params![first])?;
-            delete("DELETE FROM block_agents WHERE first = ?", params![first])?;
-        }
-    }
-    delete("DELETE FROM data WHERE first = ?", params![first])?;
-    delete("DELETE FROM blocks WHERE first = ?", params![first])?;
-    Ok(())
-}
-
-/// Runs a statement to its end.
-fn drain(db: &Connection, sql: &str) -> rusqlite::Result<()> {
-    let mut statement = db.prepare(sql)?;
+/// Gives so many pages back from the file's end, until then. Returns whether there are more.
+fn vacuum(db: &Connection, most: u64, until: Instant) -> rusqlite::Result<bool> {
+    let mut statement = db.prepare_cached("PRAGMA incremental_vacuum")?;
+    // Each row is a page.
     let mut rows = statement.query([])?;
-    while rows.next()?.is_some() {}
-    Ok(())
+    let mut pages = 0;
+    while rows.next()?.is_some() {
+        pages += 1;
+        if pages >= most || Instant::now() >= until {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

@@ -42,7 +42,8 @@
 //!   child that outlives its parent keeps the folder locked.
 //!
 //! # The files
-//! `frames.sqlite` with its log beside it, and `lock`. Copy the folder while no process writes, or
+//! `frames.sqlite` with its log beside it, `lock`, and `reserve`: at most 2 MiB of nothing, which
+//! retention and compaction use on a full disk. Copy the folder while no process writes, or
 //! use SQLite's own backup.
 //!
 //! # Modules
@@ -53,14 +54,19 @@
 //! | `journal.rs`, `journal/commit.rs` | the journaled bus; the thread that commits its frames |
 //! | `follow.rs` | the archiver: a subscriber that archives a bus |
 //! | `repair.rs`, `replay.rs` | what an archive is asked for: holes, frames |
-//! | `keep.rs`, `runs.rs` | upkeep, and the runs that there are |
+//! | `keep.rs`, `retain.rs`, `runs.rs` | upkeep, and the runs that there are |
 //! | `handle.rs` | the archive as its holder has it |
 //! | `progress.rs` | how far archivers have come, and which readers wait for them |
-//! | `store.rs`, `schema.rs`, `folder.rs` | the file, its tables, the folder's lock |
-//! | `block.rs`, `record.rs` | frames in bytes |
+//! | `store.rs`, `turns.rs` | the file, the connections to it, the lock of the one that writes |
+//! | `writer.rs` | what is written: the tail, and what it becomes when it is closed |
+//! | `reserve.rs` | the room on the disk that is kept for removing frames |
+//! | `rows.rs`, `arrivals.rs` | what is stored, to be found and read; when it arrived |
+//! | `schema.rs`, `folder.rs` | the tables, the folder's lock |
+//! | `pack.rs`, `block.rs`, `reader.rs`, `record.rs` | frames in bytes |
 //! | `worker.rs`, `process.rs`, `error.rs` | threads, forks, errors |
 #![forbid(unsafe_code)]
 
+mod arrivals;
 mod block;
 mod error;
 mod folder;
@@ -68,18 +74,26 @@ mod follow;
 mod handle;
 mod journal;
 mod keep;
+mod pack;
 mod process;
 mod progress;
+mod reader;
 mod record;
 mod repair;
 mod replay;
+mod reserve;
+mod retain;
+mod rows;
 mod runs;
 mod schema;
 mod store;
+mod turns;
 mod worker;
+mod writer;
 
 pub use self::follow::{Archiver, FollowOptions, FollowReport};
 pub use self::handle::{Archive, ArchiveGap, ArchiveOptions, Durability};
 pub use self::journal::{JournalOptions, JournalReceipt, Journaled, JournaledBus};
-pub use self::keep::{Compacted, Removed, Retention};
+pub use self::keep::Compacted;
+pub use self::retain::{AgeOf, HeldBy, Removed, Retention};
 pub use self::runs::ArchivedRun;

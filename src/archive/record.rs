@@ -116,6 +116,15 @@ impl<'a> Payload<'a> {
         }
     }
 
+    /// Returns how many bytes its text or its content takes.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Payload::None => 0,
+            Payload::Summary(text, _) => text.len(),
+            Payload::Content { bytes, .. } => bytes.len(),
+        }
+    }
+
     /// Returns the payload.
     pub(super) fn to_event(&self) -> EventPayload {
         match self {

@@ -5,18 +5,24 @@
 //! and its frames compared exactly. Each block is found and read in one transaction of its own, so
 //! a replay delays neither the writer nor compaction. Compaction may cut the blocks anew between
 //! two of these transactions, since a replay goes on by position.
+//!
+//! What can't be given is reported on the next frame: what was removed before it was read, and
+//! blocks that can't be read. A replay goes on after such a block, and says at its end that it was
+//! damaged. A replay of everything also demands that positions are dense.
 
-use super::block::BlockReader;
-use super::error::{Doing, Stored};
+use super::error::{Doing, Stored, damaged};
 use super::handle::{Archive, Shared, journal_cursor};
-use super::store::{BlockRow, extent};
+use super::reader::BlockReader;
+use super::rows::{
+    BlockRow, extent, first_after, piece_from, row_after, row_of_kinds, row_of_time,
+};
 use crate::bus::{AgentEventStream, EventArchive, FrameSource};
 use crate::event::{
-    AgentError, AgentId, ArchiveCursor, BusEpoch, CompiledEventFilter, EventCursor,
+    AgentError, AgentErrorKind, AgentId, ArchiveCursor, BusEpoch, CompiledEventFilter, EventCursor,
     EventDeliverySemantics, EventFilter, EventFrame, EventOverflowNotice, EventOverflowReason,
-    KindSet, RunId, SharedEvent, Timestamp,
+    RunId, SharedEvent, Timestamp,
 };
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -35,44 +41,79 @@ const NEXT_OF_AGENT: &str = "SELECT min(first) FROM block_agents
 struct Replay {
     archive: Arc<Shared>,
     filter: CompiledEventFilter,
+    /// Whether the filter lets every frame through. Then positions are dense, and counts exact.
+    everything: bool,
     /// The last position that was looked at.
     after: u64,
     /// The last position that it gives.
     end: u64,
-    /// The block that is being read, with the position of its first frame.
-    block: Option<(u64, BlockReader)>,
-    /// Reports frames that were removed before they were read. Attached to the next frame.
-    removed: Option<Box<EventOverflowNotice>>,
+    /// The block that is being read, and its row.
+    block: Option<(BlockRow, BlockReader)>,
+    /// Reports what could not be given. Attached to the next frame.
+    missing: Option<Box<EventOverflowNotice>>,
+    /// Why the first block that could not be read could not.
+    damage: Option<AgentError>,
+}
+
+/// What comes next in an archive.
+enum Next {
+    /// A block that may have frames that the filter lets through.
+    Block(BlockRow, BlockReader),
+    /// A block that can't be read.
+    Unreadable {
+        /// Its row, if at least that can be read.
+        row: Option<BlockRow>,
+        /// The position of its last frame.
+        last: u64,
+        error: AgentError,
+    },
+    /// Nothing.
+    End,
 }
 
 impl Replay {
     /// A replay of the positions after `after`, up to `end`.
     fn new(archive: Arc<Shared>, filter: CompiledEventFilter, after: u64, end: u64) -> Self {
+        let everything = EventFilter {
+            payload_access: filter.criteria().payload_access,
+            ..EventFilter::default()
+        };
         Replay {
             archive,
+            everything: *filter.criteria() == everything,
             filter,
             after,
             end,
             block: None,
-            removed: None,
+            missing: None,
+            damage: None,
         }
     }
 
     /// Breaks with the next frame of the block that is being read, or at the end. Continues where a
     /// block begins or ends.
     fn step(&mut self) -> Stored<ControlFlow<Option<EventFrame>>> {
-        let Some((first, reader)) = &mut self.block else {
+        let Some((row, reader)) = &mut self.block else {
             return self.next_block();
         };
-        let from = (self.after + 1).saturating_sub(*first);
+        let row = *row;
+        let from = (self.after + 1).saturating_sub(row.first);
         let from = u32::try_from(from).unwrap_or(u32::MAX);
         let wanted = |envelope: &_| self.filter.matches_envelope(envelope);
-        let Some(read) = reader.next(from, self.filter.kinds(), wanted)? else {
-            self.after = self.after.max(reader.last(*first));
+        let read = match reader.next(from, self.filter.kinds(), wanted) {
+            Err(error) if is_damage(&error) => {
+                self.block = None;
+                self.pass_over(Some(row), row.last(), error);
+                return Ok(ControlFlow::Continue(()));
+            }
+            read => read?,
+        };
+        let Some(read) = read else {
+            self.after = self.after.max(row.last());
             self.block = None;
             return Ok(ControlFlow::Continue(()));
         };
-        let position = *first + u64::from(read.index);
+        let position = row.first + u64::from(read.index);
         if position > self.end {
             self.after = self.end;
             return Ok(ControlFlow::Break(None));
@@ -93,34 +134,79 @@ impl Replay {
         Ok(ControlFlow::Break(Some(self.attach_notice(frame))))
     }
 
-    /// Counts frames that were removed. Only their number at most is known.
-    fn add_removed(&mut self, count: u64) {
-        let policy = self.filter.queue.overflow;
-        let scope = self.filter.cursor_scope();
-        let notice = self.removed.get_or_insert_with(|| {
-            Box::new(EventOverflowNotice {
-                policy,
-                dropped_count: 0,
-                gap_start: None,
-                gap_end: EventCursor {
-                    scope,
-                    event_seq: 0,
-                    bus_epoch: BusEpoch::default(),
-                    journal_cursor: None,
-                },
-                repair_from: None,
-                terminal_preserved: false,
-                exact: false,
-                reason: EventOverflowReason::LiveBufferExpired,
-            })
+    /// Reports the positions up to `last` as missing, and goes on after them. `bounds` are their
+    /// first and last sequence numbers in a bus, as far as they are known.
+    fn miss(&mut self, last: u64, bounds: [Option<EventCursor>; 2]) {
+        let last = last.min(self.end);
+        let count = last.saturating_sub(self.after);
+        if count == 0 {
+            return;
+        }
+        let [first, bound] = bounds;
+        let bound = bound.unwrap_or_else(|| EventCursor {
+            scope: self.filter.cursor_scope(),
+            event_seq: 0,
+            bus_epoch: BusEpoch::default(),
+            journal_cursor: None,
         });
-        notice.dropped_count += count;
+        match &mut self.missing {
+            Some(notice) => {
+                notice.dropped_count += count;
+                notice.gap_end = bound;
+            }
+            None => {
+                self.missing = Some(Box::new(EventOverflowNotice {
+                    policy: self.filter.queue.overflow,
+                    dropped_count: count,
+                    gap_start: first,
+                    gap_end: bound,
+                    repair_from: None,
+                    // Which frames they were is not known.
+                    terminal_preserved: false,
+                    exact: self.everything,
+                    reason: EventOverflowReason::LiveBufferExpired,
+                }));
+            }
+        }
+        self.after = last;
     }
 
-    /// Attaches the notice of removed frames to the frame after them.
+    /// Passes over a block that can't be read, up to this position.
+    fn pass_over(&mut self, row: Option<BlockRow>, last: u64, error: AgentError) {
+        if let Some(row) = row {
+            // Blocks before it were ruled out.
+            self.after = self.after.max(row.first - 1);
+        }
+        let at = |position: u64| {
+            let row = row.filter(|row| (row.first..=row.last()).contains(&position))?;
+            Some(self.cursor(
+                row.header.epoch,
+                row.header.first_seq + (position - row.first),
+                position,
+            ))
+        };
+        let bounds = [at(self.after + 1), at(last.min(self.end))];
+        self.miss(last, bounds);
+        self.damage.get_or_insert(error);
+    }
+
+    /// Returns the cursor of a frame that could not be given.
+    fn cursor(&self, epoch: BusEpoch, sequence: u64, position: u64) -> EventCursor {
+        let is_journal = epoch == self.archive.journal_epoch;
+        EventCursor {
+            scope: self.filter.cursor_scope(),
+            event_seq: sequence,
+            bus_epoch: epoch,
+            journal_cursor: is_journal.then(|| journal_cursor(&self.archive.at(position))),
+        }
+    }
+
+    /// Attaches the notice of what is missing to the frame after it.
     fn attach_notice(&mut self, mut frame: EventFrame) -> EventFrame {
-        frame.overflow = self.removed.take();
-        if let Some(notice) = &mut frame.overflow {
+        frame.overflow = self.missing.take();
+        if let Some(notice) = &mut frame.overflow
+            && notice.gap_end.event_seq == 0
+        {
             notice.gap_end.event_seq = frame.cursor.event_seq - 1;
             notice.gap_end.bus_epoch = frame.cursor.bus_epoch;
         }
@@ -133,30 +219,52 @@ impl Replay {
             return Ok(ControlFlow::Break(None));
         }
         let (filter, after) = (&self.filter, self.after);
-        let (before, found) = self.archive.store.read(|db| {
+        let (before, first_held, next) = self.archive.store.read(|db| {
             let snapshot = db.unchecked_transaction().doing("replaying")?;
-            let (before, _) = extent(&snapshot)?;
-            let found = next_candidate(&snapshot, filter, after.max(before))?
-                .map(|row| Ok((row, row.bytes(&snapshot)?)))
-                .transpose()?;
-            Ok((before, found))
+            let (before, last) = extent(&snapshot)?;
+            let next = find(&snapshot, filter, after.max(before), last)?;
+            // Where frames were removed, the first one that was not says how many.
+            let first_held = match before > after {
+                true => row_after(&snapshot, before).ok().flatten(),
+                false => None,
+            };
+            Ok((before, first_held, next))
         })?;
-        // Frames that were removed since, up to the replay's end.
-        let before = before.min(self.end);
         if before > self.after {
-            self.add_removed(before - self.after);
-            self.after = before;
+            let bound = first_held.filter(|row| row.header.first_seq > 1);
+            let bound =
+                bound.map(|row| self.cursor(row.header.epoch, row.header.first_seq - 1, before));
+            self.miss(before, [None, bound]);
         }
-        match found {
-            Some((row, bytes)) if row.first <= self.end => {
-                self.block = Some((row.first, BlockReader::new(bytes, row.header)?));
-                Ok(ControlFlow::Continue(()))
+        let first = match &next {
+            Next::Block(row, _) | Next::Unreadable { row: Some(row), .. } => row.first,
+            Next::Unreadable { row: None, .. } => self.after + 1,
+            Next::End => self.end + 1,
+        };
+        let first = first.min(self.end + 1);
+        if self.everything && first > self.after + 1 {
+            let error = damaged(format!(
+                "positions {} to {} are missing; restore the folder from a backup",
+                self.after + 1,
+                first - 1
+            ));
+            self.pass_over(None, first - 1, error);
+        }
+        match next {
+            Next::Block(row, reader) if row.first <= self.end => {
+                self.block = Some((row, reader));
+            }
+            Next::Unreadable { row, last, error }
+                if row.is_none_or(|row| row.first <= self.end) =>
+            {
+                self.pass_over(row, last, error);
             }
             _ => {
                 self.after = self.end;
-                Ok(ControlFlow::Break(None))
+                return Ok(ControlFlow::Break(None));
             }
         }
+        Ok(ControlFlow::Continue(()))
     }
 }
 
@@ -170,12 +278,44 @@ impl FrameSource for Replay {
     }
 
     fn pending_overflow(&self) -> Option<&EventOverflowNotice> {
-        self.removed.as_deref()
+        self.missing.as_deref()
+    }
+
+    fn damage(&self) -> Option<&AgentError> {
+        self.damage.as_ref()
     }
 
     fn boxed_clone(&self) -> Box<dyn FrameSource> {
         Box::new(self.clone())
     }
+}
+
+fn is_damage(error: &AgentError) -> bool {
+    error.kind() == AgentErrorKind::ArchiveDamaged
+}
+
+/// Returns what comes after this position. The archive's last one is `end`.
+fn find(db: &Connection, filter: &CompiledEventFilter, after: u64, end: u64) -> Stored<Next> {
+    let row = match next_candidate(db, filter, after) {
+        // One of the rows ahead can't be read: one row at a time, up to it.
+        Err(error) if is_damage(&error) => row_after(db, after),
+        found => found,
+    };
+    let (row, first, error) = match row {
+        Ok(None) => return Ok(Next::End),
+        Ok(Some(row)) => match row.reader(db) {
+            Ok(reader) => return Ok(Next::Block(row, reader)),
+            Err(error) => (Some(row), row.first, error),
+        },
+        Err(error) => (None, after + 1, error),
+    };
+    if !is_damage(&error) {
+        return Err(error);
+    }
+    // Its own columns may be wrong: it ends where the next block begins.
+    let last = first_after(db, first)?.map_or(end, |next| next - 1);
+    let last = last.max(after + 1);
+    Ok(Next::Unreadable { row, last, error })
 }
 
 /// Returns the first block with a frame after `after` that the indexes don't rule out.
@@ -187,14 +327,20 @@ fn next_candidate(
     let criteria = filter.criteria();
     let runs: Vec<_> = criteria.run_ids.iter().map(RunId::as_str).collect();
     let agents: Vec<_> = criteria.agent_ids.iter().map(AgentId::as_str).collect();
-    let Some(mut from) = block_of(db, after)? else {
+    let Some(row) = row_after(db, after)? else {
         return Ok(None);
     };
+    let mut from = row.first;
     loop {
         let mut at = from;
         for (next_of, names) in [(NEXT_OF_RUN, &runs), (NEXT_OF_AGENT, &agents)] {
             if (1..=MOST_LOOKUPS).contains(&names.len()) {
-                match next_with(db, next_of, names, at)? {
+                // No index knows the pieces of the tail, which come after all blocks.
+                let first = match next_with(db, next_of, names, at)? {
+                    None => piece_from(db, at)?,
+                    first => first,
+                };
+                match first {
                     Some(first) => at = first,
                     None => return Ok(None),
                 }
@@ -205,28 +351,12 @@ fn next_candidate(
             from = at;
             continue;
         }
-        match next_of_kinds(db, filter.kinds(), from)? {
+        match row_of_kinds(db, filter.kinds(), from)? {
             Some(row) if row.first == from => return Ok(Some(row)),
             Some(row) => from = row.first,
             None => return Ok(None),
         }
     }
-}
-
-/// Returns the position at which the first block with a frame after `after` begins.
-fn block_of(db: &Connection, after: u64) -> Stored<Option<u64>> {
-    let sql = "SELECT first FROM blocks WHERE first >= coalesce(
-                   (SELECT max(first) FROM blocks WHERE first <= ?1), 0)
-               AND first + count - 1 > ?1 ORDER BY first LIMIT 1";
-    let first: Option<i64> = db
-        .prepare_cached(sql)
-        .and_then(|mut select| {
-            select
-                .query_row([after.cast_signed()], |row| row.get(0))
-                .optional()
-        })
-        .doing("finding a block")?;
-    Ok(first.map(i64::cast_unsigned))
 }
 
 /// Returns the first block from `from` on that has a frame of any of these runs, or agents.
@@ -242,34 +372,20 @@ fn next_with(db: &Connection, next_of: &str, names: &[&str], from: u64) -> Store
     Ok(lowest.map(i64::cast_unsigned))
 }
 
-/// Returns the first block from `from` on that has a frame of any of these kinds.
-fn next_of_kinds(db: &Connection, kinds: KindSet, from: u64) -> Stored<Option<BlockRow>> {
-    let sql = format!(
-        "SELECT {} FROM blocks WHERE first >= ? AND ((kinds_lo & ?) | (kinds_hi & ?)) != 0
-         ORDER BY first LIMIT 1",
-        BlockRow::COLUMNS
-    );
-    db.prepare_cached(&sql)
-        .and_then(|mut select| {
-            let (low, high) = (kinds.bits() as i64, (kinds.bits() >> 64) as i64);
-            select
-                .query_row(params![from.cast_signed(), low, high], BlockRow::of)
-                .optional()
-        })
-        .doing("finding a block")
-}
-
 impl EventArchive for Archive {
-    /// Returns the frames up to the end that the archive has now. A notice reports the frames after
-    /// the cursor that retention removed, with an upper bound of their count. Content is as it was
-    /// stored. Filters for delivery semantics match what a frame had when it was archived.
+    /// Returns the frames up to the end that the archive has now. Content is as it was stored.
+    /// Filters for delivery semantics match what a frame had when it was archived.
+    ///
+    /// A notice on the frame after them reports the frames after the cursor that retention removed
+    /// before they were read, and those of blocks that can't be read; their count is an upper bound
+    /// unless the filter lets everything through. A replay with such blocks ends with
+    /// [`StreamEnd::SourceDamaged`](crate::StreamEnd::SourceDamaged), after all that can be read:
+    /// read it with [`try_frames`](AgentEventStream::try_frames).
     ///
     /// # Errors
     /// [`AgentErrorKind::ArchiveCursor`] for a cursor of another archive, or beyond the end, or an
-    /// error of the disk. A later error ends the stream with
+    /// error of the disk. A later error of the disk ends the stream with
     /// [`StreamEnd::SourceFailed`](crate::StreamEnd::SourceFailed).
-    ///
-    /// [`AgentErrorKind::ArchiveCursor`]: crate::event::AgentErrorKind::ArchiveCursor
     fn replay_filtered_from_cursor(
         &self,
         filter: CompiledEventFilter,
@@ -284,32 +400,30 @@ impl EventArchive for Archive {
 
 impl Archive {
     /// Returns the position before the first frame, in the order of positions, that happened at
-    /// this time or later. Takes O(blocks) steps.
+    /// this time or later; the archive's end if there is none. Takes O(blocks) steps.
     ///
     /// # Errors
-    /// If the archive can't be read.
+    /// [`AgentErrorKind::ArchiveDamaged`] if a block that can't be read may have the frame;
+    /// otherwise if the archive can't be read.
     pub fn before_time(&self, time: Timestamp) -> Result<ArchiveCursor, AgentError> {
-        let position = self.shared.store.read(|db| {
-            let sql = "SELECT first FROM blocks WHERE max_time >= ? ORDER BY first LIMIT 1";
-            let first: Option<i64> = db
-                .prepare_cached(sql)
-                .and_then(|mut select| {
-                    select
-                        .query_row([time.as_micros()], |row| row.get(0))
-                        .optional()
-                })
-                .doing("finding a time")?;
-            match first {
-                Some(first) => Ok(first.cast_unsigned() - 1),
-                None => Ok(extent(db)?.1),
-            }
+        let (position, end) = self.shared.store.read(|db| {
+            let snapshot = db.unchecked_transaction().doing("finding a time")?;
+            let first = row_of_time(&snapshot, time)?.map(|row| row.first);
+            let end = extent(&snapshot)?.1;
+            Ok((first.map_or(end, |first| first - 1), end))
         })?;
         let all = EventFilter::default().compile()?;
-        let mut frames = self.replay_filtered_from_cursor(all, self.shared.at(position))?;
-        let found = frames.find(|frame| frame.event.envelope.timestamp >= time);
-        match found.and_then(|frame| frame.archive_cursor) {
-            Some(cursor) => Ok(self.shared.at(cursor.position - 1)),
-            None => self.end(),
+        let mut replay = Replay::new(self.shared.clone(), all, position, end);
+        let found = loop {
+            match replay.next()? {
+                Some(frame) if frame.event.envelope.timestamp < time => {}
+                Some(frame) => break frame.archive_cursor.map(|it| it.position - 1),
+                None => break None,
+            }
+        };
+        match replay.damage {
+            Some(error) => Err(error),
+            None => Ok(self.shared.at(found.unwrap_or(end))),
         }
     }
 }

@@ -8,6 +8,9 @@ use std::hash::{BuildHasher, RandomState};
 /// The file's name in the archive's folder.
 pub(super) const FILE: &str = "frames.sqlite";
 
+/// The size of its pages, in bytes.
+pub(super) const PAGE: u64 = 8_192;
+
 /// Marks the file as an archive's: "fbus".
 const APPLICATION: i32 = 0x6662_7573;
 
@@ -16,7 +19,7 @@ const APPLICATION: i32 = 0x6662_7573;
 /// Never change one that was released: add another. The bits of `kinds_lo` and `kinds_hi` are the
 /// kinds of [`EventKind`](crate::EventKind) as numbers; a change that renumbers kinds adds a
 /// migration that drops the sets, and changes the form of blocks.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 5] = [
     "CREATE TABLE state(
          one INTEGER PRIMARY KEY CHECK(one = 1), archive_id TEXT NOT NULL,
          journal_epoch INTEGER NOT NULL, last_position INTEGER NOT NULL) STRICT;
@@ -42,6 +45,16 @@ const MIGRATIONS: [&str; 2] = [
          id INTEGER PRIMARY KEY, position INTEGER NOT NULL, epoch INTEGER NOT NULL,
          first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL, lost INTEGER NOT NULL,
          terminal_preserved INTEGER NOT NULL, recorded_at INTEGER NOT NULL) STRICT;",
+    "",
+    "CREATE TABLE tail(
+         first INTEGER PRIMARY KEY, count INTEGER NOT NULL, epoch INTEGER NOT NULL,
+         first_seq INTEGER NOT NULL, first_time INTEGER NOT NULL, min_time INTEGER NOT NULL,
+         max_time INTEGER NOT NULL, kinds_lo INTEGER NOT NULL, kinds_hi INTEGER NOT NULL,
+         size INTEGER NOT NULL, checksum INTEGER NOT NULL, bytes BLOB NOT NULL) STRICT;",
+    // Of frames of earlier versions it is known that they arrived before the migration.
+    "CREATE TABLE arrivals(position INTEGER PRIMARY KEY, time INTEGER NOT NULL) STRICT;
+     INSERT INTO arrivals SELECT last_position, unixepoch() * 1000000 FROM state;
+     CREATE INDEX runs_by_position ON runs(last_position, name);",
 ];
 
 /// The version that this program writes.

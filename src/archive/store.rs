@@ -11,294 +11,23 @@
 //!   are refused.
 //! - **S5 prefix**: only a prefix of the positions is ever removed.
 //!
-//! A block's bytes are in another table than its columns, so that a search reads no frames. Runs
-//! and agents get ids in the order in which they come: those that are active together are
-//! neighbours in the indexes, so that a step writes few pages. With hashes as ids, each of a step's
-//! runs would be on a page of its own.
+//! A block's bytes are in another table than its columns, so that a search reads no frames.
 
-use super::block::{Block, BlockHeader};
-use super::error::{Doing, Stored, damaged};
+use super::error::{BUSY, Doing, Stored, damaged};
 use super::folder::FolderLock;
 use super::process::{Local, Opened};
-use super::schema::{FILE, VERSION, migrate, version};
-use crate::event::{
-    AgentError, AgentErrorKind, ArchiveId, BusEpoch, EventOverflowNotice, KindSet, Timestamp,
-};
-use rusqlite::{
-    Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params,
-};
+use super::reserve::Reserve;
+use super::schema::{FILE, PAGE, VERSION, migrate, version};
+use super::writer::Writer;
+use crate::event::{AgentError, AgentErrorKind, ArchiveId, BusEpoch};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::fs;
-use std::ops::Range;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
-
-/// The size of the file's pages, in bytes.
-const PAGE: u64 = 8_192;
 
 /// How many KiB of pages the writer caches, so that the indexes are not read again and again.
 const WRITER_CACHE: u32 = 32 << 10;
-
-/// A block's row: all of the block but its bytes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct BlockRow {
-    /// The position of its first frame.
-    pub(super) first: u64,
-    pub(super) header: BlockHeader,
-    /// How many bytes it has.
-    pub(super) size: u64,
-    /// Of its bytes and of the other columns.
-    checksum: u64,
-}
-
-impl BlockRow {
-    /// Returns the position of its last frame.
-    pub(super) fn last(&self) -> u64 {
-        self.first + u64::from(self.header.count) - 1
-    }
-
-    /// The columns of the row, as [`of`](Self::of) reads them.
-    pub(super) const COLUMNS: &'static str = "first, count, epoch, first_seq, first_time, \
-        min_time, max_time, kinds_lo, kinds_hi, size, checksum";
-
-    /// Reads a row of [`COLUMNS`](Self::COLUMNS).
-    ///
-    /// # Errors
-    /// For a row that no writer stores.
-    pub(super) fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let unsigned = |at: usize| row.get::<_, i64>(at).map(i64::cast_unsigned);
-        let time = |at: usize| row.get(at).map(Timestamp::from_micros);
-        let bits = u128::from(unsigned(7)?) | u128::from(unsigned(8)?) << 64;
-        let block = BlockRow {
-            first: unsigned(0)?,
-            header: BlockHeader {
-                epoch: BusEpoch::from_bits(unsigned(2)?),
-                first_seq: unsigned(3)?,
-                count: row.get(1)?,
-                first_time: time(4)?,
-                min_time: time(5)?,
-                max_time: time(6)?,
-                kinds: KindSet::from_bits(bits),
-            },
-            size: unsigned(9)?,
-            checksum: unsigned(10)?,
-        };
-        let small = |number: u64| (1..=i64::MAX as u64 >> 1).contains(&number);
-        if small(block.first) && small(block.header.first_seq) && block.header.count > 0 {
-            return Ok(block);
-        }
-        let first = block.first.cast_signed();
-        Err(rusqlite::Error::IntegralValueOutOfRange(0, first))
-    }
-
-    /// Returns the block's bytes.
-    ///
-    /// # Errors
-    /// [`AgentErrorKind::ArchiveDamaged`] if they are not those that were written.
-    pub(super) fn bytes(&self, db: &Connection) -> Stored<Vec<u8>> {
-        let mut select = db
-            .prepare_cached("SELECT bytes FROM data WHERE first = ?")
-            .doing("reading a block")?;
-        let bytes: Option<Vec<u8>> = select
-            .query_row([self.first.cast_signed()], |row| row.get(0))
-            .optional()
-            .doing("reading a block")?;
-        match bytes {
-            Some(bytes) if checksum(self.first, &self.header, &bytes) == self.checksum => Ok(bytes),
-            _ => Err(damaged(format!(
-                "the frames at positions {} to {} are not as they were written; restore the \
-                 folder from a backup, or start after them",
-                self.first,
-                self.last()
-            ))),
-        }
-    }
-}
-
-/// Returns the checksum of a block's bytes and of its other columns.
-fn checksum(first: u64, header: &BlockHeader, bytes: &[u8]) -> u64 {
-    let words = [
-        first,
-        header.epoch.bits(),
-        header.first_seq,
-        u64::from(header.count),
-        header.first_time.as_micros().cast_unsigned(),
-        header.min_time.as_micros().cast_unsigned(),
-        header.max_time.as_micros().cast_unsigned(),
-        header.kinds.bits() as u64,
-        (header.kinds.bits() >> 64) as u64,
-    ];
-    xxh3_64_with_seed(bytes, xxh3_64(words.map(u64::to_le_bytes).as_flattened()))
-}
-
-/// A gap of an archiver that is not stored yet.
-#[derive(Debug)]
-pub(super) struct LostRange {
-    pub(super) epoch: BusEpoch,
-    pub(super) sequences: Range<u64>,
-    /// How many frames were lost; at least 1.
-    pub(super) lost: u64,
-    /// Whether no terminal frame is among them.
-    pub(super) terminal_preserved: bool,
-}
-
-impl LostRange {
-    /// Returns the gap that a notice reports.
-    pub(super) fn of(notice: &EventOverflowNotice) -> Self {
-        let end = notice.gap_end.event_seq;
-        let first = notice.gap_start.as_ref().map_or(end, |it| it.event_seq);
-        LostRange {
-            epoch: notice.gap_end.bus_epoch,
-            sequences: first..end + 1,
-            lost: notice.dropped_count,
-            terminal_preserved: notice.terminal_preserved,
-        }
-    }
-}
-
-/// The archive's writer. Fields are dropped in order: the database is closed before the lock is
-/// released.
-#[derive(Debug)]
-pub(super) struct Writer {
-    pub(super) db: Connection,
-    pub(super) lock: FolderLock,
-    _opened: Opened,
-}
-
-impl Writer {
-    /// Stores blocks and gaps in one transaction, as durable as the archive's options say. Returns
-    /// the frames' positions.
-    pub(super) fn append(&mut self, blocks: &[Block], gaps: &[LostRange]) -> Stored<Range<u64>> {
-        let doing = "appending to the archive";
-        let transaction = self.db.transaction().doing(doing)?;
-        let last: i64 = transaction
-            .query_row("SELECT last_position FROM state", [], |row| row.get(0))
-            .doing(doing)?;
-        let begin = last.cast_unsigned() + 1;
-        let mut next = begin;
-        for block in blocks {
-            check_order(&transaction, block)?;
-            let bytes = block.to_bytes()?;
-            put_block(&transaction, next, block, &bytes).doing(doing)?;
-            next += u64::from(block.header.count);
-        }
-        for gap in gaps {
-            transaction
-                .prepare_cached("INSERT INTO gaps VALUES(NULL, ?, ?, ?, ?, ?, ?, ?)")
-                .and_then(|mut insert| {
-                    insert.execute(params![
-                        next.cast_signed(),
-                        gap.epoch.bits().cast_signed(),
-                        gap.sequences.start.cast_signed(),
-                        (gap.sequences.end - 1).cast_signed(),
-                        gap.lost.cast_signed(),
-                        gap.terminal_preserved,
-                        Timestamp::now().as_micros(),
-                    ])
-                })
-                .doing(doing)?;
-        }
-        transaction
-            .prepare_cached("UPDATE state SET last_position = ?")
-            .and_then(|mut update| update.execute([(next - 1).cast_signed()]))
-            .doing(doing)?;
-        transaction.commit().doing(doing)?;
-        Ok(begin..next)
-    }
-}
-
-/// Checks invariant S4 for a block.
-fn check_order(transaction: &Transaction<'_>, block: &Block) -> Stored<()> {
-    let BlockHeader {
-        epoch, first_seq, ..
-    } = block.header;
-    let last = last_sequence(transaction, epoch)?;
-    if first_seq > last {
-        return Ok(());
-    }
-    Err(AgentError::new(
-        AgentErrorKind::ArchiveOrder,
-        format!(
-            "frame {first_seq} of bus {epoch} cannot follow frame {last}, which the archive has; \
-             append each frame once, in order, and publish it first"
-        ),
-    ))
-}
-
-/// Returns the sequence number of the last frame that was archived of an epoch, also if it was
-/// removed since; 0 if there is none.
-pub(super) fn last_sequence(db: &Connection, epoch: BusEpoch) -> Stored<u64> {
-    let last: Option<i64> = db
-        .prepare_cached("SELECT last_seq FROM epochs WHERE epoch = ?")
-        .and_then(|mut select| {
-            select
-                .query_row([epoch.bits().cast_signed()], |row| row.get(0))
-                .optional()
-        })
-        .doing("reading the last sequence number")?;
-    Ok(last.unwrap_or(0).cast_unsigned())
-}
-
-/// Stores a block at this position: its row, its bytes, and its entries in the indexes.
-pub(super) fn put_block(
-    db: &Connection,
-    first: u64,
-    block: &Block,
-    bytes: &[u8],
-) -> rusqlite::Result<()> {
-    let header = &block.header;
-    let at = first.cast_signed();
-    db.prepare_cached("INSERT INTO blocks VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?
-        .execute(params![
-            at,
-            header.count,
-            header.epoch.bits().cast_signed(),
-            header.first_seq.cast_signed(),
-            header.first_time.as_micros(),
-            header.min_time.as_micros(),
-            header.max_time.as_micros(),
-            header.kinds.bits() as i64,
-            (header.kinds.bits() >> 64) as i64,
-            bytes.len() as i64,
-            checksum(first, header, bytes).cast_signed(),
-        ])?;
-    db.prepare_cached("INSERT INTO data VALUES(?, ?)")?
-        .execute(params![at, bytes])?;
-    let mut known = db.prepare_cached(
-        "INSERT INTO runs VALUES(NULL, ?1, ?2, ?3, ?4, ?5) ON CONFLICT(name) DO UPDATE SET
-         first_time = min(first_time, ?2), last_time = max(last_time, ?3),
-         ended = CASE WHEN ?4 >= last_position THEN coalesce(?5, ended) ELSE ended END,
-         last_position = max(last_position, ?4) RETURNING id",
-    )?;
-    let mut runs = db.prepare_cached("INSERT INTO block_runs VALUES(?, ?, ?)")?;
-    let last = at + i64::from(header.count) - 1;
-    for run in &block.runs {
-        let values = params![
-            run.id.as_str(),
-            run.first_time.as_micros(),
-            run.last_time.as_micros(),
-            last,
-            run.ended.map(|kind| kind.as_str()),
-        ];
-        let id: i64 = known.query_row(values, |row| row.get(0))?;
-        runs.execute(params![id, at, run.frames])?;
-    }
-    let mut known = db.prepare_cached("INSERT OR IGNORE INTO agents VALUES(NULL, ?)")?;
-    let mut agents =
-        db.prepare_cached("INSERT INTO block_agents SELECT id, ?2 FROM agents WHERE name = ?1")?;
-    for agent in &block.agents {
-        known.execute([agent.as_str()])?;
-        agents.execute(params![agent.as_str(), at])?;
-    }
-    db.prepare_cached(
-        "INSERT INTO epochs VALUES(?1, ?2) ON CONFLICT DO UPDATE SET last_seq = max(last_seq, ?2)",
-    )?
-    .execute(params![
-        header.epoch.bits().cast_signed(),
-        header.last_seq().cast_signed()
-    ])?;
-    Ok(())
-}
 
 /// The file of a folder's archive, and connections that read it.
 #[derive(Debug)]
@@ -337,7 +66,7 @@ impl Store {
     pub(super) fn open(folder: &Path, every_append: bool) -> Stored<(Self, Writer)> {
         let doing = format!("opening the archive {}", folder.display());
         let opened = Opened::begin()?;
-        fs::create_dir_all(folder).doing(&doing)?;
+        create_folder(folder).doing(&doing)?;
         let lock = FolderLock::take(folder, &doing)?;
         refuse_stump(folder, &doing)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
@@ -353,15 +82,12 @@ impl Store {
         let synchronous = if every_append { "FULL" } else { "NORMAL" };
         db.execute_batch(&format!(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; PRAGMA cache_size = -{WRITER_CACHE};
-             PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 67108864;"
+             PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON;"
         ))
         .doing(&doing)?;
         let store = Store::new(folder)?;
-        let mut writer = Writer {
-            db,
-            lock,
-            _opened: opened,
-        };
+        let mut writer = Writer::new(db, lock, Reserve::of(folder), opened);
+        writer.prepare().doing(&doing)?;
         if writer.lock.published() == 0 {
             writer.lock.note_published(0).doing(&doing)?;
         }
@@ -394,6 +120,16 @@ impl Store {
         Ok(store)
     }
 
+    /// Writes SQLite's log into the file, as far as readers allow it, without waiting for them or
+    /// making the writer wait.
+    pub(super) fn checkpoint(&self) -> Stored<()> {
+        let doing = "writing the log into the file";
+        let db =
+            connect(&self.folder.join(FILE), OpenFlags::SQLITE_OPEN_READ_WRITE).doing(doing)?;
+        db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+            .doing(doing)
+    }
+
     /// Calls `read` with a connection of its own.
     pub(super) fn read<T>(&self, read: impl FnOnce(&Connection) -> Stored<T>) -> Stored<T> {
         let connections = &self.idle.get()?.connections;
@@ -419,6 +155,21 @@ impl Store {
         }
         result
     }
+}
+
+/// Creates a folder and those that it is in, as durable as what will be in it: on Unix, each folder
+/// that has a new entry is flushed. Elsewhere the system keeps entries in a log of its own.
+fn create_folder(folder: &Path) -> io::Result<()> {
+    let missing: Vec<_> = folder.ancestors().take_while(|it| !it.exists()).collect();
+    fs::create_dir_all(folder)?;
+    #[cfg(unix)]
+    for created in missing {
+        let parent = created.parent().filter(|it| !it.as_os_str().is_empty());
+        fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    #[cfg(not(unix))]
+    drop(missing);
+    Ok(())
 }
 
 /// Returns whether a file could not be opened or created.
@@ -450,7 +201,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Opens a connection to the file.
 fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     let db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    db.busy_timeout(std::time::Duration::from_secs(10))?;
+    db.busy_timeout(BUSY)?;
     db.set_prepared_statement_cache_capacity(64);
     Ok(db)
 }
@@ -476,15 +227,4 @@ pub(super) fn identity(db: &Connection) -> Stored<(ArchiveId, BusEpoch)> {
         ArchiveId::new(id),
         BusEpoch::from_bits(epoch.cast_unsigned()),
     ))
-}
-
-/// Returns the positions that are held: before the first one, and the last one ever given.
-pub(super) fn extent(db: &Connection) -> Stored<(u64, u64)> {
-    let (first, last): (Option<i64>, i64) = db
-        .prepare_cached("SELECT (SELECT min(first) FROM blocks), last_position FROM state")
-        .and_then(|mut select| select.query_row([], |row| Ok((row.get(0)?, row.get(1)?))))
-        .doing("reading the archive's extent")?;
-    let last = last.cast_unsigned();
-    let before = first.map_or(last, |first| first.cast_unsigned().saturating_sub(1));
-    Ok((before, last))
 }

@@ -4,21 +4,21 @@
 //! the oldest of a class is ever taken, so each of these is pushed at the back and popped at the
 //! front, and every step is O(1). Memory grows with the frames that are held, not with the bound.
 
+use super::frame::Frame;
 use super::notice::MaybeNotice;
-use crate::event::{KindClass, SealedEvent};
+use crate::event::KindClass;
 use std::collections::VecDeque;
-use triomphe::Arc;
 
 /// The index of no node.
 const NONE: usize = usize::MAX;
 
 /// A queued frame.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) event: Arc<SealedEvent>,
+pub(super) struct Entry<F: Frame> {
+    pub(super) frame: F,
     /// What was lost before it; for a summary also what it stands for; for the last frame of a
     /// refill also what was lost after it.
-    pub(super) notice: MaybeNotice,
+    pub(super) notice: MaybeNotice<F::Position>,
     /// How many frames are lost if it is dropped, beside those that its notice counts: 1, or 0 for
     /// a summary, whose notice counts what it stands for.
     pub(super) weight: u64,
@@ -26,9 +26,9 @@ pub(super) struct Entry {
 
 /// An element of the slab.
 #[derive(Clone, Debug)]
-struct Node {
+struct Node<F: Frame> {
     /// `None` while the node is free.
-    entry: Option<Entry>,
+    entry: Option<Entry<F>>,
     /// The class of the entry.
     class: KindClass,
     /// The index of the node that arrived before it, or [`NONE`].
@@ -39,9 +39,9 @@ struct Node {
 
 /// Queued frames in arrival order, where the oldest of each class is found in O(1).
 #[derive(Clone, Debug)]
-pub(super) struct Fifo {
+pub(super) struct Fifo<F: Frame> {
     /// The slab. Never shrinks.
-    nodes: Vec<Node>,
+    nodes: Vec<Node<F>>,
     /// The indices of the free nodes.
     free: Vec<usize>,
     /// The index of the oldest node, or [`NONE`].
@@ -57,7 +57,7 @@ pub(super) struct Fifo {
     pub(super) steps: u64,
 }
 
-impl Fifo {
+impl<F: Frame> Fifo<F> {
     pub(super) fn new() -> Self {
         Fifo {
             nodes: Vec::new(),
@@ -82,8 +82,8 @@ impl Fifo {
     }
 
     /// Adds a frame that arrives after all others.
-    pub(super) fn push(&mut self, entry: Entry) {
-        let class = entry.event.envelope().event_kind.class();
+    pub(super) fn push(&mut self, entry: Entry<F>) {
+        let class = entry.frame.class();
         let node = Node {
             entry: Some(entry),
             class,
@@ -111,19 +111,22 @@ impl Fifo {
     }
 
     /// Returns the oldest frame.
-    pub(super) fn first_mut(&mut self) -> Option<&mut Entry> {
+    pub(super) fn first_mut(&mut self) -> Option<&mut Entry<F>> {
         self.nodes.get_mut(self.first)?.entry.as_mut()
     }
 
     /// Takes the oldest frame out.
-    pub(super) fn pop(&mut self) -> Option<Entry> {
+    pub(super) fn pop(&mut self) -> Option<Entry<F>> {
         let class = self.nodes.get(self.first)?.class;
         self.take_oldest(class).map(|(entry, _)| entry)
     }
 
     /// Takes the oldest frame of a class out. Returns it, and lends the frame that arrived after
     /// it.
-    pub(super) fn take_oldest(&mut self, class: KindClass) -> Option<(Entry, Option<&mut Entry>)> {
+    pub(super) fn take_oldest(
+        &mut self,
+        class: KindClass,
+    ) -> Option<(Entry<F>, Option<&mut Entry<F>>)> {
         let at = self.classes[class as usize].pop_front()?;
         let (previous, next) = (self.nodes[at].previous, self.nodes[at].next);
         match previous {
@@ -147,7 +150,7 @@ impl Fifo {
         let oldest = |class: KindClass| {
             let at = *self.classes[class as usize].front()?;
             let entry = self.nodes[at].entry.as_ref()?;
-            Some((entry.event.envelope().event_seq, class))
+            Some((entry.frame.sequence(), class))
         };
         match (oldest(KindClass::Progress), oldest(KindClass::Normal)) {
             (Some(progress), Some(normal)) => Some(progress.min(normal).1),
@@ -156,7 +159,7 @@ impl Fifo {
     }
 
     /// Returns the frame that arrived last.
-    pub(super) fn last_mut(&mut self) -> Option<&mut Entry> {
+    pub(super) fn last_mut(&mut self) -> Option<&mut Entry<F>> {
         self.nodes.get_mut(self.last)?.entry.as_mut()
     }
 

@@ -1,5 +1,5 @@
 //! Bounding: what a slow subscriber keeps, what it loses, and how that is reported.
-//! Single-threaded.
+//! Single-threaded, and generic over the [`Frame`].
 //!
 //! [`BoundedQueue`] puts the frames that it is offered through the subscription's policy; the table
 //! that it follows is in the documentation of
@@ -23,10 +23,12 @@
 #![forbid(unsafe_code)]
 
 mod fifo;
+mod frame;
 mod notice;
 mod policy;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use frame::Frame;
 pub(crate) use notice::{Loss, append};
 pub(crate) use policy::{BoundedQueue, Queued};

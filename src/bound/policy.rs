@@ -16,75 +16,74 @@
 //! refill stops before it. "Fails" is [`fail`](BoundedQueue::fail).
 
 use super::fifo::{Entry, Fifo};
+use super::frame::Frame;
 use super::notice::{Loss, MaybeNotice, NoticeBuilder, add_lost_terminal, append, prepend};
 use crate::event::{
-    EventCursor, EventOverflowNotice, EventOverflowReason, EventStreamScope, JournalCursor,
-    KindClass, SealedEvent, SubscriberOverflowPolicy, SubscriberQueueConfig,
+    EventOverflowReason, Gap, KindClass, Position, SubscriberOverflowPolicy, SubscriberQueueConfig,
 };
 use std::ops::ControlFlow;
-use triomphe::Arc;
 
 /// A frame that was taken out of the queue.
 #[derive(Debug)]
-pub(crate) struct Queued {
-    pub(crate) event: Arc<SealedEvent>,
+pub(crate) struct Queued<F: Frame> {
+    pub(crate) frame: F,
     /// The notice that is attached to it.
-    pub(crate) overflow: Option<Box<EventOverflowNotice>>,
+    pub(crate) overflow: MaybeNotice<F::Position>,
     /// Whether it stands for other frames, which the notice counts, and not for itself.
     pub(crate) summary: bool,
 }
 
 /// How a stream ended by [`SubscriberOverflowPolicy::FailSubscriber`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Failure {
+pub(crate) struct Failure<C: Position> {
     /// The position after the last frame that was queued: resuming there loses nothing more.
-    pub(crate) resume_from: EventCursor,
+    pub(crate) resume_from: C,
     /// What was lost after it, as far as no earlier frame reports it.
-    pub(crate) notice: EventOverflowNotice,
+    pub(crate) notice: Gap<C>,
 }
 
 /// A run of consecutive progress frames that one frame will stand for.
 #[derive(Clone, Debug)]
-struct Summary {
+struct Summary<F: Frame> {
     /// How many frames, at least 1.
     count: u64,
-    /// The cursor of the first frame.
-    first: EventCursor,
+    /// The position of the first frame.
+    first: F::Position,
     /// The last frame.
-    last: Arc<SealedEvent>,
-    /// The first known journal cursor of the run.
-    repair_from: Option<JournalCursor>,
+    last: F,
+    /// The first known position of the run in the host's journal.
+    repair_from: Option<<F::Position as Position>::Journal>,
 }
 
 /// The queue of one subscription: frames in order, and notices of what its policy dropped.
 #[derive(Clone, Debug)]
-pub(crate) struct BoundedQueue {
-    notices: NoticeBuilder,
+pub(crate) struct BoundedQueue<F: Frame> {
+    notices: NoticeBuilder<F::Position>,
     /// C: how many frames are queued at most.
     capacity: usize,
     /// N: how many of them are not terminal at most.
     non_terminal_capacity: usize,
-    queue: Fifo,
+    queue: Fifo<F>,
     /// The run of progress frames that is not queued yet, with the policy that summarises.
-    summary: Option<Summary>,
+    summary: Option<Summary<F>>,
     /// The terminal frame that the last refill stopped before. The next refill begins with it.
-    deferred_terminal: Option<Arc<SealedEvent>>,
+    deferred_terminal: Option<F>,
     /// What was lost after the last queued frame.
-    pending: MaybeNotice,
-    /// The position after the last frame that was queued. Its epoch never changes.
-    position: EventCursor,
+    pending: MaybeNotice<F::Position>,
+    /// The position after the last frame that was queued.
+    position: F::Position,
     /// Set once, with the policy that fails.
-    failure: Option<Box<Failure>>,
+    failure: Option<Box<Failure<F::Position>>>,
 }
 
-impl BoundedQueue {
-    /// An empty queue for a subscription that starts at `start`, whose scope its notices name.
-    pub(crate) fn new(config: SubscriberQueueConfig, start: EventCursor) -> Self {
+impl<F: Frame> BoundedQueue<F> {
+    /// An empty queue for a subscription that starts at `start`.
+    pub(crate) fn new(config: SubscriberQueueConfig, start: F::Position) -> Self {
         let capacity = config.capacity.get();
         BoundedQueue {
             notices: NoticeBuilder {
                 policy: config.overflow,
-                scope: start.scope.clone(),
+                start: start.clone(),
                 lost: Default::default(),
             },
             capacity,
@@ -98,30 +97,30 @@ impl BoundedQueue {
         }
     }
 
-    /// Returns the scope of the subscription.
-    pub(crate) fn scope(&self) -> &EventStreamScope {
-        &self.notices.scope
+    /// Returns the position that the subscription started at.
+    pub(crate) fn start(&self) -> &F::Position {
+        &self.notices.start
     }
 
     /// Begins a refill of an empty queue. The frame that the last refill stopped before comes
     /// first.
     pub(crate) fn begin_refill(&mut self) {
         debug_assert!(self.len() == 0);
-        if let Some(event) = self.deferred_terminal.take() {
-            let _ = self.offer(&event);
+        if let Some(frame) = self.deferred_terminal.take() {
+            let _ = self.offer(&frame);
         }
     }
 
-    /// Offers the next frame of the scope to the policy. The event is shared only if it is kept.
+    /// Offers the next frame of the scope to the policy. It is shared only if it is kept.
     ///
-    /// Breaks where the queue is full of terminal frames and `event` is another one: the refill
-    /// stops before it. The event is kept for the next refill, and nothing else may be offered
+    /// Breaks where the queue is full of terminal frames and `frame` is another one: the refill
+    /// stops before it. The frame is kept for the next refill, and nothing else may be offered
     /// until that [begins](Self::begin_refill).
     #[inline]
-    pub(crate) fn offer(&mut self, event: &Arc<SealedEvent>) -> ControlFlow<()> {
+    pub(crate) fn offer(&mut self, frame: &F) -> ControlFlow<()> {
         use SubscriberOverflowPolicy as Policy;
         debug_assert!(self.deferred_terminal.is_none());
-        let class = event.envelope().event_kind.class();
+        let class = frame.class();
         if self.failure.is_some() {
             self.offer_after_failure(class == KindClass::Terminal);
             return ControlFlow::Continue(());
@@ -129,38 +128,38 @@ impl BoundedQueue {
         let policy = self.notices.policy;
         if policy == Policy::SummarizeAndContinue {
             if class == KindClass::Progress {
-                self.join_summary(event);
+                self.join_summary(frame);
                 return ControlFlow::Continue(());
             }
             self.close_summary();
         }
         if class == KindClass::Terminal {
             if self.queue.count(KindClass::Terminal) >= self.capacity {
-                self.deferred_terminal = Some(event.clone());
+                self.deferred_terminal = Some(frame.clone());
                 return ControlFlow::Break(());
             }
             self.make_room_for_terminal();
-            self.queue(event.clone(), None, 1);
+            self.queue(frame.clone(), None, 1);
         } else if self.has_room() {
-            self.queue(event.clone(), None, 1);
+            self.queue(frame.clone(), None, 1);
         } else {
             match (policy, class) {
-                (Policy::FailSubscriber, _) => self.fail(event),
+                (Policy::FailSubscriber, _) => self.fail(frame, class),
                 (Policy::DropProgress, KindClass::Progress) => {
-                    self.drop_offered(event, EventOverflowReason::PolicyDroppedProgress);
+                    self.drop_offered(frame, class, EventOverflowReason::PolicyDroppedProgress);
                 }
                 (Policy::DropProgress, _) if self.queue.count(KindClass::Progress) > 0 => {
                     self.evict(
                         KindClass::Progress,
                         EventOverflowReason::PolicyDroppedProgress,
                     );
-                    self.queue(event.clone(), None, 1);
+                    self.queue(frame.clone(), None, 1);
                 }
                 (Policy::DropProgress | Policy::SummarizeAndContinue, _) => {
-                    self.drop_offered(event, EventOverflowReason::SubscriberQueueFull);
+                    self.drop_offered(frame, class, EventOverflowReason::SubscriberQueueFull);
                 }
                 (Policy::DropNonTerminal | Policy::BackpressureCaller, _) => {
-                    self.drop_offered(event, EventOverflowReason::PolicyDroppedNonTerminal);
+                    self.drop_offered(frame, class, EventOverflowReason::PolicyDroppedNonTerminal);
                 }
             }
         }
@@ -186,21 +185,21 @@ impl BoundedQueue {
     }
 
     /// Takes the next frame out.
-    pub(crate) fn pop(&mut self) -> Option<Queued> {
+    pub(crate) fn pop(&mut self) -> Option<Queued<F>> {
         let Entry {
-            event,
+            frame,
             notice: overflow,
             weight,
         } = self.queue.pop()?;
         Some(Queued {
-            event,
+            frame,
             overflow,
             summary: weight == 0,
         })
     }
 
     /// Takes the notice that is attached to the next frame, to report it before the frame.
-    pub(crate) fn take_first_notice(&mut self) -> Option<EventOverflowNotice> {
+    pub(crate) fn take_first_notice(&mut self) -> Option<Gap<F::Position>> {
         self.queue.first_mut()?.notice.take().map(|notice| *notice)
     }
 
@@ -223,23 +222,23 @@ impl BoundedQueue {
     }
 
     /// Returns the terminal frame that the last refill stopped before, until the next one begins.
-    pub(crate) fn deferred_terminal(&self) -> Option<&SealedEvent> {
-        self.deferred_terminal.as_deref()
+    pub(crate) fn deferred_terminal(&self) -> Option<&F> {
+        self.deferred_terminal.as_ref()
     }
 
     /// Returns the notice that is attached to no frame yet.
-    pub(crate) fn pending_overflow(&self) -> Option<&EventOverflowNotice> {
+    pub(crate) fn pending_overflow(&self) -> Option<&Gap<F::Position>> {
         self.pending.as_deref()
     }
 
     /// Takes the notice that is attached to no frame yet, to report it without one.
-    pub(crate) fn take_pending(&mut self) -> Option<EventOverflowNotice> {
+    pub(crate) fn take_pending(&mut self) -> Option<Gap<F::Position>> {
         self.pending.take().map(|notice| *notice)
     }
 
     /// Returns the notice of a loss in the rings, and counts it, for a reader that goes past the
     /// queue.
-    pub(crate) fn report(&mut self, loss: &Loss) -> EventOverflowNotice {
+    pub(crate) fn report(&mut self, loss: &Loss) -> Gap<F::Position> {
         self.notices.loss(loss)
     }
 
@@ -249,16 +248,16 @@ impl BoundedQueue {
     }
 
     /// Returns how the stream failed, if it has. It ends after the frames that are queued.
-    pub(crate) fn failure(&self) -> Option<&Failure> {
+    pub(crate) fn failure(&self) -> Option<&Failure<F::Position>> {
         self.failure.as_deref()
     }
 
     /// Lets a stream that failed in this refill resume after `position`, where it stood when the
     /// refill began: its reader may have gone past the queue, and come further than the last frame
     /// that was queued.
-    pub(crate) fn resume_after(&mut self, position: &EventCursor) {
+    pub(crate) fn resume_after(&mut self, position: &F::Position) {
         if let Some(failure) = &mut self.failure
-            && failure.resume_from.event_seq < position.event_seq
+            && failure.resume_from.sequence() < position.sequence()
         {
             failure.resume_from = position.clone();
         }
@@ -273,15 +272,12 @@ impl BoundedQueue {
 
     /// Queues a frame. It reports what is pending, and then its own notice.
     #[inline(never)]
-    fn queue(&mut self, event: Arc<SealedEvent>, own: MaybeNotice, weight: u64) {
-        self.position.event_seq = event.envelope().event_seq;
-        self.position
-            .journal_cursor
-            .clone_from(&event.envelope().journal_cursor);
+    fn queue(&mut self, frame: F, own: MaybeNotice<F::Position>, weight: u64) {
+        self.position.move_to(frame.sequence(), frame.journal());
         let mut notice = self.pending.take();
         append(&mut notice, own);
         self.queue.push(Entry {
-            event,
+            frame,
             notice,
             weight,
         });
@@ -296,8 +292,9 @@ impl BoundedQueue {
 
     /// Drops the frame that is offered.
     #[inline]
-    fn drop_offered(&mut self, event: &SealedEvent, reason: EventOverflowReason) {
-        self.notices.add_drop(&mut self.pending, event, reason);
+    fn drop_offered(&mut self, frame: &F, class: KindClass, reason: EventOverflowReason) {
+        self.notices
+            .add_drop(&mut self.pending, frame, class, reason);
     }
 
     /// Drops the oldest queued frame of a class. The frame after it reports that.
@@ -305,7 +302,7 @@ impl BoundedQueue {
     fn evict(&mut self, class: KindClass, reason: EventOverflowReason) {
         let Some((
             Entry {
-                event,
+                frame,
                 mut notice,
                 weight,
             },
@@ -315,7 +312,7 @@ impl BoundedQueue {
             return;
         };
         if weight > 0 {
-            self.notices.add_drop(&mut notice, &event, reason);
+            self.notices.add_drop(&mut notice, &frame, class, reason);
         }
         match after {
             Some(after) => prepend(&mut after.notice, notice),
@@ -335,22 +332,21 @@ impl BoundedQueue {
 
     /// Adds a progress frame to the run that one frame will stand for.
     #[inline(never)]
-    fn join_summary(&mut self, event: &Arc<SealedEvent>) {
-        let envelope = event.envelope();
+    fn join_summary(&mut self, frame: &F) {
         match &mut self.summary {
             Some(summary) => {
                 summary.count += 1;
-                summary.last = event.clone();
+                summary.last = frame.clone();
                 if summary.repair_from.is_none() {
-                    summary.repair_from.clone_from(&envelope.journal_cursor);
+                    summary.repair_from = frame.journal().cloned();
                 }
             }
             None => {
                 self.summary = Some(Summary {
                     count: 1,
-                    first: envelope.cursor(self.notices.scope.clone()),
-                    last: event.clone(),
-                    repair_from: envelope.journal_cursor.clone(),
+                    first: self.notices.position_of(frame),
+                    last: frame.clone(),
+                    repair_from: frame.journal().cloned(),
                 });
             }
         }
@@ -373,30 +369,33 @@ impl BoundedQueue {
             if self.has_room() {
                 self.queue(last, None, 1);
             } else {
-                self.drop_offered(&last, EventOverflowReason::PolicyDroppedProgress);
+                self.drop_offered(
+                    &last,
+                    KindClass::Progress,
+                    EventOverflowReason::PolicyDroppedProgress,
+                );
             }
             return;
         }
-        let end = last.envelope().cursor(self.notices.scope.clone());
+        let end = self.notices.position_of(&last);
         let reason = EventOverflowReason::PolicyDroppedProgress;
         self.notices.count(count, reason);
         let notice = self.notices.notice(count, first, end, true, reason);
-        let notice = Some(Box::new(EventOverflowNotice {
+        let notice = Some(Box::new(Gap {
             repair_from,
             ..notice
         }));
         if self.has_room() {
-            let text = format!("{count} dropped progress frames");
-            self.queue(Arc::new(last.summarised(text)), notice, 0);
+            self.queue(last.standing_for(count), notice, 0);
         } else {
             append(&mut self.pending, notice);
         }
     }
 
-    /// Ends the stream after the frames that are queued, because there is no room for `event`.
+    /// Ends the stream after the frames that are queued, because there is no room for `frame`.
     #[cold]
-    fn fail(&mut self, event: &SealedEvent) {
-        self.drop_offered(event, EventOverflowReason::SubscriberQueueFull);
+    fn fail(&mut self, frame: &F, class: KindClass) {
+        self.drop_offered(frame, class, EventOverflowReason::SubscriberQueueFull);
         self.failure = self.pending.as_deref().map(|notice| {
             Box::new(Failure {
                 resume_from: self.position.clone(),

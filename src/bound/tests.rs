@@ -2,39 +2,101 @@
 
 mod model;
 
-use super::{BoundedQueue, Loss};
-use crate::event::*;
+use super::{BoundedQueue, Frame, Loss};
+use crate::event::{Gap, KindClass, Position, SubscriberQueueConfig};
 use std::num::NonZeroUsize;
-use triomphe::Arc;
+use std::sync::Arc;
 
 pub(super) use crate::event::EventOverflowReason as Reason;
 pub(super) use crate::event::SubscriberOverflowPolicy as Policy;
 
-pub(super) const EPOCH: BusEpoch = BusEpoch::from_bits(1);
+/// A frame of a host that has nothing to do with agents.
+#[derive(Clone, Debug)]
+pub(super) struct Tick {
+    sequence: u64,
+    class: KindClass,
+    /// Where it is in the host's journal.
+    journal: Option<Page>,
+    /// How many frames it stands for; 1 if for itself.
+    stands_for: u64,
+    /// What its clones share.
+    content: Arc<()>,
+}
 
-pub(super) fn event(sequence: u64, class: KindClass) -> Arc<SealedEvent> {
+/// A page of the host's journal.
+pub(super) type Page = u64;
+
+/// A position of a subscription.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Whose subscription it is.
+    reader: &'static str,
+    pub(super) sequence: u64,
+    journal: Option<Page>,
+}
+
+impl Position for Place {
+    type Journal = Page;
+
+    fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    fn journal(&self) -> Option<&Page> {
+        self.journal.as_ref()
+    }
+
+    fn move_to(&mut self, sequence: u64, journal: Option<&Page>) {
+        *self = self.at(sequence, journal);
+    }
+
+    fn at(&self, sequence: u64, journal: Option<&Page>) -> Self {
+        Place {
+            sequence,
+            journal: journal.copied(),
+            ..*self
+        }
+    }
+}
+
+impl Frame for Tick {
+    type Position = Place;
+
+    fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    fn class(&self) -> KindClass {
+        self.class
+    }
+
+    fn journal(&self) -> Option<&Page> {
+        self.journal.as_ref()
+    }
+
+    fn standing_for(&self, count: u64) -> Self {
+        Tick {
+            stands_for: count,
+            ..self.clone()
+        }
+    }
+}
+
+pub(super) fn event(sequence: u64, class: KindClass) -> Tick {
     journaled(sequence, class, None)
 }
 
-pub(super) fn journaled(
-    sequence: u64,
-    class: KindClass,
-    cursor: Option<JournalCursor>,
-) -> Arc<SealedEvent> {
-    let kind = match class {
-        KindClass::Terminal => EventKind::RunCompleted,
-        KindClass::Progress => EventKind::ModelStreamDelta,
-        KindClass::Normal => EventKind::ToolStarted,
-    };
-    let mut envelope = EventEnvelope::new("r", "a", kind);
-    envelope.journal_cursor = cursor;
-    let event = SharedEvent::from(AgentEvent::envelope_only(envelope));
-    let mut event = event.into_unique(None);
-    event.seal(sequence, EPOCH);
-    event.shareable()
+pub(super) fn journaled(sequence: u64, class: KindClass, journal: Option<Page>) -> Tick {
+    Tick {
+        sequence,
+        class,
+        journal,
+        stands_for: 1,
+        content: Arc::default(),
+    }
 }
 
-pub(super) fn queue(policy: Policy, capacity: usize, reserve: usize) -> BoundedQueue {
+pub(super) fn queue(policy: Policy, capacity: usize, reserve: usize) -> BoundedQueue<Tick> {
     let size = |n| NonZeroUsize::new(n).unwrap();
     let config = SubscriberQueueConfig {
         capacity: size(capacity),
@@ -45,12 +107,11 @@ pub(super) fn queue(policy: Policy, capacity: usize, reserve: usize) -> BoundedQ
 }
 
 /// Returns the position that the subscriptions start at.
-pub(super) fn start() -> EventCursor {
-    EventCursor {
-        scope: EventStreamScope::Run(RunId::new("r")),
-        event_seq: 0,
-        bus_epoch: EPOCH,
-        journal_cursor: None,
+pub(super) fn start() -> Place {
+    Place {
+        reader: "clock",
+        sequence: 0,
+        journal: None,
     }
 }
 
@@ -59,7 +120,6 @@ pub(super) fn loss(first_seq: u64, last_seq: u64, terminal_preserved: bool) -> L
         count: last_seq - first_seq + 1,
         first_seq,
         last_seq,
-        epoch: EPOCH,
         terminal_preserved,
         exact: true,
         reason: Reason::SubscriberLagged,
@@ -69,23 +129,18 @@ pub(super) fn loss(first_seq: u64, last_seq: u64, terminal_preserved: bool) -> L
 /// What a test checks of a notice: count, first, last, terminals preserved, reason.
 pub(super) type Reported = (u64, u64, u64, bool, Reason);
 
-pub(super) fn reported(notice: &EventOverflowNotice) -> Reported {
-    let first = notice
-        .gap_start
-        .as_ref()
-        .map_or(0, |cursor| cursor.event_seq);
-    let last = notice.gap_end.event_seq;
+pub(super) fn reported(notice: &Gap<Place>) -> Reported {
     (
         notice.dropped_count,
-        first,
-        last,
+        notice.gap_start.as_ref().map_or(0, Place::sequence),
+        notice.gap_end.sequence,
         notice.terminal_preserved,
         notice.reason,
     )
 }
 
 /// Offers `classes` as frames 1, 2, 3, ... in one refill.
-fn filled(policy: Policy, capacity: usize, reserve: usize, classes: &str) -> BoundedQueue {
+fn filled(policy: Policy, capacity: usize, reserve: usize, classes: &str) -> BoundedQueue<Tick> {
     let mut queue = queue(policy, capacity, reserve);
     for (sequence, class) in (1..).zip(classes.chars()) {
         let class = match class {
@@ -102,19 +157,14 @@ fn filled(policy: Policy, capacity: usize, reserve: usize, classes: &str) -> Bou
 }
 
 /// Offers a frame that the refill does not stop before.
-fn offer(queue: &mut BoundedQueue, event: &Arc<SealedEvent>) {
+fn offer(queue: &mut BoundedQueue<Tick>, event: &Tick) {
     assert!(queue.offer(event).is_continue(), "{event:?}");
 }
 
-fn drained(mut queue: BoundedQueue) -> Vec<(u64, Option<Reported>)> {
+fn drained(mut queue: BoundedQueue<Tick>) -> Vec<(u64, Option<Reported>)> {
     let next = std::iter::from_fn(|| queue.pop());
-    next.map(|it| {
-        (
-            it.event.envelope().event_seq,
-            it.overflow.as_deref().map(reported),
-        )
-    })
-    .collect()
+    next.map(|it| (it.frame.sequence, it.overflow.as_deref().map(reported)))
+        .collect()
 }
 
 const ALL: [Policy; 4] = [
@@ -191,17 +241,15 @@ fn drop_progress_drops_a_normal_frame_when_there_is_no_progress() {
 fn a_summary_stands_for_its_run_and_a_run_of_one_is_itself() {
     let mut queue = filled(Policy::SummarizeAndContinue, 8, 1, "pnpppn");
     let frames: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
-    let shown = |at: usize| {
-        let event = SharedEvent::new(frames[at].event.clone(), PayloadAccessMode::default());
-        event.redacted_summary().map(str::to_owned)
+    let [first, _, third, _] = &frames[..] else {
+        panic!("{frames:?}")
     };
-    assert_eq!((shown(0), &frames[0].overflow), (None, &None));
-    assert_eq!(shown(2).as_deref(), Some("3 dropped progress frames"));
+    assert_eq!((first.frame.stands_for, &first.overflow), (1, &None));
+    assert_eq!((third.frame.stands_for, third.frame.sequence), (3, 5));
     assert_eq!(
-        reported(frames[2].overflow.as_ref().unwrap()),
+        reported(third.overflow.as_ref().unwrap()),
         (3, 3, 5, true, PROGRESS)
     );
-    assert_eq!(frames[2].event.envelope().event_seq, 5);
 }
 
 #[test]
@@ -237,7 +285,7 @@ fn failing_ends_after_the_queued_frames_and_says_where_to_resume() {
     let mut queue = filled(Policy::FailSubscriber, 3, 1, "npp");
     let failure = queue.failure().unwrap();
     assert_eq!(
-        (failure.resume_from.event_seq, reported(&failure.notice)),
+        (failure.resume_from.sequence, reported(&failure.notice)),
         (2, (1, 3, 3, true, FULL))
     );
     offer(&mut queue, &event(4, KindClass::Normal));
@@ -278,7 +326,7 @@ fn b_a_refill_stops_before_a_terminal_frame_that_has_no_room() {
                 queue.end_refill();
             }
             let taken = queue.pop().unwrap();
-            got.push((taken.event.envelope().event_seq, taken.overflow.is_some()));
+            got.push((taken.frame.sequence, taken.overflow.is_some()));
         }
         // 1 makes room for 5; the refill stops before 6.
         let expected = [
@@ -388,7 +436,7 @@ fn a_failure_reports_what_is_lost_after_the_position_to_resume_from() {
     let failure = queue.failure().unwrap();
     let lost = (4, 2, 5, true, Reason::SubscriberLagged);
     assert_eq!(
-        (failure.resume_from.event_seq, reported(&failure.notice)),
+        (failure.resume_from.sequence, reported(&failure.notice)),
         (1, lost)
     );
 }

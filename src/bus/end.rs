@@ -13,6 +13,9 @@ pub enum StreamEnd {
     ListEnded,
     /// What the stream reads, such as an archive, could not be read further.
     SourceFailed(AgentError),
+    /// What the stream reads, such as an archive, is damaged in places. All else was given, and
+    /// notices reported what is missing.
+    SourceDamaged(AgentError),
     /// The policy [`FailSubscriber`](crate::SubscriberOverflowPolicy::FailSubscriber) ended it.
     Failed {
         /// The position to resume from.
@@ -29,6 +32,9 @@ impl fmt::Display for StreamEnd {
             StreamEnd::BusClosed => f.write_str("the bus is closed"),
             StreamEnd::ListEnded => f.write_str("its frames are used up"),
             StreamEnd::SourceFailed(error) => write!(f, "its source can't be read: {error}"),
+            StreamEnd::SourceDamaged(error) => {
+                write!(f, "its source can't be read in places: {error}")
+            }
             StreamEnd::Failed {
                 resume_from,
                 notice,

@@ -5,7 +5,7 @@
 //! | `builder.rs`, `memory.rs` | the bus in memory: settings, publishing, subscribing |
 //! | `repair.rs`, `archive.rs` | a live stream's gaps filled from an archive; the traits of one |
 //! | `event_bus.rs` | the trait of a bus |
-//! | `task.rs` | waiting for a frame in a task |
+//! | `task.rs`, `complete.rs` | waiting for a frame in a task; frames as results |
 //! | `stream.rs` | a stream as its holder has it; waiting for a frame in a thread |
 //! | `stream/live.rs` | a subscription read through its policy, made of the others in `stream/` |
 //! | `source.rs`, `batch.rs` | where else a stream reads, and what it lends |
@@ -20,6 +20,7 @@
 mod archive;
 mod batch;
 mod builder;
+mod complete;
 mod end;
 mod event_bus;
 mod memory;
@@ -37,6 +38,7 @@ mod trace;
 pub use archive::{EventArchive, InMemoryEventArchive, RepairArchive};
 pub use batch::{BatchItem, FrameRef};
 pub use builder::BusBuilder;
+pub use complete::TryFrames;
 pub use end::{RecvError, StreamEnd};
 pub use event_bus::AgentEventBus;
 pub use memory::{InMemoryAgentEventBus, WeakEventBus};

@@ -4,13 +4,22 @@
 //! `stream/read_ahead.rs` says when a gap is repaired; here is how. What the archive lacks is
 //! reported as lost, on the first frame after it. When a gap is closed, a notice with the sequence
 //! numbers of the gap and a `dropped_count` of 0 is attached to the next frame.
+//!
+//! Why nothing is missing untold: between two frames that a replay gives, sequence numbers of the
+//! gap are missing because the archive never had them, or because the replay reports that they were
+//! removed or can't be read. The first are found by [`RepairArchive::next_hole`], which is asked
+//! after the replay was opened: what was removed before that is a hole, what is removed later is
+//! reported by the replay. Where the two overlap, a number is reported once.
 
 use super::archive::RepairArchive;
 use super::end::StreamEnd;
 use super::stream::{AgentEventStream, GapFiller, GapReports, Step};
 use super::trace;
-use crate::bound::Loss;
-use crate::event::{AgentError, BusEpoch, CompiledEventFilter, EventFrame, JournalCursor};
+use crate::bound::{Loss, append};
+use crate::event::{
+    AgentError, BusEpoch, CompiledEventFilter, EventCursor, EventFrame, EventOverflowNotice,
+    JournalCursor,
+};
 use std::ops::Range;
 use std::sync::Arc;
 use std::task::Waker;
@@ -26,8 +35,8 @@ impl AgentEventStream {
     /// [`DerivedReplay`](crate::EventDeliverySemantics::DerivedReplay) frames with their position
     /// there, and then goes on with the live frames: each frame once, in order, however fast
     /// publishing goes on. On the first frame after a repaired gap, a notice with a `dropped_count`
-    /// of 0 says which sequence numbers were repaired; what the archive doesn't have either is
-    /// reported as lost.
+    /// of 0 says which sequence numbers were repaired; what the archive doesn't have either, or
+    /// removes before it is read, or can't read, is reported as lost.
     ///
     /// Its policy drops nothing: the stream reads a little ahead and leaves the rest in the rings.
     /// A consumer that is slower than the publishers for good reads all from the archive's disk.
@@ -62,7 +71,8 @@ impl AgentEventStream {
         Ok(self)
     }
 
-    /// Returns the archive's error, if the last gap that was not repaired was not because of one.
+    /// Returns the archive's error, if it was because of one that the last gap which was not wholly
+    /// repaired was not.
     pub fn repair_error(&self) -> Option<&AgentError> {
         self.as_live()?.gap_filler()?.error()
     }
@@ -81,7 +91,7 @@ struct Repair {
     /// The archive's frames where the last gap ended; `None` before the first gap and after an
     /// error.
     reader: Option<ArchiveReader>,
-    /// Why the last gap that was not repaired was not.
+    /// Why the last gap that was not wholly repaired was not, if because of an error.
     error: Option<AgentError>,
     /// Wakes the task that waits for the next frame. The archive refers to it weakly, so it is kept
     /// here as long as the task waits.
@@ -97,7 +107,9 @@ struct OpenGap {
     settled: bool,
     /// The lowest sequence number that was neither given nor reported.
     next: u64,
-    /// The next sequence numbers that the archive lacks; known once the gap is settled.
+    /// Whether `hole` is known.
+    asked: bool,
+    /// The next sequence numbers that the archive lacks.
     hole: Option<Range<u64>>,
     /// Whether a frame came out of the archive.
     repaired: bool,
@@ -111,14 +123,16 @@ impl OpenGap {
             next: lost.first_seq,
             lost,
             settled: false,
+            asked: false,
             hole: None,
             repaired: false,
             repair_from: None,
         }
     }
 
-    /// Reports sequence numbers of the gap that stay lost.
-    fn lose(&self, sequences: Range<u64>, reports: &mut GapReports<'_>) {
+    /// Reports those of these sequence numbers that were neither given nor reported yet as lost.
+    fn lose(&mut self, sequences: Range<u64>, reports: &mut GapReports<'_>) {
+        let sequences = sequences.start.max(self.next)..sequences.end;
         if sequences.is_empty() {
             return;
         }
@@ -128,16 +142,21 @@ impl OpenGap {
             count: (sequences.end - sequences.start).min(self.lost.count),
             ..self.lost
         };
+        self.next = sequences.end;
         trace::lost(reports.scope(), &loss);
         reports.report(&loss, |_| {});
     }
 
-    /// Reports that the gap is closed, if a frame of it was repaired.
+    /// Reports that the gap is closed, if a frame of it was repaired. A loss that the same frame
+    /// reports keeps its bounds to itself.
     fn report_repaired(self, reports: &mut GapReports<'_>) {
         if !self.repaired {
             return;
         }
         trace::repaired(reports.scope(), &self.lost);
+        if reports.has_loss() {
+            return;
+        }
         let loss = Loss {
             count: 0,
             exact: true,
@@ -159,6 +178,14 @@ struct ArchiveReader {
     /// Whether it was opened for the gap that is being repaired, and so sees all that the archive
     /// has of it.
     fresh: bool,
+}
+
+/// What an archive gives of a gap in one step.
+struct Found {
+    /// The next frame of the gap; `None` if no further one is there.
+    frame: Option<EventFrame>,
+    /// What the replay reports as missing before the frame, or at the gap's end.
+    missing: Option<Box<EventOverflowNotice>>,
 }
 
 impl ArchiveReader {
@@ -210,7 +237,7 @@ impl GapFiller for Repair {
             gap: Some(gap),
         };
         let stepped = work.step(reports);
-        let Some(gap) = work.gap.take() else {
+        let Some(mut gap) = work.gap.take() else {
             return Step::Closed;
         };
         drop(work);
@@ -223,7 +250,8 @@ impl GapFiller for Repair {
             Err(error) => {
                 // What was not read is lost to this stream, as without an archive.
                 trace::unrepaired(reports.scope(), &error);
-                gap.lose(gap.next..gap.lost.last_seq + 1, reports);
+                let end = gap.lost.last_seq + 1;
+                gap.lose(gap.next..end, reports);
                 (self.error, self.reader) = (Some(error), None);
             }
         }
@@ -252,7 +280,7 @@ impl GapFiller for Repair {
 }
 
 impl Repair {
-    /// Asks the archive for the gap's next frame, and reports the holes before it. Where the
+    /// Asks the archive for the gap's next frame, and reports what is missing before it. Where the
     /// archive fails or panics, `gap` knows what was given and reported by then.
     fn mend(
         &mut self,
@@ -265,18 +293,25 @@ impl Repair {
             if !self.archive.is_settled(epoch, last, self.waker.as_ref()) {
                 return Ok(Step::Wait);
             }
-            gap.hole = self.archive.next_hole(epoch, gap.lost.first_seq..end)?;
             gap.settled = true;
             if let Some(reader) = &mut self.reader {
                 reader.fresh = false;
             }
         }
-        let frame = self.read(gap.next, end)?;
+        let Found { frame, missing } = self.read(gap, end)?;
         let reached = frame.as_ref().map_or(end, |it| it.cursor.event_seq);
-        while let Some(hole) = gap.hole.clone().filter(|hole| hole.start < reached) {
-            let next = self.archive.next_hole(epoch, hole.end..end)?;
-            (gap.hole, gap.next) = (next, hole.end);
-            gap.lose(hole, reports);
+        let missing = missing.map(|it| self.sequences_of(&it, gap.next..reached));
+        self.lose_holes(
+            gap,
+            missing.as_ref().map_or(reached, |it| it.start),
+            reports,
+        )?;
+        if let Some(missing) = missing {
+            gap.lose(missing, reports);
+            if let Some(error) = &self.error {
+                trace::unrepaired(reports.scope(), error);
+            }
+            self.lose_holes(gap, reached, reports)?;
         }
         gap.next = reached + 1;
         let Some(mut frame) = frame else {
@@ -290,41 +325,111 @@ impl Repair {
         Ok(Step::Frame(frame))
     }
 
-    /// Returns the archive's next frame of the scope from sequence number `from` on, below `end`.
-    fn read(&mut self, from: u64, end: u64) -> Result<Option<EventFrame>, AgentError> {
+    /// Reports the archive's holes below `reached` as lost. A hole may reach further: what was
+    /// removed since it was read may still be given.
+    fn lose_holes(
+        &self,
+        gap: &mut OpenGap,
+        reached: u64,
+        reports: &mut GapReports<'_>,
+    ) -> Result<(), AgentError> {
+        let end = gap.lost.last_seq + 1;
+        while let Some(hole) = gap.hole.clone().filter(|hole| hole.start < reached) {
+            let rest = if hole.end > reached {
+                Some(reached..hole.end)
+            } else {
+                self.archive.next_hole(self.epoch, hole.end..end)?
+            };
+            gap.hole = rest;
+            gap.lose(hole.start..hole.end.min(reached), reports);
+        }
+        Ok(())
+    }
+
+    /// Returns which of these sequence numbers a notice of the archive's replay reports.
+    fn sequences_of(&self, notice: &EventOverflowNotice, among: Range<u64>) -> Range<u64> {
+        let own = |cursor: &&EventCursor| cursor.bus_epoch == self.epoch;
+        let start = notice.gap_start.as_ref().filter(own);
+        let end = Some(&notice.gap_end).filter(own);
+        let start = start.map_or(among.start, |it| it.event_seq.max(among.start));
+        let end = end.map_or(among.end, |it| (it.event_seq + 1).min(among.end));
+        start..end
+    }
+
+    /// Adds a notice of the archive's replay to those before it, if it reports frames of this bus.
+    fn add_missing(
+        &mut self,
+        missing: &mut Option<Box<EventOverflowNotice>>,
+        notice: Option<Box<EventOverflowNotice>>,
+        reader: &ArchiveReader,
+    ) {
+        let concerns = |notice: &Box<EventOverflowNotice>| {
+            let start = notice.gap_start.as_ref().map(|it| it.bus_epoch);
+            let end = notice.gap_end.bus_epoch;
+            notice.dropped_count > 0 && (start != Some(end) || end == self.epoch)
+        };
+        if let Some(notice) = notice.filter(concerns) {
+            self.error = reader.frames.damage().cloned();
+            append(missing, Some(notice));
+        }
+    }
+
+    /// Returns the archive's next frame of the gap from its next sequence number on, below `end`.
+    fn read(&mut self, gap: &mut OpenGap, end: u64) -> Result<Found, AgentError> {
+        let from = gap.next;
         loop {
             let near = |reader: &ArchiveReader| reader.is_near(from);
             let mut reader = match self.reader.take().filter(near) {
                 Some(reader) => reader,
-                None => ArchiveReader {
-                    frames: self.archive.replay_filtered_from_cursor(
-                        self.filter.clone(),
-                        self.archive.before_sequence(self.epoch, from)?,
-                    )?,
-                    peeked: None,
-                    next: from,
-                    fresh: true,
-                },
+                None => {
+                    gap.asked = false;
+                    ArchiveReader {
+                        frames: self.archive.replay_filtered_from_cursor(
+                            self.filter.clone(),
+                            self.archive.before_sequence(self.epoch, from)?,
+                        )?,
+                        peeked: None,
+                        next: from,
+                        fresh: true,
+                    }
+                }
             };
-            while let Some(frame) = reader.peeked.take().or_else(|| reader.frames.next()) {
+            if !gap.asked {
+                gap.hole = self.archive.next_hole(self.epoch, from..end)?;
+                gap.asked = true;
+            }
+            let mut missing = None;
+            while let Some(mut frame) = reader.peeked.take().or_else(|| reader.frames.next()) {
+                self.add_missing(&mut missing, frame.overflow.take(), &reader);
                 let sequence = frame.cursor.event_seq;
                 if frame.cursor.bus_epoch != self.epoch || sequence < from {
                     continue;
                 }
-                if sequence >= end {
+                let frame = if sequence < end {
+                    reader.next = sequence + 1;
+                    Some(frame)
+                } else {
+                    // It may report frames of the next gap, too.
+                    frame.overflow.clone_from(&missing);
                     (reader.next, reader.peeked) = (end, Some(frame));
-                    self.reader = Some(reader);
-                    return Ok(None);
-                }
-                reader.next = sequence + 1;
+                    None
+                };
                 self.reader = Some(reader);
-                return Ok(Some(frame));
+                return Ok(Found { frame, missing });
             }
             if let Some(StreamEnd::SourceFailed(error)) = reader.frames.end() {
                 return Err(error);
             }
             if reader.fresh {
-                return Ok(None);
+                self.add_missing(
+                    &mut missing,
+                    reader.frames.pending_overflow().cloned().map(Box::new),
+                    &reader,
+                );
+                return Ok(Found {
+                    frame: None,
+                    missing,
+                });
             }
             // It ended where the archive did when it was opened for an earlier gap: open it again.
         }

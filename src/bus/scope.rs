@@ -6,8 +6,8 @@
 
 use crate::bound::Loss;
 use crate::event::{
-    AgentError, AgentId, BusEpoch, CompiledEventFilter, EventEnvelope, EventFilter,
-    EventOverflowReason, EventStreamScope, KindClass, KindSet, PayloadAccessMode, RunId,
+    AgentError, AgentId, CompiledEventFilter, EventEnvelope, EventFilter, EventOverflowReason,
+    EventStreamScope, KindClass, KindSet, PayloadAccessMode, RunId,
 };
 use crate::ring::{ANY_KEY, CLASS_BITS, Gap, Route, Select, TAG_BITS, TagFilter};
 
@@ -130,13 +130,12 @@ impl Scope {
     ///
     /// A gap counts sequence numbers, or bounds them. How many of those are frames of a narrower
     /// scope than everything is not known.
-    pub(super) fn loss(&self, gap: Gap, epoch: BusEpoch) -> Loss {
+    pub(super) fn loss(&self, gap: Gap) -> Loss {
         Loss {
             count: gap.lost,
             exact: gap.lost == 0 || matches!(self, Scope::Plain(EventStreamScope::All)),
             first_seq: gap.first,
             last_seq: gap.last,
-            epoch,
             terminal_preserved: !gap.terminals_lost,
             reason: if gap.expired {
                 EventOverflowReason::LiveBufferExpired

@@ -1,11 +1,38 @@
 //! What a bus's handles and its streams share, and how the ring's errors become the bus's.
 
-use crate::event::{AgentError, AgentErrorKind, BusEpoch, SealedEvent};
+use crate::bound::Frame;
+use crate::event::{
+    AgentError, AgentErrorKind, BusEpoch, EventCursor, JournalCursor, KindClass, SealedEvent,
+};
 use crate::ring::{PublishError, Ring, SubscribeError};
 use crate::sync::{AtomicBool, Ordering};
 
 /// A published event, as the rings hold it and every reader of it shares it.
 pub(super) type Event = triomphe::Arc<SealedEvent>;
+
+impl Frame for Event {
+    type Position = EventCursor;
+
+    #[inline]
+    fn sequence(&self) -> u64 {
+        self.envelope().event_seq
+    }
+
+    #[inline]
+    fn class(&self) -> KindClass {
+        self.envelope().event_kind.class()
+    }
+
+    #[inline]
+    fn journal(&self) -> Option<&JournalCursor> {
+        self.envelope().journal_cursor.as_ref()
+    }
+
+    /// Replaces its payload by a text that says for how many frames it stands.
+    fn standing_for(&self, count: u64) -> Self {
+        triomphe::Arc::new(self.summarised(format!("{count} dropped progress frames")))
+    }
+}
 
 /// The rings of one bus. Handles publish to them, streams read them.
 pub(super) struct Shared {

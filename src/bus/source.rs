@@ -21,6 +21,13 @@ pub trait FrameSource: Debug + Send + Sync {
         None
     }
 
+    /// Returns why some of the frames so far could not be read, if reading went on after them and
+    /// notices reported them. A stream that comes to its end with such an error ends with
+    /// [`StreamEnd::SourceDamaged`]. The default knows of none.
+    fn damage(&self) -> Option<&AgentError> {
+        None
+    }
+
     /// Returns an independent source at the same position.
     fn boxed_clone(&self) -> Box<dyn FrameSource>;
 }
@@ -64,7 +71,10 @@ impl Reading {
         let next = self.source.next();
         match &next {
             Ok(Some(_)) => {}
-            Ok(None) => self.end = Some(StreamEnd::ListEnded),
+            Ok(None) => {
+                let damage = self.source.damage().cloned();
+                self.end = Some(damage.map_or(StreamEnd::ListEnded, StreamEnd::SourceDamaged));
+            }
             Err(error) => self.end = Some(StreamEnd::SourceFailed(error.clone())),
         }
         next.ok().flatten()
@@ -76,6 +86,11 @@ impl Reading {
 
     pub(super) fn pending_overflow(&self) -> Option<&EventOverflowNotice> {
         self.source.pending_overflow()
+    }
+
+    /// Returns why some of the frames so far could not be read.
+    pub(super) fn damage(&self) -> Option<&AgentError> {
+        self.source.damage()
     }
 }
 

@@ -19,7 +19,7 @@ use super::end::{RecvError, StreamEnd};
 use super::park;
 use super::source::{FrameSource, Reading};
 use super::stats::StreamStats;
-use crate::event::{EventCursor, EventFrame, EventOverflowNotice};
+use crate::event::{AgentError, EventCursor, EventFrame, EventOverflowNotice};
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::task::{Poll, Waker};
@@ -79,6 +79,14 @@ impl AgentEventStream {
         AgentEventStream {
             source,
             fairness: Fairness::default(),
+        }
+    }
+
+    /// Returns why some of the frames so far could not be read.
+    pub(super) fn damage(&self) -> Option<&AgentError> {
+        match &self.source {
+            Source::Read(reading) => reading.damage(),
+            Source::Live(_) | Source::List(_) => None,
         }
     }
 

@@ -3,6 +3,7 @@
 mod text;
 
 use super::error::{AgentError, AgentErrorKind};
+use super::gap::Position;
 use super::hex::{BusEpoch, FilterFingerprint};
 use super::id::{AgentId, ArchiveId, EventFilterId, JournalCursor, RunId};
 use std::fmt;
@@ -131,6 +132,38 @@ pub struct EventCursor {
         serde(default, skip_serializing_if = "Option::is_none")
     )]
     pub journal_cursor: Option<JournalCursor>,
+}
+
+impl Position for EventCursor {
+    type Journal = JournalCursor;
+
+    #[inline]
+    fn sequence(&self) -> u64 {
+        self.event_seq
+    }
+
+    #[inline]
+    fn journal(&self) -> Option<&JournalCursor> {
+        self.journal_cursor.as_ref()
+    }
+
+    #[inline]
+    fn move_to(&mut self, sequence: u64, journal: Option<&JournalCursor>) {
+        self.event_seq = sequence;
+        // Most often there is none, and nothing has to be written.
+        if journal.is_some() || self.journal_cursor.is_some() {
+            self.journal_cursor = journal.cloned();
+        }
+    }
+
+    fn at(&self, sequence: u64, journal: Option<&JournalCursor>) -> Self {
+        EventCursor {
+            scope: self.scope.clone(),
+            event_seq: sequence,
+            bus_epoch: self.bus_epoch,
+            journal_cursor: journal.cloned(),
+        }
+    }
 }
 
 /// A position in an archive: after the frame at `position`. In text, `ARCHIVE:POSITION`.

@@ -1,9 +1,9 @@
 //! Frames: what is published and what a subscription delivers, and their text for a log.
 
 use super::cursor::{ArchiveCursor, EventCursor, EventStreamScope};
+use super::gap::EventOverflowNotice;
 use super::id::{AgentId, RunId};
 use super::kind::EventKind;
-use super::overflow::EventOverflowNotice;
 use super::shared::SharedEvent;
 use std::fmt::{self, Write};
 

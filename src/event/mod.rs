@@ -6,6 +6,7 @@ mod envelope;
 mod error;
 mod filter;
 mod frame;
+mod gap;
 mod hex;
 mod id;
 mod kind;
@@ -23,6 +24,7 @@ pub use envelope::{
 pub use error::{AgentError, AgentErrorKind};
 pub use filter::{CompiledEventFilter, EventFilter, MAX_FILTER_LIST};
 pub use frame::EventFrame;
+pub use gap::{EventOverflowNotice, Gap, Position};
 pub use hex::{BusEpoch, FilterFingerprint};
 pub use id::{
     AgentId, ArchiveId, EntityId, EventFilterId, EventId, EventTag, JournalCursor, MessageId,
@@ -30,8 +32,8 @@ pub use id::{
 };
 pub use kind::{EventFamily, EventKind, KindClass, KindSet};
 pub use overflow::{
-    EventOverflowNotice, EventOverflowReason, StreamStart, SubscriberOverflowPolicy,
-    SubscriberQueueConfig, SubscriptionOptions,
+    EventOverflowReason, StreamStart, SubscriberOverflowPolicy, SubscriberQueueConfig,
+    SubscriptionOptions,
 };
 pub use payload::{EventPayload, PayloadAccessMode, PayloadContent};
 pub use shared::{AgentEvent, EnvelopeView, EventView, SharedEvent};

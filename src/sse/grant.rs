@@ -47,8 +47,8 @@ impl FeedGrant {
     ///
     /// # Errors
     /// If the request asks by name for what is not granted.
-    pub(super) fn narrow(self, query: &Query) -> Result<EventFilter, Refusal> {
-        let mut filter = self.filter.ok_or(Refusal::NothingGranted)?;
+    pub(super) fn narrow(&self, query: &Query) -> Result<EventFilter, Refusal> {
+        let mut filter = self.filter.clone().ok_or(Refusal::NothingGranted)?;
         let kinds = filter.clone().compile()?.kinds();
         if let Some(kind) = query.kinds.iter().find(|&&kind| !kinds.contains(kind)) {
             return Err(Refusal::NotGranted("kind", kind.to_string()));

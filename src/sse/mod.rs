@@ -1,11 +1,9 @@
 //! The web feed: frames to browsers, as Server-Sent Events over one route for axum.
 //!
 //! `GET /events?run=R&agent=A&kind=K` streams the frames that match. Each parameter may be given
-//! several times, where one match is enough, or not at all. A frame is a message whose data is the
-//! frame's JSON and whose `id:` is its position: the text of an [`EventCursor`] without the
-//! journal's part. A browser that reconnects sends it in the header `Last-Event-ID`, and goes on
-//! after the last frame that it got; if the rings have lost frames since, the next frame reports
-//! that. A page that kept a position itself gives it as `after=ID`; the header takes precedence.
+//! several times, where one match is enough, or not at all. So a page follows several runs over one
+//! connection; browsers allow six to a host. Parameters that the feed does not know are the host's,
+//! such as a token: an `EventSource` can't set headers.
 //!
 //! ```
 //! use framebus::sse::{EventFeed, FeedGrant};
@@ -24,22 +22,60 @@
 //! let app: axum::Router = feed.max_clients(500).into_router();
 //! ```
 //!
+//! What a client may see can change while it is connected: see [`LiveGrant`]. How many there are,
+//! and how a server ends with clients connected, is up to the feed's [`FeedHandle`].
+//!
 //! # Messages
 //! | event | `id:` | data |
 //! | --- | --- | --- |
 //! | (none) | the position after the frame | the frame; a gap before it as its notice |
 //! | `gap` | the position after the gap | the notice of a gap that no frame follows yet |
-//! | `end` | for `failed`, the position to resume from | `{"reason": ...}` |
+//! | `reset` | the position at which it starts over | `{"reason": ...}` |
+//! | `end` | the position to resume from | `{"reason": ...}` |
 //!
-//! The reasons are `bus_closed`, `failed` (with the notice) and `refused`.
+//! After a silence comes a heartbeat: a comment, or an `id:` alone if the position has moved with
+//! what the client's subscription passed over. The first block has an `id:` alone as well, so a
+//! client that is cut off before its first frame misses nothing.
 //!
-//! Heartbeats are comments. The feed does not keep the bus open: when the bus's last other handle
-//! is dropped, clients get the remaining frames, then `end`.
+//! A response that ends without `end` is to be asked for again, as browsers do by themselves. The
+//! feed ends one so when it is old: see [`max_age`](EventFeed::max_age). The reasons of an `end`:
+//!
+//! | reason | |
+//! | --- | --- |
+//! | `bus_closed` | the bus's last other handle is gone; the remaining frames came before |
+//! | `failed` | the policy `FailSubscriber` ended the subscription; the data has the `notice` |
+//! | `withdrawn` | the grant does not cover any more what the client asked for |
+//! | `closing` | the host [closed](FeedHandle::close) the feed |
+//! | `too_many_clients`, `refused` | there is no place for the client, or for its subscription |
+//! | `list_ended` | a stream of [`EventFeed::of`] that is not live ended |
+//! | `source_failed` | it can't be read further |
+//! | `source_damaged` | it ended, and some of it can't be read; frames bear the notices |
+//!
+//! # Positions
+//! A position is the text of an [`EventCursor`](crate::EventCursor) without the journal's part. The
+//! newest that a request has counts:
+//!
+//! 1. the header `Last-Event-ID`, which a browser sends when it reconnects;
+//! 2. the parameter `lastEventId`, which polyfills send that can't set the header, and pages that
+//!    make a new `EventSource`;
+//! 3. the parameter `after`, for a position that somebody wrote or stored.
+//!
+//! The client goes on after it; if the rings have lost frames since, the next frame reports that.
+//! Without a position it starts at the oldest frame held, or as `start=latest` or `start=beginning`
+//! says (see [`StreamStart`](crate::StreamStart)).
+//!
+//! An open page can't do anything about a position that is no good any more, and a browser gives up
+//! for good on any status but 200. So a position of the first two kinds is never refused: the
+//! client gets `reset`, forgets what it has, and gets all that the bus holds. The reason is
+//! `foreign_epoch` (the host was restarted), `scope_mismatch` (its parameters or its grant have
+//! changed), `ahead` or `unreadable`. For the same reason such a client is answered an `end`, and
+//! asked to come back after 5 s, where others are answered 503.
+//! [`strict_positions`](EventFeed::strict_positions) refuses these clients like all others.
 //!
 //! # Refusals
 //! Plain text that says what to do: 400 for a parameter or a position that can't be read, 403 for
 //! what is not granted, 409 for a position of other parameters, or ahead of the bus, 410 for one of
-//! another bus, 503 when there are too many clients or the bus is closed.
+//! another bus, 503 when there are too many clients or the bus or the feed is closed.
 //!
 //! # Over a journal
 //! [`EventFeed::of`] serves streams of another kind of bus, such as those of a journaled bus, which
@@ -55,7 +91,9 @@
 //! fn feed(bus: &Arc<JournaledBus>) -> EventFeed {
 //!     let bus: Weak<JournaledBus> = Arc::downgrade(bus);
 //!     EventFeed::of(
-//!         move |filter, cursor| Some(bus.upgrade()?.subscribe_filtered(filter, cursor)),
+//!         move |filter, cursor, options| {
+//!             Some(bus.upgrade()?.subscribe_filtered_with_options(filter, cursor, options))
+//!         },
 //!         |_| FeedGrant::to(EventFilter::default()),
 //!     )
 //! }
@@ -69,168 +107,61 @@
 //! A client's subscription is read when its connection takes more. Meanwhile the rings hold its
 //! frames, and its queue's policy decides what it loses, as for any subscription. A slow client
 //! delays neither publishers nor other clients.
+//!
+//! A client that takes nothing any more, once the buffers on the way are full, loses its place, its
+//! subscription and its queue after [`write_timeout`](EventFeed::write_timeout), 10 s by default. A
+//! quiet connection fills no buffer: a client that is stopped there, or whose network is gone, has
+//! its place until [`max_age`](EventFeed::max_age), 10 minutes by default.
+//!
+//! What is left then is the socket, with at most what the server and the system have buffered for
+//! it (axum's server: about 400 KiB), and the system decides how long it keeps that: Linux about a
+//! quarter of an hour without an answer, and for ever where the other end answers that it has no
+//! room. A host bounds both, here to 30 s, where it accepts the connection:
+//!
+//! ```
+//! use axum::serve::ListenerExt;
+//! use std::time::Duration;
+//! # async fn serve(app: axum::Router) -> std::io::Result<()> {
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+//! # #[cfg(target_os = "linux")]
+//! let listener = listener.tap_io(|socket| {
+//!     let bound = Some(Duration::from_secs(30));
+//!     let _ = socket2::SockRef::from(&*socket).set_tcp_user_timeout(bound);
+//! });
+//! axum::serve(listener, app).await
+//! # }
+//! ```
+//!
+//! A graceful shutdown waits for such a socket, too. With that bound, a client whose network is
+//! gone loses its place 30 s after the first heartbeat that is not answered.
+//!
+//! # Proxies and other origins
+//! The response asks proxies neither to buffer nor to transform it, so nginx needs no settings of
+//! its own. A proxy in front of a host that restarts answers 502, where a browser gives up; the
+//! lines for a page in `docs/web-feed.md` come back all the same.
+//!
+//! Pages of another origin need the host's leave, by the layer of tower-http:
+//!
+//! ```
+//! use tower_http::cors::CorsLayer;
+//! # fn of(feed: framebus::sse::EventFeed) -> axum::Router {
+//! let origin = axum::http::HeaderValue::from_static("https://app.example");
+//! feed.into_router().layer(CorsLayer::new().allow_origin(origin).allow_credentials(true))
+//! # }
+//! ```
 #![forbid(unsafe_code)]
 
+mod answer;
+mod body;
 mod connection;
 mod grant;
+mod handle;
+mod live_grant;
 mod refusal;
 mod request;
+mod settings;
 
 pub use grant::FeedGrant;
-
-use crate::bus::{AgentEventBus, AgentEventStream, InMemoryAgentEventBus};
-use crate::event::{AgentError, CompiledEventFilter, EventCursor, SubscriberQueueConfig};
-use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::request::Parts;
-use axum::response::sse::{KeepAlive, Sse};
-use axum::routing::get;
-use connection::Connection;
-use refusal::Refusal;
-use request::Query;
-use std::num::NonZeroUsize;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::Semaphore;
-
-/// Decides what a request may see.
-type Access = dyn Fn(&Parts) -> FeedGrant + Send + Sync;
-
-/// Makes a client's stream; `None` once the bus is closed.
-type Subscribe = dyn Fn(CompiledEventFilter, Option<EventCursor>) -> Option<Result<AgentEventStream, AgentError>>
-    + Send
-    + Sync;
-
-/// The settings of a web feed: whose frames it serves, who may see them, and its limits.
-#[must_use = "a feed serves no client until `into_router`"]
-pub struct EventFeed {
-    subscribe: Box<Subscribe>,
-    access: Box<Access>,
-    /// The queue of each client's subscription.
-    queue: SubscriberQueueConfig,
-    /// How long a connection is silent before it gets a comment.
-    heartbeat: Duration,
-    /// How long browsers wait before they reconnect.
-    retry: Duration,
-    /// How many clients are served at once.
-    max_clients: usize,
-}
-
-impl EventFeed {
-    /// A feed of a bus. `access` decides for each request what it may see. It is called on the
-    /// server's thread and must not block: what needs I/O, such as a look into a session store,
-    /// belongs into a middleware that leaves its result in the request's extensions.
-    pub fn new(
-        bus: &InMemoryAgentEventBus,
-        access: impl Fn(&Parts) -> FeedGrant + Send + Sync + 'static,
-    ) -> Self {
-        let bus = bus.downgrade();
-        let subscribe =
-            move |filter, cursor| Some(bus.upgrade()?.subscribe_filtered(filter, cursor));
-        Self::of(subscribe, access)
-    }
-
-    /// A feed of the streams that `subscribe` makes, for the filter and from the cursor of a
-    /// request. `None` means that the bus is closed. If `subscribe` holds the bus, the feed keeps
-    /// it open.
-    pub fn of(
-        subscribe: impl Fn(
-            CompiledEventFilter,
-            Option<EventCursor>,
-        ) -> Option<Result<AgentEventStream, AgentError>>
-        + Send
-        + Sync
-        + 'static,
-        access: impl Fn(&Parts) -> FeedGrant + Send + Sync + 'static,
-    ) -> Self {
-        const CAPACITY: NonZeroUsize = NonZeroUsize::new(1_024).unwrap();
-        EventFeed {
-            subscribe: Box::new(subscribe),
-            access: Box::new(access),
-            queue: SubscriberQueueConfig {
-                capacity: CAPACITY,
-                ..SubscriberQueueConfig::default()
-            },
-            heartbeat: Duration::from_secs(15),
-            retry: Duration::from_secs(1),
-            max_clients: 1_000,
-        }
-    }
-
-    /// Sets each client's queue: 1,024 frames by default, of which one is reserved for terminal
-    /// ones. [`BackpressureCaller`](crate::SubscriberOverflowPolicy::BackpressureCaller) makes
-    /// every request fail with 500.
-    pub fn queue(mut self, queue: SubscriberQueueConfig) -> Self {
-        self.queue = queue;
-        self
-    }
-
-    /// Sets how long a connection is silent before it gets a comment: 15 s by default.
-    pub fn heartbeat(mut self, heartbeat: Duration) -> Self {
-        self.heartbeat = heartbeat;
-        self
-    }
-
-    /// Sets how long browsers wait before they reconnect: 1 s by default.
-    pub fn retry(mut self, retry: Duration) -> Self {
-        self.retry = retry;
-        self
-    }
-
-    /// Sets how many clients are served at once: 1,000 by default. Further ones are answered 503.
-    pub fn max_clients(mut self, clients: usize) -> Self {
-        self.max_clients = clients;
-        self
-    }
-
-    /// Returns the route `/events`, to nest or merge into a host's router.
-    pub fn into_router(self) -> Router {
-        let clients = Arc::new(Semaphore::new(self.max_clients.min(Semaphore::MAX_PERMITS)));
-        let feed = Arc::new(Feed {
-            settings: self,
-            clients,
-        });
-        Router::new().route("/events", get(events)).with_state(feed)
-    }
-}
-
-impl std::fmt::Debug for EventFeed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EventFeed")
-            .field("queue", &self.queue)
-            .field("heartbeat", &self.heartbeat)
-            .field("retry", &self.retry)
-            .field("max_clients", &self.max_clients)
-            .finish_non_exhaustive()
-    }
-}
-
-/// The state of the route.
-struct Feed {
-    settings: EventFeed,
-    /// One permit for each further client.
-    clients: Arc<Semaphore>,
-}
-
-/// Answers `GET /events`.
-async fn events(
-    State(feed): State<Arc<Feed>>,
-    request: Request,
-) -> Result<
-    Sse<impl futures_core::Stream<Item = Result<axum::response::sse::Event, axum::Error>>>,
-    Refusal,
-> {
-    let (request, _) = request.into_parts();
-    let query = Query::read(&request)?;
-    let mut filter = (feed.settings.access)(&request).narrow(&query)?;
-    filter.queue = feed.settings.queue;
-    let filter = filter.compile()?;
-    let permit = feed.clients.clone().try_acquire_owned();
-    let permit = permit.map_err(|_| Refusal::TooManyClients)?;
-    let cursor = query.cursor(&filter)?;
-    let scope = filter.cursor_scope();
-    let stream = (feed.settings.subscribe)(filter, cursor).ok_or(Refusal::BusClosed)??;
-    let connection = Connection::new(stream, scope, feed.settings.retry, permit);
-    let keep_alive = KeepAlive::new().interval(feed.settings.heartbeat);
-    Ok(Sse::new(connection).keep_alive(keep_alive))
-}
+pub use handle::FeedHandle;
+pub use live_grant::LiveGrant;
+pub use settings::EventFeed;

@@ -1,15 +1,48 @@
 //! A server for tests, and a client that reads Server-Sent Events off a plain connection.
 #![allow(dead_code, reason = "each test program uses some of it")]
 
+pub mod clients;
+pub mod far;
+pub mod nginx;
+
+use crate::common::size;
+use framebus::sse::{EventFeed, FeedGrant};
+use framebus::*;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 
 /// Longer than anything here takes: a test that gets there has failed.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A bus of one shard.
+pub fn bus(ring: usize) -> InMemoryAgentEventBus {
+    let builder = InMemoryAgentEventBus::builder().shards(size(1));
+    builder.ring_capacity(size(ring)).build().unwrap()
+}
+
+/// A feed that grants everything.
+pub fn open(bus: &InMemoryAgentEventBus) -> EventFeed {
+    EventFeed::new(bus, |_| {
+        FeedGrant::to(EventFilter::default())
+            .with_payload(PayloadAccessMode::FullPayloadIfPolicyAllows)
+    })
+}
+
+pub fn publish(bus: &InMemoryAgentEventBus, frames: impl IntoIterator<Item = EventFrame>) {
+    frames.into_iter().for_each(|it| bus.publish(it).unwrap());
+}
+
+/// A frame so large that no socket's buffer holds many of them.
+pub fn large(run: &str, kind: EventKind) -> EventFrame {
+    let envelope = EventEnvelope::new(run, "x", kind).with_privacy(PrivacyClass::Content);
+    let content = vec![b'x'; 16 << 10];
+    EventFrame::new(AgentEvent::with_content(envelope, "text/plain", content))
+}
 
 /// Serves until it is dropped.
 pub struct Server {
@@ -18,9 +51,14 @@ pub struct Server {
 }
 
 impl Server {
+    /// Serves at a port of its own.
     pub fn start(router: axum::Router) -> Self {
-        let runtime = Runtime::new().unwrap();
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        Self::at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), router)
+    }
+
+    /// Serves at an address, once it is free.
+    pub fn at(address: SocketAddr, router: axum::Router) -> Self {
+        let (runtime, listener) = listen(address);
         let address = listener.local_addr().unwrap();
         runtime.spawn(async { axum::serve(listener, router).await });
         Server {
@@ -28,6 +66,32 @@ impl Server {
             runtime: Some(runtime),
         }
     }
+
+    /// Serves until `stop` comes, and then until each connection has ended: the task says when.
+    pub fn until(
+        router: axum::Router,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> (Self, JoinHandle<()>) {
+        let (runtime, listener) = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let address = listener.local_addr().unwrap();
+        let served = runtime.spawn(async {
+            let served = axum::serve(listener, router).with_graceful_shutdown(stop);
+            served.await.unwrap();
+        });
+        let runtime = Some(runtime);
+        (Server { address, runtime }, served)
+    }
+}
+
+/// Listens at an address, once it is free.
+pub fn listen(address: SocketAddr) -> (Runtime, TcpListener) {
+    let runtime = Runtime::new().unwrap();
+    let mut listener = None;
+    until("a port", || {
+        listener = runtime.block_on(TcpListener::bind(address)).ok();
+        listener.is_some()
+    });
+    (runtime, listener.unwrap())
 }
 
 impl Drop for Server {
@@ -114,6 +178,22 @@ impl Message {
     pub fn sequence(&self) -> u64 {
         self.frame()["cursor"]["event_seq"].as_u64().unwrap()
     }
+
+    /// Whether it is a frame.
+    pub fn is_frame(&self) -> bool {
+        self.event.is_none() && !self.data.is_empty()
+    }
+
+    /// Whether it is of this name, and its data names this reason.
+    pub fn is(&self, event: &str, reason: &str) -> bool {
+        self.event.as_deref() == Some(event) && self.frame()["reason"] == reason
+    }
+
+    /// The sequence number of its position.
+    pub fn position(&self) -> u64 {
+        let id = self.id.as_deref().unwrap_or_default();
+        id.rsplit('-').next().unwrap().parse().unwrap()
+    }
 }
 
 /// The messages of a connection, until it ends.
@@ -124,7 +204,7 @@ pub struct Messages {
 impl Messages {
     /// Only frames.
     pub fn frames(self) -> impl Iterator<Item = Message> {
-        self.filter(|it| it.event.is_none() && !it.data.is_empty())
+        self.filter(Message::is_frame)
     }
 }
 

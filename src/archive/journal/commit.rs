@@ -10,6 +10,7 @@
 //! The wakers that a publish wakes are the host's code and run on this thread. [`crate::foreign`]
 //! contains their panics.
 
+use super::room::Place;
 use crate::archive::block::{BlockWriter, Entry};
 use crate::archive::error::Stored;
 use crate::archive::handle::{Archive, journal_cursor};
@@ -42,26 +43,40 @@ const RETRY: Duration = Duration::from_millis(5);
 pub struct JournalOptions {
     /// The frames of a group, from which on it takes no more submissions.
     pub group: NonZeroUsize,
+    /// The bytes of a group, as [`waiting_bytes`](Self::waiting_bytes) counts them, from which on
+    /// it takes no more submissions.
+    pub group_bytes: NonZeroUsize,
     /// How long a group waits for more submissions once it has one. With zero it takes those that
     /// came while the group before it was written.
     pub linger: Duration,
-    /// How many submissions may wait for their group. Beyond that,
+    /// How many submissions may wait for their answer. Beyond that,
     /// [`submit`](crate::archive::JournaledBus::submit) waits for room.
     pub waiting: NonZeroUsize,
+    /// How many frames they may have in all. A submission that has more waits until it is alone.
+    pub waiting_frames: NonZeroUsize,
+    /// How many bytes of memory they may take in all, about. A submission that takes more waits
+    /// until it is alone.
+    pub waiting_bytes: NonZeroUsize,
     /// Whether each subscription is [repaired](AgentEventStream::repaired_by) from the journal. It
     /// loses nothing then, whatever its policy.
     pub repair: bool,
 }
 
 impl Default for JournalOptions {
-    /// Groups of 8,192 frames, no lingering, 8,192 submissions waiting, no repair.
+    /// Groups of 8,192 frames or 16 MiB; no lingering; 8,192 submissions waiting, with 65,536
+    /// frames or 64 MiB; no repair.
     fn default() -> Self {
-        const GROUP: NonZeroUsize = NonZeroUsize::new(8_192).unwrap();
-        const WAITING: NonZeroUsize = NonZeroUsize::new(8_192).unwrap();
+        const MANY: NonZeroUsize = NonZeroUsize::new(8_192).unwrap();
+        const FRAMES: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
+        const GROUP_BYTES: NonZeroUsize = NonZeroUsize::new(16 << 20).unwrap();
+        const BYTES: NonZeroUsize = NonZeroUsize::new(64 << 20).unwrap();
         JournalOptions {
-            group: GROUP,
+            group: MANY,
+            group_bytes: GROUP_BYTES,
             linger: Duration::ZERO,
-            waiting: WAITING,
+            waiting: MANY,
+            waiting_frames: FRAMES,
+            waiting_bytes: BYTES,
             repair: false,
         }
     }
@@ -111,6 +126,8 @@ pub(super) struct Job {
     pub(super) frames: Vec<EventFrame>,
     /// Takes the answer, once.
     pub(super) reply: Sender<Reply>,
+    /// What it takes of the room until it is answered.
+    pub(super) place: Place,
 }
 
 /// The state of the journal's thread.
@@ -120,6 +137,9 @@ pub(super) struct Journal {
     /// How many frames the rings take at once for sure.
     batch_limit: usize,
     unpublished: Unpublished,
+    /// The position after the last frame that was stored and published. Retention keeps what is
+    /// stored from there on while a group is stored and published.
+    published_to: u64,
     /// Dropped last: another bus may claim the archive then.
     journaling: Journaling,
 }
@@ -145,6 +165,7 @@ impl Journal {
             options,
             batch_limit,
             unpublished: Unpublished::default(),
+            published_to: journaling.0.end().map_or(0, |end| end.position + 1),
             journaling,
         }
     }
@@ -229,10 +250,15 @@ impl Journal {
                 &AgentError::new(AgentErrorKind::SequenceExhausted, message),
             );
         }
+        self.keep_from(self.published_to);
         let positions = match self.journaling.0.shared.append(blocks, &[]) {
             Ok(positions) => positions,
-            Err(error) => return self.publish_diagnostic(jobs, &error),
+            Err(error) => {
+                self.keep_from(u64::MAX);
+                return self.publish_diagnostic(jobs, &error);
+            }
         };
+        self.published_to = positions.end;
         self.unpublished.next_sequence = begin;
         let (mut sequence, mut position) = (begin, positions.start);
         let mut replies = Vec::with_capacity(jobs.len());
@@ -246,16 +272,17 @@ impl Journal {
                 positions: position..position + count,
             };
             (sequence, position) = (sequence + count, position + count);
-            replies.push((job.reply, journaled));
+            replies.push((job.reply, job.place, journaled));
         }
         let all_published = self.publish_stored_patiently();
-        for (reply, journaled) in replies {
+        for (reply, place, journaled) in replies {
             let published = if journaled.sequences.end <= self.unpublished.next_sequence {
                 Ok(journaled)
             } else {
                 all_published.clone().map(|()| journaled)
             };
             answer(&reply, published.map_err(not_yet_published));
+            drop(place);
         }
     }
 
@@ -283,7 +310,13 @@ impl Journal {
             debug_assert_eq!(next, self.unpublished.next_sequence + size as u64);
             self.unpublished.next_sequence = next;
         }
+        self.keep_from(u64::MAX);
         Ok(())
+    }
+
+    /// Tells retention from which position on frames may be stored and not published yet.
+    fn keep_from(&self, position: u64) {
+        *lock(&self.journaling.0.shared.unpublished_from) = position;
     }
 
     /// Does the same, and tries again a number of times, so that readers that pin the rings can go
@@ -304,7 +337,7 @@ impl Journal {
         let count: u64 = jobs.iter().map(|job| job.frames.len() as u64).sum();
         let last = self.bus.last_sequence() + count;
         let noted = match self.journaling.0.shared.writer() {
-            Ok(writer) => lock(writer).lock.note_published(last).is_ok(),
+            Ok(writer) => writer.lock().lock.note_published(last).is_ok(),
             Err(_) => false,
         };
         for job in jobs {
@@ -327,8 +360,9 @@ impl Journal {
 fn gather(waiting: &Receiver<Job>, first: Job, options: &JournalOptions) -> Vec<Job> {
     let until = Instant::now().checked_add(options.linger);
     let mut count = first.frames.len();
+    let mut bytes = first.place.load().bytes;
     let mut jobs = vec![first];
-    while count < options.group.get() {
+    while count < options.group.get() && bytes < options.group_bytes.get() {
         let remaining = until.map_or(Duration::MAX, |until| {
             until.saturating_duration_since(Instant::now())
         });
@@ -339,6 +373,7 @@ fn gather(waiting: &Receiver<Job>, first: Job, options: &JournalOptions) -> Vec<
         };
         let Some(job) = next else { break };
         count += job.frames.len();
+        bytes = bytes.saturating_add(job.place.load().bytes);
         jobs.push(job);
     }
     jobs

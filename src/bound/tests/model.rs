@@ -32,16 +32,16 @@ impl Lost {
         assert_eq!(self.0.len(), before, "lost once only");
     }
 
-    fn notice(&self, policy: Policy, journal: &Journal) -> Option<EventOverflowNotice> {
-        let cursor = |(&sequence, _)| journal.cursor(sequence);
+    fn notice(&self, policy: Policy, journal: &Journal) -> Option<Gap<Place>> {
+        let place = |(&sequence, _)| journal.place(sequence);
         let causes: Vec<_> = self.0.values().flatten().collect();
         let preserved = causes.iter().all(|(preserved, _)| *preserved);
         let met = causes.len() > 1;
-        Some(EventOverflowNotice {
+        Some(Gap {
             policy,
             dropped_count: self.0.len() as u64,
-            gap_start: Some(self.0.first_key_value().map(cursor)?),
-            gap_end: self.0.last_key_value().map(cursor)?,
+            gap_start: Some(self.0.first_key_value().map(place)?),
+            gap_end: self.0.last_key_value().map(place)?,
             repair_from: self.0.keys().find_map(|&it| journal.of(it)),
             terminal_preserved: preserved,
             exact: true,
@@ -50,21 +50,17 @@ impl Lost {
     }
 }
 
-/// The journal cursors of the frames that were offered, by sequence number.
+/// The places in the journal of the frames that were offered, by sequence number.
 #[derive(Clone, Debug, Default)]
-struct Journal(BTreeMap<u64, JournalCursor>);
+struct Journal(BTreeMap<u64, Page>);
 
 impl Journal {
-    fn of(&self, sequence: u64) -> Option<JournalCursor> {
-        self.0.get(&sequence).cloned()
+    fn of(&self, sequence: u64) -> Option<Page> {
+        self.0.get(&sequence).copied()
     }
 
-    fn cursor(&self, event_seq: u64) -> EventCursor {
-        EventCursor {
-            journal_cursor: self.of(event_seq),
-            event_seq,
-            ..start()
-        }
+    fn place(&self, sequence: u64) -> Place {
+        start().at(sequence, self.of(sequence).as_ref())
     }
 }
 
@@ -259,7 +255,7 @@ impl Model {
     }
 
     /// Returns the notice of `lost`, where a failure would be reported.
-    fn at_end(&self, lost: &Lost, journal: &Journal) -> Option<EventOverflowNotice> {
+    fn at_end(&self, lost: &Lost, journal: &Journal) -> Option<Gap<Place>> {
         let mut notice = lost.notice(self.policy, journal)?;
         if self.lost_terminal {
             (notice.terminal_preserved, notice.reason) = (false, FULL);
@@ -267,16 +263,16 @@ impl Model {
         Some(notice)
     }
 
-    fn pending(&self, journal: &Journal) -> Option<EventOverflowNotice> {
+    fn pending(&self, journal: &Journal) -> Option<Gap<Place>> {
         self.at_end(&self.pending, journal)
     }
 
-    fn failure(&self, journal: &Journal) -> Option<(u64, EventOverflowNotice)> {
+    fn failure(&self, journal: &Journal) -> Option<(u64, Gap<Place>)> {
         let failed = self.failed.as_ref()?;
         Some((failed.after, self.at_end(&failed.lost, journal)?))
     }
 
-    fn pop(&mut self, journal: &Journal) -> Option<(Frame, Option<EventOverflowNotice>)> {
+    fn pop(&mut self, journal: &Journal) -> Option<(Frame, Option<Gap<Place>>)> {
         let frame = (!self.queue.is_empty()).then(|| self.queue.remove(0))?;
         let notice = if self.queue.is_empty() {
             self.at_end(&frame.lost, journal)

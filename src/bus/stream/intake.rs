@@ -26,7 +26,7 @@ pub(super) struct Intake {
     /// Frames of a complete stream that nothing was lost before. They come before what is queued.
     ready: VecDeque<Event>,
     /// What the policy let through. It also counts all losses.
-    pub(super) queue: BoundedQueue,
+    pub(super) queue: BoundedQueue<Event>,
     /// Whether nothing is dropped. Never changes.
     complete: bool,
 }
@@ -70,10 +70,10 @@ impl Intake {
     }
 
     /// Takes the next frame out, or the terminal frame that the last intake stopped before.
-    pub(super) fn pop(&mut self) -> Option<Queued> {
+    pub(super) fn pop(&mut self) -> Option<Queued<Event>> {
         if let Some(event) = self.pop_ready() {
             return Some(Queued {
-                event,
+                frame: event,
                 overflow: None,
                 summary: false,
             });
@@ -114,7 +114,7 @@ impl Intake {
                 Found::Frame(event) if queue.is_idle() => ready.push_back(event.clone()),
                 Found::Frame(event) => queue.offer(event)?,
                 Found::Lost(loss) => {
-                    trace::lost(queue.scope(), loss);
+                    trace::lost(&queue.start().scope, loss);
                     // The first loss is reported on the next frame or, without one, on the last.
                     if queue.is_idle()
                         && let Some(last) = ready.pop_back()
@@ -141,7 +141,7 @@ impl Intake {
         reader.poll(|found| match found {
             Found::Frame(event) => queue.offer(event),
             Found::Lost(loss) => {
-                trace::lost(queue.scope(), loss);
+                trace::lost(&queue.start().scope, loss);
                 queue.lose(loss);
                 ControlFlow::Continue(())
             }

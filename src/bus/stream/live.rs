@@ -86,7 +86,7 @@ impl Live {
     /// Returns the scope that its cursors name.
     #[inline]
     fn scope(&self) -> &EventStreamScope {
-        self.intake.queue.scope()
+        &self.intake.queue.start().scope
     }
 
     /// Returns whether the policy has ended the stream. Queued frames are delivered yet.
@@ -152,7 +152,7 @@ impl Live {
         self.refill();
         let next = self.pop();
         self.settle_position();
-        next.map(|queued| (queued.event, queued.overflow))
+        next.map(|queued| (queued.frame, queued.overflow))
     }
 
     /// Returns the next frame of a stream whose gaps are filled.
@@ -171,7 +171,9 @@ impl Live {
         }
         // What was taken in before the gaps were filled.
         if let Some(Queued {
-            event, overflow, ..
+            frame: event,
+            overflow,
+            ..
         }) = self.pop()
         {
             return Some(frame(event, overflow, self.access, self.scope()));
@@ -195,9 +197,9 @@ impl Live {
     }
 
     /// Takes the next frame out that was taken in.
-    fn pop(&mut self) -> Option<Queued> {
+    fn pop(&mut self) -> Option<Queued<Event>> {
         let queued = self.intake.pop()?;
-        let envelope = queued.event.envelope();
+        let envelope = queued.frame.envelope();
         self.progress.counts.notices += u64::from(queued.overflow.is_some());
         if queued.summary {
             self.progress.pass(envelope);
@@ -347,7 +349,7 @@ impl Live {
                 Some(notice) => visit(BatchItem::Gap(notice)),
                 None => ControlFlow::Continue(()),
             };
-            let Some(Queued { event, .. }) = self.pop() else {
+            let Some(Queued { frame: event, .. }) = self.pop() else {
                 break;
             };
             let lent = FrameRef {
@@ -377,7 +379,7 @@ impl Live {
         } = self;
         let mut deliver = |found: Found<'_>| match found {
             Found::Lost(loss) => {
-                trace::lost(queue.scope(), loss);
+                trace::lost(&queue.start().scope, loss);
                 progress.counts.notices += 1;
                 visit(BatchItem::Gap(queue.report(loss)))
             }
@@ -386,7 +388,7 @@ impl Live {
                 visit(BatchItem::Frame(FrameRef {
                     event,
                     access: *access,
-                    scope: queue.scope(),
+                    scope: &queue.start().scope,
                     archived: None,
                 }))
             }

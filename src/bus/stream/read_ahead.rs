@@ -60,7 +60,7 @@ pub(in crate::bus) enum Step {
 /// Where a filler reports what it filled and what stays lost.
 pub(in crate::bus) struct GapReports<'a> {
     /// Counts losses, and knows the policy and the scope that notices name.
-    queue: &'a mut BoundedQueue,
+    queue: &'a mut BoundedQueue<Event>,
     /// The notice of the next frame.
     notice: &'a mut Option<Box<EventOverflowNotice>>,
 }
@@ -68,11 +68,18 @@ pub(in crate::bus) struct GapReports<'a> {
 impl GapReports<'_> {
     /// Returns the scope that the stream's cursors name.
     pub(in crate::bus) fn scope(&self) -> &EventStreamScope {
-        self.queue.scope()
+        &self.queue.start().scope
+    }
+
+    /// Returns whether the next frame reports frames as lost.
+    pub(in crate::bus) fn has_loss(&self) -> bool {
+        let count = self.notice.as_ref().map(|notice| notice.dropped_count);
+        count.is_some_and(|count| count > 0)
     }
 
     /// Reports `loss` on the next frame, after what is reported there already, and lets `change`
-    /// add to the notice.
+    /// add to the notice. A loss takes the place of a report that nothing was lost: its bounds are
+    /// those of what is missing.
     pub(in crate::bus) fn report(
         &mut self,
         loss: &Loss,
@@ -80,6 +87,9 @@ impl GapReports<'_> {
     ) {
         let mut notice = self.queue.report(loss);
         change(&mut notice);
+        if notice.dropped_count > 0 {
+            self.notice.take_if(|earlier| earlier.dropped_count == 0);
+        }
         append(self.notice, Some(Box::new(notice)));
     }
 }
@@ -156,13 +166,13 @@ impl ReadAhead {
     pub(super) fn next(
         &mut self,
         reader: &mut ScopedReader,
-        queue: &mut BoundedQueue,
+        queue: &mut BoundedQueue<Event>,
         access: PayloadAccessMode,
     ) -> Option<EventFrame> {
         let mut next = loop {
             // The rings' frames that were read before the gap: the gap is after them.
             if let Some(event) = self.events.pop_front() {
-                break frame(event, None, access, queue.scope());
+                break frame(event, None, access, &queue.start().scope);
             }
             if self.filler.is_open() {
                 let mut reports = GapReports {

@@ -3,7 +3,7 @@
 use crate::bound::Loss;
 use crate::bus::scope::Scope;
 use crate::bus::shared::{Event, Shared, subscribe_error};
-use crate::event::{AgentError, BusEpoch};
+use crate::event::AgentError;
 use crate::ring::{Delivery, Polled, SubscribeError, Subscription};
 use crate::sync::Arc;
 use std::ops::ControlFlow;
@@ -54,7 +54,7 @@ impl ScopedReader {
     /// Gives `visit` all that was published when the call began, until it breaks.
     #[inline]
     pub(super) fn poll(&mut self, visit: impl FnMut(Found<'_>) -> ControlFlow<()>) {
-        let sift = sift(&self.scope, self.shared.epoch, visit);
+        let sift = sift(&self.scope, visit);
         self.unfinished = self.subscription.poll(sift) == Polled::Unfinished;
     }
 
@@ -65,7 +65,7 @@ impl ScopedReader {
     /// stand before those of the scope.
     #[inline]
     pub(super) fn batch(&mut self, visit: impl FnMut(Found<'_>) -> ControlFlow<()>) -> bool {
-        let sift = sift(&self.scope, self.shared.epoch, visit);
+        let sift = sift(&self.scope, visit);
         let deliveries = self.subscription.batch(sift);
         deliveries == 0 && self.subscription.reads_everything()
     }
@@ -105,7 +105,6 @@ impl ScopedReader {
 #[inline]
 fn sift(
     scope: &Scope,
-    epoch: BusEpoch,
     mut visit: impl FnMut(Found<'_>) -> ControlFlow<()>,
 ) -> impl FnMut(Delivery<'_, Event>) -> ControlFlow<()> {
     move |delivery| {
@@ -114,7 +113,7 @@ fn sift(
             Delivery::Frame(_, event) if scope.matches(event.envelope()) => Found::Frame(event),
             Delivery::Frame(..) => return ControlFlow::Continue(()),
             Delivery::Gap(gap) => {
-                loss = scope.loss(gap, epoch);
+                loss = scope.loss(gap);
                 Found::Lost(&loss)
             }
         };

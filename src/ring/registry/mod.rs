@@ -52,7 +52,9 @@ pub(crate) use self::walk::Walk;
 pub(crate) use self::walk::steps;
 use self::walkers::Walkers;
 use crate::ring::slot::{Array, pointers};
-use crate::sync::{Arc, AtomicPtr, AtomicU64, AtomicUsize, Mutex, Ordering, UnsafeCell, fence};
+use crate::sync::{
+    Arc, AtomicPtr, AtomicU64, AtomicUsize, Mutex, Ordering, UnsafeCell, fence, lock,
+};
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::ptr::NonNull;
@@ -152,7 +154,7 @@ impl<R: Default, const N: usize> Registry<R, N> {
     pub(crate) fn take(this: &Arc<Self>, group: usize, list: usize) -> Option<Row<R, N>> {
         assert!(list < this.lists);
         let (list, group) = (group * this.lists + list, &this.groups[group]);
-        let mut blocks = group.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut blocks = lock(&group.blocks);
         // Relaxed: only stored under the mutex.
         let alive = group.alive.load(Ordering::Relaxed);
         if alive >= MAX_ROWS {
@@ -164,12 +166,13 @@ impl<R: Default, const N: usize> Registry<R, N> {
         };
         // SAFETY: linked, and unlinked only under the mutex.
         let own = unsafe { block.as_ref() };
-        // Relaxed, here and in the store: only stored under the mutex. A walker that must see the
-        // bit sees it by the fences: see "What a walk sees".
+        // Relaxed: only stored under the mutex. A walker that must see the new bit sees it by the
+        // fences: see "What a walk sees".
         let taken = own.taken.load(Ordering::Relaxed);
         let at = taken.trailing_ones() as usize;
         let taken = taken | 1 << at;
-        own.taken.store(taken, Ordering::Relaxed);
+        // E14: release. Rows that were given back before are passed over by this value, too.
+        own.taken.store(taken, Ordering::Release);
         if taken.count_ones() as usize == N {
             blocks.free.remove(&(own.list, own.id));
         } else {
@@ -222,7 +225,7 @@ impl<R, const N: usize> Registry<R, N> {
         let own = unsafe { block.as_ref() };
         let group = &self.groups[own.list / self.lists];
         let key = (own.list, own.id);
-        let mut blocks = group.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut blocks = lock(&group.blocks);
         // Relaxed: only stored under the mutex.
         let taken = own.taken.load(Ordering::Relaxed) & !(1 << at);
         // E14: release. A walker that passes over the row comes after all that its owner did.

@@ -11,7 +11,7 @@ use crate::output;
 use crate::sources::Sources;
 use clap::{Args, Subcommand};
 use failure::Outcome;
-use framebus::archive::Retention;
+use framebus::archive::{AgeOf, Retention};
 use framebus::{EventFilter, EventKind, Timestamp};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -95,12 +95,18 @@ enum Command {
         /// Remove frames that are older than this many days.
         #[arg(long)]
         max_days: Option<u32>,
-        /// Keep the last frames, this many and less than a block more.
+        /// Count a frame's age from the time of its event, not from its arrival.
+        #[arg(long, requires = "max_days")]
+        by_event: bool,
+        /// Keep no more than this many frames.
         #[arg(long)]
         max_frames: Option<u64>,
         /// Keep no more than this many bytes of frames.
         #[arg(long)]
         max_bytes: Option<u64>,
+        /// Keep this many of the last frames in any case.
+        #[arg(long, default_value_t = 0)]
+        keep_frames: u64,
     },
 }
 
@@ -177,14 +183,23 @@ fn act(command: Command) -> Outcome {
         Command::Tidy {
             archive,
             max_days,
+            by_event,
             max_frames,
             max_bytes,
+            keep_frames,
         } => {
             let day = Duration::from_secs(86_400);
             let limits = Retention {
                 max_age: max_days.map(|days| day * days),
+                age_of: if by_event {
+                    AgeOf::Event
+                } else {
+                    AgeOf::Arrival
+                },
                 max_frames,
                 max_bytes,
+                keep_frames,
+                keep_from: None,
             };
             upkeep::tidy(&archive, &limits)
         }

@@ -3,7 +3,9 @@
 use super::failure::{Failure, Outcome};
 use crate::output::{self, Visible, clipped};
 use framebus::archive::Archive;
-use framebus::{ArchiveCursor, EventArchive, EventFilter, EventFrame, EventKind, StreamEnd};
+use framebus::{
+    ArchiveCursor, EventArchive, EventFilter, EventFrame, EventKind, EventOverflowNotice,
+};
 use std::io::{self, Write};
 use std::path::Path;
 use std::thread;
@@ -59,10 +61,17 @@ pub fn tail(folder: &Path, last: u64, follow: bool, filter: EventFilter) -> Outc
     loop {
         let end = archive.end()?;
         let mut frames = archive.replay_filtered_from_cursor(filter.clone(), cursor)?;
-        for frame in frames.by_ref() {
-            show(&mut out, &frame).map_err(Failure::Output)?;
+        let complete = loop {
+            match frames.try_next() {
+                Ok(Some(frame)) => show(&mut out, &frame).map_err(Failure::Output)?,
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        if let Some(notice) = frames.pending_overflow() {
+            missing(&mut out, end.position, notice).map_err(Failure::Output)?;
         }
-        finish(frames.end())?;
+        complete?;
         cursor = end;
         if !follow {
             return Ok(());
@@ -84,21 +93,18 @@ fn show(out: &mut impl Write, frame: &EventFrame) -> io::Result<()> {
         .unwrap_or_default();
     let line = clipped(text, SHOWN);
     if let Some(notice) = &frame.overflow {
-        writeln!(
-            out,
-            "{position:>9} (up to {} frames were removed before)",
-            notice.dropped_count
-        )?;
+        missing(out, position, notice)?;
     }
     let (time, kind) = (envelope.timestamp, envelope.event_kind);
     let (run, agent) = (Visible(&envelope.run_id), Visible(&envelope.agent_id));
     writeln!(out, "{position:>9} {time} {run} {agent} {kind} {line}")
 }
 
-/// Fails if a replay did not come to its end.
-pub fn finish(end: Option<StreamEnd>) -> Outcome {
-    match end {
-        Some(StreamEnd::SourceFailed(error)) => Err(error.into()),
-        _ => Ok(()),
-    }
+/// Shows that frames before this position are missing.
+fn missing(out: &mut impl Write, position: u64, notice: &EventOverflowNotice) -> io::Result<()> {
+    let count = notice.dropped_count;
+    writeln!(
+        out,
+        "{position:>9} (up to {count} frames before were removed, or can't be read)"
+    )
 }

@@ -2,7 +2,7 @@
 
 use super::failure::{Failure, Outcome};
 use crate::output;
-use framebus::archive::{Archive, ArchiveOptions, Retention};
+use framebus::archive::{Archive, ArchiveOptions, HeldBy, Retention};
 use std::path::Path;
 
 /// Reads everything and checks it.
@@ -27,5 +27,12 @@ pub fn tidy(folder: &Path, limits: &Retention) -> Outcome {
         archive.len()?
     ))
     .map_err(Failure::Output)?;
+    let held_by = match removed.held_by {
+        None => return Ok(()),
+        Some(HeldBy::Floor) => "--keep-frames",
+        Some(HeldBy::FutureTimes) => "times of the future",
+        Some(_) => "a journal that is at work",
+    };
+    output::line(format_args!("older frames are held by {held_by}")).map_err(Failure::Output)?;
     Ok(())
 }

@@ -4,7 +4,7 @@ mod publish;
 
 pub use publish::{Pace, from_zero, publish, threads};
 
-use framebus::{AgentId, EventEnvelope, EventFrame, RunId};
+use framebus::{AgentId, EntityKind, EventEnvelope, EventFamily, EventFrame, EventKind, RunId};
 use framebus_recordings::{RecordedRun, Source, Step};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::AddAssign;
@@ -16,6 +16,8 @@ pub struct Play {
     parts: Vec<Part>,
     /// The frames of all parts.
     frames: usize,
+    /// Events say what they are about.
+    detailed: bool,
 }
 
 /// One run of the play: a recorded one, or a copy.
@@ -26,6 +28,10 @@ pub struct Part {
     pub agent_id: AgentId,
     /// The format that it was read from.
     pub source: Source,
+    /// The run that started it, if that is played too.
+    parent: Option<RunId>,
+    /// What follows each id of this copy; empty for a recorded run.
+    suffix: String,
     /// Its index in `Play::runs`.
     run: usize,
 }
@@ -69,6 +75,7 @@ impl Play {
             runs: Vec::new(),
             parts: Vec::new(),
             frames: 0,
+            detailed: false,
         };
         let frames: usize = recorded.iter().map(|run| run.steps.len()).sum();
         if frames == 0 {
@@ -94,6 +101,11 @@ impl Play {
                     run_id: RunId::new(format!("{}{suffix}", run.run_id)),
                     agent_id: agent_id.clone(),
                     source: run.source,
+                    parent: run
+                        .parent
+                        .as_ref()
+                        .map(|id| RunId::new(format!("{id}{suffix}"))),
+                    suffix: suffix.clone(),
                     run: index,
                 });
             }
@@ -101,6 +113,14 @@ impl Play {
         }
         play.runs = recorded.into_iter().map(|run| run.steps).collect();
         Ok(play)
+    }
+
+    /// Has each event say what it is about: its subject, its tags, and the run that started its
+    /// run. That takes allocations, which halve the rate at which a play is published flat out.
+    #[cfg(feature = "serve")]
+    pub fn in_detail(mut self) -> Self {
+        self.detailed = true;
+        self
     }
 
     /// How many frames are published in all.
@@ -144,7 +164,43 @@ impl Play {
     /// Makes a new frame of a step of this part.
     fn frame(&self, part: usize, step: &Step) -> EventFrame {
         let part = &self.parts[part];
-        let envelope = EventEnvelope::new(&part.run_id, &part.agent_id, step.kind);
+        let mut envelope = EventEnvelope::new(&part.run_id, &part.agent_id, step.kind);
+        if self.detailed {
+            envelope = part.detail(step, envelope);
+        }
         EventFrame::new(step.body.event(envelope))
+    }
+}
+
+impl Part {
+    /// Has a step's event say what it is about. Its subject is the step's item; a run that another
+    /// one started names that one as related when it starts.
+    fn detail(&self, step: &Step, mut envelope: EventEnvelope) -> EventEnvelope {
+        if let Some(item) = &step.item {
+            let kind = entity(step.kind.family());
+            envelope = match kind {
+                EntityKind::Run => envelope.with_subject((kind, format!("{item}{}", self.suffix))),
+                _ => envelope.with_subject((kind, &**item)),
+            };
+        }
+        if let (EventKind::RunStarted, Some(parent)) = (step.kind, &self.parent) {
+            envelope = envelope.with_related((EntityKind::Run, parent.as_str()));
+        }
+        for tag in &step.tags {
+            envelope = envelope.with_tag(*tag);
+        }
+        envelope
+    }
+}
+
+/// Returns what kind of item a step of this family is about.
+fn entity(family: EventFamily) -> EntityKind {
+    match family {
+        EventFamily::Turn => EntityKind::Turn,
+        EventFamily::Model => EntityKind::ModelAttempt,
+        EventFamily::Tool | EventFamily::Isolation => EntityKind::ToolCall,
+        EventFamily::Hook => EntityKind::Hook,
+        EventFamily::Subagent => EntityKind::Run,
+        _ => EntityKind::Other,
     }
 }

@@ -3,16 +3,19 @@
 mod page;
 #[cfg(test)]
 mod tests;
+mod tone;
 
 use crate::output;
 use crate::play::{Pace, Play, publish};
 use crate::sources::Sources;
+use axum::http::header::HOST;
+use axum::http::request::Parts;
 use framebus::sse::{EventFeed, FeedGrant};
 use framebus::{EventFilter, InMemoryAgentEventBus, PayloadAccessMode, SubscriberQueueConfig};
 use framebus_recordings::ReadOptions;
 use indicatif::ProgressBar;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::thread;
@@ -72,7 +75,7 @@ async fn serve(options: &Options) -> Result<(), ServeError> {
     let listener = tokio::net::TcpListener::bind(address)
         .await
         .map_err(|error| ServeError::Port(address, error))?;
-    let play = Play::new(recorded.runs, options.runs, 0)?;
+    let play = Play::new(recorded.runs, options.runs, 0)?.in_detail();
     output::line(format_args!("http://{}/", listener.local_addr()?))?;
     output::line(format_args!(
         "playing {} frames of {} runs",
@@ -100,10 +103,14 @@ async fn serve(options: &Options) -> Result<(), ServeError> {
 }
 
 /// A feed for whoever can connect, which at the loopback address is this machine alone. It shows
-/// everything but content. A host would look at the request before it grants anything.
+/// everything, content too. A host would look at who asks before it grants anything.
 fn feed(bus: &InMemoryAgentEventBus) -> EventFeed {
-    let grant = |_request: &_| {
-        FeedGrant::to(EventFilter::default()).with_payload(PayloadAccessMode::RedactedSummary)
+    let grant = |request: &Parts| {
+        if !is_local(request) {
+            return FeedGrant::nothing();
+        }
+        FeedGrant::to(EventFilter::default())
+            .with_payload(PayloadAccessMode::FullPayloadIfPolicyAllows)
     };
     // A page that comes late gets everything that the bus holds.
     let queue = SubscriberQueueConfig {
@@ -111,4 +118,46 @@ fn feed(bus: &InMemoryAgentEventBus) -> EventFeed {
         ..SubscriberQueueConfig::default()
     };
     EventFeed::new(bus, grant).queue(queue)
+}
+
+/// Whether a request names this machine as its host. A page of another site, whose name was made to
+/// lead to the loopback address, does not.
+fn is_local(request: &Parts) -> bool {
+    let host = request.headers.get(HOST);
+    let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    name == "localhost"
+        || name
+            .trim_matches(['[', ']'])
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod local {
+    use super::*;
+
+    #[test]
+    fn only_a_name_of_this_machine_is_local() {
+        for (host, local) in [
+            ("127.0.0.1:8080", true),
+            ("127.0.0.1", true),
+            ("localhost:8080", true),
+            ("[::1]:8080", true),
+            ("[::1]", true),
+            ("127.9.9.9:1", true),
+            ("evil.example:8080", false),
+            ("127.0.0.1.evil.example", false),
+            ("localhost.evil.example:80", false),
+            ("192.168.1.1:8080", false),
+            ("", false),
+        ] {
+            let request = axum::http::Request::builder().header(HOST, host).body(());
+            let (parts, ()) = request.unwrap().into_parts();
+            assert_eq!(is_local(&parts), local, "{host}");
+        }
+    }
 }

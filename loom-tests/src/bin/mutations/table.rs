@@ -356,7 +356,9 @@ mutations! {
     "head-load-relaxed": "a walker looks for the first block without acquire", "wait::two_first_parks_in_one_bucket",
         (WALK, "self.registry.head(self.group, list).load([[Ordering::Acquire =>> Ordering::Relaxed]]);");
     "row-given-back-relaxed": "a row is given back without release", "subscribe::a_row_goes_beside_a_publisher",
-        (REGISTRY, "own.taken.store(taken, [[Ordering::Release =>> Ordering::Relaxed]]);");
+        (REGISTRY, "after all that its owner did. own.taken.store(taken, [[Ordering::Release =>> Ordering::Relaxed]]);");
+    "row-taken-relaxed": "a row is taken without release of what was given back before", "subscribe::a_row_goes_and_its_neighbour_comes_beside_a_publisher",
+        (REGISTRY, "passed over by this value, too. own.taken.store(taken, [[Ordering::Release =>> Ordering::Relaxed]]);");
     "row-passed-over-relaxed": "a walker passes over a row that was given back without acquire", "subscribe::a_row_goes_beside_a_publisher",
         (WALK, "here = Some((block, found.taken.load([[Ordering::Acquire =>> Ordering::Relaxed]])));");
     "unlink-relaxed": "a block is unlinked without release", "subscribe::a_block_of_rows_goes_beside_a_publisher",

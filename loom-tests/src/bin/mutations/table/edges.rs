@@ -135,9 +135,9 @@ mutations! {
     "drop-row-count": "the next dropped frame of a row is not counted", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
         (NOTICE, "notice.dropped_count = [[notice.dropped_count.saturating_add(1) =>> notice.dropped_count]];");
     "drop-row-end": "a gap does not end at the last dropped frame of a row", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
-        (NOTICE, "[[notice.gap_end.event_seq = envelope.event_seq; =>> ]]");
+        (NOTICE, "notice.gap_end.move_to([[sequence =>> notice.gap_end.sequence()]], journal);");
     "drop-row-journal": "a gap does not end at the journal cursor of the last dropped frame of a row", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
-        (NOTICE, "[[notice.gap_end.journal_cursor = cursor.cloned(); =>> ]]");
+        (NOTICE, "notice.gap_end.move_to(sequence, [[journal =>> None]]);");
     "drop-reason-uncounted": "a dropped frame is not counted under its reason", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
         (NOTICE, "[[self.count(1, reason); =>> ]]");
     "loss-reason-uncounted": "a loss in the rings is not counted under its reason", "tests::fields::each_field_of_a_notice_and_a_statistic_is_right_on_each_way_of_reading",
