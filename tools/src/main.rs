@@ -25,8 +25,8 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  done; also if the reader of the output closed it early
   1  something went wrong, or did not hold: the standard error says what
-  2  the command line is wrong, or names a command that this build is without;
-     `replay` also if there is nothing to play";
+  2  the command line is wrong, asks for sizes that cannot be had, or names a command
+     that this build is without; `replay` also if there is nothing to play";
 
 /// Plays recorded agent runs through a framebus, an event bus for agent runtimes.
 #[derive(Parser, Debug)]

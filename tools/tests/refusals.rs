@@ -121,11 +121,32 @@ fn sizes_that_cannot_be_had_are_refused() {
         &["replay", "--ring-capacity", "18446744073709551615"],
         &["replay", "--shards", "18446744073709551615"],
         &["replay", "--shards", "100000"],
+        &["top", "--runs", "99999999999"],
     ] {
         let output = framebus(arguments);
         let errors = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {errors}");
         assert_eq!(errors.lines().count(), 1, "{arguments:?}: {errors}");
+    }
+}
+
+/// A disk that is full, as `/dev/full` always is.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_that_cannot_be_written_is_said() {
+    let sample = framebus_recordings::samples().join("vercel-ai-sse/xai");
+    let sample = sample.to_str().unwrap();
+    for arguments in [
+        &["replay", sample][..],
+        &["replay", sample, "--json"],
+        &["--help"],
+    ] {
+        let full = std::fs::File::create("/dev/full").unwrap();
+        let mut framebus = Command::new(common::FRAMEBUS);
+        let output = framebus.args(arguments).stdout(full).output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {errors}");
+        assert!(errors.starts_with("the output: "), "{errors}");
     }
 }
 

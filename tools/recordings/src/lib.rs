@@ -20,8 +20,10 @@
 //!
 //! # Errors
 //!
-//! A file that can't be read costs itself alone, and a bad line of a format of lines costs that
-//! line alone. Each [`RecordingError`] names the file and the line, and says what to do.
+//! A file that can't be read costs itself alone, and a bad record of a format of records costs
+//! itself alone, wherever lines begin and end. Each [`RecordingError`] names the file and the line,
+//! and says what to do. What costs nothing but itself, such as half a character or a record that is
+//! repeated, is told once a file for each [`Mend`]; [`Problem::is_loss`] tells it from the others.
 #![forbid(unsafe_code)]
 
 mod builder;

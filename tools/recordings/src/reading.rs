@@ -18,26 +18,19 @@ const ENDINGS: [&str; 6] = [
     ".txt",
 ];
 
-/// What was read of all files so far that must not count again.
+/// What was read of all files so far that must not count again: the records, by a hash of what a
+/// copy of them has as well.
 #[derive(Default)]
-pub struct Seen {
-    /// The records, by their own ids or, where they have none, by a hash of all they hold.
-    records: HashSet<Key>,
-    /// The model messages whose usage was recorded.
-    messages: HashSet<Box<str>>,
-}
-
-#[derive(PartialEq, Eq, Hash)]
-enum Key {
-    Id(Box<str>),
-    Hash(u64),
-}
+pub struct Seen(HashSet<u64>);
 
 /// What one file was found to hold so far.
 pub struct Reading<'a> {
     path: PathBuf,
     options: &'a ReadOptions,
     seen: &'a mut Seen,
+    /// The ids of its records so far, and of its model messages.
+    ids: HashSet<Box<str>>,
+    messages: HashSet<Box<str>>,
     /// The runs that were read whole. The format's reader adds them.
     pub runs: Vec<RecordedRun>,
     /// What could not be used or was mended.
@@ -52,6 +45,8 @@ impl<'a> Reading<'a> {
             path: path.to_owned(),
             options,
             seen,
+            ids: HashSet::new(),
+            messages: HashSet::new(),
             runs: Vec::new(),
             errors: Vec::new(),
             mended: HashMap::new(),
@@ -95,18 +90,21 @@ impl<'a> Reading<'a> {
         self.errors.push(error);
     }
 
-    /// Tells whether a record is read for the first time, and if not, adds an error. A session that
-    /// was resumed repeats records, with their `uuid`, in the same file or in another.
+    /// Tells whether a record is read for the first time, and if not, adds an error.
+    ///
+    /// A session that was resumed repeats records: in its own file, where the `uuid` tells them, or
+    /// in another, with the name of another session in them.
     pub fn is_new(&mut self, line: u64, record: &Value) -> bool {
-        let key = match record["uuid"].as_str() {
-            Some(id) => Key::Id(id.into()),
-            None => {
-                let mut hasher = DefaultHasher::new();
-                record.to_string().hash(&mut hasher);
-                Key::Hash(hasher.finish())
-            }
-        };
-        let new = self.seen.records.insert(key);
+        let mut hasher = DefaultHasher::new();
+        let mut new = true;
+        if let Some(id) = record["uuid"].as_str() {
+            new = self.ids.insert(id.into());
+            let copied = ["type", "timestamp", "message"].map(|key| record[key].to_string());
+            (id, copied).hash(&mut hasher);
+        } else {
+            record.to_string().hash(&mut hasher);
+        }
+        new &= self.seen.0.insert(hasher.finish());
         if !new {
             let what = Mend::Repeated;
             self.error(Some(line), Problem::Mended { what, times: 1 });
@@ -114,9 +112,9 @@ impl<'a> Reading<'a> {
         new
     }
 
-    /// Tells whether a model message is read for the first time.
+    /// Tells whether a model message is read for the first time in this file.
     pub fn is_new_message(&mut self, id: &str) -> bool {
-        self.seen.messages.insert(id.into())
+        self.messages.insert(id.into())
     }
 
     /// Returns the builder of a run that is named after this file; a further one also after its

@@ -1,10 +1,10 @@
 //! Finds the JSON values in a text that was found: one, several in a row, or one that was cut off
 //! where the next began.
 //!
-//! A text that is a single value takes one pass. Only what follows an error is looked at again:
-//! [`mend`] is tried once, then a later place is sought where a whole record begins. A value that
-//! stands inside a cut record is no record of its own; what follows it tells them apart, since a
-//! record is followed by the end or by another.
+//! A text that is a single value takes one pass. Where something is wrong, a later place is sought
+//! where a whole record begins, and what stands before it is read once more after [`mend`]. A value
+//! that stands inside a cut record is no record of its own; what follows it tells them apart, since
+//! a record is followed by the end or by another.
 
 use crate::Problem;
 use crate::lines::{feeds, trimmed};
@@ -33,33 +33,10 @@ pub struct Place {
     pub is_record: fn(&Value) -> bool,
 }
 
-/// Returns the values of `text` in their order, after what was mended in them. At most one problem
-/// is among them that cost a record.
+/// Returns the values of `text` in their order, each after what was mended in it.
 pub fn values(text: &[u8], place: Place) -> Vec<Found> {
-    let mut values = Values::new(text, 0);
-    let Err(error) = values.read() else {
-        return values.found;
-    };
-    let rest = &text[values.at..];
-    let Some((mended, mends)) = mend(rest) else {
-        values.read_on(error, place);
-        return values.found;
-    };
-    let mends = mends.into_iter().map(|(feeds, what)| Found {
-        feeds: values.feeds + feeds,
-        item: Err(Problem::Mended { what, times: 1 }),
-    });
-    let mends: Vec<_> = mends.collect();
-    let mut again = Values::new(mended.as_bytes(), values.feeds);
-    let whole = match again.read() {
-        Ok(()) => true,
-        Err(error) => again.read_on(error, place),
-    };
-    let mut found = values.found;
-    // Where all is lost, that is told, and not what was mended in it as well.
-    let kept = whole || again.found.iter().any(|found| found.item.is_ok());
-    found.extend(mends.into_iter().filter(|_| kept));
-    found.append(&mut again.found);
+    let mut found = Vec::new();
+    Values::new(text, 0).read(place, true, &mut found);
     found
 }
 
@@ -69,21 +46,39 @@ struct Values<'a> {
     /// How many bytes of it were read, and the number of line feeds before that.
     at: usize,
     feeds: u64,
-    found: Vec<Found>,
 }
 
 impl<'a> Values<'a> {
     const fn new(text: &'a [u8], feeds: u64) -> Self {
-        Self {
-            text,
-            at: 0,
-            feeds,
-            found: Vec::new(),
+        Self { text, at: 0, feeds }
+    }
+
+    /// Reads to the end; `mendable` if what is wrong may be mended.
+    fn read(&mut self, place: Place, mendable: bool, found: &mut Vec<Found>) {
+        while let Err(error) = self.read_right(found) {
+            let next = next_record(self.text, self.at + 1, place);
+            let wrong = &self.text[self.at..next.unwrap_or(self.text.len())];
+            // What nothing follows may hold further records, once it is mended.
+            let mended = mendable && self.read_mended(wrong, next.is_some(), place, found);
+            if !mended {
+                let problem = match next {
+                    Some(_) => Problem::CutRecord,
+                    None if place.at_end => Problem::at_the_end(&error),
+                    None => Problem::not_json(&error),
+                };
+                let line = (error.line() as u64).saturating_sub(1);
+                found.push(Found {
+                    feeds: self.feeds + line,
+                    item: Err(problem),
+                });
+            }
+            let Some(next) = next else { return };
+            self.go_to(next);
         }
     }
 
     /// Reads values to the end, or to where none is.
-    fn read(&mut self) -> Result<(), serde_json::Error> {
+    fn read_right(&mut self, found: &mut Vec<Found>) -> Result<(), serde_json::Error> {
         loop {
             let rest = trimmed(&self.text[self.at..]);
             self.go_to(self.text.len() - rest.len());
@@ -91,7 +86,7 @@ impl<'a> Values<'a> {
             let Some(value) = stream.next() else {
                 return Ok(());
             };
-            self.found.push(Found {
+            found.push(Found {
                 feeds: self.feeds,
                 item: Ok(value?),
             });
@@ -99,31 +94,24 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// Names what is wrong here, and goes on with the next whole record; `false`, since something
-    /// is lost.
-    fn read_on(&mut self, mut error: serde_json::Error, place: Place) -> bool {
-        let mut told = false;
-        loop {
-            let next = next_record(self.text, self.at + 1, place);
-            let problem = match next {
-                Some(_) => Problem::CutRecord,
-                None if place.at_end => Problem::at_the_end(&error),
-                None => Problem::not_json(&error),
-            };
-            if !std::mem::replace(&mut told, true) {
-                let line = (error.line() as u64).saturating_sub(1);
-                self.found.push(Found {
-                    feeds: self.feeds + line,
-                    item: Err(problem),
-                });
-            }
-            let Some(next) = next else { return false };
-            self.go_to(next);
-            match self.read() {
-                Ok(()) => return false,
-                Err(later) => error = later,
-            }
+    /// Reads a part that is wrong after mending it; `false` if that gives no value, or if it is to
+    /// be `whole` and is not.
+    fn read_mended(&self, wrong: &[u8], whole: bool, place: Place, found: &mut Vec<Found>) -> bool {
+        let Some((mended, mends)) = mend(wrong) else {
+            return false;
+        };
+        let mut values = Vec::new();
+        Values::new(mended.as_bytes(), self.feeds).read(place, false, &mut values);
+        let right = |found: &Found| found.item.is_ok();
+        if !values.iter().any(right) || whole && !values.iter().all(right) {
+            return false;
         }
+        found.extend(mends.into_iter().map(|(feeds, what)| Found {
+            feeds: self.feeds + feeds,
+            item: Err(Problem::Mended { what, times: 1 }),
+        }));
+        found.append(&mut values);
+        true
     }
 
     fn go_to(&mut self, at: usize) {

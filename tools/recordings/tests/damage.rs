@@ -240,6 +240,32 @@ fn a_resumed_session_counts_its_records_once() {
 }
 
 #[test]
+fn sessions_that_share_ids_but_no_records_are_both_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = session()
+        .into_iter()
+        .map(|line| line.replace("a.txt", "b.txt").replace("look", "see"));
+    let other: Vec<_> = other
+        .map(|line| line.replace("T00:00:00Z", "T00:01:00Z"))
+        .collect();
+    for (name, lines) in [("one", session()), ("two", other)] {
+        fs::create_dir(folder.path().join(name)).unwrap();
+        fs::write(folder.path().join(name).join("s.jsonl"), file(&lines)).unwrap();
+    }
+    let (runs, errors) = read_paths(&[folder.path().to_owned()], &ReadOptions::default());
+    assert!(errors.is_empty(), "{errors:?}");
+    let ids: Vec<_> = runs.iter().map(|run| &*run.run_id).collect();
+    assert_eq!(
+        ids,
+        ["claude-code-sessions/s", "claude-code-sessions/two/s"]
+    );
+    assert_eq!(
+        count(&runs[0], UsageRecorded),
+        count(&runs[1], UsageRecorded)
+    );
+}
+
+#[test]
 fn a_message_that_another_interrupts_counts_once() {
     let mut lines = session();
     lines.insert(5, line("u7", None, &assistant("m1", &says("I looked."))));

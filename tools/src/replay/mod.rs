@@ -88,8 +88,13 @@ pub fn run(options: &Options) -> ExitCode {
             ExitCode::FAILURE
         }
         Err(error) => {
+            let code = if matches!(error, ReplayError::Output(_)) {
+                1
+            } else {
+                2
+            };
             output::error(error);
-            ExitCode::from(2)
+            ExitCode::from(code)
         }
     }
 }

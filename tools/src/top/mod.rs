@@ -2,6 +2,7 @@
 //! subscriber lags, loses and is given.
 
 mod readers;
+mod screen;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -14,12 +15,12 @@ use framebus_recordings::ReadOptions;
 use indicatif::ProgressBar;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use readers::Reader;
+use screen::Screen;
 use std::io;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-use view::Screen;
 
 /// How often the screen is drawn.
 const TICK: Duration = Duration::from_millis(100);
@@ -78,13 +79,15 @@ enum TopError {
     PublisherPanicked,
 }
 
-/// Shows the view until it is asked to end. The exit code is 1 if something else ends it.
+/// Shows the view until it is asked to end. The exit code is the one that the help states.
 pub fn run(options: &Options) -> ExitCode {
     match top(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            let asked_too_much =
+                matches!(error, TopError::Bus(_) | TopError::Play(PlayError::TooMany));
             output::error(error);
-            ExitCode::FAILURE
+            ExitCode::from(if asked_too_much { 2 } else { 1 })
         }
     }
 }

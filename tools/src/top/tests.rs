@@ -4,7 +4,8 @@
 //! at the difference before it goes in.
 
 use super::readers::{self, Look, Reader};
-use super::view::{self, Screen};
+use super::screen::Screen;
+use super::view;
 use crate::play::{Pace, Play, publish};
 use framebus::{InMemoryAgentEventBus, StreamStats, SubscriberOverflowPolicy as Policy};
 use framebus_recordings::{ReadOptions, read_paths, samples};

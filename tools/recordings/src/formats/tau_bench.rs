@@ -10,7 +10,8 @@
 //! | … with tool calls | `ToolRequested`, `ToolStarted` each |
 //! | … handing over to a human | `ApprovalRequested`, `ApprovalDispatched` as well |
 //! | `tool` | `ToolCompleted`, or `ToolFailed` where it begins with `Error` |
-//! | end | `CostEstimated`, then `RunCompleted` for a reward of 1, else `RunFailed` |
+//! | end | `CostEstimated`, then `RunCompleted` for a reward of 1, `RunFailed` for another |
+//! | … with a reward that is no number | `RunCompleted` |
 //!
 //! The format has no times. The agent is what the file's name says before its last `-`.
 

@@ -73,8 +73,14 @@ pub fn read(records: &mut Records<impl BufRead>, reading: &mut Reading<'_>) {
         match record {
             Ok(line) => {
                 cut = false;
-                let counts = !recognises(&line) || reading.is_new(number, &line);
-                if counts && let Err(problem) = transcript.line(&line, reading) {
+                if recognises(&line) && !reading.is_new(number, &line) {
+                    // The usage of its message was recorded with the record that it repeats.
+                    if let Some(message) = text(&line, "/message/id") {
+                        reading.is_new_message(message);
+                    }
+                    continue;
+                }
+                if let Err(problem) = transcript.line(&line, reading) {
                     reading.error(Some(number), problem);
                 }
             }
