@@ -15,8 +15,8 @@ use super::block::{Block, BlockWriter, Entry};
 use super::error::Stored;
 use super::handle::{Archive, Shared};
 use super::holders::{Held, Holder};
+use super::lost::LostRange;
 use super::worker::Worker;
-use super::writer::LostRange;
 use crate::bus::{AgentEventBus, AgentEventStream, BatchItem, InMemoryAgentEventBus};
 use crate::event::{
     AgentError, AgentErrorKind, BusEpoch, EventCursor, EventStreamScope, SubscriptionOptions,

@@ -3,13 +3,14 @@
 use super::block::{BlockWriter, Entry};
 use super::error::{Doing, Stored};
 use super::holders::{Held, Holder, Holders};
+use super::lost::LostRange;
 use super::origin::JournalEpoch;
 use super::process::Local;
 use super::progress::Progress;
 use super::rows::{self, extent};
 use super::store::{Store, identity};
 use super::turns::Turns;
-use super::writer::{LostRange, Writer};
+use super::writer::Writer;
 use crate::event::{
     AgentError, AgentErrorKind, ArchiveCursor, ArchiveId, BusEpoch, EventFrame, JournalCursor,
     PrivacyClass,

@@ -85,7 +85,7 @@
 //! | `store.rs`, `connection.rs` | the file, and the connections to it |
 //! | `writer.rs`, `turns.rs` | what is written: the tail, and what it becomes; the writer's lock |
 //! | `reserve.rs` | the room on the disk that is kept for removing frames |
-//! | `rows.rs`, `arrivals.rs` | what is stored, to be found and read; when it arrived |
+//! | `rows.rs`, `arrivals.rs`, `lost.rs` | what is stored; when it arrived; what was lost |
 //! | `origin.rs` | copies and originals |
 //! | `schema.rs`, `folder.rs` | the tables; the folder's files and its lock |
 //! | `pack.rs`, `block.rs`, `reader.rs`, `record.rs`, `coded.rs` | frames in bytes |
@@ -106,6 +106,7 @@ mod handle;
 mod holders;
 mod journal;
 mod keep;
+mod lost;
 mod origin;
 mod pack;
 mod process;

@@ -10,44 +10,18 @@ use super::arrivals::Arrivals;
 use super::block::{BLOCK_BYTES, BLOCK_FRAMES, Block, BlockWriter};
 use super::error::{BUSY, Doing, Stored, is_busy, is_unreadable};
 use super::folder::{FolderLock, Home};
+use super::lost::{LostRange, put_gaps};
 use super::origin::Shown;
 use super::pack::pack;
 use super::process::Opened;
 use super::reserve::{Limits, Reserve};
 use super::rows::{BlockRow, extent, last_sequence, pieces_from};
 use super::schema::PAGE;
-use crate::event::{
-    AgentError, AgentErrorKind, BusEpoch, EventOverflowNotice, PrivacyClass, Timestamp,
-};
+use crate::event::{AgentError, AgentErrorKind, BusEpoch, PrivacyClass};
 use rusqlite::{Connection, Transaction, params};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::time::Duration;
-
-/// A gap of an archiver that is not stored yet.
-#[derive(Debug)]
-pub(super) struct LostRange {
-    pub(super) epoch: BusEpoch,
-    pub(super) sequences: Range<u64>,
-    /// How many frames were lost; at least 1.
-    pub(super) lost: u64,
-    /// Whether no terminal frame is among them.
-    pub(super) terminal_preserved: bool,
-}
-
-impl LostRange {
-    /// Returns the gap that a notice reports.
-    pub(super) fn of(notice: &EventOverflowNotice) -> Self {
-        let end = notice.gap_end.event_seq;
-        let first = notice.gap_start.as_ref().map_or(end, |it| it.event_seq);
-        LostRange {
-            epoch: notice.gap_end.bus_epoch,
-            sequences: first..end + 1,
-            lost: notice.dropped_count,
-            terminal_preserved: notice.terminal_preserved,
-        }
-    }
-}
 
 /// The archive's writer. Fields are dropped in order: the database is closed before the lock is
 /// released.
@@ -327,37 +301,6 @@ impl Tail {
             ),
         ))
     }
-}
-
-/// Stores gaps, each before the first frame that comes after it. Blocks with the frames that were
-/// appended with them begin at this position.
-fn put_gaps(
-    db: &Connection,
-    begin: u64,
-    blocks: &[Block],
-    gaps: &[LostRange],
-) -> rusqlite::Result<()> {
-    let mut insert = db.prepare_cached("INSERT INTO gaps VALUES(NULL, ?, ?, ?, ?, ?, ?, ?)")?;
-    for gap in gaps {
-        let mut position = begin;
-        for block in blocks.iter().map(|block| &block.header) {
-            if block.epoch == gap.epoch && block.last_seq() >= gap.sequences.end {
-                position += gap.sequences.end.saturating_sub(block.first_seq);
-                break;
-            }
-            position += u64::from(block.count);
-        }
-        insert.execute(params![
-            position.cast_signed(),
-            gap.epoch.bits().cast_signed(),
-            gap.sequences.start.cast_signed(),
-            (gap.sequences.end - 1).cast_signed(),
-            gap.lost.cast_signed(),
-            gap.terminal_preserved,
-            Timestamp::now().as_micros(),
-        ])?;
-    }
-    Ok(())
 }
 
 /// Closes the tail: its pieces, and these blocks after them, at position `begin`, become blocks
