@@ -7,6 +7,7 @@
 //! wait.
 
 use super::block::RunPart;
+use super::counters::counters_behind;
 use super::error::{Doing, Stored, damaged, is_unreadable};
 use super::finding::{Examined, Finding, IndexOf};
 use super::handle::Archive;
@@ -75,7 +76,9 @@ pub(super) fn examine(db: &Connection) -> Stored<Examined> {
     }
     read_all(db, &mut found)?;
     compare_indexes(db, &mut found)?;
-    compare_counters(db, &mut found)?;
+    for finding in counters_behind(db)? {
+        found.add(finding);
+    }
     compare_order(db, &mut found)?;
     Ok(found)
 }
@@ -268,42 +271,6 @@ fn compare_indexes(db: &Connection, found: &mut Examined) -> Stored<()> {
     Ok(())
 }
 
-/// Compares the counters with what was given.
-pub(super) fn compare_counters(db: &Connection, found: &mut Examined) -> Stored<()> {
-    let unsigned = |row: &Row<'_>, at: usize| row.get::<_, i64>(at).map(i64::cast_unsigned);
-    // Each epoch's last block is found in the index, so this takes as many steps as there are
-    // epochs.
-    let sql = "WITH RECURSIVE known(epoch) AS (
-                   SELECT min(epoch) FROM blocks UNION ALL
-                   SELECT (SELECT min(epoch) FROM blocks WHERE epoch > known.epoch)
-                   FROM known WHERE known.epoch IS NOT NULL)
-               SELECT known.epoch, coalesce(last_seq, 0) AS says,
-                   (SELECT first_seq + count - 1 FROM blocks WHERE epoch = known.epoch
-                    ORDER BY first_seq DESC LIMIT 1) AS given
-               FROM known LEFT JOIN epochs ON epochs.epoch = known.epoch
-               WHERE known.epoch IS NOT NULL AND given > says";
-    let behind = rows(db, sql, [], |row| {
-        Ok(Finding::Counter {
-            epoch: Some(BusEpoch::from_bits(unsigned(row, 0)?)),
-            says: unsigned(row, 1)?,
-            given: unsigned(row, 2)?,
-        })
-    })?;
-    behind.into_iter().for_each(|finding| found.add(finding));
-    let sql = "SELECT last_position AS says,
-                   (SELECT first + count - 1 FROM blocks ORDER BY first DESC LIMIT 1) AS given
-               FROM state WHERE given > says";
-    let behind = rows(db, sql, [], |row| {
-        Ok(Finding::Counter {
-            epoch: None,
-            says: unsigned(row, 0)?,
-            given: unsigned(row, 1)?,
-        })
-    })?;
-    behind.into_iter().for_each(|finding| found.add(finding));
-    Ok(())
-}
-
 /// Checks that sequence numbers rise with positions, and that gaps are where no frames are.
 fn compare_order(db: &Connection, found: &mut Examined) -> Stored<()> {
     let unsigned = |row: &Row<'_>, at: usize| row.get::<_, i64>(at).map(i64::cast_unsigned);
@@ -343,17 +310,4 @@ fn compare_order(db: &Connection, found: &mut Examined) -> Stored<()> {
     })?;
     wrong.into_iter().for_each(|finding| found.add(finding));
     Ok(())
-}
-
-/// Refuses an archive whose counters would give a position or a sequence number twice.
-///
-/// # Errors
-/// [`AgentErrorKind::ArchiveDamaged`].
-pub(super) fn refuse_counters(db: &Connection, doing: &str) -> Stored<()> {
-    let mut found = Examined::default();
-    compare_counters(db, &mut found)?;
-    match found.findings.first() {
-        Some(finding) => Err(damaged(format!("{doing}: {finding}"))),
-        None => Ok(()),
-    }
 }

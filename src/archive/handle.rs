@@ -4,7 +4,8 @@ use super::block::{BlockWriter, Entry};
 use super::error::{Doing, Stored};
 use super::holders::{Held, Holder, Holders};
 use super::lost::LostRange;
-use super::origin::JournalEpoch;
+use super::options::ArchiveOptions;
+use super::origin;
 use super::process::Local;
 use super::progress::Progress;
 use super::rows::{self, extent};
@@ -19,42 +20,6 @@ use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
-
-/// When appended frames are safe.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Durability {
-    /// Each append waits until it is on the disk: one `fsync` an append, however many frames it
-    /// has. Acknowledged frames survive a loss of power.
-    #[default]
-    EachAppend,
-    /// The system writes in its own time. Acknowledged frames survive the process, however it ends.
-    /// A loss of power may lose the last appends, never part of one.
-    SystemCache,
-}
-
-/// How an archive is opened.
-#[derive(Clone, Copy, Debug)]
-pub struct ArchiveOptions {
-    /// When appended frames are safe.
-    pub durability: Durability,
-    /// The highest privacy class whose content is stored; that of [`PrivacyClass::Secret`] never
-    /// is. Of events above it, summary and references are stored.
-    pub content_up_to: PrivacyClass,
-    /// Which epoch the journal's bus has.
-    pub journal_epoch: JournalEpoch,
-}
-
-impl Default for ArchiveOptions {
-    /// An `fsync` for each append; all content but secrets.
-    fn default() -> Self {
-        ArchiveOptions {
-            durability: Durability::default(),
-            content_up_to: PrivacyClass::Sensitive,
-            journal_epoch: JournalEpoch::default(),
-        }
-    }
-}
 
 /// Frames that a follower lost to the rings before it could archive them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -295,6 +260,30 @@ impl Shared {
         ArchiveCursor {
             archive_id: self.id.clone(),
             position,
+        }
+    }
+
+    /// Returns this archive's cursor for one of an archive that it was copied from; others as they
+    /// are.
+    ///
+    /// # Errors
+    /// If the archive can't be read.
+    pub(super) fn inherited(&self, cursor: ArchiveCursor) -> Stored<ArchiveCursor> {
+        if cursor.archive_id == self.id {
+            return Ok(cursor);
+        }
+        let copied = |db: &_| origin::copied_up_to(db, &cursor.archive_id);
+        match self.store.read(copied)? {
+            Some(last) if cursor.position <= last => Ok(self.at(cursor.position)),
+            Some(last) => Err(AgentError::new(
+                AgentErrorKind::ArchiveCursor,
+                format!(
+                    "the cursor is at {} of archive {}, of which this one, {}, is a copy up to \
+                     {last}; what came there later is not here: start from {last}",
+                    cursor.position, cursor.archive_id, self.id
+                ),
+            )),
+            None => Ok(cursor),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What of this process holds an archive open, for the error of an opening that it is in the way
 //! of.
 
-use super::store::lock;
+use super::turns::lock;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};

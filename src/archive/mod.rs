@@ -79,17 +79,18 @@
 //! | `follow.rs` | the archiver: a subscriber that archives a bus |
 //! | `repair.rs`, `replay.rs` | what an archive is asked for: holes, frames |
 //! | `keep.rs`, `retain.rs`, `runs.rs` | upkeep, and the runs that there are |
-//! | `rebuild.rs`, `check.rs`, `finding.rs` | what the frames prove, and what contradicts them |
+//! | `rebuild.rs`, `check.rs` | what the frames prove |
 //! | `handle.rs` | the archive as its holder has it |
 //! | `progress.rs` | how far archivers have come, and which readers wait for them |
 //! | `store.rs`, `connection.rs` | the file, and the connections to it |
-//! | `writer.rs`, `turns.rs` | what is written: the tail, and what it becomes; the writer's lock |
+//! | `writer.rs` | what is written: the tail, and what it becomes when it is closed |
 //! | `reserve.rs` | the room on the disk that is kept for removing frames |
+//! | `counters.rs`, `finding.rs` | the counters; what contradicts the frames |
 //! | `rows.rs`, `arrivals.rs`, `lost.rs` | what is stored; when it arrived; what was lost |
-//! | `origin.rs` | copies and originals |
+//! | `options.rs`, `origin.rs` | how it is opened; copies and originals |
 //! | `schema.rs`, `folder.rs` | the tables; the folder's files and its lock |
 //! | `pack.rs`, `block.rs`, `reader.rs`, `record.rs`, `coded.rs` | frames in bytes |
-//! | `worker.rs`, `process.rs`, `holders.rs` | threads, forks, what holds an archive |
+//! | `worker.rs`, `process.rs`, `holders.rs`, `turns.rs` | threads, forks, who holds it, locks |
 //! | `error.rs` | errors |
 #![forbid(unsafe_code)]
 
@@ -98,6 +99,7 @@ mod block;
 mod check;
 mod coded;
 mod connection;
+mod counters;
 mod error;
 mod finding;
 mod folder;
@@ -107,6 +109,7 @@ mod holders;
 mod journal;
 mod keep;
 mod lost;
+mod options;
 mod origin;
 mod pack;
 mod process;
@@ -128,9 +131,10 @@ mod writer;
 
 pub use self::finding::{Examined, Finding, IndexOf};
 pub use self::follow::{Archiver, FollowOptions, FollowReport};
-pub use self::handle::{Archive, ArchiveGap, ArchiveOptions, Durability};
+pub use self::handle::{Archive, ArchiveGap};
 pub use self::journal::{JournalOptions, JournalReceipt, Journaled, JournaledBus};
 pub use self::keep::Compacted;
+pub use self::options::{ArchiveOptions, Durability};
 pub use self::origin::JournalEpoch;
 pub use self::retain::{AgeOf, HeldBy, Removed, Retention};
 pub use self::runs::ArchivedRun;

@@ -15,10 +15,9 @@
 //! the two, and an opening that is cut off is none.
 
 use super::error::{Doing, Stored};
-use super::handle::Shared;
 use super::rows::extent;
 use super::schema::{new_epoch, new_id};
-use crate::event::{AgentError, AgentErrorKind, ArchiveCursor};
+use crate::event::{AgentErrorKind, ArchiveId};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::fmt;
 use std::fs::{self, File, Metadata};
@@ -258,36 +257,11 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-impl Shared {
-    /// Returns this archive's cursor for one of an archive that it was copied from; others as they
-    /// are.
-    ///
-    /// # Errors
-    /// If the archive can't be read.
-    pub(super) fn inherited(&self, cursor: ArchiveCursor) -> Stored<ArchiveCursor> {
-        if cursor.archive_id == self.id {
-            return Ok(cursor);
-        }
-        let last: Option<i64> = self.store.read(|db| {
-            db.prepare_cached("SELECT last_position FROM ancestors WHERE archive_id = ?")
-                .and_then(|mut select| {
-                    select
-                        .query_row([cursor.archive_id.as_str()], |row| row.get(0))
-                        .optional()
-                })
-                .doing("looking for the archive's origin")
-        })?;
-        match last.map(i64::cast_unsigned) {
-            Some(last) if cursor.position <= last => Ok(self.at(cursor.position)),
-            Some(last) => Err(AgentError::new(
-                AgentErrorKind::ArchiveCursor,
-                format!(
-                    "the cursor is at {} of archive {}, of which this one, {}, is a copy up to \
-                     {last}; what came there later is not here: start from {last}",
-                    cursor.position, cursor.archive_id, self.id
-                ),
-            )),
-            None => Ok(cursor),
-        }
-    }
+/// Returns up to which position this archive is a copy of another one; `None` if it is none.
+pub(super) fn copied_up_to(db: &Connection, of: &ArchiveId) -> Stored<Option<u64>> {
+    let last: Option<i64> = db
+        .prepare_cached("SELECT last_position FROM ancestors WHERE archive_id = ?")
+        .and_then(|mut select| select.query_row([of.as_str()], |row| row.get(0)).optional())
+        .doing("looking for the archive's origin")?;
+    Ok(last.map(i64::cast_unsigned))
 }

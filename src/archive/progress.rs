@@ -2,7 +2,7 @@
 
 use super::error::Stored;
 use super::process::Local;
-use super::store::lock;
+use super::turns::lock;
 use crate::event::BusEpoch;
 use crate::foreign::contained;
 use std::collections::HashMap;

@@ -3,7 +3,8 @@
 use super::check::examine;
 use super::error::{Doing, Stored};
 use super::finding::{Examined, Finding};
-use super::handle::{Archive, ArchiveOptions};
+use super::handle::Archive;
+use super::options::ArchiveOptions;
 use super::origin::JournalEpoch;
 use super::store::Store;
 use crate::event::AgentError;

@@ -11,7 +11,7 @@ use super::block::BlockWriter;
 use super::error::{Doing, Stored};
 use super::handle::{Archive, Shared};
 use super::rows::{BlockRow, bytes_held, extent, rows_from};
-use super::store::lock;
+use super::turns::lock;
 use super::writer::{Writer, put_block};
 use crate::event::{AgentError, AgentErrorKind, PrivacyClass, Timestamp};
 use rusqlite::{Transaction, params};

@@ -13,22 +13,23 @@
 //!
 //! A block's bytes are in another table than its columns, so that a search reads no frames.
 
-use super::check::refuse_counters;
 use super::connection::{Reader, connect, is_momentary, never_still};
+use super::counters::refuse_counters;
 use super::error::{Doing, Stored};
 use super::folder::{FolderLock, Home, log, refuse_loss};
-use super::handle::{ArchiveOptions, Durability};
+use super::options::{ArchiveOptions, Durability};
 use super::origin;
 use super::process::{Local, Opened};
 use super::reserve::Reserve;
 use super::schema::{FILE, PAGE, migrate};
+use super::turns::lock;
 use super::writer::Writer;
 use crate::event::{ArchiveId, BusEpoch};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
@@ -188,12 +189,6 @@ fn create_folder(folder: &Path) -> io::Result<()> {
     #[cfg(not(unix))]
     drop(missing);
     Ok(())
-}
-
-/// Locks, also after a panic: what the lock guards is whole, since a transaction that did not
-/// finish is rolled back.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The archive's identity: its id, and the epoch of the bus that it is the journal of.

@@ -1,7 +1,12 @@
-//! A lock that is handed over: whoever waits for it gets it before whoever just had it.
+//! Locks, and one that is handed over: whoever waits for it gets it before whoever just had it.
 
-use super::store::lock;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Locks, also after a panic: what the lock guards is whole, since a transaction that did not
+/// finish is rolled back.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A lock in two steps. A thread first takes the turn, then waits for the value, and gives the turn
 /// up when it has the value. A thread that gives the value back and wants it again has to take the

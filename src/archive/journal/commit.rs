@@ -15,7 +15,7 @@ use crate::archive::block::{BlockWriter, Entry};
 use crate::archive::error::Stored;
 use crate::archive::handle::{Archive, journal_cursor};
 use crate::archive::holders::Holder;
-use crate::archive::store::lock;
+use crate::archive::turns::lock;
 #[cfg(doc)]
 use crate::bus::AgentEventStream;
 use crate::bus::InMemoryAgentEventBus;

@@ -5,7 +5,7 @@
 //! for ever. One that is larger than all of the room enters when nothing else is in it, and is
 //! alone then.
 
-use crate::archive::store::lock;
+use crate::archive::turns::lock;
 use crate::event::{EventFrame, EventView};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
