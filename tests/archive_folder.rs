@@ -1,5 +1,5 @@
-//! The archive's folder is removed, moved, replaced: nothing is acknowledged that is not found there
-//! again, and nobody else writes there.
+//! The archive's folder is removed, moved, replaced: nothing is acknowledged that is not found
+//! there again, and nobody else writes there.
 #![cfg(unix)]
 
 mod common;
