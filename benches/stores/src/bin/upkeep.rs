@@ -140,7 +140,8 @@ fn main() -> Result<()> {
         ))
     };
     let compact = || Ok(format!("{:?}", archive.compact()?));
-    let jobs: [(&str, bool, &dyn Fn() -> Result<String>); 8] = [
+    type Job<'a> = &'a dyn Fn() -> Result<String>;
+    let jobs: [(&str, bool, Job<'_>); 8] = [
         ("nothing", false, &nothing),
         ("nothing, and a reader", true, &nothing),
         ("compact", true, &compact),
