@@ -140,8 +140,8 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Gives back the place of one submission: its group takes it. Its frames stay in the room until
-    /// they are published and answered for. Returns how many bytes these take.
+    /// Gives back the place of one submission: its group takes it. Its frames stay in the room
+    /// until they are published and answered for. Returns how many bytes these take.
     pub(super) fn leave_queue(&mut self) -> usize {
         let submissions = std::mem::take(&mut self.load.submissions);
         lock(&self.room.state).held.submissions -= submissions;
