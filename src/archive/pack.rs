@@ -14,17 +14,22 @@ const PACKED: u8 = 2;
 /// How many bytes stand before what is packed.
 const HEAD: usize = 5;
 
-/// How hard zstd tries: its default. Level 1 took two thirds of the time for a tenth more bytes.
+/// How hard zstd tries: its default.
 const LEVEL: i32 = 3;
+
+/// How many bytes a block has at least that is packed. With fewer, what zstd begins with takes
+/// longer than all the rest of storing it.
+const LEAST: usize = 1 << 10;
 
 /// How many bytes a block has at most, unpacked: a frame with the names of its run and its agent.
 const MOST: usize = 2 * FRAME_BYTES;
 
-/// Returns a block's bytes, which are in two parts, packed; `None` if that would save less than a
-/// quarter of them. Takes up to three quarters of them in memory.
+/// Returns a block's bytes, which are in two parts, packed; `None` if there are few of them, or if
+/// that would save less than a quarter of them. Takes up to three quarters of them in memory.
 pub(super) fn pack(parts: [&[u8]; 2]) -> Option<Vec<u8>> {
     let size: usize = parts.iter().map(|part| part.len()).sum();
-    let length = u32::try_from(size).ok().filter(|_| size <= MOST)?;
+    let length = u32::try_from(size).ok();
+    let length = length.filter(|_| (LEAST..=MOST).contains(&size))?;
     let mut packed = Bounded(Vec::with_capacity(size / 4 * 3));
     let write = |packed: &mut Bounded| -> io::Result<()> {
         packed.write_all(&[PACKED])?;
