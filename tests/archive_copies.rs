@@ -1,5 +1,5 @@
-//! Copies of an archive, restored backups and restarts: no sequence number or position is given twice
-//! untold.
+//! Copies of an archive, restored backups and restarts: no sequence number or position is given
+//! twice untold.
 #![cfg(unix)]
 
 mod common;
