@@ -18,6 +18,8 @@ use super::rows::{
     BlockRow, extent, first_after, piece_from, row_after, row_of_kinds, row_of_time,
 };
 use crate::bus::{AgentEventStream, EventArchive, FrameSource};
+#[cfg(doc)]
+use crate::event::AgentErrorKind;
 use crate::event::{
     AgentError, AgentId, ArchiveCursor, BusEpoch, CompiledEventFilter, EventCursor,
     EventDeliverySemantics, EventFilter, EventFrame, EventOverflowNotice, EventOverflowReason,
