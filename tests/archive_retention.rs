@@ -163,7 +163,9 @@ fn a_floor_is_never_removed_and_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let archive = open(folder.path());
     let bus = journaled(&archive);
-    (0..10).for_each(|_| drop(bus.publish_all((0..100).map(|_| delta("r"))).unwrap()));
+    for _ in 0..10 {
+        bus.publish_all((0..100).map(|_| delta("r"))).unwrap();
+    }
     drop(bus);
     let nothing = Retention {
         max_frames: Some(0),

@@ -363,12 +363,12 @@ impl Repair {
         notice: Option<Box<EventOverflowNotice>>,
         reader: &ArchiveReader,
     ) {
-        let concerns = |notice: &Box<EventOverflowNotice>| {
+        let concerns = |notice: &EventOverflowNotice| {
             let start = notice.gap_start.as_ref().map(|it| it.bus_epoch);
             let end = notice.gap_end.bus_epoch;
             notice.dropped_count > 0 && (start != Some(end) || end == self.epoch)
         };
-        if let Some(notice) = notice.filter(concerns) {
+        if let Some(notice) = notice.filter(|it| concerns(it)) {
             self.error = reader.frames.damage().cloned();
             append(missing, Some(notice));
         }
