@@ -322,8 +322,12 @@ proptest! {
                     published += count;
                 }
                 Act::Read(most) => (reached, _) = read_all_scope(&mut stream, reached, most),
-                Act::Keep(frames) => drop(keep(&archive, frames)),
-                Act::Compact => drop(archive.compact().unwrap()),
+                Act::Keep(frames) => {
+                    keep(&archive, frames);
+                }
+                Act::Compact => {
+                    archive.compact().unwrap();
+                }
                 Act::Restart => {
                     let cursor = stream.cursor().cloned();
                     prop_assert_eq!(cursor.as_ref().unwrap().event_seq, reached);

@@ -368,7 +368,7 @@ impl Repair {
             let end = notice.gap_end.bus_epoch;
             notice.dropped_count > 0 && (start != Some(end) || end == self.epoch)
         };
-        if let Some(notice) = notice.filter(|notice| concerns(notice)) {
+        if let Some(notice) = notice.filter(|it| concerns(it)) {
             self.error = reader.frames.damage().cloned();
             append(missing, Some(notice));
         }
