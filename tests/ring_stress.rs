@@ -110,7 +110,7 @@ fn tiny_rings_are_lapped_and_everything_is_given_or_reported() {
             shards,
             frames: lane,
             terminals: lane,
-            after: 0,
+            ..RingConfig::default()
         });
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -159,7 +159,7 @@ fn readers_come_and_go_beside_publishers() {
             shards,
             frames: lane,
             terminals: lane,
-            after: 0,
+            ..RingConfig::default()
         });
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {

@@ -28,7 +28,7 @@ fn ring(shards: usize, slots: u64, chunk: u64, slack: u64, batch: u64) -> Ring<B
         shards,
         frames: lane,
         terminals: lane,
-        after: 0,
+        ..RingConfig::default()
     })
 }
 

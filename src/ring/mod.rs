@@ -52,7 +52,9 @@ mod stats;
 mod wait;
 mod write;
 
-pub use config::{MAX_SHARDS, PublishError, RingConfig, Route, Select, Start, SubscribeError};
+pub use config::{
+    MAX_SHARDS, PublishError, Retention, RingConfig, Route, Select, Start, SubscribeError,
+};
 pub use handle::Ring;
 pub use read::{Delivery, Gap, Polled, Subscription};
 pub use sequence::MAX_SEQUENCE;

@@ -14,7 +14,11 @@
 //!   slot's earlier index, and happen after the end of every read under an earlier pin.
 //! - **S3 reads are of finished frames**: `read`, `order` and `lend` are called for index `i` only
 //!   under a pin that covers `i`; `read` and `order` only after an acquire load of a stamp that
-//!   says that the frame of `i` is here.
+//!   says that the frame of `i` is here. What reads a frame that a filter does not want calls none
+//!   of them.
+//! - **S4 freed once**: `free` is called for index `i` by one thread, once, while a pin covers `i`
+//!   that was checked as that of a reader is, after all reads of `i`, and no read of it begins any
+//!   more. It counts as what the slot's owner does last.
 
 use super::array::{Array, Cell, cells, words};
 use super::cells::{Order, Slot};
@@ -24,7 +28,9 @@ use super::stamp::{Mismatch, Stamp};
 use crate::foreign::contained;
 use crate::ring::hw;
 use crate::sync::AtomicU64;
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
+
+mod lend;
 
 /// How many slots are looked at together, at most.
 const BLOCK: usize = if cfg!(any(loom, shuttle)) { 2 } else { 32 };
@@ -256,74 +262,24 @@ impl<T> Slots<T> {
         abandon(stamp, self.geometry.generation(index), false);
     }
 
-    /// The order of the frame of `index`.
+    /// Takes the frame of `index` out of its slot, if it is here, and says so in the stamp.
     ///
     /// # Safety
-    /// S3 holds for `index`, and it was written with an order.
-    #[inline(always)]
-    pub(crate) unsafe fn order(&self, index: u64) -> Order {
-        // SAFETY: by the caller.
-        unsafe { self.slot(index).order(index) }
-    }
-
-    /// Lends the frame of `index` to `f`.
-    ///
-    /// # Safety
-    /// S3 holds for `index`, until `f` returns.
-    #[inline(always)]
-    pub(crate) unsafe fn read<R>(&self, index: u64, f: impl FnOnce(&T) -> R) -> R {
-        // SAFETY: S3: the frame is initialised, and no writer is there until the pin ends.
-        self.at(&self.frames, index)
-            .with(|cell| f(unsafe { (*cell).assume_init_ref() }))
-    }
-
-    /// Lends the frames of `indices` to `f`, each with its index, until an index is not done, `f`
-    /// breaks, or the last slot was lent. Loads a block of stamps before it lends the first frame
-    /// of the block: so `f` is called in a loop without atomics, and what it counts stays in
-    /// registers. But if the second index is not done, the first is lent at once: what a reader
-    /// that keeps up finds is one frame, and the stamps of a block lie in four or five cache lines.
-    ///
-    /// # Safety
-    /// S3 holds for `indices`, until this returns; their stamps need not have been loaded.
-    #[inline(always)]
-    pub(crate) unsafe fn lend(
-        &self,
-        indices: Range<u64>,
-        mut f: impl FnMut(u64, &T) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
-        let (mut slots, generation) = self.slots(&indices);
-        let second = self.stamps[slots.clone()].get(1);
-        if second.is_some_and(|second| !Stamp::load(second).is_done(generation)) {
-            slots.end = slots.start + 1;
+    /// S4 holds for `index`, and the caller has acquired a stamp of its generation.
+    pub(crate) unsafe fn free(&self, index: u64) -> Option<T> {
+        let (stamp, generation) = (
+            self.at(&self.stamps, index),
+            self.geometry.generation(index),
+        );
+        if !Stamp::load_own(stamp).is_done(generation) {
+            return None;
         }
-        let stamps = self.stamps[slots.clone()].chunks(BLOCK);
-        let blocks = stamps.zip(self.frames[slots].chunks(BLOCK));
-        let mut index = indices.start;
-        for (stamps, frames) in blocks {
-            let done = done(stamps, generation);
-            for (index, frame) in (index..).zip(&frames[..done]) {
-                // SAFETY: as in `read`; the stamp was just acquired.
-                frame.with(|cell| f(index, unsafe { (*cell).assume_init_ref() }))?;
-            }
-            index += done as u64;
-            if done < stamps.len() {
-                break;
-            }
-        }
-        ControlFlow::Continue(())
-    }
-}
-
-/// How many of at most [`BLOCK`] slots, from the first on, have the frame of this generation.
-#[inline(always)]
-fn done(stamps: &[AtomicU64], generation: u64) -> usize {
-    // Most often all.
-    match <&[AtomicU64; BLOCK]>::try_from(stamps) {
-        Ok(block) if Mismatch::of(block, generation).is_tag_only() => BLOCK,
-        _ => stamps
-            .iter()
-            .take_while(|&word| Stamp::load(word).is_done(generation))
-            .count(),
+        let frame = self.at(&self.frames, index).with_mut(|cell| {
+            // SAFETY: S4: the frame is initialised, and nobody else reads or writes it any more.
+            unsafe { (*cell).assume_init_read() }
+        });
+        Stamp::abandoned(generation, false).store(stamp);
+        Some(frame)
     }
 }
 
@@ -373,6 +329,7 @@ impl<T> Drop for Slots<T> {
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
+    use std::ops::ControlFlow;
     use std::sync::Arc;
 
     fn order(sequence: u64) -> Option<Order> {
