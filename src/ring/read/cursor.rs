@@ -425,9 +425,9 @@ impl Cursor {
         if by_index {
             return match filter {
                 None => pinned.lend(&first, end, give),
-                Some(filter) => pinned.lend_wanted(&first, end, filter, |index, _, frame| {
-                    give(index, frame)
-                }),
+                Some(filter) => {
+                    pinned.lend_wanted(&first, end, filter, |index, _, frame| give(index, frame))
+                }
             };
         }
         let mut flow = ControlFlow::Continue(());

@@ -258,7 +258,9 @@ impl<T> Lanes<T> {
         let lane = self.core.lane(cursor.lane());
         let next = || self.core.next_sequence();
         self.may_have_lost = true;
-        cursor.suspects().expire(lane, oldest, held, bound, last, next)
+        cursor
+            .suspects()
+            .expire(lane, oldest, held, bound, last, next)
     }
 
     /// Puts another cursor in the place of one.
