@@ -19,8 +19,10 @@
 //! - **S4 freed once**: `free` is called for index `i` by one thread, once, while a pin covers `i`
 //!   that was checked as that of a reader is, after all reads of `i`, and no read of it begins any
 //!   more. It counts as what the slot's owner does last.
+//! - **S5 room**: `allocate` is called before the first index is granted; that happens before each
+//!   grant. Nothing but stamps and addresses is looked at for an index that was not granted.
 
-use super::array::{Array, Cell, cells, words};
+use super::array::{Array, Cell, LateCells, words};
 use super::cells::{Order, Slot};
 use super::filter::TagFilter;
 use super::geometry::Geometry;
@@ -41,15 +43,22 @@ const WORDS_A_LINE: u64 = 8;
 /// How many bytes of each array are prefetched at once, at most.
 const MOST_PREFETCHED: usize = 1_024;
 
+/// The arrays of a lane beside its stamps.
+struct Cells<'a, T> {
+    sequences: &'a [Cell<u64>],
+    bounds: &'a [Cell<u64>],
+    frames: &'a [Cell<T>],
+}
+
 /// The slots of a lane.
 pub(crate) struct Slots<T> {
     /// Only a slot's owner stores its stamp; everybody loads it.
     stamps: Array<AtomicU64>,
     /// Only a slot's owner writes it, before the stamp; readers read it under a pin. So with
     /// `bounds` and `frames`. Each array has `geometry.slots()` items.
-    sequences: Array<Cell<u64>>,
-    bounds: Array<Cell<u64>>,
-    frames: Array<Cell<T>>,
+    sequences: LateCells<u64>,
+    bounds: LateCells<u64>,
+    frames: LateCells<T>,
     geometry: Geometry,
 }
 
@@ -61,17 +70,37 @@ unsafe impl<T: Send + Sync> Sync for Slots<T> {}
 unsafe impl<T: Send> Send for Slots<T> {}
 
 impl<T> Slots<T> {
-    /// Slots that were never used. On real threads the memory comes from the system, and a page
-    /// costs nothing until it is used.
+    /// Slots that were never used. Of those, only the stamps take memory. On real threads it comes
+    /// from the system, and a page costs nothing until it is used.
     pub(crate) fn new(geometry: Geometry) -> Self {
         let slots = geometry.slots();
         assert!(slots.is_power_of_two());
         Slots {
             stamps: words(slots),
-            sequences: cells(slots, 8),
-            bounds: cells(slots, 16),
-            frames: cells(slots, 24),
+            sequences: LateCells::new(slots, 8),
+            bounds: LateCells::new(slots, 16),
+            frames: LateCells::new(slots, 24),
             geometry,
+        }
+    }
+
+    /// Makes room for frames. Called before the first index is granted.
+    pub(crate) fn allocate(&self) {
+        self.sequences.allocate();
+        self.bounds.allocate();
+        self.frames.allocate();
+    }
+
+    /// What the slots have beside their stamps. Used for indices that were granted.
+    #[inline(always)]
+    fn cells(&self) -> Cells<'_, T> {
+        // SAFETY: S5.
+        unsafe {
+            Cells {
+                sequences: self.sequences.get(),
+                bounds: self.bounds.get(),
+                frames: self.frames.get(),
+            }
         }
     }
 
@@ -88,11 +117,12 @@ impl<T> Slots<T> {
     /// The slot of `index`.
     #[inline(always)]
     fn slot(&self, index: u64) -> Slot<'_, T> {
+        let cells = self.cells();
         Slot {
             stamp: self.at(&self.stamps, index),
-            sequence: self.at(&self.sequences, index),
-            bound: self.at(&self.bounds, index),
-            frame: self.at(&self.frames, index),
+            sequence: self.at(cells.sequences, index),
+            bound: self.at(cells.bounds, index),
+            frame: self.at(cells.frames, index),
         }
     }
 
@@ -145,9 +175,9 @@ impl<T> Slots<T> {
     #[inline(always)]
     pub(crate) fn prefetch_for_write(&self, slots: Range<usize>, sequences: bool) {
         hw::prefetch_for_write(&self.stamps[slots.clone()], MOST_PREFETCHED);
-        hw::prefetch_for_write(&self.frames[slots.clone()], MOST_PREFETCHED);
+        hw::prefetch_for_write(&self.cells().frames[slots.clone()], MOST_PREFETCHED);
         if sequences {
-            hw::prefetch_for_write(&self.sequences[slots], MOST_PREFETCHED);
+            hw::prefetch_for_write(&self.cells().sequences[slots], MOST_PREFETCHED);
         }
     }
 
@@ -158,16 +188,16 @@ impl<T> Slots<T> {
         const MASK: u64 = !(WORDS_A_LINE - 1);
         let (slots, _) = self.slots(&(indices.start & MASK..indices.end & MASK));
         hw::acquire_lines(&self.stamps[slots.clone()]);
-        hw::acquire_lines(&self.frames[slots.clone()]);
+        hw::acquire_lines(&self.cells().frames[slots.clone()]);
         if sequences {
-            hw::acquire_lines(&self.sequences[slots]);
+            hw::acquire_lines(&self.cells().sequences[slots]);
         }
     }
 
     /// Begins to fetch the frame of `index`, which is read soon.
     #[inline(always)]
     pub(crate) fn prefetch_frame(&self, index: u64) {
-        hw::prefetch(self.at(&self.frames, index));
+        hw::prefetch(self.frames.address(self.geometry.slot(index)));
     }
 
     /// Puts the frame of `index` into its slot and makes it readable, with its order in a lane that
@@ -214,9 +244,10 @@ impl<T> Slots<T> {
         mut replaced: impl FnMut(Option<T>),
     ) {
         let (slots, generation) = self.slots(&block);
-        let cells = self.sequences[slots.clone()].iter();
-        let cells = cells.zip(&self.bounds[slots.clone()]);
-        let cells = cells.zip(&self.frames[slots.clone()]);
+        let all = self.cells();
+        let cells = all.sequences[slots.clone()].iter();
+        let cells = cells.zip(&all.bounds[slots.clone()]);
+        let cells = cells.zip(&all.frames[slots.clone()]);
         let mut written = Written {
             stamps: &self.stamps[slots],
             generation,
@@ -274,7 +305,7 @@ impl<T> Slots<T> {
         if !Stamp::load_own(stamp).is_done(generation) {
             return None;
         }
-        let frame = self.at(&self.frames, index).with_mut(|cell| {
+        let frame = self.at(self.cells().frames, index).with_mut(|cell| {
             // SAFETY: S4: the frame is initialised, and nobody else reads or writes it any more.
             unsafe { (*cell).assume_init_read() }
         });
@@ -315,7 +346,7 @@ impl<T> Drop for Slots<T> {
         if !std::mem::needs_drop::<T>() {
             return;
         }
-        for (stamp, frame) in self.stamps.iter().zip(self.frames.iter()) {
+        for (stamp, frame) in self.stamps.iter().zip(self.frames.get_mut()) {
             // Relaxed, in `load_own`: `&mut self` happens after every other access.
             if Stamp::load_own(stamp).holds_frame() {
                 // A destructor that panics does not keep the other frames from being dropped.
@@ -339,10 +370,25 @@ mod tests {
         })
     }
 
+    fn slots<T>(count: u64) -> Slots<T> {
+        let slots = Slots::new(Geometry::exact(count, 1, 0, 1));
+        slots.allocate();
+        slots
+    }
+
+    #[test]
+    fn frames_take_no_memory_before_the_first() {
+        let mut slots = Slots::<Arc<()>>::new(Geometry::exact(2, 1, 0, 1));
+        assert!(slots.frames.get_mut().is_empty());
+        slots.prefetch_frame(1);
+        slots.allocate();
+        assert_eq!(slots.frames.get_mut().len(), 2);
+    }
+
     #[test]
     fn holds_returns_and_drops_frames() {
         let frame = Arc::new(());
-        let slots = Slots::<Arc<()>>::new(Geometry::exact(2, 1, 0, 1));
+        let slots = slots::<Arc<()>>(2);
         assert_eq!(slots.stamp(0).generation(), 0);
         // SAFETY: one thread, indices ascending.
         unsafe {
@@ -366,7 +412,7 @@ mod tests {
     #[test]
     fn acquired_lines_stay_as_they_are() {
         fn kept<T: Clone + PartialEq + std::fmt::Debug>(frames: [T; 16]) {
-            let slots = Slots::<T>::new(Geometry::exact(16, 1, 0, 1));
+            let slots = slots::<T>(16);
             for (index, frame) in (0..).zip(&frames) {
                 // SAFETY: one thread, indices ascending.
                 let old = unsafe { slots.write(index, 7, order(9), frame.clone()) };
@@ -393,7 +439,7 @@ mod tests {
 
     #[test]
     fn lends_what_is_done_and_no_more() {
-        let slots = Slots::<u64>::new(Geometry::exact(4, 1, 0, 1));
+        let slots = slots::<u64>(4);
         let lent = |indices| {
             let mut lent = Vec::new();
             // SAFETY: one thread.
