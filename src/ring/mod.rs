@@ -7,7 +7,8 @@
 //! strictly increasing order of the sequence numbers. A reader that is too slow is lapped, never
 //! waited for, and learns exactly where and how much it lost.
 //!
-//! Publishing never waits, and allocates nothing but a batch's scratch; polling is wait-free.
+//! Publishing never waits, and allocates nothing but a batch's scratch, and the memory of a lane
+//! for its first frame; polling is wait-free.
 //! Subscribing takes a mutex that neither of them ever takes.
 //!
 //! ```

@@ -150,6 +150,11 @@ impl<T> Lane<T> {
         }
     }
 
+    /// Allocates the memory for frames.
+    pub(crate) fn allocate(&self) {
+        self.slots.allocate();
+    }
+
     #[inline(always)]
     pub(crate) fn class(&self) -> LaneClass {
         self.class

@@ -60,7 +60,7 @@ impl<T> Lane<T> {
         }
         if start == 0 {
             // E2, of this chunk, carries it to those who open others, and to all claimers.
-            self.slots.allocate();
+            self.allocate();
         }
         let end = self.geometry.chunk_end(start);
         let pinned = if self.bounds.window.limit() < end {

@@ -137,23 +137,23 @@ mod real {
             }
         }
 
-        /// Allocates the memory, unless another thread has. Never waits for that one.
+        /// Allocates the memory, unless that was done. Never waits for a thread that does.
         pub(crate) fn allocate(&self) {
-            // SAFETY: a cell's content need not be initialised.
-            let own = Box::into_raw(Box::new(unsafe { Array::zeroed(self.len, self.lines) }));
-            // E27: release, of the zeros, and on failure E27: acquire.
-            let order = (Ordering::Release, Ordering::Acquire);
-            let set = self
-                .array
-                .compare_exchange(null_mut(), own, order.0, order.1);
-            let array = match set {
-                Ok(_) => own,
-                Err(other) => {
+            // E27: acquire.
+            let mut array = self.array.load(Ordering::Acquire);
+            if array.is_null() {
+                // SAFETY: a cell's content need not be initialised.
+                let own = Box::into_raw(Box::new(unsafe { Array::zeroed(self.len, self.lines) }));
+                let [success, failure] = [Ordering::Release, Ordering::Acquire];
+                // E27: release, of the zeros. E27: acquire, of another thread's.
+                let set = self.array.compare_exchange(array, own, success, failure);
+                array = own;
+                if let Err(other) = set {
+                    array = other;
                     // SAFETY: made by `into_raw` above, and nobody else saw it.
                     drop(unsafe { Box::from_raw(own) });
-                    other
                 }
-            };
+            }
             // SAFETY: freed by `drop` only.
             let start = unsafe { (*array).start };
             // Relaxed: what lets others use it carries it, a gate (E2) or the clear run (E6).

@@ -1,4 +1,5 @@
-//! Publishing a frame: claim, number, write. Never waits and allocates nothing.
+//! Publishing a frame: claim, number, write. Never waits, and allocates for a lane's first frame
+//! only.
 //!
 //! Readers rest on the order of the steps (see `read/merge.rs`): an index is claimed and granted
 //! before its sequence number is reserved, or is the number itself. Frames are built before that,
