@@ -427,7 +427,7 @@ fn each_way(act: impl Fn(&Ring<Act>) + Clone + Send + 'static) {
     for way in 0..4 {
         let ring = ring::<Act>(1, Geometry::for_window(2));
         let mut reader = Some(ring.subscribe(Select::All, None, Start::Latest).unwrap());
-        let mut read = |reader: &mut Option<Subscription<Act>>| {
+        let read = |reader: &mut Option<Subscription<Act>>| {
             let reader = reader.as_mut().unwrap();
             reader.poll(|_| ControlFlow::Continue(()));
         };

@@ -320,7 +320,9 @@ fn frames_are_freed_when_they_are_read() {
                     });
                 }
             }
-            publishers.map(|publisher| publisher.join().unwrap());
+            for publisher in publishers {
+                publisher.join().unwrap();
+            }
             over.store(true, Ordering::Release);
             let readers = readers.map(|reader| reader.join().unwrap().0);
             while idle.poll(|_| ControlFlow::Continue(())) != Polled::CaughtUp {}

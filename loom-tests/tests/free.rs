@@ -57,7 +57,10 @@ impl Model {
     }
 
     fn of(slots: u64, sequenced: bool) -> Self {
-        let lane = Geometry::exact(slots, 1, 0, 1);
+        Self::with(Geometry::exact(slots, 1, 0, 1), sequenced)
+    }
+
+    fn with(lane: Geometry, sequenced: bool) -> Self {
         let config = RingConfig {
             frames: lane,
             terminals: lane,
@@ -354,8 +357,8 @@ fn a_row_changes_hands_beside_a_reader() {
 /// Proves: a frame that is being freed is not overwritten beside that, and one that is overwritten
 /// is not freed. Guards against: two that drop one frame; a new frame that is dropped for an old
 /// one.
-fn a_pass_beside_a_lap(model: fn(u64) -> Model, frames: u64, route: Route) {
-    check(2, move || {
+fn a_pass_beside_a_lap(preemptions: usize, model: fn(u64) -> Model, frames: u64, route: Route) {
+    check(preemptions, move || {
         let model = model(2);
         let reader = model.everything().polls(1);
         let published = (0..frames).map(|_| model.publish(route)).sum();
@@ -366,17 +369,17 @@ fn a_pass_beside_a_lap(model: fn(u64) -> Model, frames: u64, route: Route) {
 
 #[test]
 fn a_pass_beside_a_lap_indexed() {
-    a_pass_beside_a_lap(Model::new, 3, FRAME);
+    a_pass_beside_a_lap(2, Model::new, 3, FRAME);
 }
 
 #[test]
 fn a_pass_beside_a_lap_sequenced() {
-    a_pass_beside_a_lap(Model::sequenced, 3, FRAME);
+    a_pass_beside_a_lap(if deep() { 3 } else { 2 }, Model::sequenced, 3, FRAME);
 }
 
 #[test]
 fn a_pass_beside_a_lap_of_terminal_frames() {
-    a_pass_beside_a_lap(Model::new, 3, TERMINAL);
+    a_pass_beside_a_lap(usize::from(deep()) + 1, Model::new, 3, TERMINAL);
 }
 
 /// Proves: a sleeper that does not want a frame does not hold it back: its publisher or the other
@@ -440,18 +443,52 @@ fn a_filter_beside_a_reader() {
 }
 
 /// Proves: a reader with a filter is not given a frame that it does not want and that is finished
-/// while it looks. Guards against: a tag that is asked for before the frame is there.
+/// while it looks, and does not touch it: its publisher may free it. Guards against: a tag that is
+/// asked for before the frame is there.
+fn a_filter_beside_a_publisher(wanted: &'static [u64]) {
+    check(2, move || {
+        let model = Model::with(Geometry::exact(4, 1, 0, 2), false);
+        let sleeper = model.sleeper();
+        wanted
+            .iter()
+            .for_each(|_| assert_eq!(model.publish(WANTED), 1));
+        let sleeper = sleeper.polls(1);
+        model.publish(FRAME);
+        let sleeper = sleeper.join().unwrap();
+        assert_eq!(sleeper.given, wanted);
+        assert!((1..=wanted.len() as u64 + 1).all(|number| model.dropped(number)));
+    });
+}
+
 #[test]
-fn a_filter_beside_a_publisher() {
-    check(2, || {
-        let model = Model::new(2);
-        let mut first = model.sleeper();
-        assert_eq!(model.publish(WANTED), 1);
-        let second = model.publisher(FRAME);
+fn a_filter_beside_the_publisher_of_an_unwanted_frame() {
+    a_filter_beside_a_publisher(&[]);
+}
+
+#[test]
+fn a_filter_beside_the_publisher_of_another_frame() {
+    a_filter_beside_a_publisher(&[1]);
+}
+
+/// Proves: a subscription that starts above what another frees knows that the frames there have
+/// smaller numbers than the next, and tells that they are lost. Guards against: a loss that is not
+/// told.
+#[test]
+fn a_reader_of_terminals_joins_beside_a_publisher_and_another() {
+    check(if deep() { 2 } else { 1 }, || {
+        let model = Model::sequenced(2);
+        let mut first = model.everything();
+        let publisher = model.publisher(TERMINAL);
+        let joiner = {
+            let model = model.clone();
+            thread::spawn(move || model.read(Select::Terminals, None, Start::After(0)))
+        };
         first.poll();
-        second.join().unwrap();
-        assert_eq!(first.given, [1]);
-        assert!(model.dropped(1) && model.dropped(2));
+        publisher.join().unwrap();
+        let mut second = joiner.join().unwrap();
+        model.publish(TERMINAL);
+        second.poll();
+        assert!(second.given.len() as u64 + second.lost >= 2);
     });
 }
 

@@ -18,7 +18,8 @@
 //!   freeing := max(freeing, to)    E22: release
 //!   fence(SeqCst)                  E5, E23         openers; subscriptions that join
 //!   from := max(from, oldest)                      what may be overwritten is left to openers
-//!   end := min(to, the lowest position)            subscriptions that joined meanwhile
+//!   end := min(to, the lowest position)            subscriptions that joined meanwhile, and
+//!                                  E20: acquire    may have read since
 //!   freed := max(freed, end)                       other passers: each index is one passer's
 //!   take and drop what the exchange gave
 //!   own pin := none                E4: release     the next owner of the slots
@@ -40,7 +41,8 @@
 //!
 //! # Never before it was passed, never while it is borrowed
 //! Take a passer that announces `to` and frees up to `end`, and a subscription's position.
-//! - Its second look saw the position at `end` or above. Positions only rise, and the reads below
+//! - Its second look saw the position at `end` or above; or below, and only frames in between that
+//!   the subscription does not want, and never touches. Positions only rise, and the reads below
 //!   happen before (E20).
 //! - It did not see the position, of a subscription that joined: then that one's fence comes after
 //!   the passer's second one, and it sees the announcement and starts there (E23).

@@ -17,7 +17,7 @@ mutations! {
     // Positions.
     "free-position-relaxed": "a reader says without release where it stands", "free::the_last_of_two_readers_drops",
         (PINS, "self.0.pins[class as usize].store(at << WIDTH_BITS | STANDS, [[Ordering::Release =>> Ordering::Relaxed]]);");
-    "free-position-load-relaxed": "a passer looks at positions without acquire", "free::the_last_of_two_readers_drops",
+    "free-position-load-relaxed": "a passer looks at positions without acquire", "free::a_reader_joins_beside_another",
         (PINS, "let word = row.0.pins[class as usize].load([[Ordering::Acquire =>> Ordering::Relaxed]]);");
     "free-leaver-does-not-pass": "a subscription leaves without a look at what it held back", "free::a_reader_leaves_beside_another",
         (LANES, "[[self.pass_all(); =>> ]] } } } /// A row of pins");
@@ -35,7 +35,7 @@ mutations! {
         (FREE, "raise(&freeing.bounds.announced, [[to =>> from]], Ordering::Release);");
     "free-announced-too-far": "a passer announces more than it found passed", "free::a_clone_beside_another_reader",
         (FREE, "while to < [[found.all =>> from + self.geometry.span()]] && self.peek(to) != Peek::Pending {");
-    "free-announced-relaxed": "a passer announces without release", "",
+    "free-announced-relaxed": "a passer announces without release", "free::a_reader_of_terminals_joins_beside_a_publisher_and_another",
         (FREE, "raise(&freeing.bounds.announced, to, [[Ordering::Release =>> Ordering::Relaxed]]);");
     "free-twice": "two passers may get one index", "free::the_last_of_two_readers_drops",
         (FREE, "let before = [[raise(&freeing.bounds.freed, end, Ordering::Relaxed) =>> { let before = freeing.bounds.freed.load(Ordering::Relaxed); freeing.bounds.freed.store(before.max(end), Ordering::Relaxed); before }]];");
@@ -85,9 +85,9 @@ mutations! {
         (FREE, "if [[freeing.wanted.load(Ordering::Relaxed) != LEFT_TO_OTHER =>> true]] { return; }");
     "free-last-look-fence": "a publisher has no fence before it looks whether another left its frame to it", "free::two_publishers_and_nobody",
         (FREE, "// E26: SeqCst fence, between the row and `wanted`. [[fence(Ordering::SeqCst); =>> ]]");
-    "free-row-given-back-relaxed": "publishers hand their row on without release", "free::two_publishers_and_nobody",
+    "free-row-given-back-relaxed": "publishers hand their row on without release", "",
         (FREE, "freeing.bounds.helping.store(false, [[Ordering::Release =>> Ordering::Relaxed]]);");
-    "free-row-taken-relaxed": "publishers take their row without acquire", "free::two_publishers_and_nobody",
+    "free-row-taken-relaxed": "publishers take their row without acquire", "",
         (FREE, ".compare_exchange(false, true, [[Ordering::Acquire =>> Ordering::Relaxed]], Ordering::Relaxed)");
     "free-panic-forgotten": "a publisher that panics does not look at what is asked", "free::a_publish_that_panics_beside_another",
         (PUBLISH, "[[self.core.free_unseen(self.shard); =>> if !std::thread::panicking() { self.core.free_unseen(self.shard); }]]");
@@ -100,8 +100,8 @@ mutations! {
     "free-sleeper-holds": "a sleeper holds back what it does not want", "free::sleepers_are_left_alone_beside_a_publisher",
         (FREE, "let skipped = [[self.slots.skip_unwanted(at, end, filter) =>> at]];"),
         (FREE, "Some(tag) if [[filter.matches(tag) =>> true]] => return (at, true),");
-    "free-unwanted-lent": "a reader borrows a frame before it asks whether it wants it", "free::a_filter_beside_a_reader",
+    "free-unwanted-lent": "a reader borrows a frame before it asks whether it wants it", "free::a_filter_beside_the_publisher_of_an_unwanted_frame",
         (LEND, "match [[self.tag(index) =>> self.tag(index).inspect(|_| unsafe { self.read(index, |_| ()) })]] {");
-    "unwanted-finished-late": "a reader is given an unwanted frame that was finished after its look at the tag", "free::a_filter_beside_a_publisher",
+    "unwanted-finished-late": "a reader is given an unwanted frame that was finished after its look at the tag", "free::a_filter_beside_the_publisher_of_another_frame",
         (CURSOR, "Ok(_) if [[!self.next_is_wanted(lane, filter) =>> false]] => self.next += 1,");
 }
