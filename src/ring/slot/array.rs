@@ -172,6 +172,16 @@ mod real {
             unsafe { std::slice::from_raw_parts(start, self.len) }
         }
 
+        /// One of the cells.
+        ///
+        /// # Safety
+        /// That of [`get`](Self::get), and `at` is below their number.
+        #[inline(always)]
+        pub(crate) unsafe fn at(&self, at: usize) -> &Cell<T> {
+            // SAFETY: by the caller.
+            unsafe { self.get().get_unchecked(at) }
+        }
+
         /// The address of a cell, allocated or not.
         #[inline(always)]
         pub(crate) fn address(&self, at: usize) -> *const Cell<T> {
@@ -260,6 +270,10 @@ mod modelled {
 
         pub(crate) unsafe fn get(&self) -> &[Cell<T>] {
             &self.0
+        }
+
+        pub(crate) unsafe fn at(&self, at: usize) -> &Cell<T> {
+            &self.0[at]
         }
 
         pub(crate) fn address(&self, at: usize) -> *const Cell<T> {

@@ -23,7 +23,7 @@
 //!   grant. Nothing but stamps and addresses is looked at for an index that was not granted.
 
 use super::array::{Array, Cell, LateCells, words};
-use super::cells::{Order, Slot};
+use super::cells::{Order, OrderCells, Slot};
 use super::filter::TagFilter;
 use super::geometry::Geometry;
 use super::stamp::{Mismatch, Stamp};
@@ -42,13 +42,6 @@ const WORDS_A_LINE: u64 = 8;
 
 /// How many bytes of each array are prefetched at once, at most.
 const MOST_PREFETCHED: usize = 1_024;
-
-/// The arrays of a lane beside its stamps.
-struct Cells<'a, T> {
-    sequences: &'a [Cell<u64>],
-    bounds: &'a [Cell<u64>],
-    frames: &'a [Cell<T>],
-}
 
 /// The slots of a lane.
 pub(crate) struct Slots<T> {
@@ -91,17 +84,18 @@ impl<T> Slots<T> {
         self.frames.allocate();
     }
 
-    /// What the slots have beside their stamps. Used for indices that were granted.
+    /// The frames. Used for indices that were granted.
     #[inline(always)]
-    fn cells(&self) -> Cells<'_, T> {
+    fn frames(&self) -> &[Cell<T>] {
         // SAFETY: S5.
-        unsafe {
-            Cells {
-                sequences: self.sequences.get(),
-                bounds: self.bounds.get(),
-                frames: self.frames.get(),
-            }
-        }
+        unsafe { self.frames.get() }
+    }
+
+    /// The sequence numbers. Used for indices that were granted.
+    #[inline(always)]
+    fn sequences(&self) -> &[Cell<u64>] {
+        // SAFETY: S5.
+        unsafe { self.sequences.get() }
     }
 
     /// What `array` has for the slot of `index`.
@@ -117,12 +111,20 @@ impl<T> Slots<T> {
     /// The slot of `index`.
     #[inline(always)]
     fn slot(&self, index: u64) -> Slot<'_, T> {
-        let cells = self.cells();
         Slot {
             stamp: self.at(&self.stamps, index),
-            sequence: self.at(cells.sequences, index),
-            bound: self.at(cells.bounds, index),
-            frame: self.at(cells.frames, index),
+            order: self.order_cells(self.geometry.slot(index)),
+            frame: self.at(self.frames(), index),
+        }
+    }
+
+    /// Where the order of a slot is.
+    #[inline(always)]
+    fn order_cells(&self, slot: usize) -> OrderCells<'_> {
+        OrderCells {
+            sequences: &self.sequences,
+            bounds: &self.bounds,
+            slot,
         }
     }
 
@@ -175,9 +177,9 @@ impl<T> Slots<T> {
     #[inline(always)]
     pub(crate) fn prefetch_for_write(&self, slots: Range<usize>, sequences: bool) {
         hw::prefetch_for_write(&self.stamps[slots.clone()], MOST_PREFETCHED);
-        hw::prefetch_for_write(&self.cells().frames[slots.clone()], MOST_PREFETCHED);
+        hw::prefetch_for_write(&self.frames()[slots.clone()], MOST_PREFETCHED);
         if sequences {
-            hw::prefetch_for_write(&self.cells().sequences[slots], MOST_PREFETCHED);
+            hw::prefetch_for_write(&self.sequences()[slots], MOST_PREFETCHED);
         }
     }
 
@@ -188,9 +190,9 @@ impl<T> Slots<T> {
         const MASK: u64 = !(WORDS_A_LINE - 1);
         let (slots, _) = self.slots(&(indices.start & MASK..indices.end & MASK));
         hw::acquire_lines(&self.stamps[slots.clone()]);
-        hw::acquire_lines(&self.cells().frames[slots.clone()]);
+        hw::acquire_lines(&self.frames()[slots.clone()]);
         if sequences {
-            hw::acquire_lines(&self.cells().sequences[slots]);
+            hw::acquire_lines(&self.sequences()[slots]);
         }
     }
 
@@ -244,23 +246,19 @@ impl<T> Slots<T> {
         mut replaced: impl FnMut(Option<T>),
     ) {
         let (slots, generation) = self.slots(&block);
-        let all = self.cells();
-        let cells = all.sequences[slots.clone()].iter();
-        let cells = cells.zip(&all.bounds[slots.clone()]);
-        let cells = cells.zip(&all.frames[slots.clone()]);
+        let frames = slots.clone().zip(&self.frames()[slots.clone()]);
         let mut written = Written {
             stamps: &self.stamps[slots],
             generation,
             frames: 0,
             stamped: 0,
         };
-        let slots = written.stamps.iter().zip(cells);
-        for (index, (stamp, ((sequence, bound), frame))) in (block.start..).zip(slots) {
+        let slots = written.stamps.iter().zip(frames);
+        for (index, (stamp, (slot, frame))) in (block.start..).zip(slots) {
             let (order, new) = make(index);
             let slot = Slot {
                 stamp,
-                sequence,
-                bound,
+                order: self.order_cells(slot),
                 frame,
             };
             // SAFETY: by the caller.
@@ -305,7 +303,7 @@ impl<T> Slots<T> {
         if !Stamp::load_own(stamp).is_done(generation) {
             return None;
         }
-        let frame = self.at(self.cells().frames, index).with_mut(|cell| {
+        let frame = self.at(self.frames(), index).with_mut(|cell| {
             // SAFETY: S4: the frame is initialised, and nobody else reads or writes it any more.
             unsafe { (*cell).assume_init_read() }
         });

@@ -25,7 +25,7 @@ impl<T> Slots<T> {
     #[inline(always)]
     pub(crate) unsafe fn read<R>(&self, index: u64, f: impl FnOnce(&T) -> R) -> R {
         // SAFETY: S3: the frame is initialised, and no writer is there until the pin ends.
-        self.at(self.cells().frames, index)
+        self.at(self.frames(), index)
             .with(|cell| f(unsafe { (*cell).assume_init_ref() }))
     }
 
@@ -49,7 +49,7 @@ impl<T> Slots<T> {
             slots.end = slots.start + 1;
         }
         let stamps = self.stamps[slots.clone()].chunks(BLOCK);
-        let blocks = stamps.zip(self.cells().frames[slots].chunks(BLOCK));
+        let blocks = stamps.zip(self.frames()[slots].chunks(BLOCK));
         let mut index = indices.start;
         for (stamps, frames) in blocks {
             let done = done(stamps, generation);
