@@ -261,8 +261,8 @@ fn the_last_reader_leaves_beside_two_publishers() {
     });
 }
 
-/// Proves: two publishers drop what they publish if nobody reads. Guards against: each leaving it to
-/// the other.
+/// Proves: two publishers drop what they publish if nobody reads. Guards against: each leaving it
+/// to the other.
 #[test]
 fn two_publishers_and_nobody() {
     check(2, || {

@@ -51,12 +51,12 @@ pub enum Retention {
     /// nobody was to see. A subscription that is made later starts after what was freed, and is
     /// told of it in a [`Gap`](super::Gap) if it asked for it.
     ///
-    /// A subscription holds back, in each of its lanes, the first frame that it has still to read and
-    /// what comes after that there; but no more than the lane's window. What its filter does not let
-    /// through holds nothing back. It is [woken](super::Subscription::register_waker) for each frame
-    /// that it is to see, whatever the key. In such a ring a publish takes one more fence, and a
-    /// reader one for each pin. Frames of a type that needs no drop are kept: nobody sees the
-    /// difference, but for later subscriptions.
+    /// A subscription holds back, in each of its lanes, the first frame that it has still to read
+    /// and what comes after that there; but no more than the lane's window. What its filter does
+    /// not let through holds nothing back. It is [woken](super::Subscription::register_waker) for
+    /// each frame that it is to see, whatever the key. In such a ring a publish takes one more
+    /// fence, and a reader one for each pin. Frames of a type that needs no drop are kept: nobody
+    /// sees the difference, but for later subscriptions.
     FreeWhenRead,
 }
 

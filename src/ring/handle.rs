@@ -71,12 +71,12 @@ impl<T> Ring<T> {
 
     /// Publishes a frame and returns its sequence number. Wakes nobody: see [`wake`](Self::wake).
     ///
-    /// Never waits, and allocates nothing after the [first frame](Self::allocate) of its lane. Takes
-    /// a bounded number of steps, and runs at most one destructor: when the new frame is readable,
-    /// it drops the frame that was replaced, if any. A panic of that destructor goes no further.
-    /// Frames that are costly to drop are best shared with a thread that may be delayed: the last
-    /// holder drops them. A ring that [frees what was read](super::Retention::FreeWhenRead) also
-    /// drops here what no subscription is to see.
+    /// Never waits, and allocates nothing after the [first frame](Self::allocate) of its lane.
+    /// Takes a bounded number of steps, and runs at most one destructor: when the new frame is
+    /// readable, it drops the frame that was replaced, if any. A panic of that destructor goes no
+    /// further. Frames that are costly to drop are best shared with a thread that may be delayed:
+    /// the last holder drops them. A ring that [frees what was
+    /// read](super::Retention::FreeWhenRead) also drops here what no subscription is to see.
     ///
     /// # Errors
     /// [`PublishError::Stuck`] if every slot of the lane is held, [`PublishError::Exhausted`] if

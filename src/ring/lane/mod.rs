@@ -8,10 +8,10 @@
 //!
 //! Each mechanism is a type of its own: [`tail`] and [`gate`] say which index is whose, [`window`]
 //! and [`pins`] keep publishers from what readers touch, [`clear`] makes the common case short,
-//! [`numbering`] derives sequence numbers from indices, [`stragglers`] says where a lapped reader's
-//! losses lie, [`freeing`] drops what all have read, and [`claim`] is the right to write a slot.
-//! [`Lane`] puts them together: `open.rs` opens chunks, `claiming.rs` claims indices,
-//! `sequences.rs` numbers them.
+//! [`numbering`] derives sequence numbers from indices, [`stragglers`] says where a lapped
+//! reader's losses lie, [`freeing`] has the words of a lane that drops what all have read, and
+//! [`claim`] is the right to write a slot. [`Lane`] puts them together: `open.rs` opens chunks,
+//! `claiming.rs` claims indices, `sequences.rs` numbers them, `pass.rs` frees them.
 //!
 //! # Why the next owner's writes are safe
 //! They happen after the last owner's writes and after the reads under earlier pins: last owner's
@@ -26,7 +26,7 @@ mod claim;
 mod claiming;
 #[forbid(unsafe_code)]
 mod clear;
-#[allow(unsafe_code, reason = "takes frames out of slots")]
+#[forbid(unsafe_code)]
 mod freeing;
 #[forbid(unsafe_code)]
 mod gate;
@@ -36,6 +36,8 @@ mod id;
 mod numbering;
 #[forbid(unsafe_code)]
 mod open;
+#[allow(unsafe_code, reason = "takes frames out of slots")]
+mod pass;
 #[forbid(unsafe_code)]
 mod pins;
 #[forbid(unsafe_code)]

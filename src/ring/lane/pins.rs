@@ -18,7 +18,7 @@
 //! stored with Release, also when it moves: an extender that sees the later pin must know that the
 //! reads under the earlier one are over, and a relaxed store would not carry that on.
 //!
-//! In a ring that frees what was read (`freeing.rs`), the word is the subscription's **position**,
+//! In a ring that frees what was read (`pass.rs`), the word is the subscription's **position**,
 //! also while nothing is pinned: it touches nothing below, and the word only rises as long as the
 //! subscription has the row. The row then also has the subscription's filter, and for each lane a
 //! second pin: that of the indices whose frames the row's owner is dropping.
@@ -188,7 +188,7 @@ impl Scan<'_> {
 
     /// Runs another SeqCst fence: what is looked at next is looked at after it.
     pub(super) fn again(&self) {
-        // E5, E21, E23, E24: SeqCst fence, as `freeing.rs` says.
+        // E5, E21, E23, E24: SeqCst fence, as `pass.rs` says.
         fence(Ordering::SeqCst);
     }
 
@@ -200,7 +200,7 @@ impl Scan<'_> {
             (word != IDLE).then(|| Position {
                 lowest: word >> WIDTH_BITS,
                 // Relaxed: E20 carries it. If the row has changed hands since, its new owner takes
-                // care of itself (`freeing.rs`).
+                // care of itself (`pass.rs`).
                 filter: from_words(std::array::from_fn(|at| {
                     row.0.filter[at].load(Ordering::Relaxed)
                 })),

@@ -97,8 +97,8 @@ impl<T> Lane<T> {
         }
     }
 
-    /// The number of voids below `index`, where a reader starts: a chunk's start, or where all below
-    /// is decided. `None` if that was too long ago. 0 in other lanes.
+    /// The number of voids below `index`, where a reader starts: a chunk's start, or where all
+    /// below is decided. `None` if that was too long ago. 0 in other lanes.
     pub(crate) fn voids_below_start(&self, index: u64) -> Option<u64> {
         let Some(numbering) = &self.numbering else {
             return Some(0);

@@ -92,8 +92,8 @@ impl Drop for Run<'_> {
 }
 
 impl Cursor {
-    /// A cursor over the lane `id`, at index `next`: a chunk's start, or in a lane that frees, where
-    /// all below is decided.
+    /// A cursor over the lane `id`, at index `next`: a chunk's start, or in a lane that frees,
+    /// where all below is decided.
     pub(super) fn new<T>(lane: &Lane<T>, id: LaneId, row: usize, next: u64) -> Self {
         let knows_voids = !lane.is_index_numbered() || next == 0;
         Cursor {

@@ -2,7 +2,8 @@
 
 use super::Mutation;
 
-const FREE: &str = "src/ring/lane/freeing.rs";
+const FREE: &str = "src/ring/lane/pass.rs";
+const WORDS: &str = "src/ring/lane/freeing.rs";
 const PINS: &str = "src/ring/lane/pins.rs";
 const CORE: &str = "src/ring/core.rs";
 const LANES: &str = "src/ring/read/lanes.rs";
@@ -88,7 +89,7 @@ mutations! {
     "free-row-given-back-relaxed": "publishers hand their row on without release", "",
         (FREE, "freeing.bounds.helping.store(false, [[Ordering::Release =>> Ordering::Relaxed]]);");
     "free-row-taken-relaxed": "publishers take their row without acquire", "",
-        (FREE, ".compare_exchange(false, true, [[Ordering::Acquire =>> Ordering::Relaxed]], Ordering::Relaxed)");
+        (WORDS, ".compare_exchange(false, true, [[Ordering::Acquire =>> Ordering::Relaxed]], Ordering::Relaxed)");
     "free-panic-forgotten": "a publisher that panics does not look at what is asked", "free::a_publish_that_panics_beside_another",
         (PUBLISH, "[[self.core.free_unseen(self.shard); =>> if !std::thread::panicking() { self.core.free_unseen(self.shard); }]]");
 
