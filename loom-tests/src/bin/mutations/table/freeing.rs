@@ -36,7 +36,7 @@ mutations! {
         (FREE, "raise(&freeing.bounds.announced, [[to =>> from]], Ordering::Release);");
     "free-announced-too-far": "a passer announces more than it found passed", "free::a_clone_beside_another_reader",
         (FREE, "while to < [[found.all =>> from + self.geometry.span()]] && self.peek(to) != Peek::Pending {");
-    "free-announced-relaxed": "a passer announces without release", "free::a_reader_of_terminals_joins_beside_a_publisher_and_another",
+    "free-announced-relaxed": "a passer announces without release", "",
         (FREE, "raise(&freeing.bounds.announced, to, [[Ordering::Release =>> Ordering::Relaxed]]);");
     "free-twice": "two passers may get one index", "free::the_last_of_two_readers_drops",
         (FREE, "let before = [[raise(&freeing.bounds.freed, end, Ordering::Relaxed) =>> { let before = freeing.bounds.freed.load(Ordering::Relaxed); freeing.bounds.freed.store(before.max(end), Ordering::Relaxed); before }]];");
