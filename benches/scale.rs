@@ -70,7 +70,7 @@ fn look_for_sleepers(criterion: &mut Criterion) {
         shards: SHARDS.get(),
         frames: lane,
         terminals: lane,
-        after: 0,
+        ..RingConfig::default()
     };
     let route = |run: &RunId| Route {
         shard: (run.hash64() >> 32) as usize,

@@ -32,15 +32,17 @@ pub(crate) use std::sync::{
 #[cfg(not(framebus_tsan))]
 use std::sync::PoisonError;
 
-/// Makes `word` at least `to`; `order` is that of the store, if there is one.
+/// Makes `word` at least `to`, and returns what it was; `order` is that of the store, if there is
+/// one.
 ///
 /// By compare-exchange, since LLVM's ThreadSanitizer does not see an atomic maximum at all and then
 /// reports what it orders as races. If nothing is stored, another thread has stored a value at
 /// least as high: a thread that reads a lower value does so before that store, and so before this
 /// load.
-pub(crate) fn raise(word: &AtomicU64, to: u64, order: Ordering) {
+pub(crate) fn raise(word: &AtomicU64, to: u64, order: Ordering) -> u64 {
     // Relaxed: the value is only compared. The error means that the word was high enough.
-    let _ = word.fetch_update(order, Ordering::Relaxed, |now| (now < to).then_some(to));
+    let raised = word.fetch_update(order, Ordering::Relaxed, |now| (now < to).then_some(to));
+    raised.unwrap_or_else(|now| now)
 }
 
 /// Locks, also after a panic: no code of the host runs under a lock of the core.

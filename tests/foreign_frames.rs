@@ -42,7 +42,7 @@ fn ring<T>(shards: usize) -> Ring<T> {
         shards,
         frames: lane,
         terminals: lane,
-        after: 0,
+        ..RingConfig::default()
     })
 }
 

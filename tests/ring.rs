@@ -49,7 +49,7 @@ fn small(shards: usize) -> Ring<u64> {
         shards,
         frames: lane,
         terminals: lane,
-        after: 0,
+        ..RingConfig::default()
     })
 }
 
@@ -358,7 +358,7 @@ fn the_window_is_held_at_every_moment() {
             shards: 1,
             frames: lane,
             terminals: lane,
-            after: 0,
+            ..RingConfig::default()
         });
         for n in 1..=3 * slots {
             ring.publish(to(0), n).unwrap();
@@ -379,7 +379,7 @@ fn all_slots_held_is_an_error_and_not_a_wait() {
         shards: 1,
         frames: lane,
         terminals: lane,
-        after: 0,
+        ..RingConfig::default()
     });
     let mut all = ring.subscribe(Select::All, None, Start::Oldest).unwrap();
     ring.publish(to(0), 0).unwrap();
@@ -418,7 +418,7 @@ fn a_panic_in_a_batch_loses_what_is_not_readable_yet_and_reports_it() {
             shards,
             frames: lane,
             terminals: lane,
-            after: 0,
+            ..RingConfig::default()
         });
         let mut all = ring.subscribe(Select::All, None, Start::Oldest).unwrap();
         let batch = |bad_frame: u64, bad_route: usize| {
@@ -468,7 +468,7 @@ fn frames_are_dropped_once() {
         shards: 1,
         frames: lane,
         terminals: lane,
-        after: 0,
+        ..RingConfig::default()
     });
     for _ in 0..1_000 {
         ring.publish(to(0), token.clone()).unwrap();

@@ -46,7 +46,7 @@ fn ring(shards: usize) -> Arc<Ring<Noting>> {
         shards,
         frames: lane,
         terminals: lane,
-        after: 0,
+        ..RingConfig::default()
     }))
 }
 

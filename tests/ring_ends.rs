@@ -234,6 +234,7 @@ fn rings(frames: Geometry, terminals: Geometry, after: u64) -> Vec<(String, Ring
         frames,
         terminals,
         after,
+        ..RingConfig::default()
     };
     vec![
         ("one shard".into(), Ring::new(&config(1))),

@@ -423,7 +423,7 @@ fn worlds(overtaking: bool) -> impl Iterator<Item = World> {
                 shards,
                 frames: lane,
                 terminals: lane,
-                after: 0,
+                ..RingConfig::default()
             };
             World {
                 ring: match counter {

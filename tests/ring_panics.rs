@@ -51,7 +51,7 @@ fn each_is_dropped_once(shards: usize, lane: Geometry, with: impl FnOnce(&Ring<N
         shards,
         frames: lane,
         terminals: lane,
-        after: 0,
+        ..RingConfig::default()
     });
     with(&ring);
     drop(ring);
@@ -217,7 +217,7 @@ fn a_frame_whose_destructor_panics_costs_its_replacer_nothing() {
             shards,
             frames: lane,
             terminals: lane,
-            after: 0,
+            ..RingConfig::default()
         });
         for route in [Route::default(), Route::default().terminal()] {
             for _ in 0..20 {

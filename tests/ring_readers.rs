@@ -13,7 +13,7 @@ fn ring(shards: usize, lane: Geometry) -> Ring<u64> {
         shards,
         frames: lane,
         terminals: lane,
-        after: 0,
+        ..RingConfig::default()
     })
 }
 
@@ -267,6 +267,7 @@ fn what_was_before_the_ring_is_a_gap_of_its_own() {
         frames: lane,
         terminals: lane,
         after: 1_000,
+        ..RingConfig::default()
     });
     (0..200).for_each(|_| publish(&ring, to(0)));
     for select in [Select::All, Select::Shard(0)] {

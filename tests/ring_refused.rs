@@ -72,7 +72,7 @@ fn readers_that_start_after_a_refused_batch_get_the_next_frame() {
                         shards: 1,
                         frames: geometry,
                         terminals: geometry,
-                        after: 0,
+                        ..RingConfig::default()
                     });
                     for _ in 0..before {
                         ring.publish(Route::default(), 0).unwrap();
@@ -95,7 +95,7 @@ fn numbers_are_known_after_a_batch_that_found_no_room() {
                 shards: 1,
                 frames: lane,
                 terminals: lane,
-                after: 0,
+                ..RingConfig::default()
             });
             let mut asleep = ring.subscribe(Select::All, None, Start::Oldest).unwrap();
             ring.publish(Route::default(), 0).unwrap();

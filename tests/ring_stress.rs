@@ -4,10 +4,11 @@
 //! `FRAMEBUS_STRESS_ROUNDS` sets the number of rounds. The default is 24, which take a few seconds.
 
 use framebus::ring::{
-    Delivery, Geometry, Polled, Ring, RingConfig, Route, Select, Start, Subscription,
+    Delivery, Geometry, Polled, Retention, Ring, RingConfig, Route, Select, Start, Subscription,
+    TagFilter,
 };
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::task::Waker;
 
 const FRAMES: u64 = if cfg!(miri) { 100 } else { 4_000 };
@@ -110,7 +111,7 @@ fn tiny_rings_are_lapped_and_everything_is_given_or_reported() {
             shards,
             frames: lane,
             terminals: lane,
-            after: 0,
+            ..RingConfig::default()
         });
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -159,7 +160,7 @@ fn readers_come_and_go_beside_publishers() {
             shards,
             frames: lane,
             terminals: lane,
-            after: 0,
+            ..RingConfig::default()
         });
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -213,5 +214,126 @@ fn readers_come_and_go_beside_publishers() {
             assert!(tally.given + tally.lost <= published);
         });
         assert_eq!(ring.stats().parked, 0);
+    }
+}
+
+/// A frame that counts itself as long as it is there.
+struct Counted<'a> {
+    here: &'a AtomicI64,
+    number: Box<u64>,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        *self.number = 0;
+        let before = self.here.fetch_sub(1, Ordering::Relaxed);
+        assert!(before > 0);
+    }
+}
+
+/// Readers of everything and of some tags, some of which come and go, in a ring that frees what was
+/// read. In a ring that holds all, nothing is left when all have read; in tiny ones, which are
+/// lapped, no more than a lane may hold, and nothing when the ring is gone.
+#[test]
+fn frames_are_freed_when_they_are_read() {
+    const COMINGS: u64 = if cfg!(miri) { 5 } else { 300 };
+    let everything = FRAMES as usize * 4;
+    let lanes =
+        SIZES.map(|(slots, chunk, slack, batch)| Geometry::exact(slots, chunk, slack, batch));
+    for (at, lane) in lanes
+        .into_iter()
+        .chain([Geometry::for_window(everything)])
+        .enumerate()
+    {
+        let here = AtomicI64::new(0);
+        let shards = [1, 2][at % 2];
+        let ring = Ring::<Counted<'_>>::new(&RingConfig {
+            shards,
+            frames: lane,
+            terminals: lane,
+            retention: Retention::FreeWhenRead,
+            ..RingConfig::default()
+        });
+        let over = AtomicBool::new(false);
+        let filter = TagFilter {
+            mask: 1,
+            value: 1,
+            classes: u128::MAX,
+        };
+        let mut idle = ring
+            .subscribe(Select::All, Some(filter), Start::Latest)
+            .unwrap();
+        std::thread::scope(|scope| {
+            let (ring, over, here) = (&ring, &over, &here);
+            let readers = [None, None, Some(filter)].map(|filter| {
+                let mut reader = ring.subscribe(Select::All, filter, Start::Latest).unwrap();
+                scope.spawn(move || {
+                    loop {
+                        let was_over = over.load(Ordering::Acquire);
+                        let mut last = 0;
+                        let polled = reader.poll(|delivery| {
+                            if let Delivery::Frame(number, frame) = delivery {
+                                assert_eq!(*frame.number, number);
+                                last = number;
+                            }
+                            ControlFlow::Continue(())
+                        });
+                        if was_over && polled == Polled::CaughtUp {
+                            return (reader, last);
+                        }
+                    }
+                })
+            });
+            let publishers = [0, 1].map(|tag| {
+                scope.spawn(move || {
+                    for n in 0..FRAMES {
+                        let route = Route {
+                            shard: n as usize,
+                            terminal: n % 7 == 0,
+                            tag: (n as u32 & 2) + tag,
+                        };
+                        let count = |number| {
+                            here.fetch_add(1, Ordering::Relaxed);
+                            Counted {
+                                here,
+                                number: Box::new(number),
+                            }
+                        };
+                        // Refused if readers hold all of a tiny ring.
+                        let _ = ring.publish_with(route, count);
+                    }
+                })
+            });
+            for n in 0..COMINGS {
+                let start = [Start::Oldest, Start::Latest, Start::After(n)][n as usize % 3];
+                let select = [Select::All, Select::Shard(1), Select::Terminals][n as usize % 3];
+                let Ok(mut reader) = ring.subscribe(select, None, start) else {
+                    continue;
+                };
+                let mut clone = reader.try_clone().unwrap();
+                for reader in [&mut reader, &mut clone] {
+                    reader.batch(|delivery| {
+                        if let Delivery::Frame(number, frame) = delivery {
+                            assert_eq!(*frame.number, number);
+                        }
+                        ControlFlow::Continue(())
+                    });
+                }
+            }
+            for publisher in publishers {
+                publisher.join().unwrap();
+            }
+            over.store(true, Ordering::Release);
+            let readers = readers.map(|reader| reader.join().unwrap().0);
+            while idle.poll(|_| ControlFlow::Continue(())) != Polled::CaughtUp {}
+            let left = here.load(Ordering::Relaxed);
+            if lane.window() > everything {
+                assert_eq!(left, 0);
+            }
+            assert!(left <= (2 * shards * lane.slots()) as i64);
+            drop(readers);
+        });
+        drop((ring, idle));
+        assert_eq!(here.load(Ordering::Relaxed), 0);
     }
 }

@@ -34,7 +34,7 @@ fn a_batch_is_accepted_again_once_the_readers_that_held_all_slots_are_gone() {
                 shards,
                 frames: lane,
                 terminals: lane,
-                after: 0,
+                ..RingConfig::default()
             });
             let count = window.min(2);
             assert!(refused(&ring, count, 64), "{shards} shards, {window}");
@@ -58,7 +58,7 @@ fn a_batch_that_is_too_large_says_how_many_of_its_frames_are_for_the_lane() {
         shards: 2,
         frames: lane,
         terminals: lane,
-        after: 0,
+        ..RingConfig::default()
     });
     let routes = (0..150).map(|at| Route {
         shard: usize::from(at % 3 == 0),

@@ -74,7 +74,7 @@ fn config(shards: usize, lane: Geometry) -> RingConfig {
         shards,
         frames: lane,
         terminals: lane,
-        after: 0,
+        ..RingConfig::default()
     }
 }
 

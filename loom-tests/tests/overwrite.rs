@@ -412,6 +412,7 @@ fn a_number_too_high(ring: fn(&RingConfig) -> Boxes, preemptions: usize) {
             frames: lane,
             terminals: lane,
             after: MAX_SEQUENCE - 1,
+            ..RingConfig::default()
         });
         let subscription = everything(&ring);
         let second = publisher(&ring, FRAME, 0..1);

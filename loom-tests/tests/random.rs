@@ -8,11 +8,12 @@
 #![cfg(shuttle)]
 
 use framebus::ring::{
-    CLASS_BITS, Delivery, Geometry, Polled, Ring, RingConfig, Route, Select, Start, Subscription,
-    TagFilter,
+    CLASS_BITS, Delivery, Geometry, Polled, Retention, Ring, RingConfig, Route, Select, Start,
+    Subscription, TagFilter,
 };
 use shuttle::thread;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 const PUBLISHERS: u64 = 4;
 const FRAMES: u64 = 40;
@@ -28,7 +29,7 @@ fn ring(shards: usize, slots: u64, chunk: u64, slack: u64, batch: u64) -> Ring<B
         shards,
         frames: lane,
         terminals: lane,
-        after: 0,
+        ..RingConfig::default()
     })
 }
 
@@ -194,4 +195,96 @@ fn nothing_lost_where_all_fits() {
         schedules(),
         3,
     );
+}
+
+/// A ring that frees, with publishers, readers of everything and of some tags, and subscriptions
+/// that come, are cloned and go. Each frame shares `alive`. When all have read all that there is,
+/// no frame of a ring that was not lapped is left.
+fn free(shards: usize, slots: u64, chunk: u64, slack: u64, batch: u64, all_fits: bool) {
+    let lane = Geometry::exact(slots, chunk, slack, batch);
+    let ring = Ring::<Arc<()>>::new(&RingConfig {
+        shards,
+        frames: lane,
+        terminals: lane,
+        retention: Retention::FreeWhenRead,
+        ..RingConfig::default()
+    });
+    let alive = Arc::new(());
+    let filter = TagFilter {
+        mask: 1,
+        value: 1,
+        classes: !0,
+    };
+    let publishers: Vec<_> = (0..3)
+        .map(|thread| {
+            let (ring, alive) = (ring.clone(), alive.clone());
+            thread::spawn(move || {
+                for n in 0..FRAMES / 2 {
+                    let route = Route {
+                        shard: n as usize,
+                        terminal: n % 5 == 0,
+                        tag: (n / 2 + thread) as u32,
+                    };
+                    if n % 7 == 0 {
+                        let _ = ring.publish_all_with([route; 2], |_| alive.clone());
+                    } else {
+                        let _ = ring.publish(route, alive.clone());
+                    }
+                }
+            })
+        })
+        .collect();
+    let readers = [None, Some(filter), None].map(|filter| {
+        let mut reader = ring.subscribe(Select::All, filter, Start::Latest).unwrap();
+        thread::spawn(move || {
+            for _ in 0..10 {
+                reader.batch(|_| ControlFlow::Continue(()));
+                thread::yield_now();
+            }
+            reader
+        })
+    });
+    let coming = {
+        let ring = ring.clone();
+        thread::spawn(move || {
+            for select in [
+                Select::Shard(0),
+                Select::All,
+                Select::Terminals,
+                Select::All,
+            ] {
+                let mut reader = ring.subscribe(select, None, Start::Oldest).unwrap();
+                let clone = reader.try_clone().unwrap();
+                reader.poll(|_| ControlFlow::Continue(()));
+                drop((clone, reader));
+            }
+        })
+    };
+    publishers.into_iter().for_each(|it| it.join().unwrap());
+    coming.join().unwrap();
+    let readers = readers.map(|reader| {
+        let mut reader = reader.join().unwrap();
+        while reader.poll(|_| ControlFlow::Continue(())) != Polled::CaughtUp {}
+        reader
+    });
+    if all_fits {
+        assert_eq!(Arc::strong_count(&alive), 1);
+    }
+    drop((readers, ring));
+    assert_eq!(Arc::strong_count(&alive), 1);
+}
+
+#[test]
+fn freed_where_all_fits() {
+    shuttle::check_pct(|| free(1, 128, 16, 16, 4, true), schedules(), 3);
+}
+
+#[test]
+fn freed_in_shards_where_all_fits() {
+    shuttle::check_random(|| free(2, 128, 16, 16, 2, true), schedules());
+}
+
+#[test]
+fn freed_while_lapped() {
+    shuttle::check_pct(|| free(2, 8, 2, 2, 2, false), schedules(), 4);
 }

@@ -89,7 +89,7 @@ fn a_park_for_all_shards_against_a_publish() {
                 shards: 2,
                 frames: lane,
                 terminals: lane,
-                after: 0,
+                ..RingConfig::default()
             });
             let bell = Arc::new(Bell::default());
             let reader = waiter(everything(&ring), key, &bell);

@@ -136,6 +136,7 @@ impl BusBuilder {
             frames: Geometry::for_window(self.frames_a_shard()),
             terminals: Geometry::for_window(self.terminal_capacity),
             after: self.after,
+            ..RingConfig::default()
         };
         // Two random states make the same epoch with a chance of 2^-64. 0 means no bus.
         let epoch = self.epoch.unwrap_or_else(|| {

@@ -52,7 +52,9 @@ pub struct InMemoryAgentEventBus {
 impl InMemoryAgentEventBus {
     /// A bus with these rings.
     pub(super) fn open(config: &RingConfig, epoch: BusEpoch) -> Self {
-        let shared = Shared::new(Ring::new(config), epoch);
+        let ring = Ring::new(config);
+        ring.allocate();
+        let shared = Shared::new(ring, epoch);
         InMemoryAgentEventBus {
             handle: std::sync::Arc::new(Handle(Arc::new(shared))),
         }

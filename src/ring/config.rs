@@ -19,10 +19,50 @@ pub struct RingConfig {
     /// The first frame gets the sequence number after this one. At most
     /// [`MAX_SEQUENCE`](super::MAX_SEQUENCE); at that, nothing can be published.
     pub after: u64,
+    /// How long a frame is held.
+    pub retention: Retention,
+}
+
+/// How long a ring holds a frame that nobody overwrites.
+///
+/// ```
+/// use framebus::ring::{Retention, Ring, RingConfig, Route, Select, Start};
+/// use std::ops::ControlFlow;
+/// use std::sync::Arc;
+///
+/// let retention = Retention::FreeWhenRead;
+/// let ring = Ring::new(&RingConfig { retention, ..RingConfig::default() });
+/// let mut reader = ring.subscribe(Select::All, None, Start::Latest)?;
+/// let event = Arc::new("an event");
+/// ring.publish(Route::default(), event.clone())?;
+/// assert_eq!(Arc::strong_count(&event), 2);
+/// reader.poll(|_| ControlFlow::Continue(()));
+/// assert_eq!(Arc::strong_count(&event), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Retention {
+    /// Until the slot is used again: a subscription that is made later can read it.
+    #[default]
+    Keep,
+    /// Until every subscription that was to see it has passed it: has read it, lost it, does not
+    /// want its tag, or is gone. The frame is dropped in the call that passed it last: at the end
+    /// of a reader's poll or batch, when a subscription is made or dropped, or in a publish that
+    /// nobody was to see. A subscription that is made later starts after what was freed, and is
+    /// told of it in a [`Gap`](super::Gap) if it asked for it.
+    ///
+    /// A subscription holds back, in each of its lanes, the first frame that it has still to read
+    /// and what comes after that there; but no more than the lane's window. What its filter does
+    /// not let through holds nothing back. It is [woken](super::Subscription::register_waker) for
+    /// each frame that it is to see, whatever the key. In such a ring a publish takes one more
+    /// fence, and a reader one for each pin. Frames of a type that needs no drop are kept: nobody
+    /// sees the difference, but for later subscriptions.
+    FreeWhenRead,
 }
 
 impl Default for RingConfig {
-    /// One shard that holds at least 57,000 frames of each class. Sequence numbers start at 1.
+    /// One shard that holds at least 57,000 frames of each class and keeps them. Sequence numbers
+    /// start at 1.
     fn default() -> Self {
         let lane = Geometry::for_window(57_000);
         RingConfig {
@@ -30,6 +70,7 @@ impl Default for RingConfig {
             frames: lane,
             terminals: lane,
             after: 0,
+            retention: Retention::Keep,
         }
     }
 }

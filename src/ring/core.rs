@@ -4,13 +4,13 @@
 //! through one lane, and its indices are the numbers (`lane/numbering.rs`). The lanes of several
 //! shards share a counter (`sequence.rs`).
 
-use super::config::{MAX_SHARDS, RingConfig, Route};
-use super::lane::{ClaimError, Lane, LaneClass, LaneId, OwnPins, PinTable, Pins};
+use super::config::{MAX_SHARDS, Retention, RingConfig, Route};
+use super::lane::{ClaimError, LANES, Lane, LaneClass, LaneId, OwnPins, PinTable, Pins};
 use super::registry::Registry;
 use super::sequence::{Exhausted, MAX_SEQUENCE, Sequence};
 use super::slot::Geometry;
 use super::wait::Waiters;
-use crate::sync::Arc;
+use crate::sync::{Arc, Ordering, fence};
 
 /// The shared state of a ring.
 pub(crate) struct Core<T> {
@@ -24,6 +24,11 @@ pub(crate) struct Core<T> {
     sequence: Sequence,
     /// True if the first lane's indices are the sequence numbers. Never changes.
     index_numbered: bool,
+    /// True if that is so, and nothing is freed: if a frame goes there and no more is to be done.
+    /// Never changes.
+    direct: bool,
+    /// A row of pins for each shard with which publishers free; none in a ring that keeps.
+    publishers: Box<[OwnPins]>,
     /// The sequence number of the first frame. Never changes.
     first: u64,
 }
@@ -35,20 +40,29 @@ impl<T> Core<T> {
         let shards = config.shards.clamp(1, MAX_SHARDS).next_power_of_two();
         let first = config.after.min(MAX_SEQUENCE) + 1;
         let index_numbered = shards == 1 && !shared_sequence;
+        // Nobody can tell when a value is dropped that needs no drop.
+        let frees = config.retention == Retention::FreeWhenRead && std::mem::needs_drop::<T>();
         let lane = |id: LaneId| {
             let geometry = match id.class() {
                 LaneClass::Frames => config.frames,
                 LaneClass::Terminals => larger(config.terminals, config.frames),
             };
             let numbered_from = (index_numbered && id == LaneId::FIRST).then_some(first);
-            Lane::new(geometry, id.class(), numbered_from)
+            Lane::new(geometry, id.class(), numbered_from, frees)
         };
+        let pins = Arc::new(Registry::new(shards, 1));
+        let of_publishers = 0..if frees { shards } else { 0 };
         Core {
             lanes: LaneId::all(shards).map(lane).collect(),
-            pins: Arc::new(Registry::new(shards, 1)),
+            // The first row of a registry can be had.
+            publishers: of_publishers
+                .filter_map(|shard| Registry::take(&pins, shard, 0))
+                .collect(),
+            pins,
             waiters: Waiters::new(shards, config.frames.slots() as u64),
             sequence: Sequence::starting_at(first),
             index_numbered,
+            direct: index_numbered && !frees,
             first,
         }
     }
@@ -70,7 +84,7 @@ impl<T> Core<T> {
 
     /// How many shards there are: a power of two.
     pub(crate) fn shards(&self) -> usize {
-        self.lanes.len() / super::lane::LANES
+        self.lanes.len() / LANES
     }
 
     /// The shard of a route.
@@ -103,7 +117,30 @@ impl<T> Core<T> {
 
     /// How many readers this shard has.
     pub(crate) fn readers(&self, shard: usize) -> usize {
-        self.pins.alive(shard)
+        self.pins.alive(shard) - usize::from(self.frees())
+    }
+
+    /// Whether frames are freed when they are read.
+    #[inline(always)]
+    pub(crate) fn frees(&self) -> bool {
+        !self.publishers.is_empty()
+    }
+
+    /// Frees what nobody is to see, if the shard's publishers are asked to: after a publish there,
+    /// also one that failed.
+    pub(crate) fn free_unseen(&self, shard: usize) {
+        // E24: SeqCst fence, between the stamp and `wanted`.
+        fence(Ordering::SeqCst);
+        let lanes = &self.lanes[shard * LANES..][..LANES];
+        for lane in lanes {
+            lane.help(&self.publishers[shard], self.pins(shard));
+        }
+    }
+
+    /// The index-numbered lane, if publishing there takes no more than that.
+    #[inline(always)]
+    pub(crate) fn direct(&self) -> Option<&Lane<T>> {
+        self.direct.then(|| self.lane(LaneId::FIRST))
     }
 
     pub(crate) fn waiters(&self) -> &Waiters {

@@ -2,6 +2,7 @@
 
 use super::config::{PublishError, RingConfig, Route, Select, Start, SubscribeError};
 use super::core::Core;
+use super::lane::Lane;
 use super::read::Subscription;
 use super::slot::TagFilter;
 use super::stats::RingStats;
@@ -17,12 +18,18 @@ pub struct Ring<T> {
 }
 
 impl<T> Ring<T> {
-    /// A new ring. Its memory is reserved at once; a page of it costs nothing until it is used.
-    /// Aborts, as any allocation does, if the system refuses the memory.
+    /// A new ring. Memory for frames is allocated by the first frame of each lane; a page of it
+    /// costs nothing until it is used. Aborts, as any allocation does, if the system refuses the
+    /// memory.
     pub fn new(config: &RingConfig) -> Self {
         Ring {
             core: Arc::new(Core::new(config, false)),
         }
+    }
+
+    /// Allocates the memory for frames now, in all lanes, so that no publish does.
+    pub fn allocate(&self) {
+        self.core.lanes().iter().for_each(Lane::allocate);
     }
 
     /// A ring whose sequence numbers come from a counter even if it has one shard. For models of
@@ -64,10 +71,12 @@ impl<T> Ring<T> {
 
     /// Publishes a frame and returns its sequence number. Wakes nobody: see [`wake`](Self::wake).
     ///
-    /// Never waits and allocates nothing. Takes a bounded number of steps, and runs at most one
-    /// destructor: when the new frame is readable, it drops the frame that was replaced, if any. A
-    /// panic of that destructor goes no further. Frames that are costly to drop are best shared
-    /// with a thread that may be delayed: the last holder drops them.
+    /// Never waits, and allocates nothing after the [first frame](Self::allocate) of its lane.
+    /// Takes a bounded number of steps, and runs at most one destructor: when the new frame is
+    /// readable, it drops the frame that was replaced, if any. A panic of that destructor goes no
+    /// further. Frames that are costly to drop are best shared with a thread that may be delayed:
+    /// the last holder drops them. A ring that [frees what was
+    /// read](super::Retention::FreeWhenRead) also drops here what no subscription is to see.
     ///
     /// # Errors
     /// [`PublishError::Stuck`] if every slot of the lane is held, [`PublishError::Exhausted`] if

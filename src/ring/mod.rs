@@ -7,7 +7,8 @@
 //! strictly increasing order of the sequence numbers. A reader that is too slow is lapped, never
 //! waited for, and learns exactly where and how much it lost.
 //!
-//! Publishing never waits, and allocates nothing but a batch's scratch; polling is wait-free.
+//! Publishing never waits, and allocates nothing but a batch's scratch, and the memory of a lane
+//! for its first frame; polling is wait-free.
 //! Subscribing takes a mutex that neither of them ever takes.
 //!
 //! ```
@@ -52,7 +53,9 @@ mod stats;
 mod wait;
 mod write;
 
-pub use config::{MAX_SHARDS, PublishError, RingConfig, Route, Select, Start, SubscribeError};
+pub use config::{
+    MAX_SHARDS, PublishError, Retention, RingConfig, Route, Select, Start, SubscribeError,
+};
 pub use handle::Ring;
 pub use read::{Delivery, Gap, Polled, Subscription};
 pub use sequence::MAX_SEQUENCE;

@@ -20,7 +20,7 @@ fn ring_of(shards: usize, slots: u64) -> Ring<u64> {
         shards,
         frames: lane,
         terminals: lane,
-        after: 0,
+        ..RingConfig::default()
     })
 }
 
@@ -420,6 +420,7 @@ fn a_reader_from_before_the_ring_is_not_caught_up() {
             frames: lane,
             terminals: lane,
             after: 7,
+            ..RingConfig::default()
         });
         let subscribed = ring.subscribe(Select::All, None, Start::After(3));
         let mut reader = subscribed.unwrap();

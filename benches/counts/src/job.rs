@@ -51,7 +51,7 @@ fn ring() -> Ring<u64> {
         shards: 1,
         frames: lane,
         terminals: lane,
-        after: 0,
+        ..RingConfig::default()
     })
 }
 

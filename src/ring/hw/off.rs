@@ -5,7 +5,7 @@ use crate::sync::AtomicU64;
 /// How many frames ahead of a reader are enough.
 pub(crate) const ENOUGH_AHEAD: u64 = 0;
 
-pub(crate) fn prefetch<T>(_: &T) {}
+pub(crate) fn prefetch<T>(_: *const T) {}
 
 pub(crate) fn prefetch_for_write<T>(_: &[T], _: usize) {}
 

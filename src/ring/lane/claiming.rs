@@ -262,7 +262,7 @@ mod tests {
     fn what_is_refused_does_not_move_the_tail_for_good() {
         for numbered_from in [None, Some(1), Some(MAX_SEQUENCE - 5)] {
             let geometry = Geometry::for_window(16).ending_at(8);
-            let lane = Lane::<u64>::new(geometry, LaneClass::Frames, numbered_from);
+            let lane = Lane::<u64>::new(geometry, LaneClass::Frames, numbered_from, false);
             let pins: Pins = Registry::new(1, 1);
             let pins = PinTable::new(&pins, 0);
             let claimed = (0..100).filter(|_| match lane.claim(|| pins) {
@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn an_index_that_was_claimed_is_unfinished_until_it_is_written() {
         let geometry = Geometry::exact(2, 1, 1, 1);
-        let lane = Lane::<u64>::new(geometry, LaneClass::Frames, None);
+        let lane = Lane::<u64>::new(geometry, LaneClass::Frames, None, false);
         let pins: Pins = Registry::new(1, 1);
         let pins = PinTable::new(&pins, 0);
         let order = |index| Some(lane.assign_order(index, index + 1));

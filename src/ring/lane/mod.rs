@@ -8,9 +8,10 @@
 //!
 //! Each mechanism is a type of its own: [`tail`] and [`gate`] say which index is whose, [`window`]
 //! and [`pins`] keep publishers from what readers touch, [`clear`] makes the common case short,
-//! [`numbering`] derives sequence numbers from indices, [`stragglers`] says where a lapped reader's
-//! losses lie, and [`claim`] is the right to write a slot. [`Lane`] puts them together: `open.rs`
-//! opens chunks, `claiming.rs` claims indices, `sequences.rs` numbers them.
+//! [`numbering`] derives sequence numbers from indices, [`stragglers`] says where a lapped
+//! reader's losses lie, [`freeing`] has the words of a lane that drops what all have read, and
+//! [`claim`] is the right to write a slot. [`Lane`] puts them together: `open.rs` opens chunks,
+//! `claiming.rs` claims indices, `sequences.rs` numbers them, `pass.rs` frees them.
 //!
 //! # Why the next owner's writes are safe
 //! They happen after the last owner's writes and after the reads under earlier pins: last owner's
@@ -26,6 +27,8 @@ mod claiming;
 #[forbid(unsafe_code)]
 mod clear;
 #[forbid(unsafe_code)]
+mod freeing;
+#[forbid(unsafe_code)]
 mod gate;
 #[forbid(unsafe_code)]
 mod id;
@@ -33,6 +36,8 @@ mod id;
 mod numbering;
 #[forbid(unsafe_code)]
 mod open;
+#[allow(unsafe_code, reason = "takes frames out of slots")]
+mod pass;
 #[forbid(unsafe_code)]
 mod pins;
 #[forbid(unsafe_code)]
@@ -48,6 +53,7 @@ mod window;
 pub(crate) use self::claim::Claim;
 pub(crate) use self::claim::Claims;
 use self::clear::ClearRun;
+use self::freeing::Freeing;
 use self::gate::{Gates, Voids};
 pub(crate) use self::id::{LANES, LaneClass, LaneId};
 use self::numbering::IndexNumbering;
@@ -78,6 +84,8 @@ pub(crate) struct Lane<T> {
     stragglers: Stragglers,
     /// Of a lane whose indices are the ring's sequence numbers.
     numbering: Option<IndexNumbering>,
+    /// Of a lane that frees what was read.
+    freeing: Option<Box<Freeing>>,
     slots: Slots<T>,
 }
 
@@ -114,8 +122,13 @@ pub(crate) enum ClaimError {
 
 impl<T> Lane<T> {
     /// A new lane. With `numbered_from`, its indices are the ring's sequence numbers, from that one
-    /// on.
-    pub(crate) fn new(geometry: Geometry, class: LaneClass, numbered_from: Option<u64>) -> Self {
+    /// on. `frees` says if it frees what was read.
+    pub(crate) fn new(
+        geometry: Geometry,
+        class: LaneClass,
+        numbered_from: Option<u64>,
+        frees: bool,
+    ) -> Self {
         let sequences = numbered_from.map_or(u64::MAX, |first| MAX_SEQUENCE + 1 - first);
         Lane {
             geometry,
@@ -132,10 +145,16 @@ impl<T> Lane<T> {
                 .min(sequences)
                 .saturating_sub(2 * geometry.span()),
             gates: Gates::new(&geometry),
-            stragglers: Stragglers::new(&geometry),
+            stragglers: Stragglers::new(&geometry, frees),
             numbering: numbered_from.map(|first| IndexNumbering::new(first, &geometry)),
+            freeing: frees.then(|| Box::new(Freeing::new())),
             slots: Slots::new(geometry),
         }
+    }
+
+    /// Allocates the memory for frames.
+    pub(crate) fn allocate(&self) {
+        self.slots.allocate();
     }
 
     #[inline(always)]

@@ -58,6 +58,10 @@ impl<T> Lane<T> {
         if gate.generation() >= self.geometry.generation(start) {
             return gate;
         }
+        if start == 0 {
+            // E2, of this chunk, carries it to those who open others, and to all claimers.
+            self.allocate();
+        }
         let end = self.geometry.chunk_end(start);
         let pinned = if self.bounds.window.limit() < end {
             // Slack counts from the tail, since a batch opens chunks before it claims their slots,

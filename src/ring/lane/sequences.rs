@@ -97,6 +97,18 @@ impl<T> Lane<T> {
         }
     }
 
+    /// The number of voids below `index`, where a reader starts: a chunk's start, or where all
+    /// below is decided. `None` if that was too long ago. 0 in other lanes.
+    pub(crate) fn voids_below_start(&self, index: u64) -> Option<u64> {
+        let Some(numbering) = &self.numbering else {
+            return Some(0);
+        };
+        let starts_there = index == self.geometry.chunk_start(index);
+        let by_chunk = || numbering.voids_below_chunk(index, &self.gates);
+        let below = starts_there.then(by_chunk).flatten();
+        below.or_else(|| numbering.voids_below(index, &self.gates))
+    }
+
     /// Notes the voids below the chunk at `start`, which is about to be opened, and returns how
     /// many there are; the chunks before it are open. `None` if that was too long ago: another
     /// thread opened it.

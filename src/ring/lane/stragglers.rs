@@ -17,6 +17,9 @@
 //! lap below `oldest` outlives the next lap. Notes only rise; a note that is read too late is too
 //! high, and a bound still. A straggler that is more than a lap before the tail may be looked for
 //! a lap too late, and is noted for the whole lane as well.
+//!
+//! A reader of a lane that frees may start anywhere in a chunk. There, each frame that was
+//! overtaken is noted.
 
 use crate::ring::slot::{Array, Geometry, Order, words};
 use crate::sync::{AtomicU64, Ordering, raise};
@@ -24,6 +27,9 @@ use crate::sync::{AtomicU64, Ordering, raise};
 /// The highest sequence numbers of a lane's stragglers.
 pub(super) struct Stragglers {
     geometry: Geometry,
+    /// A frame is a straggler if its order bound lies beyond the end of as many neighbours: a
+    /// chunk, or 1 in a lane that frees. Never changes.
+    unit: u64,
     /// By chunk, and by parity of the generation. Written by owners before they stamp; only rises.
     chunks: Array<AtomicU64>,
     /// Of the stragglers that are more than a lap before the tail. Only rises.
@@ -31,9 +37,10 @@ pub(super) struct Stragglers {
 }
 
 impl Stragglers {
-    pub(super) fn new(geometry: &Geometry) -> Self {
+    pub(super) fn new(geometry: &Geometry, frees: bool) -> Self {
         Stragglers {
             geometry: *geometry,
+            unit: if frees { 1 } else { geometry.chunk() },
             chunks: words(2 * geometry.chunks()),
             late: AtomicU64::new(0),
         }
@@ -49,7 +56,7 @@ impl Stragglers {
     /// straggler. Called before the stamp.
     #[inline(always)]
     pub(super) fn assign_order(&self, index: u64, sequence: u64, bound: u64) -> Order {
-        if bound > self.geometry.chunk_end(index) {
+        if bound > (index & !(self.unit - 1)) + self.unit {
             self.add(index, sequence, bound);
         }
         Order { sequence, bound }
@@ -70,7 +77,8 @@ impl Stragglers {
     pub(super) fn below(&self, oldest: u64) -> u64 {
         // Relaxed: as in `add`.
         let late = self.late.load(Ordering::Relaxed);
-        (oldest.saturating_sub(self.geometry.span())..oldest)
+        let end = self.geometry.chunk_end(oldest.max(1) - 1);
+        (end.saturating_sub(self.geometry.span())..end)
             .step_by(self.geometry.chunk() as usize)
             .map(|start| self.note(start).load(Ordering::Relaxed))
             .fold(late, u64::max)
@@ -84,7 +92,7 @@ mod tests {
 
     #[test]
     fn only_frames_that_were_overtaken_past_their_chunk_are_noted() {
-        let stragglers = Stragglers::new(&Geometry::exact(4, 2, 0, 1));
+        let stragglers = Stragglers::new(&Geometry::exact(4, 2, 0, 1), false);
         stragglers.assign_order(0, 90, 2);
         assert_eq!(stragglers.below(4), 1);
         stragglers.assign_order(1, 7, 3);
@@ -96,5 +104,14 @@ mod tests {
         // More than a lap before the tail: noted for the whole lane.
         stragglers.assign_order(2, 8, 7);
         assert_eq!((stragglers.below(4), stragglers.below(20)), (9, 9));
+    }
+
+    #[test]
+    fn where_readers_start_anywhere_each_overtaken_frame_is_noted() {
+        let stragglers = Stragglers::new(&Geometry::exact(4, 2, 0, 1), true);
+        stragglers.assign_order(0, 90, 1);
+        assert_eq!(stragglers.below(1), 1);
+        stragglers.assign_order(0, 7, 2);
+        assert_eq!((stragglers.below(1), stragglers.below(2)), (8, 8));
     }
 }

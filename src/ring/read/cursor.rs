@@ -59,8 +59,7 @@ pub(super) struct Cursor {
     row: usize,
     /// The lowest index that was not scanned.
     next: u64,
-    /// In an index-numbered lane: how many indices below `next` are void. [`UNKNOWN`] only if
-    /// `next` is a chunk's start.
+    /// In an index-numbered lane: how many indices below `next` are void, or [`UNKNOWN`].
     voids: u64,
     /// Scanned and not delivered, by descending sequence number.
     held_back: Vec<HeldBack>,
@@ -93,7 +92,8 @@ impl Drop for Run<'_> {
 }
 
 impl Cursor {
-    /// A cursor over the lane `id`, at index `next`, a chunk's start.
+    /// A cursor over the lane `id`, at index `next`: a chunk's start, or in a lane that frees,
+    /// where all below is decided.
     pub(super) fn new<T>(lane: &Lane<T>, id: LaneId, row: usize, next: u64) -> Self {
         let knows_voids = !lane.is_index_numbered() || next == 0;
         Cursor {
@@ -212,17 +212,21 @@ impl Cursor {
         self.next > before
     }
 
+    /// The lowest index that this cursor may still touch: where it stands in a lane that frees.
+    #[inline(always)]
+    pub(super) fn lowest(&self) -> u64 {
+        let held_back = self.held_back.iter().map(|held| held.index);
+        held_back.fold(self.next, u64::min)
+    }
+
     /// Sets a pin from the lowest wanted index on, unless one is set. The caller runs a SeqCst
     /// fence, then calls [`check`](Self::check).
     pub(super) fn pin<T>(&mut self, lane: &Lane<T>, row: &PinRow) {
         if !self.pinned.is_empty() {
             return;
         }
+        let lowest = self.lowest();
         let held_back = self.held_back.iter();
-        let lowest = held_back
-            .clone()
-            .map(|held| held.index)
-            .fold(self.next, u64::min);
         let bound = held_back.map(|held| held.order.bound).fold(0, u64::max);
         let count = (bound.saturating_sub(lowest))
             .max(lane.geometry().batch())
@@ -237,13 +241,12 @@ impl Cursor {
         let oldest = lane.oldest();
         if oldest <= self.pinned.start {
             if self.voids == UNKNOWN {
-                self.voids = lane.voids_below_chunk(self.next).unwrap_or(UNKNOWN);
+                self.voids = lane.voids_below_start(self.next).unwrap_or(UNKNOWN);
             }
             if self.voids < UNKNOWN {
                 return Ok(());
             }
         }
-        self.unpin(lane, row);
         let held = self.held_back.len();
         self.held_back.retain(|held| held.index >= oldest);
         let lost = (held - self.held_back.len()) as u64 + oldest.saturating_sub(self.next);
@@ -251,6 +254,7 @@ impl Cursor {
             self.next = oldest;
             self.voids = if lane.is_index_numbered() { UNKNOWN } else { 0 };
         }
+        self.unpin(lane, row);
         if lost > 0 {
             self.suspects.note_lapped();
         }
@@ -262,7 +266,11 @@ impl Cursor {
     pub(super) fn unpin<T>(&mut self, lane: &Lane<T>, row: &PinRow) {
         if !self.pinned.is_empty() {
             self.pinned = 0..0;
-            row.clear(lane.class());
+            if lane.frees() {
+                row.stand(lane.class(), self.lowest());
+            } else {
+                row.clear(lane.class());
+            }
         }
     }
 
@@ -345,6 +353,8 @@ impl Cursor {
                 continue;
             }
             match covered.peek() {
+                // Finished since it was skipped to, and unwanted.
+                Ok(_) if !self.next_is_wanted(lane, filter) => self.next += 1,
                 Ok(ready) => match self.offer(self.order_of_next(lane, &ready)) {
                     Ok(sequence) => return Candidate::Ready(sequence),
                     Err(order) => self.hold_back(order),
@@ -356,6 +366,17 @@ impl Cursor {
                 Err(Peek::Lapped | Peek::Ready) => return Candidate::BeyondPin,
             }
         }
+    }
+
+    /// Whether the frame at `next`, which was ready just now, is wanted. In a lane that frees, an
+    /// unwanted one may be gone at any time.
+    #[inline(always)]
+    fn next_is_wanted<T>(&self, lane: &Lane<T>, filter: Option<&TagFilter>) -> bool {
+        let is_wanted = |filter: &TagFilter| {
+            let tag = lane.slots().tag(self.next);
+            tag.is_some_and(|tag| filter.matches(tag))
+        };
+        filter.is_none_or(is_wanted)
     }
 
     /// Holds the frame at `next` back.
@@ -401,14 +422,18 @@ impl Cursor {
             run.next = index + 1;
             visit(index.wrapping_add(offset), frame)
         };
-        if by_index && filter.is_none() {
-            return pinned.lend(&first, end, give);
+        if by_index {
+            return match filter {
+                None => pinned.lend(&first, end, give),
+                Some(filter) => {
+                    pinned.lend_wanted(&first, end, filter, |index, _, frame| give(index, frame))
+                }
+            };
         }
         let mut flow = ControlFlow::Continue(());
-        let mut give_if = |is_next: bool, index, frame: &T| {
-            let tag = || lane.slots().tag(index);
-            let is_wanted = |filter: &TagFilter| tag().is_some_and(|tag| filter.matches(tag));
-            if is_next && filter.is_none_or(is_wanted) {
+        let give_next = |index: u64, order: Option<Order>, frame: &T| {
+            let is_next = order.is_some_and(|it| it.sequence == index.wrapping_add(offset));
+            if is_next {
                 flow = give(index, frame);
                 flow
             } else {
@@ -416,13 +441,9 @@ impl Cursor {
             }
         };
         // A break ends the loan; `flow` says whether it was the visitor's.
-        let _ = if by_index {
-            pinned.lend(&first, end, |index, frame| give_if(true, index, frame))
-        } else {
-            pinned.lend_ordered(&first, end, |index, order, frame| {
-                let is_next = order.sequence == index.wrapping_add(offset);
-                give_if(is_next, index, frame)
-            })
+        let _ = match filter {
+            None => pinned.lend_ordered(&first, end, give_next),
+            Some(filter) => pinned.lend_wanted(&first, end, filter, give_next),
         };
         flow
     }

@@ -12,7 +12,7 @@ fn ring(shards: usize) -> Ring<u64> {
         shards,
         frames: lane,
         terminals: lane,
-        after: 0,
+        ..RingConfig::default()
     })
 }
 

@@ -53,15 +53,19 @@ impl<T> Lanes<T> {
         let mut shards: Vec<_> = lanes.iter().map(|id| id.shard()).collect();
         shards.dedup();
         let rows = take_rows(core, shards.iter().copied())?;
+        if core.frees() {
+            rows.iter().for_each(|row| row.set_filter(filter.as_ref()));
+        }
         let cursor = |id: LaneId| {
             let (lane, row) = (core.lane(id), shards.partition_point(|&it| it < id.shard()));
-            Cursor::new(lane, id, row, lane.oldest())
+            Cursor::new(lane, id, row, lane.join(&rows[row]))
         };
+        let cursors: Vec<_> = lanes.into_iter().map(cursor).collect();
         Ok(Lanes {
-            active: Vec::with_capacity(lanes.len()),
-            quiet: vec![0; lanes.len()],
+            active: Vec::with_capacity(cursors.len()),
+            quiet: vec![0; cursors.len()],
             may_have_lost: false,
-            cursors: lanes.into_iter().map(cursor).collect(),
+            cursors,
             rows,
             filter,
             core: core.clone(),
@@ -72,8 +76,12 @@ impl<T> Lanes<T> {
     pub(super) fn try_clone(&self) -> Result<Self, SubscribeError> {
         let mut shards: Vec<_> = self.cursors.iter().map(|it| it.lane().shard()).collect();
         shards.dedup();
+        let rows = take_rows(&self.core, shards.into_iter())?;
+        if self.core.frees() {
+            self.stand_beside(&rows);
+        }
         Ok(Lanes {
-            rows: take_rows(&self.core, shards.into_iter())?,
+            rows,
             cursors: self.cursors.iter().map(Cursor::unpinned).collect(),
             active: Vec::with_capacity(self.cursors.len()),
             quiet: self.quiet.clone(),
@@ -198,11 +206,41 @@ impl<T> Lanes<T> {
         cursor.unpin(self.core.lane(cursor.lane()), &self.rows[cursor.row()]);
     }
 
-    /// Ends the pins that [`pin`](Self::pin) set.
+    /// Ends the pins that [`pin`](Self::pin) set, and frees what all have passed in a ring that
+    /// frees.
+    #[inline]
     pub(super) fn unpin(&mut self) {
         for &at in &self.active {
             let cursor = &mut self.cursors[at];
             cursor.unpin(self.core.lane(cursor.lane()), &self.rows[cursor.row()]);
+        }
+        if self.core.frees() {
+            self.active.iter().for_each(|&at| self.pass(at));
+        }
+    }
+
+    /// Frees what all subscriptions have passed in the lane of this cursor.
+    #[cold]
+    fn pass(&self, at: usize) {
+        let (id, row) = (self.cursors[at].lane(), self.cursors[at].row());
+        let lane = self.core.lane(id);
+        lane.pass(&self.rows[row], self.core.pins(id.shard()));
+    }
+
+    /// The same in all lanes: others may have stopped where this subscription was to start.
+    pub(super) fn pass_all(&self) {
+        if self.core.frees() {
+            (0..self.cursors.len()).for_each(|at| self.pass(at));
+        }
+    }
+
+    /// Lets a clone stand where this subscription stands: it may read all that this one may.
+    fn stand_beside(&self, rows: &[OwnPins]) {
+        for row in rows {
+            row.set_filter(self.filter.as_ref());
+        }
+        for cursor in &self.cursors {
+            rows[cursor.row()].stand(cursor.lane().class(), cursor.lowest());
         }
     }
 
@@ -213,13 +251,16 @@ impl<T> Lanes<T> {
         at: usize,
         oldest: u64,
         held: Option<u64>,
+        bound: Option<u64>,
         last: u64,
     ) -> (u64, u64) {
         let cursor = &mut self.cursors[at];
         let lane = self.core.lane(cursor.lane());
         let next = || self.core.next_sequence();
         self.may_have_lost = true;
-        cursor.suspects().expire(lane, oldest, held, last, next)
+        cursor
+            .suspects()
+            .expire(lane, oldest, held, bound, last, next)
     }
 
     /// Puts another cursor in the place of one.
@@ -301,6 +342,18 @@ impl<T> Lanes<T> {
                 WaitTarget::Shard(shard(first))
             }
             _ => WaitTarget::AllShards,
+        }
+    }
+}
+
+impl<T> Drop for Lanes<T> {
+    /// Leaves the lanes of a ring that frees: what all others have passed is freed.
+    fn drop(&mut self) {
+        if self.core.frees() {
+            for cursor in &self.cursors {
+                self.rows[cursor.row()].clear(cursor.lane().class());
+            }
+            self.pass_all();
         }
     }
 }

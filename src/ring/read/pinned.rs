@@ -4,7 +4,7 @@
 //! slot that it covers. Its constructor is unsafe, and what it offers is safe.
 
 use crate::ring::lane::{Lane, Peek};
-use crate::ring::slot::Order;
+use crate::ring::slot::{Order, TagFilter};
 use std::ops::{ControlFlow, Range};
 
 /// Indices of a lane that a checked pin covers.
@@ -61,24 +61,43 @@ impl<'a, T> Pinned<'a, T> {
         unsafe { self.lane.slots().lend(indices, visit) }
     }
 
-    /// The same, with the order of each frame. Lends nothing in an index-numbered lane, whose
-    /// frames have no order of their own.
+    /// The same, with the order of each frame, if it has one of its own.
     #[inline(always)]
     pub(super) fn lend_ordered(
         &self,
         first: &Covered<'a, T>,
         end: u64,
-        mut visit: impl FnMut(u64, Order, &T) -> ControlFlow<()>,
+        mut visit: impl FnMut(u64, Option<Order>, &T) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        if self.lane.is_index_numbered() {
-            return ControlFlow::Continue(());
-        }
-        let slots = self.lane.slots();
         self.lend(first, end, |index, frame| {
-            // SAFETY: S3: `lend` found it ready. Every frame of such a lane has an order.
-            let order = unsafe { slots.order(index) };
-            visit(index, order, frame)
+            let ready = Ready {
+                lane: self.lane,
+                index,
+            };
+            visit(index, ready.order(), frame)
         })
+    }
+
+    /// The same, up to one that the filter does not want, and one by one: what it does not want is
+    /// not touched.
+    #[inline(always)]
+    pub(super) fn lend_wanted(
+        &self,
+        first: &Covered<'a, T>,
+        end: u64,
+        filter: &TagFilter,
+        mut visit: impl FnMut(u64, Option<Order>, &T) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let indices = first.index..end.min(self.indices.end);
+        let lent = |index, frame: &T| {
+            let ready = Ready {
+                lane: self.lane,
+                index,
+            };
+            visit(index, ready.order(), frame)
+        };
+        // SAFETY: S3: the contract of `new`; the first index is covered.
+        unsafe { self.lane.slots().lend_wanted(indices, filter, lent) }
     }
 }
 

@@ -8,8 +8,9 @@ use super::cursor::{Candidate, Cursor};
 use super::merge::Merge;
 
 /// Moves a subscription to the first frame above `after`, or to the oldest one that is held, and
-/// notes what had expired before. Passes over at most what the lanes hold.
-pub(super) fn seek<T>(merge: &mut Merge<T>, after: Option<u64>) {
+/// notes what had expired before. Passes over at most what the lanes hold. `next` is the next
+/// sequence number, loaded when the lanes had been joined.
+pub(super) fn seek<T>(merge: &mut Merge<T>, after: Option<u64>, next: u64) {
     merge.set_last(after.unwrap_or(0));
     let lanes = 0..merge.lanes().len();
     let held_from: Vec<_> = lanes.clone().map(|at| first_held(merge, at)).collect();
@@ -32,7 +33,9 @@ pub(super) fn seek<T>(merge: &mut Merge<T>, after: Option<u64>) {
     }
     for (at, (expired, held)) in held_from.into_iter().enumerate() {
         if expired > 0 {
-            let (lost, below) = merge.lanes_mut().expire(at, expired, held, last);
+            let (_, lane, _) = merge.lanes_mut().split(at);
+            let bound = lane.numbers_below_start(expired, next);
+            let (lost, below) = merge.lanes_mut().expire(at, expired, held, bound, last);
             if lost > 0 {
                 merge.losses_mut().add_expired(lost, below);
             }
@@ -50,6 +53,7 @@ fn first_held<T>(merge: &mut Merge<T>, at: usize) -> (u64, Option<u64>) {
         return (0, None);
     }
     let probe = Cursor::new(lane, cursor.lane(), cursor.row(), expired);
+    // In a lane that frees, the position may rise with the probe, over indices without a frame.
     let own = merge.lanes_mut().replace_cursor(at, probe);
     let filter = merge.lanes_mut().replace_filter(None);
     let (last, unreported) = (merge.last(), merge.losses().unreported());

@@ -9,6 +9,7 @@ use crate::ring::config::{Select, Start, SubscribeError};
 use crate::ring::core::Core;
 use crate::ring::hw::{Contention, ENOUGH_AHEAD, Pacing};
 use crate::ring::slot::TagFilter;
+use crate::ring::wait::ANY_KEY;
 use crate::sync::Arc;
 use std::ops::ControlFlow;
 use std::task::Waker;
@@ -73,6 +74,8 @@ impl<T> Subscription<T> {
         filter: Option<TagFilter>,
         start: Start,
     ) -> Result<Self, SubscribeError> {
+        let mut merge = Merge::new(Lanes::select(core, select, filter)?);
+        // After the lanes: of what was freed there, each frame has a number below this.
         let last = core.next_sequence() - 1;
         let after = match start {
             Start::Oldest => None,
@@ -84,8 +87,8 @@ impl<T> Subscription<T> {
         };
         let windows = core.lanes().iter().map(|lane| lane.geometry().window());
         let smallest = windows.min().unwrap_or(0) as u64;
-        let mut merge = Merge::new(Lanes::select(core, select, filter)?);
-        seek(&mut merge, after);
+        seek(&mut merge, after, last + 1);
+        merge.lanes().pass_all();
         Ok(Subscription {
             contention: Contention::new(filter.is_none()),
             pacing: Pacing::default(),
@@ -346,6 +349,8 @@ impl<T> Subscription<T> {
     ) -> Result<(), SubscribeError> {
         let lanes = self.merge.lanes();
         let (waiters, target) = (lanes.core().waiters(), lanes.wait_target());
+        // What it sleeps at is held until it has passed it: it wakes for all that it is to see.
+        let key = key.map(|key| if lanes.core().frees() { ANY_KEY } else { key });
         self.registration
             .register(waiters, target, key, lanes.filter(), waker)
     }

@@ -36,7 +36,7 @@ impl Suspects {
         self.lapped = false;
     }
 
-    /// Finds the suspects below `oldest`, the start of a chunk.
+    /// Finds the suspects below `oldest`, where a lapped reader goes on or a new one starts.
     pub(super) fn find<T>(&mut self, lane: &Lane<T>, oldest: u64) {
         if lane.is_index_numbered() {
             return;
@@ -48,20 +48,27 @@ impl Suspects {
 
     /// Finds out how many of the frames below `oldest`, where the cursor starts, may be numbered
     /// above `last`, and below which number they are. `held` is the lowest number that the lane
-    /// still holds, if that was seen; else `next_sequence` is called.
+    /// still holds, if that was seen, and `bound` is above the numbers of all that are lost, if
+    /// such a number is known; without either, `next_sequence` is called.
     pub(super) fn expire<T>(
         &mut self,
         lane: &Lane<T>,
         oldest: u64,
         held: Option<u64>,
+        bound: Option<u64>,
         last: u64,
         next_sequence: impl FnOnce() -> u64,
     ) -> (u64, u64) {
         self.find(lane, oldest);
         // After that: an owner that is finished had reserved its number.
-        let below = held.unwrap_or_else(next_sequence).max(self.lost_below);
+        let below = held.or(bound).unwrap_or_else(next_sequence);
+        let below = below.max(self.lost_below);
         let sequenced = oldest.min(below.saturating_sub(last + 1));
-        self.lapped |= sequenced > 0;
+        if bound.is_some() {
+            self.lost_below = below;
+        } else {
+            self.lapped |= sequenced > 0;
+        }
         (sequenced + self.unsequenced.len() as u64, below)
     }
 

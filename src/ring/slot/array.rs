@@ -20,10 +20,11 @@ pub(crate) use real::*;
 #[cfg(not(any(loom, shuttle)))]
 mod real {
     use super::*;
+    use crate::sync::Ordering;
     use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
     use std::marker::PhantomData;
     use std::ops::Deref;
-    use std::ptr::NonNull;
+    use std::ptr::{NonNull, null_mut};
 
     const LINE: usize = 64;
 
@@ -115,10 +116,95 @@ mod real {
         unsafe { Array::zeroed(n, 0) }
     }
 
-    /// `n` uninitialised cells, which begin `lines` cache lines after where words would.
-    pub(crate) fn cells<T>(n: usize, lines: usize) -> Array<Cell<T>> {
-        // SAFETY: a cell's content need not be initialised.
-        unsafe { Array::zeroed(n, lines) }
+    /// Uninitialised cells whose memory is allocated when it is first needed.
+    pub(crate) struct LateCells<T> {
+        /// The first cell; null before that.
+        start: AtomicPtr<Cell<T>>,
+        /// Where they are; null before that. Boxed, so that one exchange says whose memory it is.
+        array: AtomicPtr<Array<Cell<T>>>,
+        len: usize,
+        lines: usize,
+    }
+
+    impl<T> LateCells<T> {
+        /// `n` cells, which will begin `lines` cache lines after where words would.
+        pub(crate) fn new(n: usize, lines: usize) -> Self {
+            LateCells {
+                start: AtomicPtr::new(null_mut()),
+                array: AtomicPtr::new(null_mut()),
+                len: n,
+                lines,
+            }
+        }
+
+        /// Allocates the memory, unless that was done. Never waits for a thread that does.
+        pub(crate) fn allocate(&self) {
+            // E27: acquire.
+            let mut array = self.array.load(Ordering::Acquire);
+            if array.is_null() {
+                // SAFETY: a cell's content need not be initialised.
+                let own = Box::into_raw(Box::new(unsafe { Array::zeroed(self.len, self.lines) }));
+                let [success, failure] = [Ordering::Release, Ordering::Acquire];
+                // E27: release, of the zeros. E27: acquire, of another thread's.
+                let set = self.array.compare_exchange(array, own, success, failure);
+                array = own;
+                if let Err(other) = set {
+                    array = other;
+                    // SAFETY: made by `into_raw` above, and nobody else saw it.
+                    drop(unsafe { Box::from_raw(own) });
+                }
+            }
+            // SAFETY: freed by `drop` only.
+            let start = unsafe { (*array).start };
+            // Relaxed: what lets others use it carries it, a gate (E2) or the clear run (E6).
+            self.start.store(start.as_ptr(), Ordering::Relaxed);
+        }
+
+        /// The cells.
+        ///
+        /// # Safety
+        /// A call of [`allocate`](Self::allocate) has returned before.
+        #[inline(always)]
+        pub(crate) unsafe fn get(&self) -> &[Cell<T>] {
+            // Relaxed: the value happens before, by the caller.
+            let start = self.start.load(Ordering::Relaxed);
+            // SAFETY: by the caller, `allocate` has put `len` cells there.
+            unsafe { std::slice::from_raw_parts(start, self.len) }
+        }
+
+        /// One of the cells.
+        ///
+        /// # Safety
+        /// That of [`get`](Self::get), and `at` is below their number.
+        #[inline(always)]
+        pub(crate) unsafe fn at(&self, at: usize) -> &Cell<T> {
+            // SAFETY: by the caller.
+            unsafe { self.get().get_unchecked(at) }
+        }
+
+        /// The address of a cell, allocated or not.
+        #[inline(always)]
+        pub(crate) fn address(&self, at: usize) -> *const Cell<T> {
+            // Relaxed: nothing is read there.
+            self.start.load(Ordering::Relaxed).wrapping_add(at)
+        }
+
+        /// The cells, if they are there.
+        pub(crate) fn get_mut(&mut self) -> &[Cell<T>] {
+            // SAFETY: freed by `drop` only, and `&mut self` happens after `allocate`.
+            let array = unsafe { self.array.get_mut().as_ref() };
+            array.map_or(&[], |array| &**array)
+        }
+    }
+
+    impl<T> Drop for LateCells<T> {
+        fn drop(&mut self) {
+            let array = *self.array.get_mut();
+            if !array.is_null() {
+                // SAFETY: made by `into_raw` in `allocate`, and `&mut self` is alone.
+                drop(unsafe { Box::from_raw(array) });
+            }
+        }
     }
 
     #[cfg(test)]
@@ -132,8 +218,13 @@ mod real {
                 let words = words(n);
                 assert_eq!((words.len(), words.as_ptr().align_offset(LINE)), (n, 0));
                 assert!(words.iter().all(|word| word.load(Ordering::Relaxed) == 0));
-                let cells = cells::<[u32; 3]>(n, 8);
-                assert_eq!((cells.len(), cells.as_ptr().align_offset(4)), (n, 0));
+                let cells = LateCells::<[u32; 3]>::new(n, 8);
+                for _ in 0..2 {
+                    cells.allocate();
+                    // SAFETY: allocated.
+                    let cells = unsafe { cells.get() };
+                    assert_eq!((cells.len(), cells.as_ptr().align_offset(4)), (n, 0));
+                }
             }
         }
 
@@ -141,7 +232,10 @@ mod real {
         fn takes_any_alignment() {
             #[repr(align(256))]
             struct Wide;
-            assert!(cells::<Wide>(3, 8).as_ptr().is_aligned());
+            let mut cells = LateCells::<Wide>::new(3, 8);
+            assert!(cells.get_mut().is_empty());
+            cells.allocate();
+            assert!(cells.get_mut().as_ptr().is_aligned());
         }
     }
 }
@@ -163,8 +257,31 @@ mod modelled {
             .collect()
     }
 
-    pub(crate) fn cells<T>(n: usize, _lines: usize) -> Array<Cell<T>> {
-        let cell = |_| UnsafeCell::new(MaybeUninit::uninit());
-        (0..n).map(cell).collect()
+    /// Is there from the start.
+    pub(crate) struct LateCells<T>(Box<[Cell<T>]>);
+
+    impl<T> LateCells<T> {
+        pub(crate) fn new(n: usize, _lines: usize) -> Self {
+            let cell = |_| UnsafeCell::new(MaybeUninit::uninit());
+            LateCells((0..n).map(cell).collect())
+        }
+
+        pub(crate) fn allocate(&self) {}
+
+        pub(crate) unsafe fn get(&self) -> &[Cell<T>] {
+            &self.0
+        }
+
+        pub(crate) unsafe fn at(&self, at: usize) -> &Cell<T> {
+            &self.0[at]
+        }
+
+        pub(crate) fn address(&self, at: usize) -> *const Cell<T> {
+            &self.0[at]
+        }
+
+        pub(crate) fn get_mut(&mut self) -> &[Cell<T>] {
+            &self.0
+        }
     }
 }

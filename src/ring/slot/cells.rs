@@ -1,7 +1,7 @@
 //! The cells of one slot, and how its owner writes them: the frame and its order first, then the
 //! stamp.
 
-use super::array::Cell;
+use super::array::{Cell, LateCells};
 use super::stamp::Stamp;
 use crate::ring::sequence::MAX_SEQUENCE;
 use crate::sync::AtomicU64;
@@ -23,13 +23,19 @@ const _: () = assert!(MAX_SEQUENCE < BOUNDED);
 /// One slot: its word and its cells, each from an array of [`Slots`](super::Slots).
 pub(super) struct Slot<'a, T> {
     pub(super) stamp: &'a AtomicU64,
-    /// The sequence number, marked with [`BOUNDED`] if `bound` counts. Never written in an
-    /// index-numbered lane.
-    pub(super) sequence: &'a Cell<u64>,
-    /// The order bound, if it is not the next index.
-    pub(super) bound: &'a Cell<u64>,
+    pub(super) order: OrderCells<'a>,
     /// Initialised if the stamp says so.
     pub(super) frame: &'a Cell<T>,
+}
+
+/// Where the order of a slot is. In an index-numbered lane, nothing there is looked at.
+pub(super) struct OrderCells<'a> {
+    /// The sequence numbers, each marked with [`BOUNDED`] if the bound counts.
+    pub(super) sequences: &'a LateCells<u64>,
+    /// The order bounds, of those that are not the next index.
+    pub(super) bounds: &'a LateCells<u64>,
+    /// Which slot it is.
+    pub(super) slot: usize,
 }
 
 impl<T> Slot<'_, T> {
@@ -71,15 +77,17 @@ impl<T> Slot<'_, T> {
         });
         if let Some(Order { sequence, bound }) = order {
             let bounded = if bound > index + 1 { BOUNDED } else { 0 };
-            let put = |cell: &Cell<u64>, word| {
+            let put = |cells: &LateCells<u64>, word| {
+                // SAFETY: the slot is one of the lane's, and granted: its cells are there (S5).
+                let cell = unsafe { cells.at(self.order.slot) };
                 cell.with_mut(|cell| {
                     // SAFETY: as for the frame.
                     unsafe { (*cell).write(word) };
                 });
             };
-            put(self.sequence, sequence | bounded);
+            put(self.order.sequences, sequence | bounded);
             if bounded != 0 {
-                put(self.bound, bound);
+                put(self.order.bounds, bound);
             }
         }
         old
@@ -92,15 +100,17 @@ impl<T> Slot<'_, T> {
     #[inline(always)]
     pub(super) unsafe fn order(self, index: u64) -> Order {
         // SAFETY: S3: the sequence number is initialised, so is the bound if it says so, and no
-        // writer is here until the pin ends.
-        let read = |cell: &Cell<u64>| cell.with(|cell| unsafe { (*cell).assume_init() });
-        let sequence = read(self.sequence);
+        // writer is here until the pin ends. The cells are there (S5).
+        let read = |cells: &LateCells<u64>| unsafe {
+            cells.at(self.order.slot).with(|cell| (*cell).assume_init())
+        };
+        let sequence = read(self.order.sequences);
         Order {
             sequence: sequence & !BOUNDED,
             bound: if sequence & BOUNDED == 0 {
                 index + 1
             } else {
-                read(self.bound)
+                read(self.order.bounds)
             },
         }
     }

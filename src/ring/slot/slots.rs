@@ -14,17 +14,25 @@
 //!   slot's earlier index, and happen after the end of every read under an earlier pin.
 //! - **S3 reads are of finished frames**: `read`, `order` and `lend` are called for index `i` only
 //!   under a pin that covers `i`; `read` and `order` only after an acquire load of a stamp that
-//!   says that the frame of `i` is here.
+//!   says that the frame of `i` is here. What reads a frame that a filter does not want calls none
+//!   of them.
+//! - **S4 freed once**: `free` is called for index `i` by one thread, once, while a pin covers `i`
+//!   that was checked as that of a reader is, after all reads of `i`, and no read of it begins any
+//!   more. It counts as what the slot's owner does last.
+//! - **S5 room**: `allocate` is called before the first index is granted; that happens before each
+//!   grant. Nothing but stamps and addresses is looked at for an index that was not granted.
 
-use super::array::{Array, Cell, cells, words};
-use super::cells::{Order, Slot};
+use super::array::{Array, Cell, LateCells, words};
+use super::cells::{Order, OrderCells, Slot};
 use super::filter::TagFilter;
 use super::geometry::Geometry;
 use super::stamp::{Mismatch, Stamp};
 use crate::foreign::contained;
 use crate::ring::hw;
 use crate::sync::AtomicU64;
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
+
+mod lend;
 
 /// How many slots are looked at together, at most.
 const BLOCK: usize = if cfg!(any(loom, shuttle)) { 2 } else { 32 };
@@ -41,9 +49,9 @@ pub(crate) struct Slots<T> {
     stamps: Array<AtomicU64>,
     /// Only a slot's owner writes it, before the stamp; readers read it under a pin. So with
     /// `bounds` and `frames`. Each array has `geometry.slots()` items.
-    sequences: Array<Cell<u64>>,
-    bounds: Array<Cell<u64>>,
-    frames: Array<Cell<T>>,
+    sequences: LateCells<u64>,
+    bounds: LateCells<u64>,
+    frames: LateCells<T>,
     geometry: Geometry,
 }
 
@@ -55,18 +63,39 @@ unsafe impl<T: Send + Sync> Sync for Slots<T> {}
 unsafe impl<T: Send> Send for Slots<T> {}
 
 impl<T> Slots<T> {
-    /// Slots that were never used. On real threads the memory comes from the system, and a page
-    /// costs nothing until it is used.
+    /// Slots that were never used. Of those, only the stamps take memory. On real threads it comes
+    /// from the system, and a page costs nothing until it is used.
     pub(crate) fn new(geometry: Geometry) -> Self {
         let slots = geometry.slots();
         assert!(slots.is_power_of_two());
         Slots {
             stamps: words(slots),
-            sequences: cells(slots, 8),
-            bounds: cells(slots, 16),
-            frames: cells(slots, 24),
+            sequences: LateCells::new(slots, 8),
+            bounds: LateCells::new(slots, 16),
+            frames: LateCells::new(slots, 24),
             geometry,
         }
+    }
+
+    /// Makes room for frames. Called before the first index is granted.
+    pub(crate) fn allocate(&self) {
+        self.sequences.allocate();
+        self.bounds.allocate();
+        self.frames.allocate();
+    }
+
+    /// The frames. Used for indices that were granted.
+    #[inline(always)]
+    fn frames(&self) -> &[Cell<T>] {
+        // SAFETY: S5.
+        unsafe { self.frames.get() }
+    }
+
+    /// The sequence numbers. Used for indices that were granted.
+    #[inline(always)]
+    fn sequences(&self) -> &[Cell<u64>] {
+        // SAFETY: S5.
+        unsafe { self.sequences.get() }
     }
 
     /// What `array` has for the slot of `index`.
@@ -84,9 +113,18 @@ impl<T> Slots<T> {
     fn slot(&self, index: u64) -> Slot<'_, T> {
         Slot {
             stamp: self.at(&self.stamps, index),
-            sequence: self.at(&self.sequences, index),
-            bound: self.at(&self.bounds, index),
-            frame: self.at(&self.frames, index),
+            order: self.order_cells(self.geometry.slot(index)),
+            frame: self.at(self.frames(), index),
+        }
+    }
+
+    /// Where the order of a slot is.
+    #[inline(always)]
+    fn order_cells(&self, slot: usize) -> OrderCells<'_> {
+        OrderCells {
+            sequences: &self.sequences,
+            bounds: &self.bounds,
+            slot,
         }
     }
 
@@ -139,9 +177,9 @@ impl<T> Slots<T> {
     #[inline(always)]
     pub(crate) fn prefetch_for_write(&self, slots: Range<usize>, sequences: bool) {
         hw::prefetch_for_write(&self.stamps[slots.clone()], MOST_PREFETCHED);
-        hw::prefetch_for_write(&self.frames[slots.clone()], MOST_PREFETCHED);
+        hw::prefetch_for_write(&self.frames()[slots.clone()], MOST_PREFETCHED);
         if sequences {
-            hw::prefetch_for_write(&self.sequences[slots], MOST_PREFETCHED);
+            hw::prefetch_for_write(&self.sequences()[slots], MOST_PREFETCHED);
         }
     }
 
@@ -152,16 +190,16 @@ impl<T> Slots<T> {
         const MASK: u64 = !(WORDS_A_LINE - 1);
         let (slots, _) = self.slots(&(indices.start & MASK..indices.end & MASK));
         hw::acquire_lines(&self.stamps[slots.clone()]);
-        hw::acquire_lines(&self.frames[slots.clone()]);
+        hw::acquire_lines(&self.frames()[slots.clone()]);
         if sequences {
-            hw::acquire_lines(&self.sequences[slots]);
+            hw::acquire_lines(&self.sequences()[slots]);
         }
     }
 
     /// Begins to fetch the frame of `index`, which is read soon.
     #[inline(always)]
     pub(crate) fn prefetch_frame(&self, index: u64) {
-        hw::prefetch(self.at(&self.frames, index));
+        hw::prefetch(self.frames.address(self.geometry.slot(index)));
     }
 
     /// Puts the frame of `index` into its slot and makes it readable, with its order in a lane that
@@ -208,22 +246,19 @@ impl<T> Slots<T> {
         mut replaced: impl FnMut(Option<T>),
     ) {
         let (slots, generation) = self.slots(&block);
-        let cells = self.sequences[slots.clone()].iter();
-        let cells = cells.zip(&self.bounds[slots.clone()]);
-        let cells = cells.zip(&self.frames[slots.clone()]);
+        let frames = slots.clone().zip(&self.frames()[slots.clone()]);
         let mut written = Written {
             stamps: &self.stamps[slots],
             generation,
             frames: 0,
             stamped: 0,
         };
-        let slots = written.stamps.iter().zip(cells);
-        for (index, (stamp, ((sequence, bound), frame))) in (block.start..).zip(slots) {
+        let slots = written.stamps.iter().zip(frames);
+        for (index, (stamp, (slot, frame))) in (block.start..).zip(slots) {
             let (order, new) = make(index);
             let slot = Slot {
                 stamp,
-                sequence,
-                bound,
+                order: self.order_cells(slot),
                 frame,
             };
             // SAFETY: by the caller.
@@ -256,74 +291,24 @@ impl<T> Slots<T> {
         abandon(stamp, self.geometry.generation(index), false);
     }
 
-    /// The order of the frame of `index`.
+    /// Takes the frame of `index` out of its slot, if it is here, and says so in the stamp.
     ///
     /// # Safety
-    /// S3 holds for `index`, and it was written with an order.
-    #[inline(always)]
-    pub(crate) unsafe fn order(&self, index: u64) -> Order {
-        // SAFETY: by the caller.
-        unsafe { self.slot(index).order(index) }
-    }
-
-    /// Lends the frame of `index` to `f`.
-    ///
-    /// # Safety
-    /// S3 holds for `index`, until `f` returns.
-    #[inline(always)]
-    pub(crate) unsafe fn read<R>(&self, index: u64, f: impl FnOnce(&T) -> R) -> R {
-        // SAFETY: S3: the frame is initialised, and no writer is there until the pin ends.
-        self.at(&self.frames, index)
-            .with(|cell| f(unsafe { (*cell).assume_init_ref() }))
-    }
-
-    /// Lends the frames of `indices` to `f`, each with its index, until an index is not done, `f`
-    /// breaks, or the last slot was lent. Loads a block of stamps before it lends the first frame
-    /// of the block: so `f` is called in a loop without atomics, and what it counts stays in
-    /// registers. But if the second index is not done, the first is lent at once: what a reader
-    /// that keeps up finds is one frame, and the stamps of a block lie in four or five cache lines.
-    ///
-    /// # Safety
-    /// S3 holds for `indices`, until this returns; their stamps need not have been loaded.
-    #[inline(always)]
-    pub(crate) unsafe fn lend(
-        &self,
-        indices: Range<u64>,
-        mut f: impl FnMut(u64, &T) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
-        let (mut slots, generation) = self.slots(&indices);
-        let second = self.stamps[slots.clone()].get(1);
-        if second.is_some_and(|second| !Stamp::load(second).is_done(generation)) {
-            slots.end = slots.start + 1;
+    /// S4 holds for `index`, and the caller has acquired a stamp of its generation.
+    pub(crate) unsafe fn free(&self, index: u64) -> Option<T> {
+        let (stamp, generation) = (
+            self.at(&self.stamps, index),
+            self.geometry.generation(index),
+        );
+        if !Stamp::load_own(stamp).is_done(generation) {
+            return None;
         }
-        let stamps = self.stamps[slots.clone()].chunks(BLOCK);
-        let blocks = stamps.zip(self.frames[slots].chunks(BLOCK));
-        let mut index = indices.start;
-        for (stamps, frames) in blocks {
-            let done = done(stamps, generation);
-            for (index, frame) in (index..).zip(&frames[..done]) {
-                // SAFETY: as in `read`; the stamp was just acquired.
-                frame.with(|cell| f(index, unsafe { (*cell).assume_init_ref() }))?;
-            }
-            index += done as u64;
-            if done < stamps.len() {
-                break;
-            }
-        }
-        ControlFlow::Continue(())
-    }
-}
-
-/// How many of at most [`BLOCK`] slots, from the first on, have the frame of this generation.
-#[inline(always)]
-fn done(stamps: &[AtomicU64], generation: u64) -> usize {
-    // Most often all.
-    match <&[AtomicU64; BLOCK]>::try_from(stamps) {
-        Ok(block) if Mismatch::of(block, generation).is_tag_only() => BLOCK,
-        _ => stamps
-            .iter()
-            .take_while(|&word| Stamp::load(word).is_done(generation))
-            .count(),
+        let frame = self.at(self.frames(), index).with_mut(|cell| {
+            // SAFETY: S4: the frame is initialised, and nobody else reads or writes it any more.
+            unsafe { (*cell).assume_init_read() }
+        });
+        Stamp::abandoned(generation, false).store(stamp);
+        Some(frame)
     }
 }
 
@@ -359,7 +344,7 @@ impl<T> Drop for Slots<T> {
         if !std::mem::needs_drop::<T>() {
             return;
         }
-        for (stamp, frame) in self.stamps.iter().zip(self.frames.iter()) {
+        for (stamp, frame) in self.stamps.iter().zip(self.frames.get_mut()) {
             // Relaxed, in `load_own`: `&mut self` happens after every other access.
             if Stamp::load_own(stamp).holds_frame() {
                 // A destructor that panics does not keep the other frames from being dropped.
@@ -373,6 +358,7 @@ impl<T> Drop for Slots<T> {
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
+    use std::ops::ControlFlow;
     use std::sync::Arc;
 
     fn order(sequence: u64) -> Option<Order> {
@@ -382,10 +368,25 @@ mod tests {
         })
     }
 
+    fn slots<T>(count: u64) -> Slots<T> {
+        let slots = Slots::new(Geometry::exact(count, 1, 0, 1));
+        slots.allocate();
+        slots
+    }
+
+    #[test]
+    fn frames_take_no_memory_before_the_first() {
+        let mut slots = Slots::<Arc<()>>::new(Geometry::exact(2, 1, 0, 1));
+        assert!(slots.frames.get_mut().is_empty());
+        slots.prefetch_frame(1);
+        slots.allocate();
+        assert_eq!(slots.frames.get_mut().len(), 2);
+    }
+
     #[test]
     fn holds_returns_and_drops_frames() {
         let frame = Arc::new(());
-        let slots = Slots::<Arc<()>>::new(Geometry::exact(2, 1, 0, 1));
+        let slots = slots::<Arc<()>>(2);
         assert_eq!(slots.stamp(0).generation(), 0);
         // SAFETY: one thread, indices ascending.
         unsafe {
@@ -409,7 +410,7 @@ mod tests {
     #[test]
     fn acquired_lines_stay_as_they_are() {
         fn kept<T: Clone + PartialEq + std::fmt::Debug>(frames: [T; 16]) {
-            let slots = Slots::<T>::new(Geometry::exact(16, 1, 0, 1));
+            let slots = slots::<T>(16);
             for (index, frame) in (0..).zip(&frames) {
                 // SAFETY: one thread, indices ascending.
                 let old = unsafe { slots.write(index, 7, order(9), frame.clone()) };
@@ -436,7 +437,7 @@ mod tests {
 
     #[test]
     fn lends_what_is_done_and_no_more() {
-        let slots = Slots::<u64>::new(Geometry::exact(4, 1, 0, 1));
+        let slots = slots::<u64>(4);
         let lent = |indices| {
             let mut lent = Vec::new();
             // SAFETY: one thread.

@@ -46,6 +46,7 @@ impl<T> Core<T> {
         if !self.may_reserve(count) {
             return Err(PublishError::Exhausted);
         }
+        let _after = self.free_after(0);
         let mut replaced = Replaced::with_capacity(count);
         let keep = |old| replaced.0.extend(old);
         if terminal > 0 {
@@ -96,6 +97,8 @@ impl<T> Core<T> {
         mut routes: impl Iterator<Item = Route> + Clone,
         mut make: impl FnMut(u64) -> T,
     ) -> Result<Range<u64>, PublishError> {
+        // Dropped after the claims have ended.
+        let mut after = SmallVec::<[_; 1]>::new();
         let parts = self.lanes().iter().map(|lane| LanePart::new(lane, 0));
         let mut parts: SmallVec<[LanePart<'_, T>; LANES]> = parts.collect();
         let mut stretches = Stretches::new();
@@ -108,6 +111,14 @@ impl<T> Core<T> {
             return Err(PublishError::Exhausted);
         }
         let mut replaced = Replaced::with_capacity(count);
+        if self.frees() {
+            let is_meant = |shard: &usize| {
+                let lanes = &parts[shard * LANES..][..LANES];
+                lanes.iter().any(|part| part.count > 0)
+            };
+            let shards = (0..self.shards()).filter(is_meant);
+            after.extend(shards.filter_map(|shard| self.free_after(shard)));
+        }
         for (id, part) in self.lane_ids().zip(&mut parts) {
             if part.count > 0 {
                 part.claims = self

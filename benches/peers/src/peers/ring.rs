@@ -46,7 +46,7 @@ pub fn open<T>(shards: usize, slots: usize) -> Ring<T> {
         shards,
         frames: lane,
         terminals: lane,
-        after: 0,
+        ..RingConfig::default()
     })
 }
 

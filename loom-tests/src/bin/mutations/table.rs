@@ -42,6 +42,28 @@ pub const MODELS: &[&str] = &[
     "order::two_shards_in_batches",
     "order::two_publishers_and_a_reader_indexed",
     "order::two_terminal_frames_indexed",
+    "free::the_last_reader_leaves_beside_a_publisher",
+    "free::the_last_of_two_readers_drops",
+    "free::a_clone_beside_another_reader",
+    "free::a_reader_leaves_beside_another",
+    "free::sleepers_are_left_alone_beside_a_publisher",
+    "free::a_sleeper_holds_back_nothing_that_it_does_not_want",
+    "free::a_filter_beside_the_publisher_of_an_unwanted_frame",
+    "free::a_filter_beside_the_publisher_of_another_frame",
+    "free::a_reader_of_terminals_joins_beside_a_publisher_and_another",
+    "free::a_reader_joins_beside_another",
+    "free::a_reader_joins_at_a_cursor_beside_another",
+    "free::a_filter_beside_a_reader",
+    "free::a_terminal_frame_beside_a_leaver",
+    "free::a_row_changes_hands_beside_a_reader",
+    "free::two_publishers_and_nobody",
+    "free::a_publish_that_panics_beside_another",
+    "free::a_pass_beside_a_lap_sequenced",
+    "free::a_pass_beside_a_lap_indexed",
+    "free::the_last_reader_leaves_beside_two_publishers",
+    "free::readers_change_beside_a_publisher",
+    "free::two_readers_beside_a_publisher",
+    "free::a_pass_beside_a_lap_of_terminal_frames",
     "order::one_after_another_in_two_lanes_indexed",
     "order::a_batch_beside_a_publisher_indexed",
     "overwrite::one_publisher_laps_a_reader_twice_indexed",
@@ -108,6 +130,7 @@ pub const MODELS: &[&str] = &[
 
 const SLOTS: &str = "src/ring/slot/slots.rs";
 const CELLS: &str = "src/ring/slot/cells.rs";
+const LEND: &str = "src/ring/slot/slots/lend.rs";
 const STAMP: &str = "src/ring/slot/stamp.rs";
 const LANE: &str = "src/ring/lane/mod.rs";
 const GATE: &str = "src/ring/lane/gate.rs";
@@ -153,10 +176,12 @@ macro_rules! mutations {
 }
 
 mod edges;
+mod freeing;
 
 /// All mutations.
 pub fn mutations() -> Vec<&'static Mutation> {
-    MODELLED.iter().chain(edges::EDGES).collect()
+    let tables = [MODELLED, freeing::FREEING, edges::EDGES];
+    tables.into_iter().flatten().collect()
 }
 
 mutations! {
@@ -171,8 +196,8 @@ mutations! {
         (SLOTS, "[[Stamp::done(generation, tag()).store(stamp); =>> stamp.store(Stamp::done(generation, tag()).0, crate::sync::Ordering::Relaxed);]]");
     "abandoned-is-done": "an abandoned index counts as a frame", "order::one_after_another_in_two_lanes_indexed",
         (LANE, "if [[stamp.is_done(generation) =>> stamp.generation() == generation]] {"),
-        (SLOTS, "Ok(block) if [[Mismatch::of(block, generation).is_tag_only() =>> Mismatch::of(block, generation).is_finished()]] => BLOCK,"),
-        (SLOTS, "take_while(|&word| [[Stamp::load(word).is_done(generation) =>> Stamp::load(word).generation() == generation]])");
+        (LEND, "Ok(block) if [[Mismatch::of(block, generation).is_tag_only() =>> Mismatch::of(block, generation).is_finished()]] => BLOCK,"),
+        (LEND, "take_while(|&word| [[Stamp::load(word).is_done(generation) =>> Stamp::load(word).generation() == generation]])");
 
     // Gates.
     "gate-store-relaxed": "the decision on a chunk is published without release", "indexed::a_gate_opened_by_another",
@@ -222,11 +247,11 @@ mutations! {
     "pinned-not-void": "the pinned slots of a chunk are not made void", "overwrite::a_reader_asleep_in_its_batch",
         (WINDOW, "ranges().any(|range| [[next_conflict(geometry, index, range) == index =>> false]])");
     "pin-set-relaxed": "a pin is moved without release", "overwrite::one_publisher_laps_a_reader_twice",
-        (PINS, "self.0[class as usize].store(word, [[Ordering::Release =>> Ordering::Relaxed]])");
+        (PINS, "self.0.pins[class as usize].store(word, [[Ordering::Release =>> Ordering::Relaxed]])");
     "pin-clear-relaxed": "a pin is cleared without release", "overwrite::one_publisher_laps_a_reader_twice",
-        (PINS, "self.0[class as usize].store(IDLE, [[Ordering::Release =>> Ordering::Relaxed]])");
+        (PINS, "self.0.pins[class as usize].store(IDLE, [[Ordering::Release =>> Ordering::Relaxed]])");
     "pin-load-relaxed": "pins are scanned without acquire", "overwrite::one_publisher_laps_a_reader_twice",
-        (PINS, "row.0[class as usize].load([[Ordering::Acquire =>> Ordering::Relaxed]])");
+        (PINS, "[&row.0.pins, &row.0.freeing].map(|pins| pins[class as usize].load([[Ordering::Acquire =>> Ordering::Relaxed]]))");
     "pin-cleared-early": "the pins are cleared before the merge", "overwrite::one_publisher_laps_a_reader_twice",
         (MERGE, "let round = Round(self); [[ =>> if $on { drop(Round(&mut *round.0)); } ]] let this");
     "pin-too-narrow": "a pin covers one index less than is read", "overwrite::one_publisher_laps_a_reader_twice",
@@ -253,7 +278,7 @@ mutations! {
     "bound-ignored-in-place": "a frame is offered where it is although its order bound is higher", "order::two_publishers_and_a_reader",
         (CURSOR, "if self.held_back.is_empty() && [[order.bound <= self.next + 1 =>> true]] {");
     "run-skips-numbers": "frames are lent one after another whatever their numbers are", "overwrite::a_reader_asleep_in_its_batch_of_another_shard",
-        (CURSOR, "let is_next = [[order.sequence == index.wrapping_add(offset) =>> true]];");
+        (CURSOR, "let is_next = order.is_some_and(|it| [[it.sequence == index.wrapping_add(offset) =>> true]]);");
     "hint-believed": "the lane that is noted for a number is taken without a look at its candidate", "terminal::a_lap_with_terminal_recovery",
         (CANDIDATES, "([[self.sequences[hint] == sequence =>> true]]).then_some(hint)");
     "until-relaxed": "the reader loads the next number without acquire", "order::two_shards_merged",
@@ -326,7 +351,7 @@ mutations! {
     "unfinished-not-sought": "a lapped reader does not look for owners without a number", "terminal::a_terminal_frame_numbered_late_for_a_shard",
         (SUSPECTS, "self.unsequenced = [[lane.unfinished(oldest) =>> Vec::new()]];");
     "stragglers-not-noted": "a frame that others overtook past its chunk is not noted", "overwrite::lapped_between_neighbours",
-        (LAPPED, "if [[bound > self.geometry.chunk_end(index) =>> false]] {");
+        (LAPPED, "if [[bound > (index & !(self.unit - 1)) + self.unit =>> false]] {");
     "late-stragglers-not-noted": "a frame that was overtaken by more than a lap is noted for its chunk only", "overwrite::lapped_after_a_late_publisher",
         (LAPPED, "if [[bound > index + self.geometry.span() =>> false]] {");
     "stragglers-not-sought": "a lapped reader does not ask for stragglers", "overwrite::lapped_between_neighbours",

@@ -7,12 +7,12 @@ const LINE: usize = 64;
 
 /// Begins to fetch the cache line of `of`, which is read soon.
 #[inline(always)]
-pub(crate) fn prefetch<T>(of: &T) {
+pub(crate) fn prefetch<T>(of: *const T) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: every x86-64 has SSE; a prefetch accesses nothing.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(of).cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(of.cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = of;

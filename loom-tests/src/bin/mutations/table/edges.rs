@@ -3,6 +3,7 @@
 use super::Mutation;
 
 const SLOTS: &str = "src/ring/slot/slots.rs";
+const LEND: &str = "src/ring/slot/slots/lend.rs";
 const BATCH: &str = "src/ring/write/batch.rs";
 const CLAIM: &str = "src/ring/lane/claim.rs";
 const CURSOR: &str = "src/ring/read/cursor.rs";
@@ -82,10 +83,8 @@ mutations! {
         (MERGE, "&& [[self.lanes.filter().is_none() =>> true]] && let Some(at)");
     "caught-up-with-some-left": "a poll says that it is caught up with frames left", "src::ring::overtaken::a_reader_of_everything_knows_when_it_is_caught_up",
         (MERGE, "|| [[until <= self.last + 1 =>> true]] ||");
-    "run-ignores-filter": "frames of the index-numbered lane are lent one after another whatever their tags are", "tests::ring_readers::a_filter_gives_the_wanted_of_each_row_of_tags",
-        (CURSOR, "if [[by_index && filter.is_none() =>> by_index]] {");
-    "run-ignores-filter-sequenced": "frames of other lanes are lent one after another whatever their tags are", "tests::ring_readers::a_filter_gives_the_wanted_of_each_row_of_tags",
-        (CURSOR, "if is_next && [[filter.is_none_or(is_wanted) =>> true]] {");
+    "run-ignores-filter": "frames are lent one after another whatever their tags are", "tests::ring_readers::a_filter_gives_the_wanted_of_each_row_of_tags",
+        (LEND, "Some(tag) if [[filter.matches(tag) =>> true]] => unsafe {");
     "held-back-loss-uncounted": "a frame that was held back when it was lapped is not counted", "tests::ring_readers::frames_that_were_held_back_count_as_lost_when_they_are_lapped",
         (CURSOR, "let lost = [[(held - self.held_back.len()) as u64 =>> 0]] + oldest");
     "expired-flag-beyond": "what is lost right after what had expired is reported as expired", "tests::ring_readers::what_is_lost_after_an_expired_gap_is_not_reported_as_expired",
