@@ -1,5 +1,5 @@
-//! Passing: how a lane that frees drops a frame as soon as every subscription that was to see it has passed
-//! it.
+//! Passing: how a lane that frees drops a frame as soon as every subscription that was to see it
+//! has passed it.
 //!
 //! Each subscription has a **position** in each lane that it reads (`pins.rs`). Whoever raises one,
 //! joins, leaves, or publishes where nobody waits, **passes**: it finds the lowest position, and
