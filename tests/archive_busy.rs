@@ -3,8 +3,9 @@
 
 mod common;
 
+use common::archives::journaled;
 use common::{delta, end, start};
-use framebus::archive::{Archive, ArchiveOptions, JournalOptions, JournaledBus, Retention};
+use framebus::archive::{Archive, ArchiveOptions, Retention};
 use framebus::*;
 use rusqlite::Connection;
 use std::path::Path;
@@ -13,11 +14,6 @@ use std::time::Duration;
 
 fn open(folder: &Path) -> Archive {
     Archive::open(folder, ArchiveOptions::default()).unwrap()
-}
-
-fn journaled(archive: &Archive) -> JournaledBus {
-    let builder = InMemoryAgentEventBus::builder();
-    JournaledBus::open(archive.clone(), builder, JournalOptions::default()).unwrap()
 }
 
 fn other_program(folder: &Path) -> Connection {

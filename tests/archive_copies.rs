@@ -4,8 +4,9 @@
 
 mod common;
 
+use common::archives::journaled;
 use common::{delta, start};
-use framebus::archive::{Archive, ArchiveOptions, JournalEpoch, JournalOptions, JournaledBus};
+use framebus::archive::{Archive, ArchiveOptions, JournalEpoch, JournaledBus};
 use framebus::*;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -24,11 +25,6 @@ fn with_epoch(folder: &Path, journal_epoch: JournalEpoch) -> JournaledBus {
         ..ArchiveOptions::default()
     };
     journaled(&Archive::open(folder, options).unwrap())
-}
-
-fn journaled(archive: &Archive) -> JournaledBus {
-    let builder = InMemoryAgentEventBus::builder();
-    JournaledBus::open(archive.clone(), builder, JournalOptions::default()).unwrap()
 }
 
 fn opened(folder: &Path) -> JournaledBus {

@@ -4,10 +4,9 @@
 
 mod common;
 
+use common::archives::journaled;
 use common::start;
-use framebus::archive::{
-    Archive, ArchiveOptions, Archiver, FollowOptions, JournalOptions, JournaledBus,
-};
+use framebus::archive::{Archive, ArchiveOptions, Archiver, FollowOptions, JournaledBus};
 use framebus::*;
 use std::fs;
 use std::io::Write;
@@ -19,11 +18,6 @@ const LOG: &str = "frames.sqlite-wal";
 
 fn open(folder: &Path) -> Result<Archive, AgentError> {
     Archive::open(folder, ArchiveOptions::default())
-}
-
-fn journaled(archive: &Archive) -> JournaledBus {
-    let builder = InMemoryAgentEventBus::builder();
-    JournaledBus::open(archive.clone(), builder, JournalOptions::default()).unwrap()
 }
 
 fn replay(archive: &Archive) -> AgentEventStream {

@@ -4,6 +4,7 @@
 
 mod common;
 
+use common::archives::journaled;
 use common::{delta, start};
 use framebus::archive::{
     Archive, ArchiveOptions, Archiver, FollowOptions, JournalOptions, JournaledBus,
@@ -16,11 +17,6 @@ const FILE: &str = "frames.sqlite";
 
 fn open(folder: &Path) -> Result<Archive, AgentError> {
     Archive::open(folder, ArchiveOptions::default())
-}
-
-fn journaled(archive: &Archive) -> JournaledBus {
-    let builder = InMemoryAgentEventBus::builder();
-    JournaledBus::open(archive.clone(), builder, JournalOptions::default()).unwrap()
 }
 
 fn opened(folder: &Path) -> JournaledBus {

@@ -4,13 +4,12 @@
 
 mod common;
 
+use common::archives::{journaled, open};
 use common::{delta, end, size, start};
 use framebus::archive::{
-    Archive, ArchiveOptions, Archiver, Durability, FollowOptions, JournalOptions, JournaledBus,
-    Retention,
+    Archive, ArchiveOptions, Archiver, FollowOptions, JournalOptions, JournaledBus, Retention,
 };
 use framebus::*;
-use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -54,19 +53,6 @@ fn in_child(job: impl FnOnce() -> bool) {
         thread::sleep(Duration::from_millis(1));
     }
     assert_eq!(status, 0, "1 << 8: wrong; 2 << 8: a panic; else a signal");
-}
-
-fn open(folder: &Path) -> Archive {
-    let options = ArchiveOptions {
-        durability: Durability::SystemCache,
-        ..ArchiveOptions::default()
-    };
-    Archive::open(folder, options).unwrap()
-}
-
-fn journaled(archive: &Archive) -> JournaledBus {
-    let builder = InMemoryAgentEventBus::builder();
-    JournaledBus::open(archive.clone(), builder, JournalOptions::default()).unwrap()
 }
 
 fn is_forked<T>(answer: Result<T, AgentError>) -> bool {

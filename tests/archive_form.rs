@@ -3,10 +3,9 @@
 
 mod common;
 
+use common::archives::{journaled, open};
 use common::{delta, size, start};
-use framebus::archive::{
-    Archive, ArchiveOptions, Archiver, Durability, FollowOptions, JournalOptions, JournaledBus,
-};
+use framebus::archive::{Archive, Archiver, FollowOptions, JournalOptions, JournaledBus};
 use framebus::*;
 use std::fs;
 use std::path::Path;
@@ -14,19 +13,6 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
 use std::time::Duration;
-
-fn open(folder: &Path) -> Archive {
-    let options = ArchiveOptions {
-        durability: Durability::SystemCache,
-        ..ArchiveOptions::default()
-    };
-    Archive::open(folder, options).unwrap()
-}
-
-fn journaled(archive: &Archive) -> JournaledBus {
-    let builder = InMemoryAgentEventBus::builder();
-    JournaledBus::open(archive.clone(), builder, JournalOptions::default()).unwrap()
-}
 
 fn replay(archive: &Archive, filter: EventFilter) -> Vec<EventFrame> {
     let start = archive.start().unwrap();

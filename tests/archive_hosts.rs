@@ -3,33 +3,18 @@
 
 mod common;
 
+use common::archives::{journaled, open};
 use common::{delta, seqs, size, start};
-use framebus::archive::{
-    Archive, ArchiveOptions, Archiver, Durability, FollowOptions, JournalOptions, JournaledBus,
-};
+use framebus::archive::{Archive, Archiver, FollowOptions, JournalOptions, JournaledBus};
 use framebus::*;
 use rusqlite::Connection;
 use std::future::Future;
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
-
-fn open(folder: &Path) -> Archive {
-    let options = ArchiveOptions {
-        durability: Durability::SystemCache,
-        ..ArchiveOptions::default()
-    };
-    Archive::open(folder, options).unwrap()
-}
-
-fn journaled(archive: &Archive) -> JournaledBus {
-    let builder = InMemoryAgentEventBus::builder();
-    JournaledBus::open(archive.clone(), builder, JournalOptions::default()).unwrap()
-}
 
 /// A waker that does something, once.
 struct Acts(Mutex<Option<Box<dyn FnOnce() + Send>>>);

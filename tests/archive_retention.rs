@@ -2,11 +2,9 @@
 
 mod common;
 
+use common::archives::{journaled, open};
 use common::delta;
-use framebus::archive::{
-    AgeOf, Archive, ArchiveOptions, Durability, HeldBy, JournalOptions, JournaledBus, Removed,
-    Retention,
-};
+use framebus::archive::{AgeOf, Archive, HeldBy, Removed, Retention};
 use framebus::*;
 use proptest::prelude::*;
 use rusqlite::Connection;
@@ -14,19 +12,6 @@ use std::path::Path;
 use std::time::Duration;
 
 const HOUR: i64 = 3_600_000_000;
-
-fn open(folder: &Path) -> Archive {
-    let options = ArchiveOptions {
-        durability: Durability::SystemCache,
-        ..ArchiveOptions::default()
-    };
-    Archive::open(folder, options).unwrap()
-}
-
-fn journaled(archive: &Archive) -> JournaledBus {
-    let builder = InMemoryAgentEventBus::builder();
-    JournaledBus::open(archive.clone(), builder, JournalOptions::default()).unwrap()
-}
 
 /// Returns a frame whose event has this time.
 fn at(time: i64) -> EventFrame {

@@ -3,22 +3,13 @@
 
 mod common;
 
+use common::archives::open;
 use common::{delta, size};
-use framebus::archive::{
-    Archive, ArchiveOptions, Durability, JournalOptions, JournaledBus, Retention,
-};
+use framebus::archive::{Archive, JournalOptions, JournaledBus, Retention};
 use framebus::*;
 use proptest::prelude::*;
 use rusqlite::{Connection, params};
 use std::path::Path;
-
-fn open(folder: &Path) -> Archive {
-    let options = ArchiveOptions {
-        durability: Durability::SystemCache,
-        ..ArchiveOptions::default()
-    };
-    Archive::open(folder, options).unwrap()
-}
 
 /// A bus with rings of `capacity` frames whose streams are repaired from the archive.
 fn journaled(archive: &Archive, capacity: usize) -> JournaledBus {

@@ -3,10 +3,9 @@
 
 mod common;
 
+use common::archives::journaled;
 use common::{delta, end, start};
-use framebus::archive::{
-    AgeOf, Archive, ArchiveOptions, Durability, JournalOptions, JournaledBus, Retention,
-};
+use framebus::archive::{AgeOf, Archive, ArchiveOptions, Durability, Retention};
 use framebus::*;
 use std::hash::{BuildHasher, Hasher};
 use std::path::Path;
@@ -19,11 +18,6 @@ fn open(folder: &tempfile::TempDir) -> Archive {
         ..ArchiveOptions::default()
     };
     Archive::open(folder.path(), options).unwrap()
-}
-
-fn journaled(archive: &Archive) -> JournaledBus {
-    let builder = InMemoryAgentEventBus::builder();
-    JournaledBus::open(archive.clone(), builder, JournalOptions::default()).unwrap()
 }
 
 fn replay(archive: &Archive, position: u64) -> AgentEventStream {

@@ -3,28 +3,13 @@
 
 mod common;
 
+use common::archives::{journaled, open};
 use common::delta;
-use framebus::archive::{
-    Archive, ArchiveOptions, Durability, JournalOptions, JournaledBus, Retention,
-};
+use framebus::archive::{Archive, JournaledBus, Retention};
 use framebus::*;
 use rusqlite::Connection;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-
-fn open(folder: &Path) -> Archive {
-    let options = ArchiveOptions {
-        durability: Durability::SystemCache,
-        ..ArchiveOptions::default()
-    };
-    Archive::open(folder, options).unwrap()
-}
-
-fn journaled(archive: &Archive) -> JournaledBus {
-    let builder = InMemoryAgentEventBus::builder();
-    JournaledBus::open(archive.clone(), builder, JournalOptions::default()).unwrap()
-}
 
 fn at_most(frames: u64) -> Retention {
     Retention {

@@ -91,3 +91,26 @@ pub fn as_version_1(file: &std::path::Path) {
     )
     .unwrap();
 }
+
+/// What the tests of the archive share.
+#[cfg(feature = "archive")]
+pub mod archives {
+    use framebus::archive::{Archive, ArchiveOptions, Durability, JournalOptions, JournaledBus};
+    use framebus::*;
+    use std::path::Path;
+
+    /// Opens the archive in this folder, without waiting for the disk.
+    pub fn open(folder: &Path) -> Archive {
+        let options = ArchiveOptions {
+            durability: Durability::SystemCache,
+            ..ArchiveOptions::default()
+        };
+        Archive::open(folder, options).unwrap()
+    }
+
+    /// A bus that has the archive as its journal.
+    pub fn journaled(archive: &Archive) -> JournaledBus {
+        let builder = InMemoryAgentEventBus::builder();
+        JournaledBus::open(archive.clone(), builder, JournalOptions::default()).unwrap()
+    }
+}
