@@ -55,6 +55,10 @@ struct Tail {
     last: HashMap<BusEpoch, u64>,
 }
 
+/// An append of at least this many frames closes the tail at once. In the tail they would be
+/// written twice. Compaction joins such blocks later.
+const AT_ONCE: u64 = 512;
+
 impl Writer {
     /// The writer of this database, whose lock it holds.
     pub(super) fn new(
@@ -144,7 +148,11 @@ impl Writer {
             tail.frames += u64::from(block.header.count);
         }
         tail.bytes += size;
-        let closes = tail.is_full(limit);
+        let appended: u64 = blocks
+            .iter()
+            .map(|block| u64::from(block.header.count))
+            .sum();
+        let closes = tail.is_full(limit) || appended >= AT_ONCE;
         if closes {
             close(&transaction, begin, blocks, tail.next - 1)?;
             tail = Tail::after(tail.next);
