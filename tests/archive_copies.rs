@@ -1,16 +1,16 @@
-//! Copies of an archive, restored backups and restarts: no sequence number or position is given
-//! twice untold.
+//! Copies of an archive, restored backups and restarts: no sequence number or position ever names
+//! two frames.
 #![cfg(unix)]
 
 mod common;
 
-use common::archives::journaled;
+use common::archives::{Place, journaled};
 use common::{delta, start};
 use framebus::archive::{Archive, ArchiveOptions, JournalEpoch, JournaledBus};
 use framebus::*;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 const FILE: &str = "frames.sqlite";
@@ -33,23 +33,6 @@ fn opened(folder: &Path) -> JournaledBus {
 
 fn publish(bus: &JournaledBus, count: usize) {
     bus.publish_all((0..count).map(|_| delta("r"))).unwrap();
-}
-
-/// A folder that holds an archive, and can be removed.
-struct Place(tempfile::TempDir);
-
-impl Place {
-    fn new() -> Self {
-        Place(tempfile::tempdir().unwrap())
-    }
-
-    fn archive(&self) -> PathBuf {
-        self.0.path().join("archive")
-    }
-
-    fn other(&self) -> PathBuf {
-        self.0.path().join("other")
-    }
 }
 
 /// Copies as the given program does.
@@ -125,8 +108,8 @@ fn a_restart_a_change_of_owner_and_a_move_on_the_disk_are_no_copies() {
         }
         assert_eq!(cursors.at(&opened(&place.archive())), GOOD, "{act}");
     }
-    fs::rename(place.archive(), place.other()).unwrap();
-    let bus = opened(&place.other());
+    fs::rename(place.archive(), place.beside("other")).unwrap();
+    let bus = opened(&place.beside("other"));
     assert_eq!(cursors.at(&bus), GOOD);
     assert_eq!(bus.publish_all([start("r")]).unwrap().sequences, 12..13);
 }
@@ -144,7 +127,7 @@ fn a_backup_that_was_restored_begins_an_epoch_and_cursors_of_the_lost_future_are
     for program in whole {
         for in_place in [false, true] {
             let place = Place::new();
-            let (folder, backup) = (place.archive(), place.other());
+            let (folder, backup) = (place.archive(), place.beside("other"));
             publish(&opened(&folder), 100);
             copy(program, &folder, &backup);
             let (past, lost) = {
@@ -188,9 +171,9 @@ fn a_database_that_was_put_back_alone_is_a_copy() {
     let place = Place::new();
     let folder = place.archive();
     publish(&opened(&folder), 100);
-    fs::copy(folder.join(FILE), place.other()).unwrap();
+    fs::copy(folder.join(FILE), place.beside("other")).unwrap();
     let lost = Cursors::last(&opened_after(&folder, 100));
-    fs::copy(place.other(), folder.join(FILE)).unwrap();
+    fs::copy(place.beside("other"), folder.join(FILE)).unwrap();
     let bus = opened(&folder);
     publish(&bus, 200);
     assert_eq!(lost.at(&bus), FOREIGN);
@@ -206,7 +189,7 @@ fn a_database_that_was_put_back_alone_is_a_copy() {
 #[test]
 fn of_two_copies_each_goes_on_as_itself() {
     let place = Place::new();
-    let (folder, second) = (place.archive(), place.other());
+    let (folder, second) = (place.archive(), place.beside("other"));
     publish(&opened(&folder), 10);
     copy(&["cp", "-a"], &folder, &second);
     let buses = [opened(&folder), opened(&second)];
@@ -222,7 +205,7 @@ fn of_two_copies_each_goes_on_as_itself() {
     );
     // A copy of the copy inherits from both.
     drop(buses);
-    let third = place.0.path().join("third");
+    let third = place.beside("third");
     copy(&["cp", "-r"], &second, &third);
     let third = opened(&third);
     assert_eq!(cursors[1].at(&third), INHERITED);
@@ -232,7 +215,7 @@ fn of_two_copies_each_goes_on_as_itself() {
 #[test]
 fn the_host_says_what_the_folder_does_not_show() {
     let place = Place::new();
-    let (folder, moved) = (place.archive(), place.other());
+    let (folder, moved) = (place.archive(), place.beside("other"));
     publish(&opened(&folder), 10);
     // It was moved to another disk.
     copy(&["cp", "-r"], &folder, &moved);

@@ -4,14 +4,14 @@
 
 mod common;
 
-use common::archives::journaled;
+use common::archives::{Place, journaled};
 use common::{delta, start};
 use framebus::archive::{
     Archive, ArchiveOptions, Archiver, FollowOptions, JournalOptions, JournaledBus,
 };
 use framebus::*;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const FILE: &str = "frames.sqlite";
 
@@ -36,23 +36,6 @@ fn opened_after(folder: &Path, count: usize) -> JournaledBus {
 
 fn kind<T: std::fmt::Debug>(result: Result<T, AgentError>) -> AgentErrorKind {
     result.unwrap_err().kind()
-}
-
-/// A folder that holds an archive, and can be removed.
-struct Place(tempfile::TempDir);
-
-impl Place {
-    fn new() -> Self {
-        Place(tempfile::tempdir().unwrap())
-    }
-
-    fn archive(&self) -> PathBuf {
-        self.0.path().join("archive")
-    }
-
-    fn other(&self) -> PathBuf {
-        self.0.path().join("other")
-    }
 }
 
 /// Publishing fails for as long as the folder is away, and nothing is answered `Ok` for it.
@@ -88,12 +71,15 @@ fn a_folder_that_was_moved_takes_frames_when_it_is_back() {
     let reader = Archive::open_for_reading(place.archive()).unwrap();
     publish(&bus, 1);
     assert_eq!(reader.len(), Ok(1));
-    fs::rename(place.archive(), place.other()).unwrap();
+    fs::rename(place.archive(), place.beside("other")).unwrap();
     is_refused(&bus);
     assert_eq!(kind(reader.len()), AgentErrorKind::ArchiveUnavailable);
     // Wherever it is, it is this bus's.
-    assert_eq!(kind(open(&place.other())), AgentErrorKind::ArchiveInUse);
-    fs::rename(place.other(), place.archive()).unwrap();
+    assert_eq!(
+        kind(open(&place.beside("other"))),
+        AgentErrorKind::ArchiveInUse
+    );
+    fs::rename(place.beside("other"), place.archive()).unwrap();
     publish(&bus, 1);
     assert_eq!((bus.archive().len(), reader.len()), (Ok(2), Ok(2)));
     // The refused ones were shown, and their numbers are not given again.
@@ -108,7 +94,7 @@ fn a_folder_that_was_replaced_is_not_mixed_up_with_the_new_one() {
     let place = Place::new();
     let bus = opened(&place.archive());
     publish(&bus, 1);
-    fs::rename(place.archive(), place.other()).unwrap();
+    fs::rename(place.archive(), place.beside("other")).unwrap();
     let second = opened(&place.archive());
     is_refused(&bus);
     publish(&second, 3);
@@ -125,8 +111,8 @@ fn each_file_that_is_written_is_watched() {
         let file = place.archive().join(file);
         if replaced {
             // As a restore does that renames its file into place.
-            fs::copy(&file, place.other()).unwrap();
-            fs::rename(place.other(), &file).unwrap();
+            fs::copy(&file, place.beside("other")).unwrap();
+            fs::rename(place.beside("other"), &file).unwrap();
         } else {
             fs::remove_file(&file).unwrap();
         }
@@ -166,9 +152,12 @@ fn no_second_writer_gets_in_whatever_happens_to_the_lock_s_file() {
     fs::write(&lock, "anything").unwrap();
     assert_eq!(kind(open(&place.archive())), AgentErrorKind::ArchiveInUse);
     // Nor through another name of the folder, or of the database.
-    std::os::unix::fs::symlink(place.archive(), place.other()).unwrap();
-    assert_eq!(kind(open(&place.other())), AgentErrorKind::ArchiveInUse);
-    let third = place.0.path().join("third");
+    std::os::unix::fs::symlink(place.archive(), place.beside("other")).unwrap();
+    assert_eq!(
+        kind(open(&place.beside("other"))),
+        AgentErrorKind::ArchiveInUse
+    );
+    let third = place.beside("third");
     fs::create_dir(&third).unwrap();
     std::os::unix::fs::symlink(place.archive().join(FILE), third.join(FILE)).unwrap();
     assert_eq!(kind(open(&third)), AgentErrorKind::ArchiveInUse);

@@ -200,7 +200,8 @@ fn join(db: &Connection, group: &[BlockRow]) -> Stored<Option<Vec<Block>>> {
     Ok(Some(blocks.finish()))
 }
 
-/// Gives so many pages back from the file's end, until then. Returns whether there are more.
+/// Returns at most `most` free pages to the file system, and stops at `until`. Returns whether
+/// free pages are left.
 fn vacuum(db: &Connection, most: u64, until: Instant) -> rusqlite::Result<bool> {
     let mut statement = db.prepare_cached("PRAGMA incremental_vacuum")?;
     // Each row is a page.

@@ -97,7 +97,7 @@ pub fn as_version_1(file: &std::path::Path) {
 pub mod archives {
     use framebus::archive::{Archive, ArchiveOptions, Durability, JournalOptions, JournaledBus};
     use framebus::*;
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
 
     /// Opens the archive in this folder, without waiting for the disk.
     pub fn open(folder: &Path) -> Archive {
@@ -112,5 +112,22 @@ pub mod archives {
     pub fn journaled(archive: &Archive) -> JournaledBus {
         let builder = InMemoryAgentEventBus::builder();
         JournaledBus::open(archive.clone(), builder, JournalOptions::default()).unwrap()
+    }
+
+    /// The path of an archive's folder, and others beside it. All are removed at the end.
+    pub struct Place(tempfile::TempDir);
+
+    impl Place {
+        pub fn new() -> Self {
+            Place(tempfile::tempdir().unwrap())
+        }
+
+        pub fn archive(&self) -> PathBuf {
+            self.0.path().join("archive")
+        }
+
+        pub fn beside(&self, name: &str) -> PathBuf {
+            self.0.path().join(name)
+        }
     }
 }

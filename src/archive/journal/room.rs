@@ -1,9 +1,8 @@
-//! The room for submissions: so many of them wait for their group, and so many frames and bytes
-//! for their answer.
+//! The bounds of what waits for the journal: submissions, until their group takes them; frames and
+//! bytes, until they are answered for.
 //!
-//! Submissions enter in the order in which they came, so a large one is not passed by small ones
-//! for ever. One that is larger than all of the room enters when nothing else is in it, and is
-//! alone then.
+//! Submissions enter in the order of their calls, so small ones never overtake a large one. A
+//! submission above the bounds enters when nothing else waits, and then waits alone.
 
 use crate::archive::turns::lock;
 use crate::event::{EventFrame, EventView};

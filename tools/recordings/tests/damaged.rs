@@ -3,9 +3,9 @@
 //!
 //! `PROPTEST_CASES=2000 cargo test --release -p framebus-recordings --test damaged` looks further.
 
-#[path = "checks/well_formed.rs"]
-mod well_formed;
+mod checks;
 
+use checks::{assert_well_formed, sample_files};
 use framebus::EventKind::*;
 use framebus_recordings::{
     Body, Mend, Problem, ReadOptions, RecordedRun, RecordingError, Source, Step, read_recording,
@@ -14,11 +14,9 @@ use framebus_recordings::{
 use proptest::prelude::*;
 use proptest::sample::Index;
 use std::fmt;
-use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
-use well_formed::assert_well_formed;
 
 /// A recording whose reading has no errors.
 struct Sample {
@@ -49,8 +47,7 @@ impl Sample {
 static SAMPLES: LazyLock<Vec<Sample>> = LazyLock::new(|| {
     let mut files = Vec::new();
     for source in Source::ALL {
-        let mut found = Vec::new();
-        walk(&samples().join(source.as_str()), &mut found);
+        let mut found = sample_files(&samples().join(source.as_str()));
         found.sort_by_key(|(_, bytes)| bytes.len());
         let small = found
             .iter()
@@ -70,19 +67,6 @@ static SAMPLES: LazyLock<Vec<Sample>> = LazyLock::new(|| {
     }
     files
 });
-
-fn walk(folder: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if path.is_dir() {
-            walk(&path, files);
-        } else if name != "LICENSE" && name != "PROVENANCE.md" {
-            let bytes = fs::read(&path).unwrap();
-            files.push((path, bytes));
-        }
-    }
-}
 
 fn read(path: &Path, bytes: &[u8]) -> (Vec<RecordedRun>, Vec<RecordingError>) {
     let (runs, errors) = read_recording(path, Cursor::new(bytes), &ReadOptions::default());

@@ -3,7 +3,7 @@
 
 mod checks;
 
-use checks::{COUNTS, assert_well_formed, chunk_text, recorded_texts};
+use checks::{COUNTS, assert_well_formed, chunk_text, recorded_texts, sample_files};
 use framebus::EventKind::{self, *};
 use framebus_recordings::{
     Body, Problem, ReadOptions, RecordedRun, RecordingError, Source, cut, read_paths,
@@ -15,27 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::Cursor;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
-
-/// Every recording among the samples, with its bytes.
-fn sample_files() -> Vec<(PathBuf, Vec<u8>)> {
-    fn walk(folder: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            if path.is_dir() {
-                walk(&path, files);
-            } else if name != "LICENSE" && name != "PROVENANCE.md" {
-                let bytes = fs::read(&path).unwrap();
-                files.push((path, bytes));
-            }
-        }
-    }
-    let mut files = Vec::new();
-    walk(&samples(), &mut files);
-    files.sort();
-    files
-}
+use std::path::Path;
 
 fn read(path: &Path, bytes: &[u8]) -> (Vec<RecordedRun>, Vec<RecordingError>) {
     read_recording(path, Cursor::new(bytes), &ReadOptions::default())
@@ -92,7 +72,7 @@ fn deltas_joined_are_the_recorded_text_byte_for_byte() {
         let options = ReadOptions {
             tokens_per_delta: NonZeroUsize::new(tokens).unwrap(),
         };
-        for (path, bytes) in sample_files() {
+        for (path, bytes) in sample_files(&samples()) {
             let (runs, _) = read_recording(&path, Cursor::new(&bytes), &options);
             let texts: Vec<_> = runs.iter().map(delta_text).collect();
             let recorded = recorded_texts(source_of(&path), &bytes);
@@ -103,7 +83,7 @@ fn deltas_joined_are_the_recorded_text_byte_for_byte() {
 
 #[test]
 fn a_stream_keeps_its_chunks_as_they_came() {
-    for (path, bytes) in sample_files() {
+    for (path, bytes) in sample_files(&samples()) {
         if source_of(&path) != Source::VercelSse {
             continue;
         }
@@ -260,7 +240,7 @@ fn failures_are_told_as_what_they_are() {
 #[test]
 fn every_sample_cut_off_anywhere_gives_an_error_or_a_well_formed_run() {
     const CUTS: usize = 40;
-    for (path, bytes) in sample_files() {
+    for (path, bytes) in sample_files(&samples()) {
         let source = source_of(&path);
         for cut in (0..CUTS).map(|n| n * bytes.len() / CUTS) {
             let bytes = &bytes[..cut];
@@ -405,7 +385,7 @@ proptest! {
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..20),
         lines in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 0..8),
     ) {
-        let files: Vec<_> = sample_files().into_iter().filter(|file| file.1.len() < 60_000).collect();
+        let files: Vec<_> = sample_files(&samples()).into_iter().filter(|file| file.1.len() < 60_000).collect();
         let (path, bytes) = file.get(&files);
         // Lines that come twice, too early or too late, and bytes that are wrong.
         let mut swapped: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
