@@ -31,7 +31,7 @@ pub(super) const OPENED: &str = "opened";
 /// Which epoch the journal's bus has from an opening on.
 ///
 /// A bus that goes on in the epoch of a copy would give sequence numbers to frames that other
-/// frames had, and a reader that resumes would miss the new ones untold. In a new epoch its cursors
+/// frames had, and a reader that resumes would miss the new ones. In a new epoch its cursors
 /// are [foreign](AgentErrorKind::CursorForeignEpoch).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

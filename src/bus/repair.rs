@@ -5,11 +5,11 @@
 //! reported as lost, on the first frame after it. When a gap is closed, a notice with the sequence
 //! numbers of the gap and a `dropped_count` of 0 is attached to the next frame.
 //!
-//! Why nothing is missing untold: between two frames that a replay gives, sequence numbers of the
-//! gap are missing because the archive never had them, or because the replay reports that they were
-//! removed or can't be read. The first are found by [`RepairArchive::next_hole`], which is asked
-//! after the replay was opened: what was removed before that is a hole, what is removed later is
-//! reported by the replay. Where the two overlap, a number is reported once.
+//! Why nothing is missing without a notice: between two frames that a replay gives, sequence
+//! numbers of the gap are missing because the archive never had them, or because the replay reports
+//! that they were removed or can't be read. The first are found by [`RepairArchive::next_hole`],
+//! which is asked after the replay was opened: what was removed before that is a hole, what is
+//! removed later is reported by the replay. Where the two overlap, a number is reported once.
 
 use super::archive::RepairArchive;
 use super::end::StreamEnd;
